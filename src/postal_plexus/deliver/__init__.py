@@ -1,0 +1,1 @@
+"""The service that moves mail from SES's queue into the mailboxes."""

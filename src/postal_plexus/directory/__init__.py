@@ -1,0 +1,1 @@
+"""Who has mail here: domains, mailboxes and aliases, their lookups and renderings. Pure."""

@@ -1,0 +1,1 @@
+"""The pure mail core: envelopes, receipts, replies, dispositions and LMTP, without any I/O."""
