@@ -1,0 +1,131 @@
+"""S3 objects: kept in memory or in a directory, or generated while they are read.
+
+Fails by `NoSuchObject`. A generated object costs no memory however big it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK = 64 * 1024
+LINE = b"X" * 78 + b"\r\n"
+
+
+class NoSuchObject(Exception):
+    """No object has this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object whose bytes are held."""
+
+    content: bytes
+    etag: str
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.content)
+
+    def blocks(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`, in blocks."""
+        for offset in range(start, stop, BLOCK):
+            yield self.content[offset : min(offset + BLOCK, stop)]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A mail of `size` bytes: `head`, then lines of one letter."""
+
+    head: bytes
+    size: int
+    etag: str
+
+    def blocks(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` to before `stop`, in blocks."""
+        filler = LINE * (BLOCK // len(LINE) + 2)
+        offset = start
+        while offset < stop:
+            if offset < len(self.head):
+                block = self.head[offset : min(stop, offset + BLOCK)]
+            else:
+                phase = (offset - len(self.head)) % len(LINE)
+                block = filler[phase : phase + min(BLOCK, stop - offset)]
+            if offset + len(block) == self.size:
+                block = block[:-2] + b"\r\n" if len(block) >= 2 else block
+            yield block
+            offset += len(block)
+
+
+def etag_of(content: bytes) -> str:
+    """The quoted ETag that S3 gives to an object of one part."""
+    return f'"{hashlib.md5(content).hexdigest()}"'
+
+
+class Objects:
+    """All buckets. `directory` keeps the objects over a crash of the stub."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._stored: dict[str, Stored] = {}
+        self._families: list[tuple[str, Stored | Generated]] = []
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            for path in directory.iterdir():
+                if not path.name.endswith(".new"):
+                    content = path.read_bytes()
+                    self._stored[unquote(path.name)] = Stored(content, etag_of(content))
+
+    def put(self, key: str, content: bytes) -> Stored:
+        """Store `content` under `bucket/key`."""
+        stored = Stored(content, etag_of(content))
+        if self._directory is not None:
+            path = self._directory / quote(key, safe="")
+            new = path.with_name(path.name + ".new")
+            new.write_bytes(content)
+            new.rename(path)
+        self._stored[key] = stored
+        return stored
+
+    def put_family(self, prefix: str, content: Stored | Generated) -> None:
+        """Every key that begins with `prefix` (bucket included) reads as `content`."""
+        self._families = [family for family in self._families if family[0] != prefix]
+        self._families.append((prefix, content))
+
+    def get(self, key: str) -> Stored | Generated:
+        """The object of `bucket/key`. Raises NoSuchObject."""
+        stored = self._stored.get(key)
+        if stored is not None:
+            return stored
+        for prefix, content in self._families:
+            if key.startswith(prefix):
+                return content
+        raise NoSuchObject(key)
+
+    def delete(self, key: str) -> None:
+        """Forget an object; it need not exist."""
+        self._stored.pop(key, None)
+        if self._directory is not None:
+            (self._directory / quote(key, safe="")).unlink(missing_ok=True)
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys of stored (not generated) objects."""
+        return sorted(key for key in self._stored if key.startswith(prefix))
+
+
+def mail_of(size: int, head: bytes) -> Stored | Generated:
+    """A mail of exactly `size` bytes, held when small and generated when big."""
+    if size < len(head) + 2:
+        raise ValueError(f"a mail of {size} bytes cannot hold its own header")
+    generated = Generated(head, size, f'"generated-{size}"')
+    if size > 4 * BLOCK:
+        return generated
+    content = b"".join(generated.blocks(0, size))
+    return Stored(content, etag_of(content))
