@@ -1,0 +1,41 @@
+"""How mail clients and other mail servers find this mail system. Pure: names and bytes, no I/O.
+
+For each domain of a stack: the host name that clients connect to, the DNS records that lead there
+(SRV, MTA-STS, TLS reports, CAA), and the small files in which clients read their settings
+(Thunderbird's autoconfig, Outlook's autodiscover, Apple's profile, the MTA-STS policy).
+
+Knows domain names only, neither mailboxes nor the directory: none of it changes when a mailbox is
+added, and nothing here tells an outsider who has mail.
+"""
+
+from postal_plexus.clients.apple import apple_profile
+from postal_plexus.clients.hosts import (
+    ClientSetup,
+    ClientSetupError,
+    certificate_names,
+    client_setups,
+)
+from postal_plexus.clients.mta_sts import MtaStsMode, MtaStsPolicy
+from postal_plexus.clients.records import Record, client_records, site_records, txt_value
+from postal_plexus.clients.services import SERVICES, Service, Tls
+from postal_plexus.clients.site import SiteFile, edge_function, site_files
+
+__all__ = [
+    "SERVICES",
+    "ClientSetup",
+    "ClientSetupError",
+    "MtaStsMode",
+    "MtaStsPolicy",
+    "Record",
+    "Service",
+    "SiteFile",
+    "Tls",
+    "apple_profile",
+    "certificate_names",
+    "client_records",
+    "client_setups",
+    "edge_function",
+    "site_files",
+    "site_records",
+    "txt_value",
+]

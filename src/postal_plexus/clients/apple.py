@@ -1,0 +1,71 @@
+"""Apple's configuration profile with one mail account (payload `com.apple.mail.managed`).
+
+https://developer.apple.com/documentation/devicemanagement/mail. Without an address it is one file
+for the whole domain: iOS and macOS then ask for the address and the user name on installing, and
+for the password in any case, which is never in a profile. It is not signed: the device shows "Not
+Signed" in red, and installs it. Signing would need a key at the place that serves the file.
+
+Identifiers and UUIDs derive from the names, so that a newer profile replaces an older one.
+"""
+
+from __future__ import annotations
+
+import plistlib
+import uuid
+from typing import TYPE_CHECKING
+
+from postal_plexus.clients.services import IMAPS, SUBMISSIONS
+
+if TYPE_CHECKING:
+    from postal_plexus.clients.hosts import ClientSetup
+
+PATH = "/apple.mobileconfig"
+CONTENT_TYPE = "application/x-apple-aspen-config"
+
+
+def apple_profile(setup: ClientSetup, *, address: str | None = None) -> bytes:
+    """The profile as an XML property list; with `address` it asks for the password only."""
+    identifier = ".".join(reversed(setup.domain.split("."))) + ".postal-plexus"
+    if address is not None:
+        identifier += "." + address.partition("@")[0]
+    account: dict[str, object] = {
+        "PayloadType": "com.apple.mail.managed",
+        "PayloadVersion": 1,
+        "PayloadIdentifier": f"{identifier}.mail",
+        "PayloadUUID": _uuid(f"{identifier}.mail"),
+        "PayloadDisplayName": f"Mail for {address or setup.domain}",
+        "EmailAccountDescription": address or setup.domain,
+        "EmailAccountType": "EmailTypeIMAP",
+        "IncomingMailServerAuthentication": "EmailAuthPassword",
+        "IncomingMailServerHostName": setup.host,
+        "IncomingMailServerPortNumber": IMAPS.port,
+        "IncomingMailServerUseSSL": True,
+        "OutgoingMailServerAuthentication": "EmailAuthPassword",
+        "OutgoingMailServerHostName": setup.host,
+        "OutgoingMailServerPortNumber": SUBMISSIONS.port,
+        "OutgoingMailServerUseSSL": True,
+        "OutgoingPasswordSameAsIncomingPassword": True,
+    }
+    if address is not None:
+        account |= {
+            "EmailAddress": address,
+            "IncomingMailServerUsername": address,
+            "OutgoingMailServerUsername": address,
+        }
+    return plistlib.dumps(
+        {
+            "PayloadType": "Configuration",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": identifier,
+            "PayloadUUID": _uuid(identifier),
+            "PayloadDisplayName": f"Mail for {address or setup.domain}",
+            "PayloadDescription": f"Sets up the mail account at {setup.host}.",
+            "PayloadOrganization": setup.domain,
+            "PayloadRemovalDisallowed": False,
+            "PayloadContent": [account],
+        }
+    )
+
+
+def _uuid(identifier: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, identifier)).upper()

@@ -1,0 +1,49 @@
+"""Thunderbird's autoconfig file, format 1.1, which K-9, Evolution, KMail and Delta Chat read too.
+
+https://www.ietf.org/archive/id/draft-ietf-mailmaint-autoconfig-00.html, and
+https://wiki.mozilla.org/Thunderbird:Autoconfiguration:ConfigFileFormat. The client fills in
+%EMAILADDRESS% itself, so one static file serves every mailbox of a domain, and says of none that
+it exists. Clients take the first server of a kind that they can use: the order is the preference.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
+
+from postal_plexus.clients.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
+
+if TYPE_CHECKING:
+    from postal_plexus.clients.hosts import ClientSetup
+
+PATH = "/mail/config-v1.1.xml"
+WELL_KNOWN_PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"
+
+_SOCKET_TYPE = {Tls.FROM_START: "SSL", Tls.STARTTLS: "STARTTLS"}
+
+
+def autoconfig(setup: ClientSetup) -> bytes:
+    """The file for one domain, UTF-8 with declaration."""
+    root = Xml.Element("clientConfig", version="1.1")
+    provider = Xml.SubElement(root, "emailProvider", id=setup.domain)
+    _text(provider, "domain", setup.domain)
+    _text(provider, "displayName", setup.domain)
+    _text(provider, "displayShortName", setup.domain)
+    _server(provider, "incomingServer", "imap", setup.host, IMAPS)
+    for service in (SUBMISSIONS, SUBMISSION):
+        _server(provider, "outgoingServer", "smtp", setup.host, service)
+    Xml.indent(root)
+    return Xml.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
+
+
+def _server(provider: Xml.Element, tag: str, kind: str, host: str, service: Service) -> None:
+    server = Xml.SubElement(provider, tag, type=kind)
+    _text(server, "hostname", host)
+    _text(server, "port", str(service.port))
+    _text(server, "socketType", _SOCKET_TYPE[service.tls])
+    _text(server, "authentication", "password-cleartext")  # inside TLS; AUTH PLAIN
+    _text(server, "username", "%EMAILADDRESS%")
+
+
+def _text(parent: Xml.Element, tag: str, text: str) -> None:
+    Xml.SubElement(parent, tag).text = text
