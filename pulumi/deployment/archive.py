@@ -1,0 +1,92 @@
+"""The archive bucket: what SES received, kept for some days, and the directory object.
+
+It holds mail, so it is protected and stays when the stack goes.
+"""
+
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import documents
+
+# SES writes received mail here, and `deliver` reads it.
+INBOUND_PREFIX = "inbound/"
+
+
+@dataclass(frozen=True)
+class ArchiveArgs:
+    """`rule_set_arn`: the receipt rules that may write."""
+
+    name: str
+    account: pulumi.Input[str]
+    rule_set_arn: pulumi.Input[str]
+    days: int
+
+
+class Archive(pulumi.ComponentResource):
+    """The bucket with all its settings; depend on `ready` before anything writes."""
+
+    def __init__(
+        self, name: str, args: ArchiveArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Archive", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
+        self.bucket = aws.s3.Bucket(args.name, opts=kept)
+        bucket = self.bucket.bucket
+        aws.s3.BucketOwnershipControls(
+            args.name,
+            bucket=bucket,
+            rule={"object_ownership": "BucketOwnerEnforced"},
+            opts=child,
+        )
+        block = aws.s3.BucketPublicAccessBlock(
+            args.name,
+            bucket=bucket,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=child,
+        )
+        # The bucket's own key: SES's KMS option is client-side encryption that only two of AWS's
+        # client libraries can read.
+        encryption = aws.s3.BucketServerSideEncryptionConfiguration(
+            args.name,
+            bucket=bucket,
+            rules=[
+                {"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}},
+            ],
+            opts=child,
+        )
+        aws.s3.BucketLifecycleConfiguration(
+            args.name,
+            bucket=bucket,
+            rules=[
+                {
+                    "id": "forget-received-mail",
+                    "status": "Enabled",
+                    "filter": {"prefix": INBOUND_PREFIX},
+                    "expiration": {"days": args.days},
+                },
+                {
+                    "id": "clear-unfinished-uploads",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "abort_incomplete_multipart_upload": {"days_after_initiation": 1},
+                },
+            ],
+            opts=child,
+        )
+        policy = aws.s3.BucketPolicy(
+            args.name,
+            bucket=bucket,
+            policy=pulumi.Output.all(self.bucket.arn, args.account, args.rule_set_arn).apply(
+                lambda given: documents.archive_bucket(*given, INBOUND_PREFIX)
+            ),
+            # S3 refuses a policy while it is still unsure whether it would be public.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
+        )
+        self.ready: list[pulumi.Resource] = [policy, encryption, block]
+        self.register_outputs({"bucket": bucket})

@@ -1,0 +1,201 @@
+"""The containers as ECS is told of them: pure functions from plain values to definitions.
+
+Memory is a hard limit each; together they must leave room on a host of 512 MB.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
+
+MAIL_STORE = "mail"
+MAIL_STORE_PATH = "/srv/mail"
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A host directory by its name, or the mail store."""
+
+    volume: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Tmpfs:
+    """Memory as a directory, `size` in MiB; it counts as the container's memory."""
+
+    path: str
+    size: int
+    options: tuple[str, ...] = ("nosuid", "nodev", "noexec")
+
+
+@dataclass(frozen=True)
+class Container:
+    """What is the same in every stack about one of the three containers."""
+
+    name: str
+    memory: int
+    mounts: tuple[Mount, ...]
+    ports: tuple[int, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    user: str | None = None
+    # How long ECS waits between SIGTERM and SIGKILL, at most 120 s.
+    stop_timeout: int = 30
+    # Linux capabilities to keep; all others are dropped.
+    capabilities: tuple[str, ...] = ()
+    start_period: int = 30
+    health_command: tuple[str, ...] = field(default=("CMD", "/usr/local/bin/healthy"))
+
+    @property
+    def host_directories(self) -> tuple[str, ...]:
+        """Names of the host directories that it mounts."""
+        return tuple(mount.volume for mount in self.mounts if mount.volume != MAIL_STORE)
+
+
+DOVECOT = Container(
+    name="dovecot",
+    memory=96,
+    ports=(993,),
+    mounts=(
+        Mount(MAIL_STORE),
+        Mount("run-dovecot"),
+        Mount("run-directory", read_only=True),
+        Mount("tls"),
+    ),
+    tmpfs=(Tmpfs("/run", 8), Tmpfs("/tmp", 16)),  # noqa: S108  the container's own
+    stop_timeout=30,
+    capabilities=(
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "KILL",
+        "NET_BIND_SERVICE",
+        "SETGID",
+        "SETUID",
+        "SYS_CHROOT",
+    ),
+)
+
+POSTFIX = Container(
+    name="postfix",
+    memory=64,
+    ports=(465, 587),
+    mounts=(
+        Mount("queue"),
+        Mount("run-dovecot", read_only=True),
+        Mount("run-postfix"),
+        Mount("run-directory", read_only=True),
+        Mount("tls", read_only=True),
+    ),
+    tmpfs=(Tmpfs("/run", 8), Tmpfs("/tmp", 8)),  # noqa: S108
+    stop_timeout=60,
+    capabilities=(
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "KILL",
+        "NET_BIND_SERVICE",
+        "SETGID",
+        "SETUID",
+        "SYS_CHROOT",
+    ),
+)
+
+DELIVER_CONTAINER = Container(
+    name="deliver",
+    memory=64,
+    mounts=(
+        Mount("run-dovecot", read_only=True),
+        Mount("run-postfix", read_only=True),
+        Mount("run-directory"),
+        Mount("deliver"),
+    ),
+    tmpfs=(Tmpfs("/tmp", 4),),  # noqa: S108
+    user=f"{DELIVER}:{SHARED_GROUP}",
+    stop_timeout=30,
+)
+
+CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
+
+
+def _mount_point(mount: Mount) -> dict[str, Any]:
+    path = MAIL_STORE_PATH if mount.volume == MAIL_STORE else BY_NAME[mount.volume].mount_path
+    return {"sourceVolume": mount.volume, "containerPath": path, "readOnly": mount.read_only}
+
+
+def definition(
+    container: Container,
+    image: str,
+    environment: Mapping[str, str],
+    secrets: Mapping[str, str],
+    log_group: str,
+    region: str,
+) -> str:
+    """The container definitions of a task of one container, as the JSON that ECS takes.
+
+    Args:
+        container: which of the three.
+        image: its reference, by digest in production.
+        environment: what it is told in clear.
+        secrets: name of a variable -> ARN of the SSM parameter that holds it.
+        log_group: where its output goes.
+        region: of the log group.
+    """
+    described: dict[str, Any] = {
+        "name": container.name,
+        "image": image,
+        "essential": True,
+        "memory": container.memory,
+        "portMappings": [
+            {"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in container.ports
+        ],
+        "environment": [
+            {"name": name, "value": value} for name, value in sorted(environment.items())
+        ],
+        "secrets": [{"name": name, "valueFrom": arn} for name, arn in sorted(secrets.items())],
+        "mountPoints": [_mount_point(mount) for mount in container.mounts],
+        "readonlyRootFilesystem": True,
+        "dockerSecurityOptions": ["no-new-privileges"],
+        "linuxParameters": {
+            "capabilities": {"drop": ["ALL"], "add": list(container.capabilities)},
+            # The images' own PID 1 handles signals and reaps children.
+            "initProcessEnabled": False,
+            "tmpfs": [
+                {
+                    "containerPath": tmpfs.path,
+                    "size": tmpfs.size,
+                    "mountOptions": list(tmpfs.options),
+                }
+                for tmpfs in container.tmpfs
+            ],
+        },
+        "healthCheck": {
+            "command": list(container.health_command),
+            "interval": 30,
+            "timeout": 10,
+            "retries": 3,
+            "startPeriod": container.start_period,
+        },
+        "stopTimeout": container.stop_timeout,
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": log_group,
+                "awslogs-region": region,
+                "awslogs-stream-prefix": container.name,
+                # A slow log never stops mail: up to this much is kept, then lines are dropped.
+                "mode": "non-blocking",
+                "max-buffer-size": "1m",
+            },
+        },
+    }
+    if container.user:
+        described["user"] = container.user
+    return json.dumps([described], sort_keys=True)
+
+
+def total_memory(containers: Sequence[Container] = CONTAINERS) -> int:
+    """The sum of the hard limits in MiB."""
+    return sum(container.memory for container in containers)

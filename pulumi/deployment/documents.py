@@ -1,0 +1,176 @@
+"""The policy documents of the stack as plain data: no Pulumi here, so that tests can evaluate them.
+
+Each function returns the document as JSON text with its keys in order, so that the same
+arguments give the same text and a deployment without changes shows none.
+
+Sources: SES's permissions for receiving,
+https://docs.aws.amazon.com/ses/latest/dg/receiving-email-permissions.html; confused deputies,
+https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html; task roles,
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+Statement = dict[str, Any]
+
+
+def document(*statements: Statement) -> str:
+    """A policy document as JSON."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, sort_keys=True)
+
+
+def _allow(
+    sid: str,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    conditions: dict[str, Any] | None = None,
+) -> Statement:
+    statement: Statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": list(actions),
+        "Resource": list(resources),
+    }
+    if conditions:
+        statement["Condition"] = conditions
+    return statement
+
+
+def _from_rules(account: str, rule_set_arn: str) -> dict[str, Any]:
+    """SES acting for the rules of our rule set, and for nobody else's."""
+    return {
+        "StringEquals": {"aws:SourceAccount": account},
+        "ArnLike": {"aws:SourceArn": f"{rule_set_arn}:receipt-rule/*"},
+    }
+
+
+def archive_bucket(bucket_arn: str, account: str, rule_set_arn: str, prefix: str) -> str:
+    """SES may write received mail under `prefix`; nobody comes without TLS."""
+    return document(
+        {
+            "Sid": "SesWritesReceivedMail",
+            "Effect": "Allow",
+            "Principal": {"Service": "ses.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket_arn}/{prefix}*",
+            "Condition": _from_rules(account, rule_set_arn),
+        },
+        {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+    )
+
+
+def receipt_topic(topic_arn: str, account: str, rule_set_arn: str) -> str:
+    """SES may announce received mail."""
+    return document(
+        {
+            "Sid": "SesAnnouncesReceivedMail",
+            "Effect": "Allow",
+            "Principal": {"Service": "ses.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": _from_rules(account, rule_set_arn),
+        }
+    )
+
+
+def queue_from_topic(queue_arn: str, topic_arn: str) -> str:
+    """SNS may send to the queue what comes through our topic (or could not be passed on)."""
+    return document(
+        {
+            "Sid": "TopicSends",
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+        }
+    )
+
+
+def task_trust(account: str, region: str) -> str:
+    """ECS may give the role to tasks of this account and region."""
+    return document(
+        {
+            "Sid": "EcsTasks",
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account},
+                "ArnLike": {"aws:SourceArn": f"arn:aws:ecs:{region}:{account}:*"},
+            },
+        }
+    )
+
+
+def deliver_task(
+    bucket_arn: str, prefix: str, directory_key: str, queue_arn: str, dead_letters_arn: str
+) -> str:
+    """What `deliver` does in AWS: read mail and directory, consume the queue, put mail aside."""
+    return document(
+        _allow(
+            "ReadMailAndDirectory",
+            ["s3:GetObject"],
+            [f"{bucket_arn}/{prefix}*", f"{bucket_arn}/{directory_key}"],
+        ),
+        # Without it S3 says 403 for an object that is not there, and "gone" looks like "denied".
+        _allow("TellMissingFromDenied", ["s3:ListBucket"], [bucket_arn]),
+        _allow(
+            "ConsumeQueue",
+            [
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:ReceiveMessage",
+            ],
+            [queue_arn],
+        ),
+        _allow("PutAside", ["sqs:SendMessage"], [dead_letters_arn]),
+    )
+
+
+def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
+    """Dovecot mounts the mail store, through its access point only."""
+    return document(
+        _allow(
+            "MountMailStore",
+            ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+            [file_system_arn],
+            {"StringEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+        )
+    )
+
+
+def execution(log_group_arn: str, parameter_arns: Sequence[str]) -> str:
+    """What ECS does for one task before it runs: its log streams and its secrets."""
+    statements = [
+        _allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"])
+    ]
+    if parameter_arns:
+        statements.append(_allow("Secrets", ["ssm:GetParameters"], sorted(parameter_arns)))
+    return document(*statements)
+
+
+def smtp_user(account: str, region: str, domains: Sequence[str], configuration_set: str) -> str:
+    """Postfix's user sends for this stack's domains, through its configuration set, and no more."""
+    ses = f"arn:aws:ses:{region}:{account}"
+    return document(
+        _allow(
+            "SendForOurDomains",
+            ["ses:SendRawEmail"],
+            [
+                *(f"{ses}:identity/{domain}" for domain in sorted(domains)),
+                f"{ses}:configuration-set/{configuration_set}",
+            ],
+            {"StringLike": {"ses:FromAddress": [f"*@{domain}" for domain in sorted(domains)]}},
+        )
+    )

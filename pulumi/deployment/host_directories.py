@@ -1,0 +1,55 @@
+"""The directories on the host that the containers share, and who owns them.
+
+The numeric ids are the contract between the containers (each image has users of these ids):
+5000 vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`.  The host's user data makes
+the directories; the desk makes the same ones under its own.
+"""
+
+from dataclasses import dataclass
+
+VMAIL = 5000
+DELIVER = 5001
+POSTFIX = 5002
+SHARED_GROUP = 5003
+
+
+@dataclass(frozen=True)
+class HostDirectory:
+    """One directory: where it is on the host and in a container, and its owner and mode."""
+
+    name: str
+    path: str
+    mount_path: str
+    uid: int
+    gid: int
+    mode: str
+
+
+HOST_DIRECTORIES = (
+    HostDirectory(
+        "run-dovecot", "/var/lib/plexus/run/dovecot", "/run/plexus/dovecot", 0, 0, "0755"
+    ),
+    HostDirectory(
+        "run-postfix", "/var/lib/plexus/run/postfix", "/run/plexus/postfix", 0, 0, "0755"
+    ),
+    HostDirectory(
+        "run-directory",
+        "/var/lib/plexus/run/directory",
+        "/run/plexus/directory",
+        DELIVER,
+        SHARED_GROUP,
+        "0755",
+    ),
+    HostDirectory("tls", "/var/lib/plexus/tls", "/etc/plexus/tls", 0, SHARED_GROUP, "0750"),
+    HostDirectory("queue", "/var/lib/plexus/queue", "/var/spool/postfix", 0, 0, "0755"),
+    HostDirectory(
+        "deliver",
+        "/var/lib/plexus/deliver",
+        "/var/lib/plexus/deliver",
+        DELIVER,
+        SHARED_GROUP,
+        "0700",
+    ),
+)
+
+BY_NAME = {directory.name: directory for directory in HOST_DIRECTORIES}

@@ -1,0 +1,83 @@
+"""Sending under the domains' own names: SES identities, Easy DKIM, MAIL FROM, configuration set.
+
+Nothing here waits for verification: SES finds the DNS records by itself once the domain is
+delegated, so the first deployment never fails for want of delegation.
+"""
+
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+
+# Easy DKIM gives three tokens; the number is part of the API, so that records can be planned
+# before SES has answered.
+_DKIM_TOKENS = 3
+
+
+@dataclass(frozen=True)
+class IdentitiesArgs:
+    """`configuration_set_name` is fixed by the stack: the SMTP user's rights name it."""
+
+    configuration_set_name: str
+    domains: tuple[str, ...]
+    mail_from_label: str = "bounce"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One domain as SES knows it."""
+
+    domain: str
+    mail_from_domain: str
+    dkim_tokens: tuple[pulumi.Output[str], ...]
+
+
+class Identities(pulumi.ComponentResource):
+    """The configuration set and one identity a domain; see `identities` for the DNS's share."""
+
+    def __init__(
+        self, name: str, args: IdentitiesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Identities", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.configuration_set = aws.sesv2.ConfigurationSet(
+            args.configuration_set_name,
+            configuration_set_name=args.configuration_set_name,
+            # Receivers without TLS still get their mail: SES's own default, said aloud.
+            delivery_options={"tls_policy": "OPTIONAL"},
+            reputation_options={"reputation_metrics_enabled": True},
+            sending_options={"sending_enabled": True},
+            suppression_options={"suppressed_reasons": ["BOUNCE", "COMPLAINT"]},
+            opts=child,
+        )
+        identities: list[Identity] = []
+        for domain in args.domains:
+            identity = aws.sesv2.EmailIdentity(
+                domain,
+                email_identity=domain,
+                configuration_set_name=self.configuration_set.configuration_set_name,
+                dkim_signing_attributes={"next_signing_key_length": "RSA_2048_BIT"},
+                opts=child,
+            )
+            mail_from_domain = f"{args.mail_from_label}.{domain}"
+            aws.sesv2.EmailIdentityMailFromAttributes(
+                domain,
+                email_identity=identity.email_identity,
+                mail_from_domain=mail_from_domain,
+                # Until its MX is seen, mail goes out under amazonses.com instead of not at all.
+                behavior_on_mx_failure="USE_DEFAULT_VALUE",
+                opts=child,
+            )
+            tokens = identity.dkim_signing_attributes.apply(
+                lambda attributes: attributes.tokens if attributes else None
+            )
+            identities.append(
+                Identity(
+                    domain,
+                    mail_from_domain,
+                    tuple(tokens[index] for index in range(_DKIM_TOKENS)),
+                )
+            )
+        self.identities = tuple(identities)
+        self.register_outputs({"configuration_set": self.configuration_set.configuration_set_name})

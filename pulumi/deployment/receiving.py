@@ -1,0 +1,97 @@
+"""What SES accepts: receipt rules that name the addresses of the directory, and no one else's.
+
+Rules have no Stop: SES runs every rule that matches, so that one mail to several mailboxes
+reaches them all. There is one active rule set in an account and region; ours becomes it when
+asked to, or when there is no other.
+"""
+
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment.archive import INBOUND_PREFIX, Archive
+from deployment.notifications import Notifications
+from postal_plexus.directory.model import Directory
+from postal_plexus.directory.receipt_rules import RuleRecipients, receipt_rules
+
+
+@dataclass(frozen=True)
+class ReceivingArgs:
+    """`rule_set_name` is fixed by the stack, since bucket and topic policies must name it first."""
+
+    rule_set_name: str
+    directory: Directory
+    archive: Archive
+    notifications: Notifications
+    scan: bool
+    activate: bool
+
+
+class Receiving(pulumi.ComponentResource):
+    """The rule set, its rules and, if `activate`, its being the active one."""
+
+    def __init__(
+        self, name: str, args: ReceivingArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Receiving", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        rule_set = aws.ses.ReceiptRuleSet(
+            args.rule_set_name, rule_set_name=args.rule_set_name, opts=child
+        )
+        rules = [self._rule(args, rule_set, rule) for rule in receipt_rules(args.directory)]
+        if args.activate:
+            aws.ses.ActiveReceiptRuleSet(
+                args.rule_set_name,
+                rule_set_name=rule_set.rule_set_name,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=rules),
+            )
+        self.register_outputs({"rule_set": rule_set.rule_set_name})
+
+    def _rule(
+        self, args: ReceivingArgs, rule_set: aws.ses.ReceiptRuleSet, rule: RuleRecipients
+    ) -> aws.ses.ReceiptRule:
+        return aws.ses.ReceiptRule(
+            f"{args.rule_set_name}-{rule.name}",
+            name=rule.name,
+            rule_set_name=rule_set.rule_set_name,
+            enabled=True,
+            recipients=list(rule.recipients),
+            scan_enabled=args.scan,
+            # Refusing senders without TLS would lose mail that the world still sends.
+            tls_policy="Optional",
+            s3_actions=[
+                {
+                    "position": 1,
+                    "bucket_name": args.archive.bucket.bucket,
+                    "object_key_prefix": INBOUND_PREFIX,
+                    "topic_arn": args.notifications.topic.arn,
+                }
+            ],
+            # SES tries the bucket and the topic when a rule is made.
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
+            ),
+        )
+
+
+def should_activate(choice: str, rule_set_name: str, provider: aws.Provider) -> bool:
+    """Whether to make our rule set the active one.
+
+    "auto" takes the place when it is free or already ours; another's is never displaced unasked.
+    """
+    if choice != "auto":
+        return choice == "yes"
+    try:
+        active = aws.ses.get_active_receipt_rule_set(opts=pulumi.InvokeOptions(provider=provider))
+    except Exception as error:
+        if "empty result" not in str(error) and "no active" not in str(error).lower():
+            raise
+        return True
+    if active.rule_set_name == rule_set_name:
+        return True
+    pulumi.warn(
+        f"SES's active receipt rule set is {active.rule_set_name!r}, so mail does not reach this "
+        "stack; set postal-plexus:activate-rule-set to yes to take its place"
+    )
+    return False

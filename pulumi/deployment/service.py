@@ -1,0 +1,131 @@
+"""One container as an ECS service: its log group, its two roles, its task definition, its service.
+
+Ports and sockets are the host's, so the old task goes before the new one comes; mail waits in
+the queue meanwhile, and a mail client connects again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import containers, documents
+from deployment.containers import MAIL_STORE, Container
+from deployment.host_directories import BY_NAME
+from deployment.storage import Storage
+
+
+@dataclass(frozen=True)
+class ServiceArgs:
+    """`policy`: the document of the task's role; None for a container that needs nothing of AWS."""
+
+    name: str
+    container: Container
+    image: pulumi.Input[str]
+    cluster_arn: pulumi.Input[str]
+    storage: Storage
+    account: pulumi.Input[str]
+    region: str
+    log_days: int
+    environment: Mapping[str, pulumi.Input[str]]
+    secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    policy: pulumi.Input[str] | None = None
+    needed: Sequence[pulumi.Resource] = ()
+
+
+class Service(pulumi.ComponentResource):
+    """A container that ECS keeps running."""
+
+    def __init__(
+        self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Service", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.log_group = aws.cloudwatch.LogGroup(
+            args.name, retention_in_days=args.log_days, opts=child
+        )
+        trust = pulumi.Output.from_input(args.account).apply(
+            lambda account: documents.task_trust(account, args.region)
+        )
+        self.task_role = aws.iam.Role(
+            f"{args.name}-task",
+            assume_role_policy=trust,
+            description=f"What {args.container.name} may do",
+            opts=child,
+        )
+        execution_role = aws.iam.Role(
+            f"{args.name}-execution",
+            assume_role_policy=trust,
+            description=f"What ECS does to start {args.container.name}",
+            opts=child,
+        )
+        execution_policy = aws.iam.RolePolicy(
+            f"{args.name}-execution",
+            role=execution_role.name,
+            policy=pulumi.Output.all(self.log_group.arn, list(args.secrets.values())).apply(
+                lambda given: documents.execution(*given)
+            ),
+            opts=child,
+        )
+        ready: list[pulumi.Resource] = [execution_policy, *args.needed]
+        if args.policy is not None:
+            ready.append(
+                aws.iam.RolePolicy(
+                    f"{args.name}-task", role=self.task_role.name, policy=args.policy, opts=child
+                )
+            )
+        self.task_definition = aws.ecs.TaskDefinition(
+            args.name,
+            family=args.name,
+            network_mode="bridge",
+            requires_compatibilities=["EC2"],
+            task_role_arn=self.task_role.arn,
+            execution_role_arn=execution_role.arn,
+            container_definitions=pulumi.Output.all(
+                image=args.image,
+                environment=dict(args.environment),
+                secrets=dict(args.secrets),
+                log_group=self.log_group.name,
+            ).apply(
+                lambda given: containers.definition(args.container, region=args.region, **given)
+            ),
+            volumes=self._volumes(args),
+            opts=child,
+        )
+        self.service = aws.ecs.Service(
+            args.name,
+            cluster=args.cluster_arn,
+            task_definition=self.task_definition.arn,
+            desired_count=1,
+            launch_type="EC2",
+            deployment_minimum_healthy_percent=0,
+            deployment_maximum_percent=100,
+            deployment_circuit_breaker={"enable": True, "rollback": True},
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=ready),
+        )
+        self.register_outputs({"service": self.service.name})
+
+    @staticmethod
+    def _volumes(args: ServiceArgs) -> list[aws.ecs.TaskDefinitionVolumeArgsDict]:
+        volumes: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
+            {"name": name, "host_path": BY_NAME[name].path}
+            for name in args.container.host_directories
+        ]
+        if any(mount.volume == MAIL_STORE for mount in args.container.mounts):
+            volumes.append(
+                {
+                    "name": MAIL_STORE,
+                    "efs_volume_configuration": {
+                        "file_system_id": args.storage.file_system.id,
+                        "transit_encryption": "ENABLED",
+                        "authorization_config": {
+                            "access_point_id": args.storage.access_point.id,
+                            "iam": "ENABLED",
+                        },
+                    },
+                }
+            )
+        return volumes

@@ -1,0 +1,83 @@
+"""The lookups that the program makes of its account, answered from the emulator."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from postal_plexus.local.resources.resource_type import Aws
+
+Arguments = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+class UnknownInvocation(Exception):
+    """The program looks up something that the desk has no answer for."""
+
+
+class LookupFailed(Exception):
+    """The lookup is understood and finds nothing; the program may live with that."""
+
+
+def _caller_identity(aws: Aws, _arguments: Arguments) -> Answer:
+    answer = aws.client("sts").get_caller_identity()
+    return {
+        "accountId": answer["Account"],
+        "arn": answer["Arn"],
+        "userId": answer["UserId"],
+        "id": answer["Account"],
+    }
+
+
+def _region(aws: Aws, _arguments: Arguments) -> Answer:
+    return {
+        "name": aws.region,
+        "region": aws.region,
+        "id": aws.region,
+        "endpoint": "",
+        "description": "",
+    }
+
+
+def _partition(_aws: Aws, _arguments: Arguments) -> Answer:
+    return {
+        "partition": "aws",
+        "dnsSuffix": "amazonaws.com",
+        "reverseDnsPrefix": "com.amazonaws",
+        "id": "aws",
+    }
+
+
+def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
+    answer = aws.client("ses").describe_active_receipt_rule_set()
+    name = answer.get("Metadata", {}).get("Name")
+    if not name:
+        # As Terraform's provider: no active rule set is an error of this lookup.
+        raise LookupFailed("empty result: no active receipt rule set")
+    return {
+        "ruleSetName": name,
+        "id": name,
+        "arn": aws.arn("ses", f"receipt-rule-set/{name}"),
+        "region": aws.region,
+    }
+
+
+_INVOCATIONS: dict[str, Callable[[Aws, Arguments], Answer]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": _caller_identity,
+    "aws:index/getRegion:getRegion": _region,
+    "aws:index/getPartition:getPartition": _partition,
+    "aws:ses/getActiveReceiptRuleSet:getActiveReceiptRuleSet": _active_rule_set,
+}
+
+
+def invoke(aws: Aws, token: str, arguments: Arguments) -> Answer:
+    """The answer to the lookup `token`.
+
+    Raises:
+        UnknownInvocation: for a lookup that is missing here.
+        LookupFailed: for one that finds nothing.
+    """
+    known = _INVOCATIONS.get(token)
+    if known is None:
+        raise UnknownInvocation(
+            f"the desk has no answer for {token}: add it to {__name__.replace('.', '/')}.py"
+        )
+    return known(aws, arguments)

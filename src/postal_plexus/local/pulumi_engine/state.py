@@ -1,0 +1,145 @@
+"""What an earlier deployment made on the desk: one JSON file, as Pulumi's own checkpoint.
+
+The file holds inputs and outputs in clear, secrets too (the SMTP password of an emulated
+account, password hashes of a desk): it is written with mode 0600, in a directory of the desk's
+own, and nothing of it is worth more than the desk it belongs to.  It is replaced atomically after
+every change, so that a deployment that dies half-way leaves what it made on record.
+
+Failures: `StateError` for a file that cannot be understood; OSError when it cannot be written.
+"""
+
+import dataclasses
+import json
+import os
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_VERSION = 1
+
+
+class StateError(Exception):
+    """The state file is not one that this version can read."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource as made: `inputs` as the program gave them; `outputs` hold them too."""
+
+    urn: str
+    type: str
+    name: str
+    id: str
+    custom: bool
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    parent: str = ""
+    provider: str = ""
+    dependencies: tuple[str, ...] = ()
+    protect: bool = False
+    retain_on_delete: bool = False
+
+
+@dataclass
+class State:
+    """The resources by URN, in the order in which they were made, and what replacement left."""
+
+    resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
+    # Replaced and not yet deleted: an interrupted deployment deletes them the next time.
+    replaced: list[Resource] = field(default_factory=list[Resource])
+
+
+def _resource(entry: dict[str, Any]) -> Resource:
+    fields: dict[str, Any] = dict(entry)
+    fields["dependencies"] = tuple(entry["dependencies"])
+    return Resource(**fields)
+
+
+class StateFile:
+    """The state in memory and in its file; every change is written before it returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._state = self._read()
+
+    def _read(self) -> State:
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            return State()
+        try:
+            content = json.loads(text)
+            if content["version"] != _VERSION:
+                raise StateError(
+                    f"{self._path}: version {content['version']}, this program writes {_VERSION}; "
+                    "remove the desk and start anew"
+                )
+            return State(
+                {entry["urn"]: _resource(entry) for entry in content["resources"]},
+                [_resource(entry) for entry in content["replaced"]],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(
+                f"{self._path} is not a desk's state file ({error}); remove the desk and start anew"
+            ) from error
+
+    @property
+    def resources(self) -> dict[str, Resource]:
+        """A copy of what is on record."""
+        with self._lock:
+            return dict(self._state.resources)
+
+    @property
+    def replaced(self) -> list[Resource]:
+        """Resources that have a successor and are still to be deleted."""
+        with self._lock:
+            return list(self._state.replaced)
+
+    def find(self, urns: tuple[str, ...]) -> Resource | None:
+        """The first of `urns` (a URN and its aliases) that is on record."""
+        with self._lock:
+            return next(
+                (self._state.resources[u] for u in urns if u in self._state.resources), None
+            )
+
+    def put(self, resource: Resource, *, instead_of: Resource | None = None) -> None:
+        """Record `resource`; a predecessor under another URN (an alias) gives way to it."""
+        with self._lock:
+            if instead_of is not None and instead_of.urn != resource.urn:
+                self._state.resources.pop(instead_of.urn, None)
+            before = self._state.resources.get(resource.urn)
+            if before == resource:
+                return
+            self._state.resources[resource.urn] = resource
+            self._write()
+
+    def replace(self, old: Resource, new: Resource) -> None:
+        """Record `new` and keep `old` for deletion."""
+        with self._lock:
+            self._state.resources.pop(old.urn, None)
+            self._state.resources[new.urn] = new
+            self._state.replaced.append(old)
+            self._write()
+
+    def forget(self, resource: Resource) -> None:
+        """Strike a deleted resource off the record."""
+        with self._lock:
+            if self._state.resources.get(resource.urn) == resource:
+                del self._state.resources[resource.urn]
+            self._state.replaced = [kept for kept in self._state.replaced if kept != resource]
+            self._write()
+
+    def _write(self) -> None:
+        content = {
+            "version": _VERSION,
+            "resources": [dataclasses.asdict(entry) for entry in self._state.resources.values()],
+            "replaced": [dataclasses.asdict(entry) for entry in self._state.replaced],
+        }
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_name(self._path.name + ".new")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(content, file, indent=1)
+        draft.replace(self._path)

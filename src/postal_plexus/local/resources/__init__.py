@@ -1,0 +1,44 @@
+"""The table of Pulumi resource types that the desk can make, one module an AWS service.
+
+`find` is how the engine asks.  A type that is missing here is an error that says so: the desk
+runs what the program deploys, so a resource without a maker would be a hole nobody sees.
+"""
+
+from postal_plexus.local.resources import (
+    ecs,
+    efs,
+    iam,
+    logs,
+    recorded,
+    route53,
+    s3,
+    ses,
+    sns,
+    sqs,
+    ssm,
+)
+from postal_plexus.local.resources.resource_type import ResourceType
+
+_MODULES = (ecs, efs, iam, logs, recorded, route53, s3, ses, sns, sqs, ssm)
+
+TYPES: dict[str, ResourceType] = {
+    known.token: known for module in _MODULES for known in module.TYPES
+}
+
+
+class UnknownResourceType(Exception):
+    """The program asks for a resource type that the desk has no maker for."""
+
+
+def find(token: str) -> ResourceType:
+    """The resource type with the Pulumi type `token`.
+
+    Raises:
+        UnknownResourceType: saying where to add it.
+    """
+    known = TYPES.get(token)
+    if known is None:
+        raise UnknownResourceType(
+            f"the desk cannot make a {token}: add it to src/postal_plexus/local/resources"
+        )
+    return known
