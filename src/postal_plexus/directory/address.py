@@ -1,0 +1,158 @@
+"""An e-mail address as RFC 5321 spells it, and the one form in which this system compares it.
+
+Two kinds of address meet here. **Hosted** ones are ours: their local part is a plain dot-string,
+compared without regard to case and therefore kept in lower case, never with a subaddress. All
+**others** keep their local part to the letter, because only its host may interpret it (RFC 5321,
+2.4). Domains are A-labels ("xn--...") in lower case in both; `idn` makes them.
+
+`user+tag` is the subaddress `tag` of `user`. The split is the one that Postfix and Dovecot make
+with `recipient_delimiter = +`: at the first plus sign, unless nothing would be left before it.
+
+Fails with AddressError, whose text completes the sentence "the address ...". No I/O.
+"""
+
+import re
+from dataclasses import dataclass
+
+ADDRESS_LIMIT = 254
+"""Octets in an address: RFC 5321, 4.5.3.1.3 allows a path 256, its two angle brackets included."""
+
+LOCAL_PART_LIMIT = 64
+"""Octets in a local part, the subaddress and any quotes included: RFC 5321, 4.5.3.1.1."""
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})+")
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
+_QUOTED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')
+_PRINTABLE = re.compile(r"[ -~]*")
+
+# What may name a mailbox or an alias of ours is narrower than atext: "/" would leave the user's
+# directory, "+" starts a subaddress, a leading "#" makes a comment of the line in Postfix's and
+# Dovecot's tables, and Postfix refuses a leading "-" (allow_min_user).
+_HOSTED_ATEXT = r"[a-z0-9!#$%&'*=?^_`{|}~-]"
+_HOSTED = re.compile(rf"(?![#-])(?=[^@]{{1,64}}@){_HOSTED_ATEXT}+(?:\.{_HOSTED_ATEXT}+)*@")
+
+
+class AddressError(ValueError):
+    """A text is not an address; says why, to complete "the address ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes."""
+
+    local_part: str
+    domain: str
+    subaddress: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_domain(self.domain):
+            raise AddressError("has no domain name of at least two labels after the @")
+        if not self.local_part:
+            raise AddressError("has nothing before the @")
+        plus = self.local_part.find("+")
+        if plus > 0 or (plus == 0 and self.subaddress is not None):
+            raise AddressError("has its subaddress inside the local part")
+        if not _PRINTABLE.fullmatch(self.local_part + (self.subaddress or "")):
+            raise AddressError("has characters before the @ that are not printable ASCII")
+        if len(self._quoted()) > LOCAL_PART_LIMIT:
+            raise AddressError(f"has more than {LOCAL_PART_LIMIT} characters before the @")
+        if len(str(self)) > ADDRESS_LIMIT:
+            raise AddressError(f"has more than {ADDRESS_LIMIT} characters")
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Take `text` apart; quotes that are not needed fall away (RFC 5321, 4.1.2).
+
+        Raises AddressError. Address literals (`ann@[192.0.2.1]`) and non-ASCII texts are refused:
+        the first name no domain of anybody's, the second are made ASCII by `idn` before.
+        """
+        local, at, domain = text.rpartition("@")
+        if not at:
+            raise AddressError("has no @")
+        if quoted := _QUOTED_STRING.fullmatch(local):
+            local = re.sub(r"\\(.)", r"\1", quoted[1])
+        elif not _DOT_STRING.fullmatch(local):
+            raise AddressError(_fault_of(local))
+        name, subaddress = split_subaddress(local)
+        return cls(name, _lower(domain), subaddress)
+
+    @property
+    def whole_local_part(self) -> str:
+        """What stands before the @, without quotes: local part and subaddress."""
+        return (
+            self.local_part if self.subaddress is None else f"{self.local_part}+{self.subaddress}"
+        )
+
+    def without_subaddress(self) -> "Address":
+        """The address of the mailbox that this one belongs to."""
+        return self if self.subaddress is None else Address(self.local_part, self.domain)
+
+    def _quoted(self) -> str:
+        local = self.whole_local_part
+        if _DOT_STRING.fullmatch(local):
+            return local
+        return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+
+    def __str__(self) -> str:
+        return f"{self._quoted()}@{self.domain}"
+
+
+def split_subaddress(local_part: str) -> tuple[str, str | None]:
+    """Split `user+tag` into user and tag, as Postfix's split_addr(3) does."""
+    name, plus, tag = local_part.partition("+")
+    return (name, tag) if plus and name else (local_part, None)
+
+
+def without_subaddress(address: str) -> str:
+    """The mailbox of a delivered address: `user+tag@d` to `user@d`. For hosted addresses."""
+    local, _, domain = address.rpartition("@")
+    return f"{split_subaddress(local)[0]}@{domain}"
+
+
+def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
+    """Take an envelope recipient apart as leniently as the world writes them.
+
+    Returns local part and domain in lower case, and the subaddress as it was written, or None
+    where there is none or it could not stand in an address. Never raises: what is no address
+    comes back as parts that no directory knows. Only ASCII is put into lower case, since other
+    scripts have capitals that would fold onto ASCII letters, and thus onto other people.
+    """
+    local, _, domain = recipient.rpartition("@")
+    if quoted := _QUOTED_STRING.fullmatch(local):
+        local = re.sub(r"\\(.)", r"\1", quoted[1])
+    name, subaddress = split_subaddress(local)
+    if subaddress is not None:
+        whole = f"{name}+{subaddress}"
+        if len(whole) > LOCAL_PART_LIMIT or not _DOT_STRING.fullmatch(whole):
+            subaddress = None
+    return _lower(name), subaddress, _lower(domain)
+
+
+def is_domain(text: str) -> bool:
+    """Whether `text` is a domain name as it is kept here: A-labels, lower case, two or more."""
+    return _DOMAIN.fullmatch(text) is not None
+
+
+def is_hosted(text: str) -> bool:
+    """Whether `text` is an address as we host it: lower case, no subaddress, a safe dot-string."""
+    local = _HOSTED.match(text)
+    return local is not None and len(text) <= ADDRESS_LIMIT and is_domain(text[local.end() :])
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else text
+
+
+def _fault_of(local_part: str) -> str:
+    """Say what keeps `local_part` from being a dot-string."""
+    if not local_part:
+        return "has nothing before the @"
+    if not local_part.isascii():
+        return "has characters before the @ that are not ASCII"
+    if local_part.startswith(".") or local_part.endswith(".") or ".." in local_part:
+        return "has a dot before the @ that does not stand between two other characters"
+    strange = sorted(set(re.sub(_ATEXT + r"|\.", "", local_part)))
+    named = " ".join(map(repr, strange[:5]))
+    return f"has characters before the @ that need quotes there: {named}"

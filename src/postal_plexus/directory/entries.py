@@ -1,0 +1,78 @@
+"""What a directory is made of: a domain, a mailbox, an alias.
+
+Addresses are texts in the form of `address.is_hosted`, or for destinations outside that of
+`str(Address)`; so a directory of 10,000 mailboxes stays small, and its lookups need no parsing.
+Each entry checks on construction that it can stand in a line of Postfix's and Dovecot's tables
+without meaning something else there; what is wrong raises DirectoryError.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from postal_plexus.directory.address import Address, AddressError, is_domain, is_hosted
+
+# A scheme and printable ASCII without a colon, which ends the field in Dovecot's passwd-file.
+_PASSWORD_HASH = re.compile(r"\{[A-Z0-9][A-Z0-9.-]*\}[!-9;-~]+")
+
+
+class DirectoryError(ValueError):
+    """A directory cannot be what it says; the reader keeps the one that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A mail domain of ours, and who gets the mail to its addresses that nobody has."""
+
+    name: str
+    catch_all: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_domain(self.name):
+            raise DirectoryError(f"{clipped(self.name)} is not a domain name in A-labels")
+        if self.catch_all is not None:
+            require_address(self.catch_all)
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A mailbox: its address, which is its user's login, and the hash of the user's password."""
+
+    address: str
+    password_hash: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not is_hosted(self.address):
+            raise DirectoryError(f"{clipped(self.address)} cannot be a mailbox's address")
+        if not _PASSWORD_HASH.fullmatch(self.password_hash):
+            raise DirectoryError(f"{self.address} has a password hash that is none")
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address of ours whose mail goes to one or more others, of ours or outside."""
+
+    address: str
+    destinations: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not is_hosted(self.address):
+            raise DirectoryError(f"{clipped(self.address)} cannot be an alias's address")
+        if not self.destinations:
+            raise DirectoryError(f"{self.address} has no destination")
+        for destination in self.destinations:
+            require_address(destination)
+
+
+def require_address(text: str) -> None:
+    """Raise DirectoryError unless `text` is an address exactly as it is kept here."""
+    try:
+        as_kept = str(Address.parse(text))
+    except AddressError as error:
+        raise DirectoryError(f"{clipped(text)} {error}") from error
+    if as_kept != text:
+        raise DirectoryError(f"{clipped(text)} would be kept as {clipped(as_kept)}")
+
+
+def clipped(text: str) -> str:
+    """Show foreign text in an error: printable, and short enough for one log line."""
+    return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,245 @@
+"""The directory: who gets a mail to an address, and how that is kept as one object.
+
+A Directory is made from the stack configuration (`stack.read_stack`), written by the Pulumi program
+as one JSON object, and followed by the three containers. It holds the entries as configured and an
+index made once, so that a lookup is one dictionary access for a mailbox and one for each
+destination of an alias. Nothing here does I/O or needs a library.
+
+How an address is resolved, in this order:
+
+1. A mailbox gets its mail; a subaddress stays on the address, for the user's filters.
+2. An alias hands its mail to its destinations, each resolved in the same way. The subaddress with
+   which an alias was addressed is dropped; one that a destination itself carries is kept.
+3. `postmaster` exists at every domain (RFC 5321, 4.5.1): where it is neither configured nor taken
+   by a catch-all, it is the domain's first mailbox, or the first mailbox of all.
+4. The catch-all of a domain gets what is left there.
+5. Everything else is unknown: the resolution is empty.
+
+**The object**, schema version 1, is JSON in UTF-8:
+
+    {"version": 1,
+     "domains": [{"name": "example.net", "catch_all": "ann@example.org"}, ...],
+     "mailboxes": [{"address": "ann@example.org", "password_hash": "{ARGON2ID}..."}, ...],
+     "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org"]}, ...]}
+
+Fields that a reader does not know are ignored, so that a newer program can add them (a quota, who
+may send as whom) while older containers still run. A field that is dangerous to ignore needs a new
+version, which older readers refuse.
+
+Fails with DirectoryError, and with nothing else, whatever bytes are read.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+from postal_plexus.directory.address import envelope_parts
+from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
+
+SCHEMA_VERSION = 1
+
+SIZE_LIMIT = 16 * 1024 * 1024
+"""Bytes of the largest object that is read; 10,000 mailboxes take about 2 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Who gets a mail: mailboxes of ours, each once, and addresses outside. Empty: unknown."""
+
+    mailboxes: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether anyone gets the mail."""
+        return bool(self.mailboxes or self.outside)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Directory:
+    """Domains, mailboxes and aliases in their configured order, and the lookups over them."""
+
+    domains: tuple[Domain, ...]
+    mailboxes: tuple[Mailbox, ...]
+    aliases: tuple[Alias, ...] = ()
+    _mailboxes: frozenset[str] = field(init=False, compare=False)
+    _aliases: dict[str, tuple[str, ...]] = field(init=False, compare=False)
+    _catch_alls: dict[str, str | None] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        catch_alls = {domain.name: domain.catch_all for domain in self.domains}
+        mailboxes = frozenset(mailbox.address for mailbox in self.mailboxes)
+        aliases = {alias.address: alias.destinations for alias in self.aliases}
+        # An empty directory would refuse all mail: no one means that, so it must be a mistake.
+        if not catch_alls or not mailboxes:
+            raise DirectoryError("has no domain or no mailbox")
+        if len(catch_alls) < len(self.domains):
+            raise DirectoryError("has a domain twice")
+        if len(mailboxes | aliases.keys()) < len(self.mailboxes) + len(self.aliases):
+            raise DirectoryError("has an address twice")
+        for address in (*mailboxes, *aliases):
+            if address.rpartition("@")[2] not in catch_alls:
+                raise DirectoryError(f"has {clipped(address)}, but not its domain")
+        for name, catch_all in catch_alls.items():
+            postmaster = f"postmaster@{name}"
+            if catch_all is None:
+                if postmaster not in mailboxes:
+                    aliases.setdefault(postmaster, (self._first_mailbox(name),))
+            elif catch_all.rpartition("@")[2] not in catch_alls:
+                raise DirectoryError(f"has a catch-all of {name} that is not ours")
+        object.__setattr__(self, "_mailboxes", mailboxes)
+        object.__setattr__(self, "_aliases", aliases)
+        object.__setattr__(self, "_catch_alls", catch_alls)
+
+    def resolve(self, recipient: str) -> Resolution:
+        """Say who gets a mail to `recipient`, an envelope recipient as the world wrote it.
+
+        Each mailbox comes once, however many ways lead to it; the first way decides about the
+        subaddress. Loops of aliases end. Never raises.
+        """
+        name, subaddress, domain = envelope_parts(recipient)
+        if domain not in self._catch_alls:
+            return Resolution()
+        address = f"{name}@{domain}"
+        if address in self._mailboxes:
+            return Resolution((_delivered(name, subaddress, domain),))
+        return self._follow(self._handed_on(address, domain))
+
+    def _follow(self, destinations: tuple[str, ...]) -> Resolution:
+        mailboxes: dict[str, str] = {}
+        outside: dict[str, None] = {}
+        seen: set[str] = set()
+        waiting = list(reversed(destinations))
+        while waiting:
+            destination = waiting.pop()
+            name, subaddress, domain = envelope_parts(destination)
+            address = f"{name}@{domain}"
+            if domain not in self._catch_alls:
+                outside.setdefault(destination)
+            elif address in self._mailboxes:
+                mailboxes.setdefault(address, _delivered(name, subaddress, domain))
+            elif address not in seen:
+                seen.add(address)
+                waiting.extend(reversed(self._handed_on(address, domain)))
+        return Resolution(tuple(mailboxes.values()), tuple(outside))
+
+    def _handed_on(self, address: str, domain: str) -> tuple[str, ...]:
+        """Where an address at one of our domains that is no mailbox hands its mail."""
+        if destinations := self._aliases.get(address):
+            return destinations
+        catch_all = self._catch_alls[domain]
+        return () if catch_all is None else (catch_all,)
+
+    def _first_mailbox(self, domain: str) -> str:
+        at_domain = (m.address for m in self.mailboxes if m.address.endswith("@" + domain))
+        return next(at_domain, self.mailboxes[0].address)
+
+    def hosted_addresses(self) -> Iterator[str]:
+        """Every address that exists by itself: mailboxes, aliases, and each domain's postmaster.
+
+        Not what only a catch-all takes.
+        """
+        for mailbox in self.mailboxes:
+            yield mailbox.address
+        yield from self._aliases
+
+    def to_json(self) -> bytes:
+        """Write the directory object; equal directories give equal bytes."""
+        document = {
+            "version": SCHEMA_VERSION,
+            "domains": [
+                {"name": domain.name}
+                if domain.catch_all is None
+                else {"name": domain.name, "catch_all": domain.catch_all}
+                for domain in self.domains
+            ],
+            "mailboxes": [
+                {"address": mailbox.address, "password_hash": mailbox.password_hash}
+                for mailbox in self.mailboxes
+            ],
+            "aliases": [
+                {"address": alias.address, "destinations": alias.destinations}
+                for alias in self.aliases
+            ],
+        }
+        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, document: bytes) -> "Directory":
+        """Read a directory object; raises DirectoryError unless all of it is sound."""
+        if len(document) > SIZE_LIMIT:
+            raise DirectoryError(f"is larger than {SIZE_LIMIT} bytes")
+        try:
+            found = json.loads(document)
+        except (ValueError, RecursionError) as error:
+            raise DirectoryError(f"is not JSON: {error}") from error
+        root = _Entry.of(found, "the directory")
+        version = root.fields.get("version")
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise DirectoryError(
+                f"has schema version {clipped(str(version))}; this reader knows {SCHEMA_VERSION}"
+            )
+        return cls(
+            tuple(
+                Domain(entry.text("name"), entry.optional_text("catch_all"))
+                for entry in root.entries("domains")
+            ),
+            tuple(
+                Mailbox(entry.text("address"), entry.text("password_hash"))
+                for entry in root.entries("mailboxes")
+            ),
+            tuple(
+                Alias(entry.text("address"), entry.texts("destinations"))
+                for entry in root.entries("aliases")
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Directory of {len(self.domains)} domains, {len(self.mailboxes)} mailboxes "
+            f"and {len(self.aliases)} aliases>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One JSON object of the document; its fields are taken out by type, or DirectoryError."""
+
+    fields: dict[str, object]
+    place: str
+
+    @classmethod
+    def of(cls, value: object, place: str) -> "_Entry":
+        if not isinstance(value, dict):
+            raise DirectoryError(f"has something else than an object at {place}")
+        return cls(cast("dict[str, object]", value), place)
+
+    def text(self, name: str) -> str:
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise DirectoryError(f"has no text {name} in {self.place}")
+        return value
+
+    def optional_text(self, name: str) -> str | None:
+        return None if self.fields.get(name) is None else self.text(name)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        values = self._list(name)
+        if not all(isinstance(value, str) for value in values):
+            raise DirectoryError(f"has something else than texts in {name} of {self.place}")
+        return tuple(cast("list[str]", values))
+
+    def entries(self, name: str) -> Iterator["_Entry"]:
+        for position, value in enumerate(self._list(name)):
+            yield _Entry.of(value, f"{name}[{position}]")
+
+    def _list(self, name: str) -> list[object]:
+        value = self.fields.get(name)
+        if not isinstance(value, list):
+            raise DirectoryError(f"has no list {name} in {self.place}")
+        return cast("list[object]", value)
+
+
+def _delivered(name: str, subaddress: str | None, domain: str) -> str:
+    return f"{name}@{domain}" if subaddress is None else f"{name}+{subaddress}@{domain}"

@@ -1,0 +1,70 @@
+"""Which password hashes a mailbox may have, and why another is refused.
+
+Accepted are the schemes that Dovecot verifies and that are slow on purpose. A new hash is Argon2id
+(`plexus password` makes it); the others are there so that users of another server keep theirs.
+
+An Argon2 hash says itself how much memory its verification takes, and that memory is Dovecot's,
+in a container that lives on a host of 512 MB. A hash that takes more than the container can give
+does not fail to verify: it takes the process down, for all users, at any stranger's login. Hence
+MEMORY_LIMIT_KIB. MEMORY_KIB and TIME_COST are the second of the equivalent settings of OWASP's
+Password Storage Cheat Sheet (19 MiB, two passes, one lane). One lane also because libsodium, with
+which Dovecot verifies, has no threads.
+
+No texts of passwords or hashes in any answer: they end in logs.
+"""
+
+import re
+from dataclasses import dataclass
+
+MEMORY_KIB = 19 * 1024
+TIME_COST = 2
+MEMORY_LIMIT_KIB = 32 * 1024
+
+_BASE64 = r"[A-Za-z0-9+/]+"
+_CRYPT64 = r"[A-Za-z0-9./]"
+_SCHEMES = {
+    "ARGON2ID": rf"\$argon2id\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d{{1,4}},p=\d{{1,3}}"
+    rf"\${_BASE64}\${_BASE64}",
+    "ARGON2I": rf"\$argon2i\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d{{1,4}},p=\d{{1,3}}"
+    rf"\${_BASE64}\${_BASE64}",
+    "BLF-CRYPT": rf"\$2[abxy]\$\d\d\${_CRYPT64}{{53}}",
+    "SHA512-CRYPT": rf"\$6\$(?:rounds=\d{{4,9}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{86}}",
+    "SHA256-CRYPT": rf"\$5\$(?:rounds=\d{{4,9}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{43}}",
+}
+_SCHEME = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class HashFault:
+    """Why a password hash is refused, to complete "the password hash ...", and the way out."""
+
+    what: str
+    remedy: str
+
+
+def fault_of(text: str, address: str) -> HashFault | None:
+    """Say what is wrong with `address`'s password hash, or None."""
+    make_one = f"Make one with: plexus password {address}"
+    parts = _SCHEME.fullmatch(text)
+    if parts is None and text.startswith("$argon2id$"):
+        return HashFault("does not name its scheme", "Write {ARGON2ID} before it")
+    if parts is None:
+        return HashFault("is no hash but perhaps the password itself, in plain text", make_one)
+    scheme, value = parts.groups()
+    pattern = _SCHEMES.get(scheme.upper())
+    if pattern is None:
+        known = ", ".join(_SCHEMES)
+        return HashFault(f"has a scheme that is not accepted ({known} are)", make_one)
+    digest = re.fullmatch(pattern, value)
+    if digest is None:
+        return HashFault(
+            f"is not a whole {scheme.upper()} hash; part of it may be missing",
+            f"Copy it again, between single quotes, or make a new one: plexus password {address}",
+        )
+    memory = int(digest.groupdict().get("memory") or 0)
+    if memory > MEMORY_LIMIT_KIB:
+        return HashFault(
+            f"takes {memory // 1024} MB to verify; Dovecot has room for {MEMORY_LIMIT_KIB // 1024}",
+            make_one,
+        )
+    return None

@@ -1,0 +1,68 @@
+"""What is wrong with a stack configuration: every problem at once, each with its way out.
+
+A configuration is read to its end whatever is wrong with it, so that an operator corrects it once
+and not as often as it has mistakes. Texts never hold the value of a password or a hash.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from types import NoneType
+
+NAMESPACE = "postal-plexus"
+"""Pulumi's namespace for our keys: the name of the project."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: the key, the entry under it ("" for the key as a whole), what, and the way out.
+
+    `what` is a clause, `remedy` one or more sentences; `str()` is the line that an operator reads.
+    """
+
+    key: str
+    entry: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = (part for part in (self.key, self.entry, self.what) if part)
+        return f"{': '.join(place)}. {self.remedy}"
+
+
+class StackError(Exception):
+    """A stack configuration cannot be used; `problems` says all that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for a word that is not among the known: the nearest of them, if one is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f"Did you mean {near[0]}?" if near else otherwise
+
+
+def quoted(text: str) -> str:
+    """A text of the configuration as a message shows it: on one line, and not without end."""
+    return repr(text if len(text) <= 80 else text[:77] + "...")
+
+
+_KINDS: tuple[tuple[type, str], ...] = (
+    (NoneType, "nothing"),
+    (bool, "a truth value (YAML reads yes, no, on and off so)"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a text"),
+    (Mapping, "a mapping"),
+    (Sequence, "a list"),
+    (date, "a date"),
+)
+
+
+def kind_of(value: object) -> str:
+    """What YAML made of a value, in an operator's words; never the value itself."""
+    kinds = (words for kind, words in _KINDS if isinstance(value, kind))
+    return next(kinds, f"a {type(value).__name__}")

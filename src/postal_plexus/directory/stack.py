@@ -1,0 +1,234 @@
+"""The stack configuration, read into a Directory.
+
+Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
+
+    domains:                              # a name, or with who gets what nobody else does
+      - example.org
+      - name: example.net
+        catch-all: ann@example.org
+    mailboxes:
+      - address: ann@example.org
+        password-hash: "{ARGON2ID}$argon2id$..."     # from `plexus password`
+    aliases:                              # may be missing
+      - address: info@example.org
+        destinations: [ann@example.org, ben@example.com]
+
+Domains may be written in any script and case; local parts of ours in any case. Fails with
+StackError, which holds every problem of the configuration. This module needs the library `idna`
+(through `idn`), so the service on the small host does not import it; it reads the JSON object.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from postal_plexus.directory.address import (
+    Address,
+    AddressError,
+    is_hosted,
+    without_subaddress,
+)
+from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox
+from postal_plexus.directory.idn import kept_address, kept_domain, shown
+from postal_plexus.directory.model import Directory
+from postal_plexus.directory.password_hash import fault_of
+from postal_plexus.directory.problems import NAMESPACE, did_you_mean, quoted
+from postal_plexus.directory.receipt_rules import receipt_rules
+from postal_plexus.directory.stack_entry import Entry, Findings, entries_of
+
+KEYS = ("domains", "mailboxes", "aliases")
+"""The keys of the namespace that are read here."""
+
+OTHER_KEYS = frozenset({"images"})
+"""Those that the Pulumi program reads besides; they are not looked at here."""
+
+RECIPIENTS_AN_ALIAS = 1000
+"""Postfix's virtual_alias_expansion_limit, by default: beyond it an alias's mail is deferred."""
+
+
+def read_stack(config: Mapping[str, object]) -> Directory:
+    """Read the keys of the namespace, given without its name, into a directory.
+
+    Raises StackError.
+    """
+    return _Reading(config).directory()
+
+
+class _Reading:
+    """One reading: first which names there are, then what is said of each."""
+
+    def __init__(self, config: Mapping[str, object]) -> None:
+        self._findings = Findings(KEYS)
+        self._check_keys(config)
+        self._domains: dict[str, Entry] = {}
+        self._addresses: dict[str, Entry] = {}
+        fields = ("name", "catch-all")
+        self._read_domains = [
+            (self._enter(self._domains, self._domain_name(entry), entry), entry)
+            for entry in entries_of(config, "domains", fields, self._findings)
+        ]
+        fields = ("address", "password-hash")
+        self._read_mailboxes = [
+            (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
+            for entry in entries_of(config, "mailboxes", fields, self._findings)
+        ]
+        fields = ("address", "destinations")
+        self._read_aliases = [
+            (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
+            for entry in entries_of(config, "aliases", fields, self._findings, required=False)
+        ]
+
+    def directory(self) -> Directory:
+        """What was read, if nothing was wrong with it."""
+        catch_alls = [(name, self._catch_all(entry)) for name, entry in self._read_domains]
+        hashes = [(name, self._password_hash(entry)) for name, entry in self._read_mailboxes]
+        aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
+        for circle in _circles({name: to for name, to in aliases if name}):
+            self._addresses[circle[0]].problem(
+                f"goes in a circle: {' -> '.join((*circle, circle[0]))}",
+                "Take one of these steps out of its alias.",
+            )
+        self._findings.raise_if_any()
+        directory = Directory(
+            tuple(Domain(*domain) for domain in catch_alls),
+            tuple(Mailbox(*mailbox) for mailbox in hashes),
+            tuple(Alias(*alias) for alias in aliases),
+        )
+        self._check_as_a_whole(directory)
+        self._findings.raise_if_any()
+        return directory
+
+    def _check_keys(self, config: Mapping[str, object]) -> None:
+        known = sorted({*KEYS, *OTHER_KEYS})
+        for key in sorted(config.keys() - known):
+            otherwise = f"Remove it; the keys are {', '.join(known)}."
+            remedy = did_you_mean(key, known, otherwise)
+            self._findings.add(key, "is not a key of Postal Plexus", remedy)
+
+    def _enter(self, entered: dict[str, Entry], name: str, entry: Entry) -> str:
+        """Note who has a name, unless somebody has it already; gives the name back."""
+        if name and entered.setdefault(name, entry) is not entry:
+            entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
+        return name
+
+    def _domain_name(self, entry: Entry) -> str:
+        try:
+            return kept_domain(entry.name) if entry.name else ""
+        except AddressError as error:
+            entry.problem(f"it {error}", "Write a domain of yours, such as example.org.")
+            return ""
+
+    def _hosted_address(self, entry: Entry) -> str:
+        address = self._address(entry, "address", entry.name) if entry.name else None
+        if address is None:
+            return ""
+        bare = str(address.without_subaddress())
+        if address.subaddress is not None:
+            remedy = f"Write {bare}; its subaddresses come there by themselves."
+            entry.problem("its address has a subaddress", remedy)
+        elif not is_hosted(bare):
+            remedy = "Use letters, digits and . _ - ' before the @, and no # or - at the start."
+            entry.problem("its address cannot name a mailbox or an alias", remedy)
+        elif self._domains and address.domain not in self._domains:
+            otherwise = "Add it there, or correct the address."
+            entry.problem(
+                f"its domain {shown(address.domain)} is not among {NAMESPACE}:domains",
+                did_you_mean(address.domain, self._domains, otherwise),
+            )
+        return bare
+
+    def _address(self, entry: Entry, field: str, text: str) -> Address | None:
+        """An address as it is kept: where it is ours, the local part is in lower case."""
+        try:
+            address = kept_address(text)
+        except AddressError as error:
+            entry.problem(f"its {field} {quoted(text)} {error}", "Write it as ann@example.org.")
+            return None
+        ours = field == "address" or address.domain in self._domains
+        return Address.parse(str(address).lower()) if ours else address
+
+    def _exists(self, address: Address) -> bool:
+        """Whether an address at a domain of ours is somebody's, or the postmaster's."""
+        bare = str(address.without_subaddress())
+        return bare in self._addresses or bare.startswith("postmaster@")
+
+    def _catch_all(self, entry: Entry) -> str | None:
+        text = entry.optional_text("catch-all")
+        address = self._address(entry, "catch-all", text) if text else None
+        if address is None:
+            return None
+        if address.domain not in self._domains:
+            what = f"its catch-all {quoted(text)} is at no domain of ours"
+            otherwise = "Make an alias that goes there, and name the alias."
+            entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
+        elif not self._exists(address):
+            what = f"its catch-all {quoted(text)} is neither a mailbox nor an alias"
+            otherwise = f"Add it to {NAMESPACE}:mailboxes."
+            entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
+        return str(address)
+
+    def _password_hash(self, entry: Entry) -> str:
+        address = entry.name if is_hosted(entry.name) else "ADDRESS"
+        text = entry.text("password-hash", remedy=f"Make one with: plexus password {address}")
+        fault = fault_of(text, address) if text else None
+        if fault is not None:
+            entry.problem(f"its password-hash {fault.what}", fault.remedy)
+        return text
+
+    def _destinations(self, entry: Entry) -> tuple[str, ...]:
+        destinations: dict[str, None] = {}
+        for text in entry.texts("destinations"):
+            address = self._address(entry, "destination", text)
+            if address is None:
+                continue
+            if str(address) in destinations:
+                entry.problem(f"has the destination {quoted(text)} twice", "Take one out.")
+            elif address.domain in self._domains and not self._exists(address):
+                what = f"its destination {quoted(text)} is neither a mailbox nor an alias"
+                otherwise = f"Add it to {NAMESPACE}:mailboxes, or take it out."
+                entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
+            destinations[str(address)] = None
+        return tuple(destinations)
+
+    def _check_as_a_whole(self, directory: Directory) -> None:
+        """Note what shows only where everything is resolved."""
+        for alias in directory.aliases:
+            resolution = directory.resolve(alias.address)
+            recipients = len(resolution.mailboxes) + len(resolution.outside)
+            if not recipients:
+                what, remedy = "leads to nobody", "Give it a mailbox as a destination."
+                self._addresses[alias.address].problem(what, remedy)
+            elif recipients > RECIPIENTS_AN_ALIAS:
+                self._addresses[alias.address].problem(
+                    f"leads to {recipients} recipients, and Postfix allows {RECIPIENTS_AN_ALIAS}",
+                    "Use the software of a mailing list for so many.",
+                )
+        for domain in directory.domains:
+            if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
+                what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
+                self._domains[domain.name].problem(what, remedy)
+        try:
+            receipt_rules(directory)
+        except DirectoryError as error:
+            self._findings.add("mailboxes", str(error), "Give the largest domain a catch-all.")
+
+
+def _circles(destinations: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Walk the aliases depth first; each step that comes back onto the path closes a circle."""
+    done: set[str] = set()
+    for start in destinations:
+        path = [] if start in done else [start]
+        place = dict.fromkeys(path, 0)
+        steps = [iter(destinations[start])]
+        while path:
+            step = next(steps[-1], None)
+            if step is None:
+                del place[path[-1]]
+                done.add(path.pop())
+                steps.pop()
+                continue
+            alias = without_subaddress(step)
+            if alias in place:
+                yield tuple(path[place[alias] :])
+            elif alias in destinations and alias not in done:
+                place[alias] = len(path)
+                path.append(alias)
+                steps.append(iter(destinations[alias]))

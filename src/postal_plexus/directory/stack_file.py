@@ -1,0 +1,188 @@
+"""The text of a Pulumi stack file (`Pulumi.<stack>.yaml`), made ready for `stack.read_stack`.
+
+Whoever reads the file hands its text over; here is no I/O. What Pulumi does with the text is done
+as Pulumi does it: values under `config` carry a namespace, a value that `pulumi config set` wrote
+may be JSON in a text, and `{secure: ...}` stands for a secret that only Pulumi can open. Where a
+password hash is expected, a hash that no password fits takes the secret's place; anywhere else in
+our keys a secret is a problem, since nothing can be said of it.
+
+YAML itself would let the second of two equal keys win in silence, and with it half the mailboxes
+disappear; here that is a problem. Fails with StackError. Needs the library `yaml`.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import cast
+
+import yaml
+
+from postal_plexus.directory.model import Directory
+from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
+from postal_plexus.directory.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
+from postal_plexus.directory.stack import KEYS, read_stack
+
+_TWICE = "Keep one of the two; YAML would drop the first without a word."
+_PULUMI_KEYS = ("config", "environment", "encryptionsalt", "encryptedkey", "secretsprovider")
+
+
+def _base64(octets: bytes) -> str:
+    return b64encode(octets).decode().rstrip("=")
+
+
+SEALED_HASH = (
+    f"{{ARGON2ID}}$argon2id$v=19$m={MEMORY_KIB},t={TIME_COST},p=1"
+    f"${_base64(b'sealed by Pulumi')}${_base64(sha256(b'sealed by Pulumi').digest())}"
+)
+"""Stands for a hash that cannot be read: of the right form, and of no password anyone can find."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackFile:
+    """What a stack file says: every setting under its full key, such as `aws:region`."""
+
+    settings: Mapping[str, object]
+    sealed_hashes: int
+    """How many password hashes are secrets that could not be looked at."""
+
+    def directory(self) -> Directory:
+        """Who has mail by this file; raises StackError."""
+        prefix = f"{NAMESPACE}:"
+        return read_stack(
+            {
+                key.removeprefix(prefix): value
+                for key, value in self.settings.items()
+                if key.startswith(prefix)
+            }
+        )
+
+
+def read_stack_file(text: str) -> StackFile:
+    """Read a stack file's text. Raises StackError; its Problem of broken YAML names the line."""
+    document = _mapping(_parsed(text))
+    if document is None or "config" not in document:
+        raise _error("", "has no config", f"Write config: and under it {NAMESPACE}:domains.")
+    config = _mapping(document["config"])
+    if config is None:
+        raise _error("config", "is not a mapping of keys", f"Write {NAMESPACE}:domains under it.")
+    problems = [*_foreign_keys(document, config), *_sealed_keys(config)]
+    if problems:
+        raise StackError(problems)
+    settings = {str(key): _decoded(value) for key, value in config.items()}
+    mailboxes = settings.get(f"{NAMESPACE}:mailboxes")
+    if not isinstance(mailboxes, list):
+        return StackFile(settings, 0)
+    entries = cast("list[object]", mailboxes)
+    opened = [_without_secret(entry) for entry in entries]
+    settings[f"{NAMESPACE}:mailboxes"] = opened
+    return StackFile(
+        settings, sum(new is not old for new, old in zip(opened, entries, strict=True))
+    )
+
+
+def _parsed(text: str) -> object:
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        twice = _key_that_is_twice(node)
+        if twice is not None:
+            raise _error(_place(twice.start_mark), f"{quoted(twice.value)} is there twice", _TWICE)
+        document: object = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]
+    except yaml.MarkedYAMLError as error:
+        place = _place(error.problem_mark or error.context_mark)
+        what = error.problem or "cannot be read as YAML"
+        raise _error(place, what, "Correct the YAML there, or in the line before.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        what = f"cannot be read as YAML ({str(error).splitlines()[0]})"
+        raise _error("", what, "Write it as Pulumi does: plain UTF-8 text.") from error
+    return document
+
+
+def _key_that_is_twice(root: yaml.Node) -> yaml.ScalarNode | None:
+    """The first key that its mapping has once more; anchors may make the nodes a graph."""
+    waiting = [root]
+    seen: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        return key
+                    keys.add(key.value)
+                waiting.append(value)
+    return None
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _foreign_keys(
+    document: Mapping[object, object], config: Mapping[object, object]
+) -> Iterator[Problem]:
+    """Keys that Pulumi would not give to our program, though they look as if they should."""
+    for key in document:
+        if key not in _PULUMI_KEYS:
+            remedy = did_you_mean(str(key), _PULUMI_KEYS, "Write it under config:, if it is ours.")
+            yield Problem(str(key), "", "is not a key of a Pulumi stack file", remedy)
+    for key in config:
+        namespace, colon, name = str(key).partition(":")
+        if not colon:
+            yield Problem(str(key), "", "has no namespace", f"Write {NAMESPACE}:{key}.")
+        elif namespace != NAMESPACE and did_you_mean(namespace, [NAMESPACE], ""):
+            remedy = f"Write {NAMESPACE}:{name}."
+            yield Problem(str(key), "", f"has the namespace {namespace}", remedy)
+
+
+def _sealed_keys(config: Mapping[object, object]) -> Iterator[Problem]:
+    for key in (f"{NAMESPACE}:{name}" for name in KEYS):
+        if _is_sealed(config.get(key)):
+            yield Problem(
+                key,
+                "",
+                "is a secret as a whole, so nothing of it can be checked",
+                "Write it in plain, and make only each password-hash a secret: "
+                f"pulumi config set --secret --path '{NAMESPACE}:mailboxes[0].password-hash'",
+            )
+
+
+def _without_secret(entry: object) -> object:
+    """A mailbox's entry with SEALED_HASH for a hash that is a secret; else the entry itself."""
+    fields = _mapping(entry)
+    if fields is None or not _is_sealed(fields.get("password-hash")):
+        return entry
+    return {**fields, "password-hash": SEALED_HASH}
+
+
+def _is_sealed(value: object) -> bool:
+    fields = _mapping(value)
+    return fields is not None and list(fields) == ["secure"]
+
+
+def _decoded(value: object) -> object:
+    """A value as Pulumi's Config.get_object gives it: JSON in a text is read."""
+    if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _mapping(value: object) -> Mapping[object, object] | None:
+    return cast("Mapping[object, object]", value) if isinstance(value, Mapping) else None
+
+
+def _error(key: str, what: str, remedy: str) -> StackError:
+    return StackError([Problem(key, "", what, remedy)])

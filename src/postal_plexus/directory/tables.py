@@ -1,0 +1,121 @@
+"""The directory as Dovecot and Postfix read it.
+
+Each function gives a file's whole text. Dovecot's is a passwd-file; Postfix's are in the source
+format of postmap(1), a key and a value a line, and give the same answers as `Directory.resolve`
+with `recipient_delimiter = +` and `propagate_unmatched_extensions =` (empty: an alias's subaddress
+is dropped). One difference remains, which Postfix's lookup cannot avoid: in a domain with a
+catch-all, a mailbox that one of our own users addresses with a subaddress gets the mail without it.
+
+Nothing fails here: what could mean something else in a table is kept out by `entries`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from postal_plexus.directory.address import without_subaddress
+from postal_plexus.directory.model import Directory, Resolution
+
+
+def dovecot_passwd(directory: Directory) -> str:
+    """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::`.
+
+    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration.
+    """
+    return "".join(f"{m.address}:{m.password_hash}::::::\n" for m in directory.mailboxes)
+
+
+def postfix_virtual_domains(directory: Directory) -> str:
+    """Render virtual_mailbox_domains: the domains whose mail stays here."""
+    return _lines((domain.name, "OK") for domain in directory.domains)
+
+
+def postfix_virtual_mailboxes(directory: Directory) -> str:
+    """Render virtual_mailbox_maps: which recipients exist; LMTP takes the mail, not a path."""
+    return _lines((mailbox.address, "OK") for mailbox in directory.mailboxes)
+
+
+def postfix_virtual_aliases(directory: Directory) -> str:
+    """Render virtual_alias_maps: aliases, postmasters and catch-alls, each resolved to the end.
+
+    Postfix gives a catch-all (`@domain`) every address of the domain that has no entry of its own.
+    So in such a domain what must not be caught gets one that says itself: each mailbox, each
+    subaddress that an alias names, and an alias that leads to nobody.
+    """
+    catch_alls = _catch_alls(directory)
+    lines: dict[str, tuple[str, ...]] = {}
+    for address in _handed_on(directory):
+        recipients = _recipients(directory.resolve(address))
+        if recipients or _domain(address) in catch_alls:
+            lines[address] = recipients or (address,)
+    named = {
+        recipient
+        for recipients in (*lines.values(), *catch_alls.values())
+        for recipient in recipients
+    }
+    mailboxes = (mailbox.address for mailbox in directory.mailboxes)
+    for address in (*mailboxes, *sorted(named)):
+        if _domain(address) in catch_alls:
+            lines.setdefault(address.lower(), (address,))
+    for domain, recipients in catch_alls.items():
+        lines[f"@{domain}"] = recipients
+    return _lines((address, ", ".join(recipients)) for address, recipients in lines.items())
+
+
+def postfix_sender_logins(directory: Directory) -> str:
+    """Render smtpd_sender_login_maps: which logins may send as an address.
+
+    A mailbox may send as itself, as each alias that leads to it, and as what its catch-all takes.
+    Postfix strips subaddresses before it looks an address up. An alias that leads only outside
+    belongs to no login; it names itself, which is none, lest a catch-all give it to somebody.
+    """
+    lines: dict[str, tuple[str, ...]] = {m.address: (m.address,) for m in directory.mailboxes}
+    for address in _handed_on(directory):
+        lines[address] = _logins(directory.resolve(address)) or (address,)
+    for domain in directory.domains:
+        if domain.catch_all is not None:
+            lines[f"@{domain.name}"] = _logins(directory.resolve(domain.catch_all))
+    return _lines((address, ", ".join(logins)) for address, logins in lines.items() if logins)
+
+
+TABLES: Mapping[str, Callable[[Directory], str]] = MappingProxyType(
+    {
+        "dovecot-passwd": dovecot_passwd,
+        "postfix-virtual-domains": postfix_virtual_domains,
+        "postfix-virtual-mailboxes": postfix_virtual_mailboxes,
+        "postfix-virtual-aliases": postfix_virtual_aliases,
+        "postfix-sender-logins": postfix_sender_logins,
+    }
+)
+"""File name -> its renderer: the files beside `directory.json` that the containers follow."""
+
+
+def _handed_on(directory: Directory) -> Iterator[str]:
+    """The addresses that exist without being a mailbox: aliases and implied postmasters."""
+    mailboxes = {mailbox.address for mailbox in directory.mailboxes}
+    return (address for address in directory.hosted_addresses() if address not in mailboxes)
+
+
+def _catch_alls(directory: Directory) -> dict[str, tuple[str, ...]]:
+    """Each domain with a catch-all that leads to somebody, and to whom."""
+    resolved = {
+        domain.name: _recipients(directory.resolve(domain.catch_all))
+        for domain in directory.domains
+        if domain.catch_all is not None
+    }
+    return {domain: recipients for domain, recipients in resolved.items() if recipients}
+
+
+def _recipients(resolution: Resolution) -> tuple[str, ...]:
+    return resolution.mailboxes + resolution.outside
+
+
+def _logins(resolution: Resolution) -> tuple[str, ...]:
+    return tuple(without_subaddress(mailbox) for mailbox in resolution.mailboxes)
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _lines(entries: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"{key} {value}\n" for key, value in entries)
