@@ -1,0 +1,69 @@
+"""What can go wrong with AWS. Everything below this package raises one of these and nothing else.
+
+AwsError
+ +- AwsTransient      may succeed when tried again
+ |   +- Unreachable   no answer: name, network, TLS, time-out, or a body that ended too early
+ |   +- Throttled     asked too often
+ |   +- ServerFault   5xx
+ |   +- Denied        403: policy, or credentials that were just renewed or taken away
+ +- Missing           the object or the queue is not there
+ +- Refused           any other 4xx: the request itself is wrong
+"""
+
+
+class AwsError(Exception):
+    """A request that did not succeed."""
+
+    def __init__(self, operation: str, code: str, text: str, status: int = 0) -> None:
+        super().__init__(f"{operation}: {code}" + (f": {text}" if text else ""))
+        self.operation = operation
+        self.code = code
+        self.status = status
+
+
+class AwsTransient(AwsError):
+    """Worth another try."""
+
+
+class Unreachable(AwsTransient):
+    """No (whole) answer came."""
+
+
+class Throttled(AwsTransient):
+    """Too many requests."""
+
+
+class ServerFault(AwsTransient):
+    """A 5xx."""
+
+
+class Denied(AwsTransient):
+    """Not allowed, at this moment."""
+
+
+class Missing(AwsError):
+    """The thing asked for does not exist."""
+
+
+class Refused(AwsError):
+    """AWS understood and declined."""
+
+
+_THROTTLES = ("Throttl", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "OverLimit")
+_MISSING = ("NoSuchKey", "NoSuchBucket", "NonExistentQueue", "QueueDoesNotExist", "NotFound")
+
+
+def from_answer(operation: str, status: int, code: str, text: str) -> AwsError:
+    """The error that an answer of that status and AWS error code means."""
+    code = code or f"HTTP {status}"
+    if status == 429 or any(word in code for word in _THROTTLES):
+        kind: type[AwsError] = Throttled
+    elif status >= 500:
+        kind = ServerFault
+    elif any(word in code for word in _MISSING) or status == 404:
+        kind = Missing
+    elif status in {401, 403} or "ExpiredToken" in code or "UnrecognizedClient" in code:
+        kind = Denied
+    else:
+        kind = Refused
+    return kind(operation, code, text, status)

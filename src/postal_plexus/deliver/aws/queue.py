@@ -1,0 +1,144 @@
+"""SQS by its JSON protocol (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/).
+
+Times are whole seconds. Every call raises AwsError; a batch whose single entries fail returns those
+entries, since the rest of the batch did what it should.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from postal_plexus.deliver.aws.errors import Unreachable
+from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
+from postal_plexus.deliver.aws.signing import Signer, payload_hash
+
+RECEIVE_AT_MOST = 10
+BATCH_AT_MOST = 10
+LONGEST_VISIBILITY = 12 * 3600 - 60
+_POLL_SECONDS = 20
+_ANSWER_SECONDS = 35.0
+
+_Answer = dict[str, list[dict[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    """One delivery of one queue entry. `receive_count` is 1 at the first."""
+
+    body: str
+    receipt_handle: str
+    queue_id: str
+    receive_count: int
+
+
+class Queue:
+    """One queue, for one thread. `aws` is shared and only read."""
+
+    def __init__(self, account: AwsAccount, signer: Signer, url: str) -> None:
+        self.url = url
+        region_host = f"sqs.{account.region}.{account.suffix}"
+        self._session = AwsSession(
+            account, "sqs", account.endpoint("sqs", region_host), signer, _ANSWER_SECONDS
+        )
+
+    def receive(self, visibility: int, most: int = RECEIVE_AT_MOST) -> list[QueueMessage]:
+        """Wait up to 20 s for entries, and hide them from others for `visibility`. One attempt."""
+        answer = self._call(
+            "ReceiveMessage",
+            {
+                "MaxNumberOfMessages": min(most, RECEIVE_AT_MOST),
+                "WaitTimeSeconds": _POLL_SECONDS,
+                "VisibilityTimeout": visibility,
+                "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+                # The name of the same before 2024, for emulators; AWS takes both.
+                "AttributeNames": ["ApproximateReceiveCount"],
+            },
+            attempts=1,
+        )
+        try:
+            return [_message(entry) for entry in answer.get("Messages") or ()]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Unreachable("ReceiveMessage", "BadAnswer", type(error).__name__) from error
+
+    def delete(self, receipt_handles: list[str]) -> list[str]:
+        """Delete up to ten entries; returns the handles that failed."""
+        entries = [
+            {"Id": str(index), "ReceiptHandle": handle}
+            for index, handle in enumerate(receipt_handles)
+        ]
+        answer = self._call("DeleteMessageBatch", {"Entries": entries})
+        return [receipt_handles[index] for index in _failed(answer)]
+
+    def change_visibility(self, wanted: list[tuple[str, int]]) -> list[str]:
+        """Hide up to ten entries (handle, seconds) from now; returns the handles that failed."""
+        entries = [
+            {"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for index, (handle, seconds) in enumerate(wanted)
+        ]
+        answer = self._call("ChangeMessageVisibilityBatch", {"Entries": entries})
+        return [wanted[index][0] for index in _failed(answer)]
+
+    def send(self, body: str, attributes: dict[str, str]) -> None:
+        """Put an entry into the queue, with string attributes (empty ones are left out)."""
+        self._call(
+            "SendMessage",
+            {
+                "MessageBody": body,
+                "MessageAttributes": {
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in attributes.items()
+                    if value
+                },
+            },
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def abort(self) -> None:
+        """Wake the thread that waits. For other threads."""
+        self._session.abort()
+
+    def _call(self, operation: str, fields: dict[str, object], attempts: int = 4) -> _Answer:
+        payload = json.dumps({"QueueUrl": self.url, **fields}).encode()
+        answer = self._session.request(
+            operation,
+            "POST",
+            "/",
+            {
+                "content-type": "application/x-amz-json-1.0",
+                "content-length": str(len(payload)),
+                "x-amz-target": f"AmazonSQS.{operation}",
+            },
+            payload,
+            payload_hash(payload),
+            attempts=attempts,
+        )
+        body = answer.read_all()
+        try:
+            value: object = json.loads(body) if body else {}
+        except ValueError as error:
+            raise Unreachable(operation, "BadAnswer", "not JSON") from error
+        if not isinstance(value, dict):
+            raise Unreachable(operation, "BadAnswer", "not an object")
+        return cast("_Answer", value)
+
+
+def sqs_signer(region: str) -> Signer:
+    """The signer that all queues share."""
+    return Signer("sqs", region)
+
+
+def _message(entry: dict[str, object]) -> QueueMessage:
+    attributes = cast("dict[str, str]", entry.get("Attributes") or {})
+    return QueueMessage(
+        cast("str", entry["Body"]),
+        cast("str", entry["ReceiptHandle"]),
+        cast("str", entry["MessageId"]),
+        int(attributes.get("ApproximateReceiveCount", "1")),
+    )
+
+
+def _failed(answer: _Answer) -> list[int]:
+    return [int(cast("str", entry["Id"])) for entry in answer.get("Failed") or ()]

@@ -1,0 +1,75 @@
+"""S3: objects read as streams. Raises AwsError; `Missing` where the object does not exist."""
+
+from dataclasses import dataclass
+
+from postal_plexus.deliver.aws.http import Answer
+from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
+from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, percent_encode
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as it was at one moment."""
+
+    octets: bytes
+    etag: str
+
+
+class Store:
+    """Objects of any bucket, for one thread."""
+
+    def __init__(self, account: AwsAccount, signer: Signer) -> None:
+        self._account = account
+        self._signer = signer
+        self._sessions: dict[str, AwsSession] = {}
+
+    def open(self, bucket: str, key: str) -> Answer:
+        """The object's content, to be read to its end or discarded."""
+        return self._get("GetObject", bucket, key, {})
+
+    def read_if_changed(self, bucket: str, key: str, etag: str) -> StoredObject | None:
+        """The whole object, or None if it still has that ETag ("" for none known)."""
+        answer = self._get("GetObject", bucket, key, {"if-none-match": etag} if etag else {})
+        if answer.status == 304:
+            return None
+        return StoredObject(answer.read_all(), answer.header("etag"))
+
+    def close(self) -> None:
+        """Close the connections."""
+        for session in self._sessions.values():
+            session.close()
+
+    def abort(self) -> None:
+        """Wake the thread that waits. For other threads."""
+        for session in tuple(self._sessions.values()):
+            session.abort()
+
+    def _get(self, operation: str, bucket: str, key: str, headers: dict[str, str]) -> Answer:
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: the bucket in
+        # the host name, but for endpoints of our own and for dots, which no wildcard certificate
+        # covers.
+        in_path = bool(self._account.endpoints.get("s3")) or "." in bucket
+        path = f"/{bucket}/{key}" if in_path else f"/{key}"
+        session = self._session("" if in_path else bucket)
+        return session.request(
+            operation,
+            "GET",
+            percent_encode(path),
+            {"x-amz-content-sha256": EMPTY_PAYLOAD, **headers},
+            b"",
+            EMPTY_PAYLOAD,
+        )
+
+    def _session(self, bucket: str) -> AwsSession:
+        session = self._sessions.get(bucket)
+        if session is None:
+            account = self._account
+            host = f"s3.{account.region}.{account.suffix}"
+            endpoint = account.endpoint("s3", f"{bucket}.{host}" if bucket else host)
+            session = self._sessions[bucket] = AwsSession(account, "s3", endpoint, self._signer)
+        return session
+
+
+def s3_signer(region: str) -> Signer:
+    """The signer that all stores share."""
+    return Signer("s3", region)

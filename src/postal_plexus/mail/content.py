@@ -1,0 +1,207 @@
+"""A mail's content on its way into a mailbox: transforms that take and give chunks of any size.
+
+`LineEnds` makes every line end CRLF, `HeaderBlock` puts trace headers on top and renames forged
+ones, `DotStuffing` prepares for DATA (RFC 5321, section 4.5.2). Chained in that order they decide
+between a delivery and SMTP smuggling: behind `LineEnds` no bare CR or LF exists that a server
+could read as the end of the content. Each holds back a bounded number of octets, whatever comes.
+None of them fails: every octet string is a mail.
+"""
+
+import re
+from collections.abc import Iterable
+
+# The longest field that is looked at whole before it is decided about; longer ones are decided
+# against (renamed), since only our own name can make anyone write so long a one.
+_LONGEST_FIELD = 4096
+_SHORTEST_OWN = b"x-plexus-"
+_RESULTS = b"authentication-results"
+_DELIVERED_TO = b"delivered-to:"
+_MOST_DELIVERED_TO = 128
+_FORGED = b"X-Forged-"
+_NAME_END = re.compile(rb"[ \t]*:")
+
+
+class LineEnds:
+    """Makes bare LF and bare CR into CRLF, and ends the content with one."""
+
+    def __init__(self) -> None:
+        self._held_cr = False
+        self._open_line = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The chunk with CRLF line ends; a CR at its end waits for what follows."""
+        if self._held_cr:
+            chunk = b"\r" + chunk
+        self._held_cr = chunk.endswith(b"\r")
+        if self._held_cr:
+            chunk = chunk[:-1]
+        if not chunk:
+            return b""
+        pairs = chunk.count(b"\r\n")
+        if chunk.count(b"\n") != pairs or chunk.count(b"\r") != pairs:
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        self._open_line = not chunk.endswith(b"\n")
+        return chunk
+
+    def finish(self) -> bytes:
+        """What is still owed at the end of the content."""
+        owed = b"\r\n" if self._held_cr or self._open_line else b""
+        self._held_cr = self._open_line = False
+        return owed
+
+
+class DotStuffing:
+    """Doubles the dot that begins a line. Takes content with CRLF line ends only."""
+
+    def __init__(self) -> None:
+        self._at_line_start = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The chunk, stuffed."""
+        if not chunk:
+            return b""
+        stuffed = chunk.replace(b"\n.", b"\n..")
+        if self._at_line_start and chunk.startswith(b"."):
+            stuffed = b"." + stuffed
+        self._at_line_start = chunk.endswith(b"\n")
+        return stuffed
+
+
+class HeaderBlock:
+    """Puts `trace` headers on top and renames headers that only we may write.
+
+    Renamed, by an `X-Forged-` in front, are all `X-Plexus-*` and each `Authentication-Results` that
+    names our `authserv_id` (RFC 8601, section 5). Takes content with CRLF line ends only. After the
+    header block, chunks pass untouched.
+
+    `received` counts the Received fields seen so far and `delivered_to` holds the addresses of the
+    Delivered-To fields (lower case): what loop detection needs.
+    """
+
+    def __init__(self, trace: Iterable[tuple[str, str]], authserv_id: str) -> None:
+        self._trace = b"".join(f"{name}: {value}\r\n".encode() for name, value in trace)
+        self._authserv_id = authserv_id.lower().encode()
+        self._held = b""
+        self._in_header = True
+        self._in_line = False  # the beginning of the current line has been passed on
+        self._started = False
+        self.received = 0
+        self.delivered_to: set[str] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole header block has been seen."""
+        return not self._in_header
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The chunk, with its header lines checked; up to 4 KB may wait for what follows."""
+        if not self._in_header:
+            return chunk
+        if not chunk:
+            return b""
+        octets = self._held + chunk
+        return self._begin(octets) + self._header(octets)
+
+    def finish(self) -> bytes:
+        """What was held back at the end of the content, and the trace headers of an empty one."""
+        held, self._held = self._held, b""
+        if not self._in_header:
+            return held
+        self._in_header = False
+        return self._begin(held) + self._lines(held)
+
+    def _begin(self, content: bytes) -> bytes:
+        if self._started:
+            return b""
+        self._started = True
+        # A first line that begins with white space would continue our last trace header, and so
+        # let a sender write into it. It gets a header of its own to continue.
+        continued = b"X-Plexus-Continued:\r\n" if content[:1] in (b" ", b"\t") else b""
+        return self._trace + continued
+
+    def _header(self, octets: bytes) -> bytes:
+        if not self._in_line and octets.startswith(b"\r\n"):
+            end = 0
+        else:
+            end = octets.find(b"\r\n\r\n")
+            end = end + 2 if end >= 0 else -1
+        if end >= 0:
+            self._in_header = False
+            self._held = b""
+            return self._lines(octets[:end]) + octets[end:]
+        return self._partial(octets)
+
+    def _partial(self, octets: bytes) -> bytes:
+        """Pass on the whole fields; hold back the last, which may go on in the next chunk."""
+        cut = _last_field(octets)
+        if cut == 0 and self._in_line:
+            # The line's beginning is decided already: all but a line end may pass.
+            cut = len(octets)
+        elif len(octets) - cut > _LONGEST_FIELD:
+            passed = self._lines(octets)
+            self._held, self._in_line = b"", not octets.endswith(b"\n")
+            return passed
+        passed, self._held = self._lines(octets[:cut]), octets[cut:]
+        if cut:
+            self._in_line = not octets[:cut].endswith(b"\n")
+        return passed
+
+    def _lines(self, octets: bytes) -> bytes:
+        """Whole lines of the header block (the first one may be the rest of a line)."""
+        lower = octets.lower()
+        self.received += lower.count(b"\nreceived:")
+        if not self._in_line and lower.startswith(b"received:"):
+            self.received += 1
+        places: list[int] = []
+        for name in (_SHORTEST_OWN, _RESULTS, _DELIVERED_TO):
+            if not self._in_line and lower.startswith(name):
+                self._look_at(name, lower, 0, places)
+            place = lower.find(b"\n" + name)
+            while place >= 0:
+                self._look_at(name, lower, place + 1, places)
+                place = lower.find(b"\n" + name, place + 1)
+        if not places:
+            return octets
+        parts: list[bytes] = []
+        done = 0
+        for place in sorted(places):
+            parts += [octets[done:place], _FORGED]
+            done = place
+        return b"".join([*parts, octets[done:]])
+
+    def _look_at(self, name: bytes, lower: bytes, place: int, renamed: list[int]) -> None:
+        if name is _SHORTEST_OWN:
+            renamed.append(place)
+            return
+        field = lower[place : place + _LONGEST_FIELD]
+        end = _field_end(field)
+        if name is _DELIVERED_TO:
+            if len(self.delivered_to) < _MOST_DELIVERED_TO:
+                address = field[len(name) : end].strip().strip(b"<>")
+                self.delivered_to.add(address.decode("ascii", "replace"))
+            return
+        if _NAME_END.match(field, len(name)) is None:
+            return  # a longer name that only begins alike
+        value = field[:end]
+        whole = end < len(field) or len(field) < _LONGEST_FIELD
+        if not whole or self._authserv_id in value.partition(b";")[0]:
+            renamed.append(place)
+
+
+def _field_end(field: bytes) -> int:
+    """Where a header field ends: at the first line end that no white space follows."""
+    end = field.find(b"\r\n")
+    while end >= 0 and field[end + 2 : end + 3] in (b" ", b"\t"):
+        end = field.find(b"\r\n", end + 2)
+    return end if end >= 0 else len(field)
+
+
+def _last_field(octets: bytes) -> int:
+    """Where the last header field of a chunk begins, with all its continuation lines."""
+    start = octets.rfind(b"\n")
+    # A line end that closes the chunk may be followed by a continuation line in the next one.
+    if start == len(octets) - 1:
+        start = octets.rfind(b"\n", 0, start)
+    while start >= 0 and octets[start + 1 : start + 2] in (b" ", b"\t"):
+        start = octets.rfind(b"\n", 0, start)
+    return start + 1

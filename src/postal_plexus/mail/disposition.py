@@ -1,0 +1,26 @@
+"""The disposition: what became of one mail for one recipient.
+
+Every recipient of every attempt ends with exactly one (RFC 3464, section 2.3.3, names the
+actions). What a failure means is not decided here but in `deliver.failure_policy`.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Fate(Enum):
+    """The three ends that an attempt can have for one recipient."""
+
+    DELIVERED = "delivered"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Disposition:
+    """One recipient's fate, with its enhanced status code (RFC 3463) and the reason in words."""
+
+    recipient: str
+    fate: Fate
+    status: str
+    reason: str

@@ -1,0 +1,186 @@
+"""The receipt: SES's record of one accepted mail, read from the queue's notification.
+
+The queue's body is SNS's JSON with the notification as a string in `Message`, or, with raw message
+delivery, the notification itself; both are read. What is neither raises `NotificationError`, whose
+text is the reason that goes to the dead letters. SES's own setup notification, published whenever a
+receipt rule is made, is recognised: there is no mail behind it.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from postal_plexus.mail.envelope import Envelope, EnvelopeError
+from postal_plexus.mail.verdicts import Verdicts, read_verdict
+
+_SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
+_LONGEST_MESSAGE_ID = 256
+_Fields = dict[str, object]
+
+
+class NotificationError(ValueError):
+    """A queue body that is no notification of received mail; the text says why, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetupNotification:
+    """SES made or changed a receipt rule: nothing to deliver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What SES accepted.
+
+    `accepted_at` is seconds since the epoch. `headers` are the mail's own, names in lower case, as
+    SES saw them: the sender's words. `headers_truncated` says that there were more.
+    """
+
+    message_id: str
+    envelope: Envelope
+    bucket: str
+    key: str
+    verdicts: Verdicts
+    accepted_at: float
+    headers: tuple[tuple[str, str], ...] = ()
+    headers_truncated: bool = False
+
+    def header(self, name: str) -> str:
+        """The first header of that lower-case name, or ""."""
+        return next((value for known, value in self.headers if known == name), "")
+
+
+def read_notification(body: str) -> Receipt | SetupNotification:
+    """Read one queue body. Raises NotificationError; never anything else, whatever the body."""
+    notification = unwrap(body)
+    kind = notification.get("notificationType")
+    mail = _fields(notification, "mail")
+    if mail.get("messageId") == _SETUP:
+        return SetupNotification()
+    if kind != "Received":
+        raise NotificationError(f"not a notification of received mail: type {_short(kind)}")
+    receipt = _fields(notification, "receipt")
+    action = _fields(receipt, "action")
+    if action.get("type") != "S3":
+        raise NotificationError(
+            f"the mail was not stored in S3: action {_short(action.get('type'))}"
+        )
+    message_id = _text(mail, "messageId")
+    if (
+        len(message_id) > _LONGEST_MESSAGE_ID
+        or not message_id.isascii()
+        or not message_id.isprintable()
+    ):
+        raise NotificationError("mail.messageId is not an identifier of SES")
+    return Receipt(
+        message_id=message_id,
+        envelope=_envelope(mail, receipt),
+        bucket=_text(action, "bucketName"),
+        key=_text(action, "objectKey"),
+        verdicts=_verdicts(receipt),
+        accepted_at=_time(mail),
+        headers=_headers(mail),
+        headers_truncated=mail.get("headersTruncated") is True,
+    )
+
+
+def unwrap(body: str) -> dict[str, object]:
+    """The notification in either body form of the queue. Raises NotificationError."""
+    outer = _object(body, "the body")
+    if "notificationType" in outer or "eventType" in outer:
+        return outer
+    inner = outer.get("Message")
+    if not isinstance(inner, str):
+        raise NotificationError("neither a notification nor SNS's JSON with one in it")
+    return _object(inner, "SNS's Message")
+
+
+def _object(text: str, what: str) -> _Fields:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotificationError(f"{what} is not JSON: {str(error)[:200]}") from error
+    if not isinstance(value, dict):
+        raise NotificationError(f"{what} is JSON, but not an object")
+    return cast("_Fields", value)
+
+
+def _envelope(mail: _Fields, receipt: _Fields) -> Envelope:
+    source = mail.get("source")
+    if source is None:
+        source = ""
+    if not isinstance(source, str):
+        raise NotificationError("mail.source is not a string")
+    # Never mail.destination: that one comes from the headers and knows no Bcc.
+    recipients = receipt.get("recipients")
+    if not isinstance(recipients, list) or not recipients:
+        raise NotificationError("receipt.recipients is missing or empty")
+    addresses: dict[str, None] = {}
+    for recipient in cast("list[object]", recipients):
+        if not isinstance(recipient, str):
+            raise NotificationError("receipt.recipients holds something that is not a string")
+        addresses[recipient] = None
+    try:
+        return Envelope("" if source == "<>" else source, tuple(addresses))
+    except EnvelopeError as error:
+        raise NotificationError(str(error)) from error
+
+
+def _verdicts(receipt: _Fields) -> Verdicts:
+    def status(name: str) -> object:
+        verdict = receipt.get(name)
+        return cast("_Fields", verdict).get("status") if isinstance(verdict, dict) else None
+
+    policy = receipt.get("dmarcPolicy")
+    return Verdicts(
+        spam=read_verdict(status("spamVerdict")),
+        virus=read_verdict(status("virusVerdict")),
+        spf=read_verdict(status("spfVerdict")),
+        dkim=read_verdict(status("dkimVerdict")),
+        dmarc=read_verdict(status("dmarcVerdict")),
+        dmarc_policy=policy if isinstance(policy, str) else "",
+    )
+
+
+def _headers(mail: _Fields) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    headers = mail.get("headers")
+    if isinstance(headers, list):
+        for header in cast("list[object]", headers):
+            if isinstance(header, dict):
+                fields = cast("_Fields", header)
+                name, value = fields.get("name"), fields.get("value")
+                if isinstance(name, str) and isinstance(value, str):
+                    found.append((name.lower(), value))
+    return tuple(found)
+
+
+def _time(mail: _Fields) -> float:
+    text = _text(mail, "timestamp")
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise NotificationError(f"mail.timestamp is not a time: {_short(text)}") from error
+
+
+def _fields(parent: _Fields, name: str) -> _Fields:
+    value = parent.get(name)
+    if not isinstance(value, dict):
+        raise NotificationError(f"{name} is missing or not an object")
+    return cast("_Fields", value)
+
+
+def _text(parent: _Fields, name: str) -> str:
+    value = parent.get(name)
+    if not isinstance(value, str) or not value:
+        raise NotificationError(f"{name} is missing or not a string")
+    try:
+        value.encode()  # JSON can spell half a character (a lone surrogate); no name has one
+    except UnicodeEncodeError as error:
+        raise NotificationError(f"{name} is not text: {_short(value)}") from error
+    return value
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,69 @@
+"""SES's verdicts on a mail, and the two header lines in which they travel to the mailbox.
+
+They are taken from the notification's JSON only: headers inside a mail are the sender's words.
+A status that SES may invent later reads as `UNKNOWN` and never counts as passed.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """The status of one check."""
+
+    PASS = "PASS"  # noqa: S105  (not a password)
+    FAIL = "FAIL"
+    GRAY = "GRAY"
+    PROCESSING_FAILED = "PROCESSING_FAILED"
+    DISABLED = "DISABLED"
+    UNKNOWN = "UNKNOWN"
+
+
+# RFC 8601, section 2.7: what SES's status means as a result of SPF, DKIM and DMARC.
+_RESULT = {
+    Verdict.PASS: "pass",
+    Verdict.FAIL: "fail",
+    Verdict.GRAY: "none",
+    Verdict.PROCESSING_FAILED: "temperror",
+    Verdict.DISABLED: "none",
+    Verdict.UNKNOWN: "none",
+}
+_KNOWN = {verdict.value: verdict for verdict in Verdict}
+_POLICIES = {"NONE": "none", "QUARANTINE": "quarantine", "REJECT": "reject"}
+
+
+def read_verdict(status: object) -> Verdict:
+    """The verdict that a JSON value names; anything unknown is `UNKNOWN`."""
+    return _KNOWN.get(status, Verdict.UNKNOWN) if isinstance(status, str) else Verdict.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """All that SES said about one mail. `dmarc_policy` is there only where DMARC failed."""
+
+    spam: Verdict = Verdict.UNKNOWN
+    virus: Verdict = Verdict.UNKNOWN
+    spf: Verdict = Verdict.UNKNOWN
+    dkim: Verdict = Verdict.UNKNOWN
+    dmarc: Verdict = Verdict.UNKNOWN
+    dmarc_policy: str = ""
+
+    @property
+    def sender_is_authentic(self) -> bool:
+        """SPF or DMARC passed: mail to the envelope sender goes to who really sent this."""
+        return Verdict.PASS in (self.spf, self.dmarc)
+
+    def header_value(self) -> str:
+        """The body of `X-Plexus-Verdicts`."""
+        return (
+            f"spam={self.spam.value}; virus={self.virus.value}; spf={self.spf.value}; "
+            f"dkim={self.dkim.value}; dmarc={self.dmarc.value}"
+        )
+
+    def authentication_results(self, authserv_id: str) -> str:
+        """The body of `Authentication-Results` (RFC 8601), as far as SES tells."""
+        policy = _POLICIES.get(self.dmarc_policy.upper())
+        return (
+            f"{authserv_id}; spf={_RESULT[self.spf]}; dkim={_RESULT[self.dkim]}; "
+            f"dmarc={_RESULT[self.dmarc]}" + (f" (p={policy})" if policy else "")
+        )
