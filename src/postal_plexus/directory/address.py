@@ -120,7 +120,7 @@ def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
     scripts have capitals that would fold onto ASCII letters, and thus onto other people.
     """
     local, _, domain = recipient.rpartition("@")
-    if quoted := _QUOTED_STRING.fullmatch(local):
+    if local.startswith('"') and (quoted := _QUOTED_STRING.fullmatch(local)):
         local = re.sub(r"\\(.)", r"\1", quoted[1])
     name, subaddress = split_subaddress(local)
     if subaddress is not None:

@@ -98,6 +98,8 @@ class Directory:
         Each mailbox comes once, however many ways lead to it; the first way decides about the
         subaddress. Loops of aliases end. Never raises.
         """
+        if recipient in self._mailboxes:
+            return Resolution((recipient,))
         name, subaddress, domain = envelope_parts(recipient)
         if domain not in self._catch_alls:
             return Resolution()

@@ -37,7 +37,18 @@ from postal_plexus.directory.stack_entry import Entry, Findings, entries_of
 KEYS = ("domains", "mailboxes", "aliases")
 """The keys of the namespace that are read here."""
 
-OTHER_KEYS = frozenset({"images"})
+OTHER_KEYS = frozenset(
+    {
+        "activate-rule-set",
+        "archive-days",
+        "dmarc-policy",
+        "existing-zones",
+        "images",
+        "log-days",
+        "mail-host",
+        "scan",
+    }
+)
 """Those that the Pulumi program reads besides; they are not looked at here."""
 
 RECIPIENTS_AN_ALIAS = 1000

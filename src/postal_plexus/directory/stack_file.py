@@ -91,7 +91,7 @@ def _parsed(text: str) -> object:
         twice = _key_that_is_twice(node)
         if twice is not None:
             raise _error(_place(twice.start_mark), f"{quoted(twice.value)} is there twice", _TWICE)
-        document: object = loader.construct_document(node)  # pyright: ignore[reportUnknownMemberType]
+        document = cast("object", loader.construct_document(node))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         place = _place(error.problem_mark or error.context_mark)
         what = error.problem or "cannot be read as YAML"
