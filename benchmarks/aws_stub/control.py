@@ -4,6 +4,8 @@ POST `send`: queues notifications, `{"queue", "entries": [{"body", "faults", "de
 POST `prefill`: queues N mails that are only built when they are received.
 POST `faults`: `{"operation", "kind", "times"}` for the next calls, or `{"key", "faults"}`.
 POST `settings`: `delay` seconds on every call; `visibility`, `hurry`, `patient` of all queues.
+POST `purge`: drops every message of a queue.
+POST `forget`: sets the figures of all queues to nothing.
 GET `wait?queue=Q&deleted=N`: answers once N messages of the queue are deleted.
 GET `stats`: calls, faults, the figures of each queue, the clock.
 GET `dump`: what is left in each queue, and the bounces and mails sent through SES.
@@ -18,6 +20,7 @@ from urllib.parse import parse_qs
 
 from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notification
 from benchmarks.aws_stub.objects import mail_of
+from benchmarks.aws_stub.queue import Figures
 from benchmarks.aws_stub.wire import Connection, Request, Response
 
 if TYPE_CHECKING:
@@ -52,6 +55,8 @@ class Control:
                 "prefill": self._prefill,
                 "faults": self._faults,
                 "settings": self._settings,
+                "purge": self._purge,
+                "forget": self._forget,
             }[name]
             connection.respond(_json(method(payload)))
         elif name == "wait":
@@ -106,6 +111,15 @@ class Control:
             queue.visibility = float(payload.get("visibility", queue.visibility))
             queue.hurry = float(payload.get("hurry", queue.hurry))
             queue.patient = float(payload.get("patient", queue.patient))
+        return {}
+
+    def _purge(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self._service.sqs.queues[payload["queue"]].purge()
+        return {}
+
+    def _forget(self, _payload: dict[str, Any]) -> dict[str, Any]:
+        for queue in self._service.sqs.queues.values():
+            queue.figures = Figures()
         return {}
 
     def settled(self, queue: Queue) -> None:

@@ -89,7 +89,7 @@ class Stub:
         return self._call("GET", what, None, timeout)
 
     def post(self, what: str, **payload: object) -> dict[str, Any]:
-        """`send`, `prefill`, `faults`, `settings`. Raises OSError while the stub is down."""
+        """A call that changes something. Raises OSError while the stub is down."""
         return self._call("POST", what, json.dumps(payload).encode(), 30)
 
     def _call(self, method: str, what: str, body: bytes | None, timeout: float) -> dict[str, Any]:

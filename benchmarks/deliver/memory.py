@@ -1,0 +1,110 @@
+"""Memory of `deliver`'s container and its start-up, and how both and speed bear a long queue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.deliver.bed import USERS
+from benchmarks.mailhost.courier import Boxed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.deliver.bed import Bed
+
+MEGABYTE = 1024 * 1024
+BIG = 40 * MEGABYTE
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of a container's control group at one moment, in MB of 2**20 bytes."""
+
+    peak: float  # the most ever charged, with page cache and kernel memory
+    anonymous: float  # what cannot be dropped
+
+    @classmethod
+    def of(cls, box: Boxed) -> Memory:
+        """Now."""
+        group = box.usage()
+        return cls(round(group.peak() / MEGABYTE, 2), round(group.anonymous() / MEGABYTE, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One length of the queue: what was reached and what remains afterwards."""
+
+    queued: int
+    mails_per_second: float
+    memory: Memory
+    record_bytes: int
+
+    def in_json(self) -> dict[str, Any]:
+        """For the results."""
+        return asdict(self)
+
+
+def start_up(bed: Bed, times: int) -> list[float]:
+    """Seconds from the execution of the container's process to its first ReceiveMessage."""
+    taken: list[float] = []
+    for _ in range(times):
+        bed.stub.post("forget")
+        courier = bed.courier(boxed=True)
+        assert isinstance(courier, Boxed)
+        try:
+            begun = courier.start()
+            first = None
+            while first is None:
+                time.sleep(0.05)
+                figures = bed.stub.get("stats")["queues"]["mail"]
+                first = figures["first_receive_call_at"]
+            taken.append(first - begun)
+        finally:
+            courier.container.remove()
+    return taken
+
+
+def stages(bed: Bed, mails: int, big: int, say: Callable[[str], None]) -> dict[str, Memory]:
+    """Peaks at start, after `mails` small mails, and with `big` mails of 40 MB, each from fresh."""
+    found: dict[str, Memory] = {}
+    for stage, count, size in (("start", 0, 0), ("small", mails, 4096), ("big", big, BIG)):
+        bed.place.empty_mailboxes()
+        courier = bed.courier(boxed=True)
+        assert isinstance(courier, Boxed)
+        try:
+            courier.start()
+            time.sleep(3)
+            if count:
+                _, deleted = bed.queue_mails(count, size, USERS)
+                bed.await_deleted(deleted, timeout=1800)
+            found[stage] = Memory.of(courier)
+        finally:
+            courier.container.remove()
+        say(f"memory, {stage}: {found[stage].peak} MB peak, {found[stage].anonymous} MB anonymous")
+    return found
+
+
+def growth(bed: Bed, lengths: list[int], say: Callable[[str], None]) -> list[Growth]:
+    """Speed, memory and record with ever more mails queued; a fresh record and container each."""
+    found: list[Growth] = []
+    for queued in lengths:
+        bed.place.empty_mailboxes()
+        courier = bed.courier(boxed=True)
+        assert isinstance(courier, Boxed)
+        try:
+            courier.start()
+            time.sleep(2)
+            begun, deleted = bed.queue_mails(queued, 4096, USERS)
+            ended = bed.await_deleted(deleted, timeout=3600)
+            speed = queued / (ended - begun)
+            found.append(Growth(queued, speed, Memory.of(courier), bed.place.record_bytes()))
+        finally:
+            courier.container.remove()
+        last = found[-1]
+        say(
+            f"{queued} queued: {last.mails_per_second:.0f} mails/s, {last.memory.peak} MB peak, "
+            f"{last.record_bytes} bytes of record"
+        )
+    return found

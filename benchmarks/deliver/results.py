@@ -1,0 +1,146 @@
+"""What a run found, as JSON, as a table, and the demands of the issue beside it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.mailhost.engine import ROOT, command, image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+# What must be reached: name, key, comparison, figure.
+DEMANDS = (
+    ("Throughput over smtp-source, worst scenario", "throughput_ratio", ">=", 0.90),
+    ("Throughput over the predecessor's loop", "predecessor_ratio", ">=", 1500),
+    ("Own CPU a mail, ms", "cpu_ms_per_mail", "<=", 0.4),
+    ("Start-up to the first receive, ms", "start_up_ms", "<=", 80),
+    ("Memory peak at start, MB", "memory_peak_start_mb", "<=", 24),
+    ("Memory peak after 10,000 mails, MB", "memory_peak_after_mails_mb", "<=", 26),
+    ("Memory peak with 10 mails of 40 MB, MB", "memory_peak_mb", "<=", 40),
+    ("Latency p50, ms", "latency_p50_ms", "<=", 20),
+    ("Latency p99, ms", "latency_p99_ms", "<=", 30),
+)
+
+
+def machine() -> str:
+    """The processor, its cores and the kernel."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    cores = Path("/proc/cpuinfo").read_text().count("processor\t")
+    return f"{model}, {cores} cores, Linux {platform.release()}"
+
+
+def versions() -> dict[str, str]:
+    """Of all that took part, and the commit."""
+    dovecot = command("run", "--rm", "--entrypoint", "dovecot", image("dovecot"), "--version")
+    postfix = command(
+        "run", "--rm", "--entrypoint", "postconf", image("postfix"), "-dh", "mail_version"
+    )
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "python": platform.python_version(),
+        "dovecot": dovecot.split()[0],
+        "postfix": postfix,
+    }
+
+
+def judged(results: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]:
+    """Each demand whose figure was measured: name, found, comparison, wanted, reached."""
+    found: list[tuple[str, float, str, float, bool]] = []
+    for name, key, comparison, wanted in DEMANDS:
+        value = results.get(key)
+        if value is not None:
+            reached = value >= wanted if comparison == ">=" else value <= wanted
+            found.append((name, value, comparison, wanted, reached))
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """A page of Markdown: demands, throughput, growth, and where it was measured."""
+    lines = [
+        "# deliver, measured",
+        "",
+        f"{results['date']}, {results['machine']}; deliver as a {results['deliver_as']}; "
+        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        + ". Made by `make bench`; docs/benchmarks.md says how.",
+        "",
+        "| | measured | wanted | reached |",
+        "|---|---:|---:|---|",
+    ]
+    lines += [
+        f"| {name} | {_short(value)} | {comparison} {wanted:g} | {'yes' if reached else 'no'} |"
+        for name, value, comparison, wanted, reached in judged(results)
+    ]
+    if results.get("throughput"):
+        lines += [
+            "",
+            "| Mails a second | deliver | smtp-source | ratio | of the pairs | own CPU, ms |",
+            "|---|---:|---:|---:|---|---:|",
+        ]
+        lines += [_throughput(found) for found in results["throughput"]]
+    if results.get("memory"):
+        lines += ["", "| Memory, MB | peak of the control group | anonymous |", "|---|---:|---:|"]
+        lines += [
+            f"| {stage} | {memory['peak']} | {memory['anonymous']} |"
+            for stage, memory in results["memory"].items()
+        ]
+    if results.get("growth"):
+        lines += [
+            "",
+            "| Mails queued | mails a second | memory peak, MB | anonymous, MB | record, bytes |",
+            "|---:|---:|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {found['queued']:,} | {found['mails_per_second']:.0f} | {found['memory']['peak']} "
+            f"| {found['memory']['anonymous']} | {found['record_bytes']:,} |"
+            for found in results["growth"]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def write(results: dict[str, Any], picture: str, directory: Path) -> None:
+    """`deliver.json`, `deliver.md` and, where there is one, `deliver.svg`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "deliver.json").write_text(json.dumps(results, indent=1) + "\n")
+    (directory / "deliver.md").write_text(table(results))
+    if picture:
+        (directory / "deliver.svg").write_text(picture)
+
+
+def today() -> str:
+    """The date in UTC."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _throughput(found: dict[str, Any]) -> str:
+    ours, theirs = found["deliver_median"], found["smtp_source_median"]
+    return (
+        f"| {found['name']} | {ours:.0f} | {theirs:.0f} | {found['ratio']:.2f} "
+        f"| {_range(found['ratios'])} | {found['cpu_ms_median']:.2f} |"
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"

@@ -1,0 +1,186 @@
+"""`deliver`, started as a process of this checkout or as its container, against the stub.
+
+Both ways get the environment of the task definition and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks.mailhost.engine import Container, ControlGroup, Mount, image
+from benchmarks.mailhost.host import HOSTNAME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.aws_stub.process import Stub
+    from benchmarks.mailhost.host import Place
+
+ROOT = Path(__file__).resolve().parents[2]
+BUCKET = "archive"
+DIRECTORY_KEY = "directory.json"
+
+
+def environment(stub: Stub) -> dict[str, str]:
+    """What the task definition and the ECS agent give to `deliver`."""
+    return {
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": stub.url,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{stub.url}/_credentials",
+        "PLEXUS_QUEUE_URL": stub.queue_url("mail"),
+        "PLEXUS_DEAD_LETTER_QUEUE_URL": stub.queue_url("dead-letters"),
+        "PLEXUS_ARCHIVE_BUCKET": BUCKET,
+        "PLEXUS_DIRECTORY": f"s3://{BUCKET}/{DIRECTORY_KEY}",
+        "PLEXUS_HOSTNAME": HOSTNAME,
+    }
+
+
+class Courier(Protocol):
+    """A `deliver` that can be started, watched and ended."""
+
+    def start(self) -> float:
+        """Start it; the monotonic time at which its interpreter was executed."""
+        ...
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end."""
+        ...
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        ...
+
+    def processor_seconds(self) -> float:
+        """Processor time used since it was started."""
+        ...
+
+
+class Process:
+    """`deliver` as a process of this machine's Python."""
+
+    def __init__(
+        self,
+        place: Place,
+        settings: Mapping[str, str],
+        *,
+        lmtp: Path | None = None,
+        log: Path | None = None,
+        arguments: Sequence[str] = ("-m", "postal_plexus.deliver"),
+    ) -> None:
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+            "PLEXUS_LMTP_SOCKET": str(lmtp or place.lmtp),
+            "PLEXUS_DIRECTORY_PATH": str(place.directory),
+            "PLEXUS_STATE_PATH": str(place.deliver),
+            "PLEXUS_HEARTBEAT": str(place.root / "heartbeat"),
+            **settings,
+        }
+        self._arguments = arguments
+        self._log = log or Path(os.devnull)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start it; the monotonic time of that."""
+        begun = time.monotonic()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *self._arguments],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return begun
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """SIGTERM; 35 s to end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(35)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process = None
+
+    def processor_seconds(self) -> float:
+        """User and system time of the process."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Boxed:
+    """`deliver` in its container, with the task definition's memory limit."""
+
+    def __init__(
+        self, name: str, place: Place, settings: Mapping[str, str], *, memory: str = "64m"
+    ) -> None:
+        self.container = Container(
+            name,
+            image("deliver"),
+            mounts=[
+                Mount(place.dovecot, "/run/plexus/dovecot", read_only=True),
+                Mount(place.postfix, "/run/plexus/postfix", read_only=True),
+                Mount(place.directory, "/run/plexus/directory"),
+                Mount(place.deliver, "/var/lib/plexus/deliver"),
+            ],
+            environment=settings,
+            # The stub listens on loopback only; the network's kind is no part of what is measured.
+            options=["--memory", memory, "--network", "host", "--read-only", "--tmpfs", "/tmp"],
+        )
+
+    def start(self) -> float:
+        """Start it; the monotonic time at which its first process was executed, to 10 ms."""
+        self.container.start()
+        fields = Path(f"/proc/{self.container.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK") - _boot_to_monotonic()
+
+    def stop(self) -> None:
+        """SIGTERM; 35 s to end."""
+        self.container.stop(35)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.container.kill()
+
+    def usage(self) -> ControlGroup:
+        """Its control group's figures."""
+        return self.container.usage()
+
+    def processor_seconds(self) -> float:
+        """Processor time of the container."""
+        return self.usage().processor_seconds()
+
+
+def _boot_to_monotonic() -> float:
+    """Seconds that the boot clock (of /proc/PID/stat) is ahead of the monotonic clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()

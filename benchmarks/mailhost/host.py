@@ -1,0 +1,142 @@
+"""One mail host: its directories as the containers expect them, users, and the Dovecot container.
+
+Needs root, as the host's directories belong to several users. Fails by `EngineError`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.mailhost.engine import Container, Mount, image, wait_until
+from postal_plexus.directory.tables import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from postal_plexus.directory import Directory
+
+HOSTNAME = "mail.example.org"
+VMAIL, DELIVER, POSTFIX, GROUP = 5000, 5001, 5002, 5003
+PASSWORD = "a-password-of-no-worth"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The host's directories below one root."""
+
+    root: Path
+
+    @property
+    def dovecot(self) -> Path:
+        """Sockets of Dovecot."""
+        return self.root / "run" / "dovecot"
+
+    @property
+    def directory(self) -> Path:
+        """The directory object and its tables."""
+        return self.root / "run" / "directory"
+
+    @property
+    def postfix(self) -> Path:
+        """Sockets of Postfix."""
+        return self.root / "run" / "postfix"
+
+    @property
+    def tls(self) -> Path:
+        """Certificate and key."""
+        return self.root / "tls"
+
+    @property
+    def mail(self) -> Path:
+        """The mail store."""
+        return self.root / "mail"
+
+    @property
+    def deliver(self) -> Path:
+        """What `deliver` remembers."""
+        return self.root / "deliver"
+
+    @property
+    def lmtp(self) -> Path:
+        """Dovecot's LMTP socket."""
+        return self.dovecot / "lmtp.sock"
+
+    def make(self) -> None:
+        """Make the directories with the owners and modes of the contract."""
+        for path, user, group, mode in (
+            (self.root, 0, 0, 0o755),
+            (self.root / "run", 0, 0, 0o755),
+            (self.dovecot, 0, 0, 0o755),
+            (self.postfix, 0, 0, 0o755),
+            (self.directory, DELIVER, GROUP, 0o755),
+            (self.tls, 0, GROUP, 0o750),
+            (self.mail, VMAIL, VMAIL, 0o750),
+            (self.deliver, DELIVER, GROUP, 0o700),
+        ):
+            path.mkdir(parents=True, exist_ok=True)
+            os.chown(path, user, group)
+            path.chmod(mode)
+
+    def keep(self, directory: Directory) -> None:
+        """Put the directory's tables where an earlier `deliver` would have left them."""
+        files = {name: render(directory).encode() for name, render in TABLES.items()}
+        for name, content in (files | {"directory.json": directory.to_json()}).items():
+            path = self.directory / name
+            path.write_bytes(content)
+            os.chown(path, DELIVER, GROUP)
+            path.chmod(0o640 if "passwd" in name or name.endswith("json") else 0o644)
+
+    def empty_mailboxes(self) -> None:
+        """Drop every mail; the next delivery makes a mailbox anew."""
+        for path in self.mail.iterdir():
+            shutil.rmtree(path)
+
+    def record_bytes(self) -> int:
+        """How much `deliver` remembers on disk."""
+        return sum(path.stat().st_size for path in self.deliver.rglob("*") if path.is_file())
+
+
+def dovecot(
+    name: str, place: Place, *, memory: str = "96m", options: Sequence[str] = ()
+) -> Container:
+    """The Dovecot container of this checkout on a place, not started."""
+    return Container(
+        name,
+        image("dovecot"),
+        mounts=[
+            Mount(place.dovecot, "/run/plexus/dovecot"),
+            Mount(place.directory, "/run/plexus/directory", read_only=True),
+            Mount(place.tls, "/etc/plexus/tls"),
+            Mount(place.mail, "/srv/mail"),
+        ],
+        environment={"PLEXUS_HOSTNAME": HOSTNAME},
+        options=["--memory", memory, "--publish", "127.0.0.1::993", *options],
+    )
+
+
+def start_dovecot(container: Container, place: Place) -> None:
+    """Start it; returns when LMTP greets. Raises EngineError with its log."""
+    container.start()
+    wait_until(f"LMTP of {container.name}: {container.logs()[-500:]}", lambda: greets(place.lmtp))
+
+
+def greets(path: Path) -> bool:
+    """Whether an LMTP server answers on a unix socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(2)
+        try:
+            client.connect(str(path))
+            return client.recv(3) == b"220"
+        except OSError:
+            return False
+
+
+def trusting(place: Place) -> ssl.SSLContext:
+    """A TLS context that trusts this host's own certificate."""
+    return ssl.create_default_context(cafile=str(place.tls / "certificate.pem"))
