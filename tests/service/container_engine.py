@@ -1,0 +1,138 @@
+"""Docker or podman, for tests that run our images; and the images, built once a session."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _answers(*command: str) -> bool:
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine's command line."""
+
+    command: str
+
+    def __call__(self, *arguments: str, timeout: float = 60) -> str:
+        """The command's output. Raises AssertionError with what it said, if it fails."""
+        done = subprocess.run(
+            [self.command, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{self.command} {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()
+
+
+def engine() -> Engine:
+    """Docker if its daemon answers, else podman. None: an error under CI, else a skip."""
+    if os.geteuid() == 0:
+        os.environ.setdefault("CONTAINERS_CONF", str(ROOT / "containers" / "containers.conf"))
+        if _answers("docker", "info"):
+            return Engine("docker")
+        if _answers("podman", "info"):
+            return Engine("podman")
+        why = "no container engine answers: start Docker or install podman"
+    else:
+        why = "only root can give the containers' directories their owners"
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def images(*names: str) -> dict[str, str]:
+    """Whole names of some of our images, which are there when this returns."""
+    tool = [sys.executable, str(ROOT / "tools" / "images"), *names]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=900)
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run([*tool, "--tags"], capture_output=True, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+@dataclass
+class Network:
+    """A bridge network of a test's own; the host answers at its gateway."""
+
+    engine: Engine
+    name: str = field(default_factory=lambda: f"plexus-test-{uuid.uuid4().hex[:8]}")
+    gateway: str = ""
+
+    def __post_init__(self) -> None:
+        self.engine("network", "create", self.name)
+        where = (
+            "{{(index .IPAM.Config 0).Gateway}}"
+            if self.engine.command == "docker"
+            else "{{(index .Subnets 0).Gateway}}"
+        )
+        self.gateway = self.engine("network", "inspect", "--format", where, self.name)
+
+    def remove(self) -> None:
+        self.engine("network", "rm", self.name)
+
+
+@dataclass
+class Container:
+    """One running container, started as ECS would start it: hardened, with a memory limit."""
+
+    engine: Engine
+    id: str
+
+    @classmethod
+    def run(cls, engine: Engine, image: str, options: Sequence[str]) -> Container:
+        """Start a container in the background."""
+        return cls(engine, engine("run", "--detach", *options, image))
+
+    def port(self, inside: int) -> int:
+        """The host's port on 127.0.0.1 for a port of the container."""
+        return int(self.engine("port", self.id, f"{inside}/tcp").splitlines()[0].rpartition(":")[2])
+
+    def logs(self) -> str:
+        """All that the container has printed, stdout and stderr."""
+        done = subprocess.run(
+            [self.engine.command, "logs", self.id], capture_output=True, text=True, check=True
+        )
+        return done.stdout + done.stderr
+
+    def exec(self, *command: str) -> str:
+        """Run a command inside."""
+        return self.engine("exec", self.id, *command)
+
+    def healthy(self) -> bool:
+        """What the task definition's health check would find."""
+        return _answers(self.engine.command, "exec", self.id, "/usr/local/bin/healthy")
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.inspect("{{.State.Running}}") == "true"
+
+    def inspect(self, template: str) -> str:
+        """One fact from the engine."""
+        return self.engine("inspect", "--format", template, self.id)
+
+    def stop(self, seconds: int = 30) -> None:
+        """SIGTERM, and SIGKILL after so many seconds, as ECS does."""
+        self.engine("stop", "--time", str(seconds), self.id, timeout=seconds + 30)
+
+    def remove(self) -> None:
+        """Kill it and forget it."""
+        self.engine("rm", "--force", self.id)
