@@ -227,11 +227,7 @@ class LmtpConnection:
                 self._take_data(reply)
             case _Command.CHUNK:
                 if not reply.positive:
-                    # Nothing was kept: the last chunk was never sent. Where the server stands with
-                    # the chunks that are under way is not worth finding out.
-                    self._refusal = self._refusal or TransactionError("BDAT", reply)
-                    self._shut()
-                    raise self._refusal
+                    self._take_refused_chunk(reply)
             case _Command.END:
                 self._take_end(reply)
             case _Command.QUIT:
@@ -254,6 +250,19 @@ class LmtpConnection:
             self._close(f"content wanted for nobody: {reply}")
         else:
             self._refuse_or_finish("DATA", reply)
+
+    def _take_refused_chunk(self, reply: Reply) -> None:
+        """Nothing was kept, since the last chunk was not sent.
+
+        Where the server stands with chunks that are under way is not worth finding out: the
+        connection is given up. If every recipient had been refused, that is the outcome.
+        """
+        if self._accepted and self._refusal is None:
+            self._refusal = TransactionError("BDAT", reply)
+        self._shut()
+        if self._refusal is not None:
+            self._outcome = {}
+            raise self._refusal
 
     def _take_end(self, reply: Reply) -> None:
         if self._refusal is not None or not self._accepted:

@@ -200,6 +200,7 @@ class Answer:
         else:
             self._closes = True
         self._left = self.length
+        self._ended = False  # the server closed, which ends a body of unknown length
         self._finish_if_over()
 
     def header(self, name: str) -> str:
@@ -211,6 +212,11 @@ class Answer:
         start += len(name) + 3
         end = self._head.find(b"\r\n", start)
         return self._head[start : end if end >= 0 else None].strip().decode("latin-1")
+
+    @property
+    def over(self) -> bool:
+        """Whether the body has been read to its end."""
+        return self._ended or (self._left == 0 and not self._chunked)
 
     def read(self, size: int) -> bytes:
         """Up to `size` octets, fewer only at the end of the body. Raises Unreachable."""
@@ -225,6 +231,8 @@ class Answer:
             self._left -= len(octets)
             if len(octets) < want:
                 raise self._cut_short()
+        elif len(octets) < want:
+            self._ended = True
         self._finish_if_over()
         return octets
 
@@ -238,7 +246,7 @@ class Answer:
             if total > most:
                 self.discard()
                 raise Unreachable(self._connection.endpoint.authority, "BadAnswer", "too long")
-            if self._left == 0:
+            if self.over:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -134,7 +134,8 @@ class AwsSession:
             except AwsTransient as error:
                 if isinstance(error, Denied) and credentials is not None:
                     self.account.credentials.forget(credentials)
-                if attempt >= attempts or self.account.stopping.is_set():
+                # While the service stops there is time for one more try, but not for waiting.
+                if attempt >= attempts or (attempt > 1 and self.account.stopping.is_set()):
                     raise
                 self.account.stopping.wait(full_jitter(attempt))
 

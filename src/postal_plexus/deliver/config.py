@@ -1,0 +1,148 @@
+"""The service's configuration: the environment, read once, checked, and passed down.
+
+Nothing else in this package reads the environment, but for AWS's own names (credentials, endpoints,
+the file of certificate authorities), which `aws` takes from the same mapping. What is wrong raises
+`ConfigError`, which names every variable that is missing or wrong; the service then ends with 78.
+
+    AWS_REGION                    required
+    PLEXUS_QUEUE_URL              required: SES's notifications
+    PLEXUS_DEAD_LETTER_QUEUE_URL  required
+    PLEXUS_ARCHIVE_BUCKET         required: the only bucket that content is read from
+    PLEXUS_DIRECTORY              required: s3://bucket/key of the directory object
+    PLEXUS_HOSTNAME               required: the mail host's name, and our authserv-id
+    PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; none: no echoes
+    PLEXUS_CONFIGURATION_SET      the set whose events those are; kept for the log only
+    PLEXUS_VIRUS                  dead-letter (default), junk or drop
+    PLEXUS_OVER_QUOTA_HOURS       how long a full mailbox is waited for (default 20; a bounce is
+                                  possible until 24 hours after the receipt)
+    PLEXUS_LMTP_SOCKET            /run/plexus/dovecot/lmtp.sock
+    PLEXUS_QUESTION_SOCKET        /run/plexus/dovecot/question.sock
+    PLEXUS_INJECT_SOCKET          /run/plexus/postfix/inject.sock
+    PLEXUS_DIRECTORY_PATH         /run/plexus/directory
+    PLEXUS_STATE_PATH             /var/lib/plexus/deliver
+    PLEXUS_HEARTBEAT              /tmp/heartbeat
+    PLEXUS_UNKNOWN_SECONDS        30: how old an unknown outcome must be before Dovecot is asked
+    PLEXUS_LMTP_CONNECTIONS       4: Dovecot has a process for each, and Postfix needs some too
+    PLEXUS_DIRECTORY_SECONDS      30: between two looks at the directory object
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from postal_plexus.deliver.aws.http import Endpoint
+
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+"
+)
+
+
+class ConfigError(ValueError):
+    """The environment is not what the service needs; the text says all that is wrong."""
+
+
+class VirusPolicy(Enum):
+    """What becomes of a mail in which SES found a virus. Never the inbox."""
+
+    DEAD_LETTER = "dead-letter"
+    JUNK = "junk"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that can be chosen. Times in seconds."""
+
+    region: str
+    queue_url: str
+    dead_letter_queue_url: str
+    archive_bucket: str
+    directory_bucket: str
+    directory_key: str
+    hostname: str
+    events_queue_url: str
+    configuration_set: str
+    virus: VirusPolicy
+    over_quota_seconds: float
+    lmtp_socket: str
+    question_socket: str
+    inject_socket: str
+    directory_path: Path
+    state_path: Path
+    heartbeat_path: Path
+    unknown_seconds: float
+    lmtp_connections: int
+    directory_seconds: float
+
+
+def read_config(environ: Mapping[str, str]) -> Config:
+    """Read and check all of it. Raises ConfigError."""
+    problems: list[str] = []
+
+    def required(name: str) -> str:
+        value = environ.get(name, "").strip()
+        if not value:
+            problems.append(f"{name} is not set")
+        return value
+
+    def url(name: str, value: str) -> str:
+        if value:
+            try:
+                Endpoint.parse(value)
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+        return value
+
+    def number(name: str, default: float) -> float:
+        value = environ.get(name, "").strip()
+        try:
+            amount = float(value) if value else default
+        except ValueError:
+            amount = -1.0
+        if not 0.0 <= amount < 1e6:
+            problems.append(f"{name}: {value!r} is not a number of at least 0")
+        return amount
+
+    directory = required("PLEXUS_DIRECTORY")
+    bucket, _, key = directory.removeprefix("s3://").partition("/")
+    if directory and not (directory.startswith("s3://") and bucket and key):
+        problems.append(f"PLEXUS_DIRECTORY: {directory!r} is not s3://bucket/key")
+    hostname = required("PLEXUS_HOSTNAME").lower()
+    if hostname and not _HOSTNAME.fullmatch(hostname):
+        problems.append(f"PLEXUS_HOSTNAME: {hostname!r} is not a host name with a domain")
+    virus = environ.get("PLEXUS_VIRUS", "").strip() or VirusPolicy.DEAD_LETTER.value
+    if virus not in {policy.value for policy in VirusPolicy}:
+        problems.append(f"PLEXUS_VIRUS: {virus!r} is not dead-letter, junk or drop")
+        virus = VirusPolicy.DEAD_LETTER.value
+    config = Config(
+        region=required("AWS_REGION"),
+        queue_url=url("PLEXUS_QUEUE_URL", required("PLEXUS_QUEUE_URL")),
+        dead_letter_queue_url=url(
+            "PLEXUS_DEAD_LETTER_QUEUE_URL", required("PLEXUS_DEAD_LETTER_QUEUE_URL")
+        ),
+        archive_bucket=required("PLEXUS_ARCHIVE_BUCKET"),
+        directory_bucket=bucket,
+        directory_key=key,
+        hostname=hostname,
+        events_queue_url=url(
+            "PLEXUS_EVENTS_QUEUE_URL", environ.get("PLEXUS_EVENTS_QUEUE_URL", "").strip()
+        ),
+        configuration_set=environ.get("PLEXUS_CONFIGURATION_SET", "").strip(),
+        virus=VirusPolicy(virus),
+        over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
+        lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
+        question_socket=environ.get("PLEXUS_QUESTION_SOCKET")
+        or "/run/plexus/dovecot/question.sock",
+        inject_socket=environ.get("PLEXUS_INJECT_SOCKET") or "/run/plexus/postfix/inject.sock",
+        directory_path=Path(environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory"),
+        state_path=Path(environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver"),
+        heartbeat_path=Path(environ.get("PLEXUS_HEARTBEAT") or "/tmp/heartbeat"),  # noqa: S108
+        unknown_seconds=number("PLEXUS_UNKNOWN_SECONDS", 30.0),
+        lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 4.0))),
+        directory_seconds=number("PLEXUS_DIRECTORY_SECONDS", 30.0),
+    )
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return config

@@ -1,0 +1,127 @@
+"""The directory follower: one S3 object, followed into files for all three containers.
+
+Every `directory_seconds` the object is asked for, unless it still has the known ETag. A sound one
+is written, beside its renderings for Dovecot and Postfix, each file replaced atomically, and taken
+into use. A broken one is refused with a log line (once for each ETag), and the last good one stays:
+on the volume as well, so that a start needs no S3. Without any directory the intake waits.
+"""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver.aws.store import Store
+from postal_plexus.directory import TABLES, Directory, DirectoryError
+
+_OBJECT = "directory.json"
+_FOR_DOVECOT = "dovecot-passwd"  # holds password hashes: for owner and group only
+
+
+class DirectoryFollower:
+    """Follows; `current` is the directory in use."""
+
+    def __init__(self, store: Store, bucket: str, key: str, path: Path) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._key = key
+        self._path = path
+        self._etag = ""
+        self._complained = ""
+        self._available = threading.Event()
+        self._current: Directory | None = None
+
+    @property
+    def current(self) -> Directory:
+        """The directory in use; only to be asked for when one is available."""
+        if self._current is None:
+            raise DirectoryError("no directory yet")
+        return self._current
+
+    def wait_available(self, seconds: float) -> bool:
+        """Whether there is a directory, after waiting for one that long."""
+        return self._available.wait(seconds)
+
+    def load_last(self) -> bool:
+        """Take the last good directory from the volume into use, if there is one."""
+        try:
+            document = (self._path / _OBJECT).read_bytes()
+            directory = Directory.from_json(document)
+        except FileNotFoundError:
+            return False
+        except (OSError, DirectoryError) as error:
+            maillog.directory_refused("", f"{self._path / _OBJECT}: {error}")
+            return False
+        self._take(directory, "")
+        return True
+
+    def poll(self) -> None:
+        """Look once. Never raises."""
+        try:
+            found = self._store.read_if_changed(self._bucket, self._key, self._etag)
+        except AwsError as error:
+            if self._complained != error.code:
+                self._complained = error.code
+                maillog.directory_unreachable(str(error), have_one=self._current is not None)
+            return
+        self._complained = ""
+        if found is None:
+            return
+        self._etag = found.etag
+        try:
+            directory = Directory.from_json(found.octets)
+        except DirectoryError as error:
+            maillog.directory_refused(found.etag, str(error))
+            return
+        try:
+            self._write(directory, found.octets)
+        except OSError as error:
+            # In use all the same: mail need not wait for the files, and the next look tries again.
+            self._etag = ""
+            maillog.directory_refused(found.etag, f"cannot be written: {error}")
+        if directory != self._current or not self._available.is_set():
+            self._take(directory, found.etag)
+
+    def run(self, seconds: float, stopping: threading.Event) -> None:
+        """The follower's thread."""
+        while not stopping.is_set():
+            self.poll()
+            # Without a directory nothing else can be done: look again soon.
+            stopping.wait(seconds if self._current is not None else min(seconds, 2.0))
+        self._store.close()
+
+    def _take(self, directory: Directory, etag: str) -> None:
+        self._current = directory
+        self._available.set()
+        maillog.directory_taken(etag, len(directory.mailboxes), len(directory.aliases))
+
+    def _write(self, directory: Directory, document: bytes) -> None:
+        for name, render in TABLES.items():
+            mode = 0o640 if name == _FOR_DOVECOT else 0o644
+            replace_file(self._path / name, render(directory).encode(), mode)
+        # Last, and holding hashes as well: at the next start it stands for all of them.
+        replace_file(self._path / _OBJECT, document, 0o640)
+
+
+def replace_file(path: Path, octets: bytes, mode: int) -> None:
+    """Replace a file atomically, or leave it as it is if nothing would change. Raises OSError."""
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == octets and path.stat().st_mode & 0o777 == mode:
+            return
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.write(octets)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,105 @@
+"""What a failure means: the one place that decides. Pure.
+
+Scope, as Postfix has it: what concerns the service holds everything (a gate), what concerns the
+mail concerns all its recipients, what a reply says concerns one recipient.
+
+    trouble                                 then
+    --------------------------------------  -------------------------------------------------------
+    Dovecot unreachable, volume unwritable  intake stops, mails under way wait; resumes by itself
+    SQS unreachable, throttles              waits, growing with jitter to 60 s; one log line
+    S3 unreachable, throttles, denies       deferred
+    object missing                          deferred; at the 5th receive failed, dead letter
+    notification cannot be read             dead letter, whole, with the reason
+    bucket is not our archive               dead letter, whole, with the reason
+    no mailbox at that address              failed 5.1.1
+    reply 4xx (recipient, MAIL, DATA)       deferred
+    over quota (x.2.2, 552), 4xx or 5xx     deferred for the configured time, then failed 5.2.2
+    reply 5xx otherwise                     failed, with the reply's status
+    connection lost, nothing sent whole     deferred, soon
+    outcome unknown                         deferred until it is old enough to ask Dovecot
+    more than 50 Received, our Delivered-To failed 5.4.6, dead letter: a loop is never answered
+    virus                                   as configured: dead letter, Junk, dropped
+    deferred for more than 5 days           failed 4.4.7
+    a fault of our own                      deferred
+
+    failed, and a bounce is safe            bounce; if SES refuses it, dead letter
+    failed otherwise                        dead letter with recipient and reason
+"""
+
+from dataclasses import dataclass
+
+from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.receipt import Receipt
+from postal_plexus.mail.reply import Reply
+from postal_plexus.mail.verdicts import Verdict
+
+GIVE_UP_SECONDS = 5 * 86400.0
+MOST_RECEIVED = 50
+MISSING_OBJECT_RECEIVES = 5
+# SES refuses a bounce 24 hours after the receipt; what is not on its way by then never goes.
+BOUNCE_SECONDS = 23.5 * 3600.0
+_FIRST_RETRY_SECONDS = 15
+_LONGEST_RETRY_SECONDS = 2 * 3600
+_LIST_PRECEDENCES = ("bulk", "list", "junk")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What can be chosen about it."""
+
+    over_quota_seconds: float
+
+    def of_reply(self, recipient: str, reply: Reply, age: float) -> Disposition:
+        """A recipient's disposition by Dovecot's reply, for a mail accepted `age` seconds ago."""
+        if reply.positive:
+            return Disposition(recipient, Fate.DELIVERED, reply.status, str(reply))
+        if is_over_quota(reply):
+            if age < self.over_quota_seconds:
+                return Disposition(recipient, Fate.DEFERRED, "4.2.2", str(reply))
+            return Disposition(recipient, Fate.FAILED, "5.2.2", str(reply))
+        if reply.permanent:
+            return Disposition(recipient, Fate.FAILED, reply.status, str(reply))
+        return self.deferred(recipient, reply.status, str(reply), age)
+
+    def deferred(self, recipient: str, status: str, reason: str, age: float) -> Disposition:
+        """Try again, unless that has been done for long enough."""
+        if age > GIVE_UP_SECONDS:
+            return Disposition(recipient, Fate.FAILED, "4.4.7", f"given up: {reason}")
+        return Disposition(recipient, Fate.DEFERRED, status, reason)
+
+
+def is_over_quota(reply: Reply) -> bool:
+    """Mailbox full: x.2.2 (RFC 3463, section 3.3), or a bare 552 (RFC 5321, section 4.2.3)."""
+    if reply.positive:
+        return False
+    if reply.enhanced:
+        return reply.enhanced.endswith(".2.2")
+    return reply.code == 552
+
+
+def retry_after(receive_count: int, jitter: float) -> int:
+    """Seconds until the next attempt: 15 s, doubled each time, to 2 h; `jitter` in 0..1."""
+    growing = _FIRST_RETRY_SECONDS * 2 ** min(receive_count - 1, 16)
+    return int(min(growing, _LONGEST_RETRY_SECONDS) * (1.0 + 0.2 * jitter))
+
+
+def bounce_is_safe(receipt: Receipt, age: float) -> str:
+    """Why no bounce may be sent, or "" where it reaches the true sender and no one else.
+
+    The sender must exist and be authentic, else the bounce is backscatter; it must not be a
+    machine's (RFC 3834, section 2), nor may the mail be spam or carry a virus.
+    """
+    verdicts = receipt.verdicts
+    automatic = receipt.header("auto-submitted").strip().lower()
+    listed = receipt.header("precedence").strip().lower() in _LIST_PRECEDENCES
+    objections = (
+        (not receipt.envelope.sender, "null sender"),
+        (not verdicts.sender_is_authentic, "neither SPF nor DMARC passed"),
+        (verdicts.spam is not Verdict.PASS, f"spam verdict {verdicts.spam.value}"),
+        (verdicts.virus is Verdict.FAIL, "virus"),
+        (receipt.headers_truncated, "headers not all known"),
+        (automatic not in {"", "no"}, f"auto-submitted: {automatic[:40]}"),
+        (listed or bool(receipt.header("list-id")), "mailing list or bulk"),
+        (age > BOUNCE_SECONDS, "too old for SES to bounce"),
+    )
+    return next((why for objects, why in objections if objects), "")

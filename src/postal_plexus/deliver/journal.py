@@ -1,0 +1,239 @@
+"""The journal: for each (mail, recipient), what was intended and what came of it, on the volume.
+
+It answers one question when a notification comes again: is this recipient still owed the mail? Two
+files of constant size, `journal-0` and `journal-1`, are hash tables of 12-octet entries, mapped
+into memory. Entries go into the younger one; when that is three quarters full, the older one is
+emptied and becomes the younger. So the last 98,000 entries or more are known, in 3 MB, whatever
+comes, and each lookup costs the same. What was forgotten lies before `horizon`.
+
+**What a crash can do.** An entry is written by plain stores into a shared mapping: when the process
+is killed, the kernel still has them. A key is stored before the state that makes it count, both at
+addresses where a store is whole, so a kill between them leaves INTENDED, the state that makes us
+ask. When the whole host crashes, pages since the last write-back may be lost; the boot id in the
+files tells, and everything accepted before is then older than `horizon`: not known, so asked about.
+The same holds for a lost volume.
+
+**Room** for both files is reserved when they are made, so a disk that fills up later cannot stop
+the journal. A volume that cannot hold or open it raises OSError at the start.
+
+Keys are the first 8 octets of BLAKE2b: one false "is known" in 10^14 lookups.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+_ENTRIES = 1 << 17
+_ENTRY = struct.Struct("<QI")
+_HEADER = struct.Struct("<8sIIdd16s")  # magic, entries, used, born, horizon, boot id
+_USED_AT = 12
+_HEADER_SIZE = 4096
+_MAGIC = b"plexusJ1"
+_EPOCH = 1_704_067_200  # 2024-01-01: 29 bits of seconds from here last until 2041
+_SECONDS = (1 << 29) - 1
+
+
+class State(IntEnum):
+    """What is known of one recipient of one mail."""
+
+    INTENDED = 0  # sent, or about to be: unknown whether the mailbox has it
+    OWED = 1  # tried; surely not there
+    DELIVERED = 2  # in the mailbox, or forwarded
+    FAILING = 3  # failed for good; the bounce or dead letter is about to go out
+    ACCOUNTED = 4  # failed for good, and the sender or the operator knows
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A state, and when it was recorded (seconds since the epoch)."""
+
+    state: State
+    recorded_at: float
+
+
+class JournalBusyError(OSError):
+    """Another process holds the journal."""
+
+
+class Journal:
+    """The open journal. Threads share it; other processes wait for it."""
+
+    def __init__(self, directory: Path, boot_id: bytes, entries: int = _ENTRIES) -> None:
+        self._lock = threading.Lock()
+        self._entries = entries
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock_file = os.open(
+            directory / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock_file)
+            raise JournalBusyError(f"{directory}: another process holds the journal") from error
+        now = time.time()
+        boot = hashlib.blake2b(boot_id, digest_size=16).digest()
+        tables = [_Table(directory / f"journal-{index}", entries) for index in (0, 1)]
+        known = [table for table in tables if table.valid]
+        if not boot_id or not known or any(table.boot != boot for table in known):
+            # A new volume, or a host that crashed: what came before is not to be relied upon.
+            horizon = now
+        else:
+            horizon = max(table.horizon for table in known)
+        tables.sort(key=lambda table: (table.valid, table.born), reverse=True)
+        self._young, self._old = tables
+        for table in tables:
+            if table.valid:
+                if table.boot != boot:
+                    table.recount()
+                table.stamp(table.born, horizon, boot)
+            else:
+                table.clear(0.0 if table is self._old else now, horizon, boot)
+        self._boot = boot
+        self.horizon = horizon
+
+    def look_up(self, key: bytes) -> Entry | None:
+        """What is known of that recipient of that mail."""
+        with self._lock:
+            return self._young.get(key) or self._old.get(key)
+
+    def record(self, keys: list[bytes], state: State) -> None:
+        """Record one state for all of them."""
+        now = time.time()
+        with self._lock:
+            for key in keys:
+                if self._young.used >= self._entries * 3 // 4:
+                    self._rotate(now)
+                self._young.put(key, state, now)
+
+    def size(self) -> int:
+        """Octets on the volume."""
+        return 2 * self._young.size
+
+    def close(self) -> None:
+        """Write back and let the next process have it."""
+        with self._lock:
+            self._young.close()
+            self._old.close()
+            os.close(self._lock_file)
+
+    def _rotate(self, now: float) -> None:
+        if self._old.used:
+            # What the older table knew is forgotten: it was filled until the younger was born.
+            self.horizon = max(self.horizon, self._young.born)
+        self._old.clear(now, self.horizon, self._boot)
+        self._young, self._old = self._old, self._young
+
+
+def journal_key(message_id: str, recipient: str) -> bytes:
+    """The key of one recipient (lower case, without its subaddress) of one mail."""
+    return hashlib.blake2b(f"{message_id}\0{recipient}".encode(), digest_size=8).digest()
+
+
+def read_boot_id() -> bytes:
+    """What distinguishes this boot of the host from others; b"" where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    return b""
+
+
+class _Table:
+    """One file: a header page and a table with linear probing; key 0 marks a free entry."""
+
+    def __init__(self, path: Path, entries: int) -> None:
+        self._entries = entries
+        self.size = _HEADER_SIZE + entries * _ENTRY.size
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._blank = os.fstat(descriptor).st_size != self.size
+            if self._blank:
+                os.ftruncate(descriptor, 0)
+            os.posix_fallocate(descriptor, 0, self.size)
+            self._map = mmap.mmap(descriptor, self.size)
+        finally:
+            os.close(descriptor)
+        magic, size, self.used, self.born, self.horizon, self.boot = _HEADER.unpack_from(self._map)
+        self.valid = magic == _MAGIC and size == entries
+
+    def recount(self) -> None:
+        """Count the entries; the header's number may be too low after a crash of the host."""
+        unpack, step = _ENTRY.unpack_from, _ENTRY.size
+        places = range(_HEADER_SIZE, self.size, step)
+        self.used = sum(1 for place in places if unpack(self._map, place)[0])
+
+    def stamp(self, born: float, horizon: float, boot: bytes) -> None:
+        """Write the header; the magic last."""
+        self.born, self.horizon, self.boot, self.valid = born, horizon, boot, True
+        self._blank = False
+        header = _HEADER.pack(_MAGIC, self._entries, self.used, born, horizon, boot)
+        self._map[8 : len(header)] = header[8:]
+        self._map[:8] = header[:8]
+
+    def clear(self, born: float, horizon: float, boot: bytes) -> None:
+        """Forget everything. Killed half way, the file is not valid and is cleared at the start."""
+        self._map[:8] = b"\0" * 8
+        blank = b"\0" * 65536
+        for place in range(_HEADER_SIZE, 0 if self._blank else self.size, len(blank)):
+            count = min(len(blank), self.size - place)
+            self._map[place : place + count] = blank[:count]
+        self.used = 0
+        self.stamp(born, horizon, boot)
+
+    def get(self, key: bytes) -> Entry | None:
+        """The entry, or None."""
+        place, found = self._find(_number(key))
+        if not found:
+            return None
+        word = int.from_bytes(self._map[place + 8 : place + 12], "little")
+        return Entry(_STATES[word >> 29], float((word & _SECONDS) + _EPOCH))
+
+    def put(self, key: bytes, state: State, now: float) -> None:
+        """Write an entry; the table must have room."""
+        number = _number(key)
+        place, found = self._find(number)
+        if not found:
+            self._map[place : place + 8] = number.to_bytes(8, "little")
+            self.used += 1
+            self._map[_USED_AT : _USED_AT + 4] = self.used.to_bytes(4, "little")
+        word = state << 29 | (int(now) - _EPOCH) & _SECONDS
+        self._map[place + 8 : place + 12] = word.to_bytes(4, "little")
+
+    def close(self) -> None:
+        """Write back and unmap."""
+        self._map.flush()
+        self._map.close()
+
+    def _find(self, number: int) -> tuple[int, bool]:
+        octets, unpack = self._map, _ENTRY.unpack_from
+        index = number % self._entries
+        while True:
+            place = _HEADER_SIZE + index * _ENTRY.size
+            known = unpack(octets, place)[0]
+            if known == number:
+                return place, True
+            if known == 0:
+                return place, False
+            index = (index + 1) % self._entries
+
+
+_STATES: tuple[State, ...] = (
+    State.INTENDED,
+    State.OWED,
+    State.DELIVERED,
+    State.FAILING,
+    State.ACCOUNTED,
+    State.INTENDED,
+    State.INTENDED,
+    State.INTENDED,
+)
+
+
+def _number(key: bytes) -> int:
+    return int.from_bytes(key, "little") or 1

@@ -1,0 +1,163 @@
+"""What the service says: one JSON object a line on standard output, one function per event.
+
+Every event of a mail carries `receipt`, SES's message id, and addresses as the envelope has them;
+never content, never a secret. A line that cannot be written (the log driver is gone) is dropped:
+mail goes on.
+"""
+
+import contextlib
+import json
+import os
+import time
+
+from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.receipt import Receipt
+
+_STDOUT = 1
+
+
+def write(event: str, level: str = "info", /, **fields: object) -> None:
+    """One line. Fields that are None are left out."""
+    now = time.time()
+    line: dict[str, object] = {
+        "time": time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(now * 1000) % 1000:03d}Z", time.gmtime(now)),
+        "level": level,
+        "event": event,
+    }
+    line.update((name, value) for name, value in fields.items() if value is not None)
+    with contextlib.suppress(OSError):
+        os.write(_STDOUT, (json.dumps(line) + "\n").encode())
+
+
+# The service.
+
+
+def started(hostname: str, queue_url: str, *, directory: bool) -> None:
+    """The service is about to receive, or to wait for its first directory."""
+    write("started", hostname=hostname, queue=queue_url, directory=directory)
+
+
+def stopping(reason: str) -> None:
+    """The word to stop came."""
+    write("stopping", reason=reason)
+
+
+def stopped(finished: int, released: int) -> None:
+    """All is settled; the process ends."""
+    write("stopped", finished=finished, released=released)
+
+
+def intake_stopped(what: str, reason: str) -> None:
+    """Something that every mail needs is gone: nothing is received until it is back."""
+    write("intake stopped", "error", what=what, reason=reason)
+
+
+def intake_resumed(what: str, seconds: float) -> None:
+    """It is back."""
+    write("intake resumed", what=what, after_seconds=round(seconds, 1))
+
+
+def aws_down(operation: str, reason: str) -> None:
+    """AWS does not answer; said once, then again only when it is back."""
+    write("aws unreachable", "error", operation=operation, reason=reason)
+
+
+def aws_back(operation: str, seconds: float) -> None:
+    """AWS answers again."""
+    write("aws reachable", operation=operation, after_seconds=round(seconds, 1))
+
+
+def crashed(what: str, error: BaseException) -> None:
+    """A fault of ours. The mail that met it stays in the queue."""
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else None
+    write("fault", "error", what=what, error=f"{type(error).__name__}: {error}", place=place)
+
+
+# The directory.
+
+
+def directory_taken(etag: str, mailboxes: int, aliases: int) -> None:
+    """A new directory is in use."""
+    write("directory taken", etag=etag, mailboxes=mailboxes, aliases=aliases)
+
+
+def directory_refused(etag: str, reason: str) -> None:
+    """The object in S3 is broken: the last good one stays in use."""
+    write("directory refused", "error", etag=etag, reason=reason)
+
+
+def directory_unreachable(reason: str, *, have_one: bool) -> None:
+    """The object cannot be read; said once."""
+    write("directory unreachable", "warning" if have_one else "error", reason=reason)
+
+
+# A mail.
+
+
+def dispositions(
+    receipt: Receipt, found: list[Disposition], *, seconds: float, octets: int
+) -> None:
+    """What became of a mail in this attempt, for every recipient that was still owed."""
+    fates = {disposition.fate for disposition in found}
+    if fates == {Fate.DELIVERED}:
+        write(
+            "delivered",
+            receipt=receipt.message_id,
+            sender=receipt.envelope.sender,
+            recipients=[disposition.recipient for disposition in found],
+            octets=octets,
+            seconds=round(seconds, 4),
+        )
+        return
+    for disposition in found:
+        write(
+            disposition.fate.value,
+            "info" if disposition.fate is Fate.DELIVERED else "warning",
+            receipt=receipt.message_id,
+            sender=receipt.envelope.sender,
+            recipient=disposition.recipient,
+            status=disposition.status,
+            reason=disposition.reason,
+        )
+
+
+def nothing_owed(receipt: Receipt) -> None:
+    """A repeated notification: every recipient has the mail."""
+    write("repeated", receipt=receipt.message_id)
+
+
+def setup_notification(queue_id: str) -> None:
+    """SES made or changed a rule."""
+    write("setup notification", queue_id=queue_id)
+
+
+def postponed(queue_id: str, seconds: int, reason: str) -> None:
+    """An entry could not be worked on for a reason that will pass."""
+    write("postponed", "warning", queue_id=queue_id, in_seconds=seconds, reason=reason)
+
+
+def dead_lettered(
+    receipt_id: str | None, queue_id: str, reason: str, recipient: str | None
+) -> None:
+    """A notification went to the dead letters, whole."""
+    write(
+        "dead-lettered",
+        "error",
+        receipt=receipt_id,
+        queue_id=queue_id,
+        recipient=recipient,
+        reason=reason,
+    )
+
+
+def dropped(receipt: Receipt, reason: str) -> None:
+    """A mail ends here, as configured."""
+    write("dropped", "warning", receipt=receipt.message_id, reason=reason)
+
+
+def unsettled(operation: str, reason: str, entries: int) -> None:
+    """The queue did not take our word: the entries will come again, and find nothing owed."""
+    write("unsettled", "warning", operation=operation, reason=reason, entries=entries)

@@ -1,0 +1,132 @@
+"""The settlement: the only place that takes an entry out of the queue, or lets it go back.
+
+Workers hand over each entry exactly once, with `delete` or `release`; a thread of its own sends
+them in batches of up to ten, whatever has gathered while the last batch was under way. Until then
+the entry is held: `hold` starts that, `extend` keeps it invisible to others. An entry that AWS does
+not let us delete will come again, and find nothing owed.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver.aws.queue import BATCH_AT_MOST, LONGEST_VISIBILITY, Queue, QueueMessage
+
+VISIBILITY_SECONDS = 120
+_T = TypeVar("_T")
+_EXTEND_BEFORE = 60.0
+
+
+@dataclass(slots=True)
+class _Held:
+    message: QueueMessage
+    received_at: float
+    hidden_until: float
+
+
+class Settlement:
+    """Entries held and to be settled. `queue` makes this thread's own connection."""
+
+    def __init__(self, queue: Callable[[], Queue]) -> None:
+        self._make_queue = queue
+        self._changed = threading.Condition()
+        self._held: dict[str, _Held] = {}
+        self._deletes: deque[str] = deque()
+        self._releases: deque[tuple[str, int]] = deque()
+        self._closing = False
+        self.deleted = 0
+
+    def hold(self, messages: list[QueueMessage]) -> None:
+        """These have just been received."""
+        now = time.monotonic()
+        with self._changed:
+            for message in messages:
+                self._held[message.receipt_handle] = _Held(message, now, now + VISIBILITY_SECONDS)
+
+    def delete(self, message: QueueMessage) -> None:
+        """Everything is done for it."""
+        with self._changed:
+            self._held.pop(message.receipt_handle, None)
+            self._deletes.append(message.receipt_handle)
+            self._changed.notify()
+
+    def release(self, message: QueueMessage, seconds: int) -> None:
+        """Something is owed: let it come again after that time."""
+        with self._changed:
+            held = self._held.pop(message.receipt_handle, None)
+            spent = int(time.monotonic() - held.received_at) if held else 0
+            seconds = max(0, min(seconds, LONGEST_VISIBILITY - spent))
+            self._releases.append((message.receipt_handle, seconds))
+            self._changed.notify()
+
+    def extend(self) -> None:
+        """Keep what is held invisible; to be called every few seconds."""
+        now = time.monotonic()
+        with self._changed:
+            for held in self._held.values():
+                longest = held.received_at + LONGEST_VISIBILITY
+                if held.hidden_until - now < _EXTEND_BEFORE and held.hidden_until < longest:
+                    held.hidden_until = min(now + VISIBILITY_SECONDS, longest)
+                    seconds = int(held.hidden_until - now)
+                    self._releases.append((held.message.receipt_handle, seconds))
+            if self._releases:
+                self._changed.notify()
+
+    def release_all(self) -> int:
+        """Let everything go that is still held; returns how many that were."""
+        with self._changed:
+            handles = list(self._held)
+            self._held.clear()
+            self._releases.extend((handle, 0) for handle in handles)
+            self._changed.notify_all()
+        return len(handles)
+
+    @property
+    def held(self) -> int:
+        """How many entries are under way."""
+        return len(self._held)
+
+    def run(self) -> None:
+        """The settling thread: until `close`, and then until all is sent."""
+        queue = self._make_queue()
+        while True:
+            with self._changed:
+                while not self._deletes and not self._releases:
+                    if self._closing:
+                        queue.close()
+                        return
+                    self._changed.wait()
+                deletes = _take(self._deletes)
+                releases = _take(self._releases)
+            self._send(deletes, releases, queue)
+
+    def close(self) -> None:
+        """Nothing more will be handed over."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def _send(self, deletes: list[str], releases: list[tuple[str, int]], queue: Queue) -> None:
+        what = "delete"
+        try:
+            failed = queue.delete(deletes) if deletes else []
+            self.deleted += len(deletes) - len(failed)
+            if failed:
+                maillog.unsettled(what, "refused by the queue", len(failed))
+            what = "release"
+            failed = queue.change_visibility(releases) if releases else []
+            if failed:
+                maillog.unsettled(what, "refused by the queue", len(failed))
+        except AwsError as error:
+            maillog.unsettled(what, str(error), len(deletes) + len(releases))
+        except Exception as error:  # noqa: BLE001  (the settler must go on)
+            maillog.crashed("settlement", error)
+
+
+def _take(waiting: deque[_T]) -> list[_T]:
+    return [waiting.popleft() for _ in range(min(BATCH_AT_MOST, len(waiting)))]
