@@ -78,12 +78,10 @@ async def _serve(arguments: argparse.Namespace) -> None:
         first.redrive = (sqs.queues[arguments.dead_letters], arguments.most_receives)
     if journal is not None:
         for entry in journal.entries():
-            if entry["do"] == "bounce":
-                service.bounces.append(entry["fields"])
-            elif entry["do"] == "email":
-                service.sent.append(entry["fields"])
-            else:
+            if entry["do"] in {"send", "receive", "delete"}:
                 sqs.queues[entry["queue"]].restore(entry)
+            else:
+                service.restore(entry)
         service.record = journal.append
 
     clients: set[Connection] = set()

@@ -100,9 +100,12 @@ class Control:
     def _faults(self, payload: dict[str, Any]) -> dict[str, Any]:
         if "key" in payload:
             self._service.object_faults[payload["key"]] = list(payload["faults"])
+            self._service.record(
+                {"do": "faults", "key": payload["key"], "faults": payload["faults"]}
+            )
         else:
-            faults = self._service.next_faults[payload["operation"]]
-            faults.extend([payload["kind"]] * int(payload.get("times", 1)))
+            coming = self._service.next_faults[payload["operation"]]
+            coming.extend([payload["kind"]] * int(payload.get("times", 1)))
         return {}
 
     def _settings(self, payload: dict[str, Any]) -> dict[str, Any]:

@@ -210,10 +210,10 @@ class Queue:
                 }
             )
         # SQS may hand a message to two receivers at once, and show it again after its delete.
-        repeat = message.take_fault("repeat")
+        repeat = self.take_fault(message, "repeat")
         if repeat is not None:
             visibility = float(repeat or 0)
-        if message.take_fault("late-delete") is not None:
+        if self.take_fault(message, "late-delete") is not None:
             message.lives += 1
         self._hide(message, now + self._hurried(visibility))
 
@@ -293,6 +293,15 @@ class Queue:
         for message in list(self._alive.values()):
             self._forget(message)
         self._prefill_left = 0
+
+    # --- faults
+
+    def take_fault(self, message: Message, operation: str) -> str | None:
+        """The next fault of a message for an operation; recorded, so that a run can count."""
+        kind = message.take_fault(operation)
+        if kind is not None and self._record is not None:
+            self._record({"do": "met", "fault": f"{operation}:{kind}"})
+        return kind
 
     # --- looking --------------------------------------------------------------------------------
 

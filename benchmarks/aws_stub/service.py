@@ -64,6 +64,20 @@ class Service:
         self._clock = clock
         self._last_bounce = float("-inf")
 
+    def restore(self, entry: dict[str, Any]) -> None:
+        """Replay one recorded change after a crash of the stub."""
+        if entry["do"] == "bounce":
+            self.bounces.append(entry["fields"])
+        elif entry["do"] == "email":
+            self.sent.append(entry["fields"])
+        elif entry["do"] == "faults":
+            self.object_faults[entry["key"]] = entry["faults"]
+        elif entry["do"] == "met":
+            # An object's fault that was met before the crash is not met again.
+            faults = self.object_faults.get(entry.get("key", ""), [])
+            if entry["fault"] in faults:
+                faults.remove(entry["fault"])
+
     def serve(self, request: Request, connection: Connection) -> None:
         """Answer, now or later."""
         path = request.path
@@ -117,7 +131,7 @@ class Service:
                 found = [queue.find(str(entry.get("ReceiptHandle", ""))) for entry in entries]
                 messages = [message for message in found if message]
             for message in messages:
-                fault = message.take_fault(operation)
+                fault = queue.take_fault(message, operation)
                 if fault is not None:
                     return fault
         return self._next_fault(operation)
@@ -178,6 +192,7 @@ class Service:
                 name, _, kind = fault.partition(":")
                 if name == operation:
                     del faults[index]
+                    self.record({"do": "met", "fault": fault, "key": key})
                     return kind
         return self._next_fault(operation)
 

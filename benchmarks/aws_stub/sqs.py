@@ -184,7 +184,7 @@ class Sqs:
         failed: list[dict[str, Any]] = []
         for entry in entries:
             message = queue.find(str(entry.get("ReceiptHandle", "")))
-            if message is not None and message.take_fault(f"{operation}-entry") is not None:
+            if message is not None and queue.take_fault(message, f"{operation}-entry") is not None:
                 failed.append(_failure(entry, "InternalError", "We failed.", sender=False))
                 continue
             try:

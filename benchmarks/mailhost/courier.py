@@ -80,6 +80,8 @@ class Process:
             "PLEXUS_LMTP_SOCKET": str(lmtp or place.lmtp),
             "PLEXUS_DIRECTORY_PATH": str(place.directory),
             "PLEXUS_STATE_PATH": str(place.deliver),
+            "PLEXUS_QUESTION_SOCKET": str(place.dovecot / "question.sock"),
+            "PLEXUS_INJECT_SOCKET": str(place.postfix / "inject.sock"),
             "PLEXUS_HEARTBEAT": str(place.root / "heartbeat"),
             **settings,
         }
@@ -110,6 +112,11 @@ class Process:
     def running(self) -> bool:
         """Whether it lives."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def status(self) -> int | None:
+        """How it ended, if it did."""
+        return self._process.poll() if self._process is not None else None
 
     def stop(self) -> None:
         """SIGTERM; 35 s to end."""

@@ -210,6 +210,10 @@ class ControlGroup:
                 return int(value)
         raise EngineError(f"no {wanted} in {self._memory}/memory.stat")
 
+    def processes(self) -> list[int]:
+        """Process ids, as the host sees them."""
+        return [int(line) for line in (self._memory / "cgroup.procs").read_text().split()]
+
     def processor_seconds(self) -> float:
         """Processor time used so far by all its processes."""
         if not self._second:

@@ -25,6 +25,28 @@ HOSTNAME = "mail.example.org"
 VMAIL, DELIVER, POSTFIX, GROUP = 5000, 5001, 5002, 5003
 PASSWORD = "a-password-of-no-worth"
 
+# As the task definition confines it.
+CONFINED = (
+    "--read-only",
+    *("--tmpfs", "/run", "--tmpfs", "/tmp"),
+    *("--security-opt", "no-new-privileges"),
+    *("--cap-drop", "ALL"),
+    *(
+        part
+        for name in (
+            "CHOWN",
+            "DAC_OVERRIDE",
+            "FOWNER",
+            "KILL",
+            "NET_BIND_SERVICE",
+            "SETGID",
+            "SETUID",
+            "SYS_CHROOT",
+        )
+        for part in ("--cap-add", name)
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -116,7 +138,7 @@ def dovecot(
             Mount(place.mail, "/srv/mail"),
         ],
         environment={"PLEXUS_HOSTNAME": HOSTNAME},
-        options=["--memory", memory, "--publish", "127.0.0.1::993", *options],
+        options=["--memory", memory, "--publish", "127.0.0.1::993", *CONFINED, *options],
     )
 
 

@@ -1,0 +1,90 @@
+"""Runs one plan and prints the judgement.
+
+Exit status: 0 nothing lost and nothing doubled, 1 something is wrong (the seed reproduces it), 69
+something the harness needs is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.mailhost.engine import ROOT, EngineError
+from tests.chaos.plan import make
+from tests.chaos.run import Report, Run, RunError
+
+
+def main() -> int:
+    """Run a plan."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, help="default: a new one, printed")
+    parser.add_argument("--mails", type=int, default=10_000)
+    parser.add_argument("--faults", type=int, default=500)
+    parser.add_argument("--runs", type=int, default=1, help="with seeds that follow each other")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of good runs too")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        print("chaos: needs root: it mounts small disks and owns several users' directories")
+        return 69
+    first = arguments.seed if arguments.seed is not None else random.randrange(2**31)
+    for seed in range(first, first + arguments.runs):
+        try:
+            if not one(seed, arguments.mails, arguments.faults, keep=arguments.keep):
+                return 1
+        except (EngineError, RunError) as error:
+            print(f"chaos: {error}", file=sys.stderr)
+            return 69
+    return 0
+
+
+def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
+    """One run; whether it is good. Raises EngineError, RunError."""
+    plan = make(seed, mails, faults)
+    print(f"seed {seed}: {mails} mails, {plan.faults()} faults planned", flush=True)
+    base = ROOT / ".build"
+    base.mkdir(exist_ok=True)
+    root = Path(tempfile.mkdtemp(dir=base, prefix=f"chaos-{seed}-"))
+    root.chmod(0o755)
+    begun = time.monotonic()
+    report = asyncio.run(Run(plan, root / "run").go())
+    print(told(report))
+    if report.good and not keep:
+        shutil.rmtree(root)
+    else:
+        print(f"logs: {root}")
+    if not report.good:
+        print(f"again: python -m tests.chaos --seed {seed} --mails {mails} --faults {faults}")
+    print(f"{time.monotonic() - begun:.0f} s in all", flush=True)
+    return report.good
+
+
+def told(report: Report) -> str:
+    """A report for a person."""
+    found = report.judgement
+    outages = ", ".join(f"{count} {name}" for name, count in sorted(report.outages.items()))
+    met = ", ".join(f"{count} {name}" for name, count in sorted(report.met.items()))
+    lines = [
+        f"{found.delivered} deliveries exactly once, {found.accounted} failures accounted for",
+        f"{report.transactions} LMTP transactions, {report.chunked} with BDAT",
+        f"{report.faults_met()} faults met; {sum(report.outages.values())} outages: {outages}",
+        f"of mails: {met}",
+        f"most receives of one mail {report.most_receives}",
+        f"SIGTERM took at most {max(report.stops):.1f} s",
+    ]
+    for kind, wrong in found.faults().items():
+        lines.append(f"{kind.upper()}: {len(wrong)}")
+        lines += [f"  {line}" for line in wrong[:20]]
+    lines += [f"CRASH: {crash}" for crash in report.crashes[:20]]
+    lines.append("GOOD: nothing lost, nothing doubled" if report.good else "NOT GOOD")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""The count at the end: what each mailbox holds, what was accounted for, and the judgement.
+
+`judge` is pure, and strict: every (mail, mailbox) once, every recipient without a mailbox bounced
+or dead-lettered with a reason, nothing else anywhere, each content byte for byte what was accepted.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import json
+import re
+import ssl
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.plan import DIRECTORY, MARK, PASSWORD, WRITTEN, PlannedMail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_MARKED = re.compile(rb"^" + MARK + rb"(\d+)\r\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One mail found in a mailbox."""
+
+    mailbox: str
+    folder: str
+    number: int
+    content: bytes  # without the trace headers on top
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A recipient for whom somebody was told that the mail could not be delivered."""
+
+    ses_message_id: str
+    recipient: str  # "" where the whole mail is meant
+    how: str  # "bounce" or "dead letter"
+    reason: str
+
+
+@dataclass(slots=True)
+class Judgement:
+    """What is wrong, each with a line for a person. Nothing in it: the run is good."""
+
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    strayed: list[str] = field(default_factory=list)  # in a mailbox that it was not for
+    damaged: list[str] = field(default_factory=list)
+    unaccounted: list[str] = field(default_factory=list)
+    misreported: list[str] = field(default_factory=list)  # told as failed, and delivered
+    unsettled: list[str] = field(default_factory=list)  # still in the queue
+    delivered: int = 0
+    accounted: int = 0
+
+    def faults(self) -> dict[str, list[str]]:
+        """Only the kinds that occurred."""
+        kinds = {
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "strayed": self.strayed,
+            "damaged": self.damaged,
+            "unaccounted": self.unaccounted,
+            "misreported": self.misreported,
+            "unsettled": self.unsettled,
+        }
+        return {name: lines for name, lines in kinds.items() if lines}
+
+
+def judge(
+    mails: Sequence[PlannedMail],
+    kept: Iterable[Kept],
+    accounts: Iterable[Account],
+    unsettled: Iterable[str] = (),
+) -> Judgement:
+    """Hold what was found against what the plan demands."""
+    found = Judgement(unsettled=list(unsettled))
+    copies: Counter[tuple[int, str]] = Counter()
+    by_number = {mail.number: mail for mail in mails}
+    for one in kept:
+        mail = by_number.get(one.number)
+        if mail is None or one.mailbox not in mail.expected:
+            found.strayed.append(f"mail {one.number} in {one.mailbox}/{one.folder}")
+            continue
+        copies[one.number, one.mailbox] += 1
+        if one.content != mail.content():
+            found.damaged.append(f"mail {one.number} in {one.mailbox}/{one.folder}")
+        if one.folder == "INBOX" and (mail.quarantined or mail.verdicts.get("spam") == "FAIL"):
+            found.strayed.append(f"mail {one.number} ({mail.verdicts}) in {one.mailbox}/INBOX")
+    told: defaultdict[str, list[Account]] = defaultdict(list)
+    for account in accounts:
+        told[account.ses_message_id].append(account)
+    for mail in mails:
+        _judge_mail(found, mail, copies, told[mail.ses_message_id])
+    return found
+
+
+def _judge_mail(
+    found: Judgement,
+    mail: PlannedMail,
+    copies: Mapping[tuple[int, str], int],
+    accounts: Sequence[Account],
+) -> None:
+    for box in sorted(mail.expected):
+        count = copies.get((mail.number, box), 0)
+        names = {"", box, *_written_for(mail, box)}
+        told = [account for account in accounts if account.recipient in names]
+        where = f"mail {mail.number} for {box} ({', '.join(mail.faults()) or 'no fault'})"
+        if count > 1:
+            found.doubled.append(f"{where}: {count} copies")
+        if box in mail.delivered:
+            _judge_owed(found, box, where, count, told)
+        elif count:
+            found.strayed.append(f"{where}: was to be refused")
+        else:
+            _judge_failed(found, where, told)
+    for recipient in sorted(mail.unknown):
+        told = [account for account in accounts if account.recipient in {"", recipient}]
+        _judge_failed(found, f"mail {mail.number} for {recipient}, whom nobody has", told)
+
+
+def _judge_owed(
+    found: Judgement, box: str, where: str, count: int, told: Sequence[Account]
+) -> None:
+    """A mailbox that must have the mail."""
+    if not count and told:
+        found.misreported.append(f"{where}: given up, {told[0].how}, {told[0].reason}")
+    elif not count:
+        found.lost.append(where)
+    else:
+        found.delivered += 1
+        # A report that names an alias may be about another mailbox of the alias.
+        wrong = [account for account in told if account.recipient in {"", box}]
+        if wrong:
+            found.misreported.append(f"{where}: {wrong[0].how}, {wrong[0].reason}")
+
+
+def _judge_failed(found: Judgement, where: str, told: Sequence[Account]) -> None:
+    """A recipient that cannot have the mail: somebody must know, and why."""
+    if any(account.reason for account in told):
+        found.accounted += 1
+    else:
+        found.unaccounted.append(where)
+
+
+def _written_for(mail: PlannedMail, box: str) -> set[str]:
+    """The envelope recipients of a mail that lead to this mailbox."""
+    leads = dict(WRITTEN)
+    found: set[str] = set()
+    for written in mail.recipients:
+        plain = re.sub(r"\+[^@]*", "", written)
+        if box in leads.get(written, ()) or plain == box:
+            found.add(written)
+            found.add(written.lower())
+    return found
+
+
+# --- reading what there is
+
+
+def mailboxes(port: int, context: ssl.SSLContext, hostname: str) -> list[Kept]:
+    """All that lies in all folders of all users, over IMAP."""
+    return [
+        kept
+        for mailbox in DIRECTORY.mailboxes
+        for kept in _mailbox(port, context, hostname, mailbox.address)
+    ]
+
+
+class _Imap(imaplib.IMAP4_SSL):
+    """imaplib, verifying the certificate's name while it connects to loopback."""
+
+    def __init__(self, port: int, context: ssl.SSLContext, hostname: str) -> None:
+        self._hostname = hostname
+        super().__init__("127.0.0.1", port, ssl_context=context, timeout=120)
+
+    def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
+        plain = imaplib.IMAP4._create_socket(self, timeout)  # type: ignore[attr-defined]
+        return self.ssl_context.wrap_socket(plain, server_hostname=self._hostname)
+
+
+def _mailbox(port: int, context: ssl.SSLContext, hostname: str, address: str) -> list[Kept]:
+    found: list[Kept] = []
+    imap = _Imap(port, context, hostname)
+    try:
+        imap.login(address, PASSWORD)
+        _, folders = imap.list()
+        for line in folders:
+            assert isinstance(line, bytes)
+            name = line.rpartition(b' "/" ')[2].decode().strip('"')
+            status, count = imap.select(f'"{name}"', readonly=True)
+            assert status == "OK", (name, count)
+            total = int(count[0] or b"0")
+            for first in range(1, total + 1, 200):
+                _, parts = imap.fetch(f"{first}:{min(total, first + 199)}", "(BODY.PEEK[])")
+                found += [
+                    _kept(address, name, part[1]) for part in parts if isinstance(part, tuple)
+                ]
+    finally:
+        imap.logout()
+    return found
+
+
+def _kept(address: str, folder: str, content: bytes) -> Kept:
+    marked = _MARKED.search(content)
+    if marked is None:
+        return Kept(address, folder, -1, content)
+    return Kept(address, folder, int(marked.group(1)), content[marked.start() :])
+
+
+def accounts(dump: Mapping[str, Any]) -> list[Account]:
+    """Who was told of a failure: SES's bounces and the dead letters with their reasons."""
+    found: list[Account] = []
+    for bounce in dump["bounces"]:
+        number = 1
+        while recipient := bounce.get(f"BouncedRecipientInfoList.member.{number}.Recipient"):
+            field = f"BouncedRecipientInfoList.member.{number}"
+            reason = bounce.get(f"{field}.RecipientDsnFields.DiagnosticCode") or bounce.get(
+                f"{field}.BounceType", ""
+            )
+            found.append(Account(bounce["OriginalMessageId"], recipient, "bounce", reason))
+            number += 1
+    for letter in dump["queues"]["dead-letters"]:
+        found += _dead_letter(letter)
+    return found
+
+
+def _dead_letter(letter: Mapping[str, Any]) -> list[Account]:
+    """The recipients of one dead letter; all of the mail where it names none."""
+    body = json.loads(letter["body"])
+    notification = json.loads(body["Message"]) if "Message" in body else body
+    attributes = {
+        name.lower(): value.get("StringValue", "") for name, value in letter["attributes"].items()
+    }
+    reason = attributes.get("reason", "")
+    recipients = attributes.get("recipients") or attributes.get("recipient") or ""
+    message_id = notification["mail"]["messageId"]
+    return [
+        Account(message_id, recipient, "dead letter", reason)
+        for recipient in (re.split(r"[,\s]+", recipients) if recipients else [""])
+    ]
