@@ -60,10 +60,25 @@ def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
     }
 
 
+def _offerings(aws: Aws, arguments: Arguments) -> Answer:
+    answer = aws.client("ec2").describe_availability_zones()
+    # An emulator has no opinion on which zone has which instances: every zone has every one.
+    zones = [str(zone["ZoneName"]) for zone in answer["AvailabilityZones"]]
+    kinds = [value for given in arguments["filters"] for value in given["values"]]
+    return {
+        "id": aws.region,
+        "region": aws.region,
+        "locations": zones,
+        "locationTypes": ["availability-zone"] * len(zones),
+        "instanceTypes": kinds * len(zones),
+    }
+
+
 _INVOCATIONS: dict[str, Callable[[Aws, Arguments], Answer]] = {
     "aws:index/getCallerIdentity:getCallerIdentity": _caller_identity,
     "aws:index/getRegion:getRegion": _region,
     "aws:index/getPartition:getPartition": _partition,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
     "aws:ses/getActiveReceiptRuleSet:getActiveReceiptRuleSet": _active_rule_set,
 }
 

@@ -5,6 +5,12 @@ runs what the program deploys, so a resource without a maker would be a hole nob
 """
 
 from postal_plexus.local.resources import (
+    autoscaling,
+    backup,
+    budgets,
+    cloudwatch,
+    ec2,
+    ecr,
     ecs,
     efs,
     iam,
@@ -19,7 +25,25 @@ from postal_plexus.local.resources import (
 )
 from postal_plexus.local.resources.resource_type import ResourceType
 
-_MODULES = (ecs, efs, iam, logs, recorded, route53, s3, ses, sns, sqs, ssm)
+_MODULES = (
+    autoscaling,
+    backup,
+    budgets,
+    cloudwatch,
+    ec2,
+    ecr,
+    ecs,
+    efs,
+    iam,
+    logs,
+    recorded,
+    route53,
+    s3,
+    ses,
+    sns,
+    sqs,
+    ssm,
+)
 
 TYPES: dict[str, ResourceType] = {
     known.token: known for module in _MODULES for known in module.TYPES

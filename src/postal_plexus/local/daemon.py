@@ -1,0 +1,270 @@
+"""The desk's daemon: the emulated AWS, the SES stand-in and the container agent in one process.
+
+    python -m postal_plexus.local.daemon --desk DIR
+
+Reads DIR/desk.json (made by `plexus local up`), listens on 127.0.0.1 and on the gateway of the
+containers' network, logs to DIR/log/daemon.log, keeps its state in DIR. SIGTERM or SIGINT ends it
+in this order: containers are stopped, SMTP servers closed, state saved.
+
+Exit status: 0 ended as asked, 1 settings missing or broken or no container engine, 3 another
+daemon runs this desk, 4 a port is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import hypercorn.asyncio
+from hypercorn.config import Config
+
+from postal_plexus.local import daemon_log, settings, sockets
+from postal_plexus.local.agent import engine as engines
+from postal_plexus.local.agent.engine import NoEngineError
+from postal_plexus.local.agent.keeper import Keeper
+from postal_plexus.local.authority import Authority, Certificate
+from postal_plexus.local.emulator import environment, runtime
+from postal_plexus.local.emulator.application import DeskApplication
+from postal_plexus.local.emulator.root_key import RootKey
+from postal_plexus.local.layout import DEFAULT_DESK, DeskLayout
+from postal_plexus.local.lock import DeskLock, DeskLockedError
+from postal_plexus.local.ses.actions import RetryPolicy
+from postal_plexus.local.ses.service import SesStandIn, StandInSettings
+from postal_plexus.local.settings import DeskSettings, SettingsError
+from postal_plexus.local.sockets import LOOPBACK, PortTakenError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from postal_plexus.local.agent.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Listeners:
+    """The sockets, opened before anything else so that a taken port is said at once."""
+
+    aws: list[socket.socket]
+    aws_tls: list[socket.socket]
+    ses_inbound: list[socket.socket]
+    ses_smtp: list[socket.socket]
+    ses_smtps: list[socket.socket]
+
+
+def _open(desk: DeskSettings) -> _Listeners:
+    both = (LOOPBACK, *((desk.network.gateway,) if desk.network.gateway else ()))
+    return _Listeners(
+        # Containers come by TLS only: bucket policies may ask for it.
+        aws=sockets.listen((LOOPBACK,), desk.ports.aws),
+        aws_tls=sockets.listen(both, desk.ports.aws_tls),
+        ses_inbound=sockets.listen((LOOPBACK,), desk.ports.ses_inbound),
+        ses_smtp=sockets.listen(both, desk.ports.ses_smtp),
+        ses_smtps=sockets.listen(both, desk.ports.ses_smtps),
+    )
+
+
+class Daemon:
+    """Everything that runs for one desk."""
+
+    def __init__(self, layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
+        self._layout = layout
+        self._desk = desk
+        self._engine = engine
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        """Ask the daemon to end."""
+        self._end.set()
+
+    async def run(self) -> None:
+        """Run until asked to end.
+
+        Raises:
+            PortTakenError: something else listens on a port of the desk.
+        """
+        desk, layout = self._desk, self._layout
+        listeners = _open(desk)
+        environment.configure(
+            environment.EmulatorSettings(
+                directory=layout.aws,
+                port=desk.ports.aws,
+                account_id=desk.account_id,
+                region=desk.region,
+                root_key_id=desk.root_key_id,
+                root_secret=desk.root_secret,
+            )
+        )
+        authority = Authority(layout.authority)
+        authority.bundle()
+        certificate = authority.certificate("aws", _aws_hosts(desk))
+        ministack = environment.module("app")
+        logging.getLogger("ministack").setLevel(logging.WARNING)
+        runtime.keep_from_running_containers()
+
+        snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
+        stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
+        keeper = Keeper(layout, desk, self._engine)
+
+        def changed(operation: str) -> None:
+            snapshots.changed()
+            if operation.startswith("AmazonEC2ContainerService"):
+                keeper.wake()
+
+        application = DeskApplication(
+            ministack.app,
+            RootKey(desk.root_key_id, desk.root_secret),
+            keeper.credentials,
+            changed,
+            lambda: _health(desk, keeper, stand_in),
+        )
+        saving = asyncio.create_task(snapshots.run())
+        web_end = asyncio.Event()
+        web = asyncio.create_task(_serve(application, listeners, certificate, web_end))
+        await _until_loaded(web, desk.ports.aws)
+        mail = [
+            *await _mail_servers(stand_in.inbound, listeners.ses_inbound),
+            *await _mail_servers(stand_in.smtp, listeners.ses_smtp),
+            *await _mail_servers(stand_in.smtps, listeners.ses_smtps, _tls(certificate)),
+        ]
+        stand_in.runner.resume()
+        keeping = asyncio.create_task(keeper.run())
+        log.info("desk.running endpoint=%s", desk.endpoint_url)
+        end = asyncio.create_task(self._end.wait())
+        await asyncio.wait({end, web, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        log.info("desk.ending")
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await keeper.stop_all()
+        for server in mail:
+            server.close()
+        await stand_in.stop()
+        saving.cancel()
+        web_end.set()
+        await asyncio.gather(web, saving, end, return_exceptions=True)
+        log.info("desk.ended")
+
+
+def _aws_hosts(desk: DeskSettings) -> list[str]:
+    region = desk.region
+    hosts = [
+        desk.ses_smtp_host,
+        f"inbound-smtp.{region}.amazonaws.com",
+        "localhost",
+        LOOPBACK,
+    ]
+    return [*hosts, desk.network.gateway] if desk.network.gateway else hosts
+
+
+def _tls(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate.chain, certificate.key)
+    return context
+
+
+def _stand_in(
+    layout: DeskLayout,
+    desk: DeskSettings,
+    certificate: Certificate,
+    changed: Callable[[], None],
+) -> SesStandIn:
+    kept = StandInSettings(desk.account_id, desk.region, layout.ses, layout.outbox, RetryPolicy())
+    return SesStandIn(kept, _tls(certificate), changed)
+
+
+def _health(desk: DeskSettings, keeper: Keeper, stand_in: SesStandIn) -> dict[str, object]:
+    return {
+        "status": "running",
+        "region": desk.region,
+        "tasks": keeper.tasks(),
+        "ses": dict(stand_in.runner.counts),
+    }
+
+
+async def _serve(
+    application: Any, listeners: _Listeners, certificate: Certificate, end: asyncio.Event
+) -> None:
+    config = Config()
+    config.bind = [f"fd://{one.detach()}" for one in listeners.aws_tls]
+    config.insecure_bind = [f"fd://{one.detach()}" for one in listeners.aws]
+    config.certfile = str(certificate.chain)
+    config.keyfile = str(certificate.key)
+    config.keep_alive_timeout = 75
+    # Long polls are cut off at the end; their messages are still in the queue.
+    config.graceful_timeout = 0.5
+    config.shutdown_timeout = 30
+    config.accesslog = None
+    await cast("Any", hypercorn.asyncio).serve(application, config, shutdown_trigger=end.wait)
+
+
+async def _until_loaded(web: asyncio.Task[None], port: int) -> None:
+    """Wait until ministack has read its state: only then is a request answered."""
+    while not web.done():
+        try:
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: desk\r\nConnection: close\r\n\r\n")
+            answered = await reader.readline()
+            writer.close()
+        except OSError:
+            answered = b""
+        if answered:
+            return
+        await asyncio.sleep(0.02)
+    await web
+
+
+async def _mail_servers(
+    make: Callable[[], Any], listening: list[socket.socket], tls: ssl.SSLContext | None = None
+) -> list[asyncio.Server]:
+    loop = asyncio.get_running_loop()
+    return [await loop.create_server(make, sock=one, ssl=tls) for one in listening]
+
+
+async def _main(layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
+    daemon = Daemon(layout, desk, engine)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, daemon.end)
+    await daemon.run()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the daemon; give the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m postal_plexus.local.daemon")
+    parser.add_argument("--desk", type=Path, default=DEFAULT_DESK, help="the desk directory")
+    layout = DeskLayout.at(parser.parse_args(arguments).desk)
+    try:
+        desk = settings.load(layout.settings)
+        if desk is None:
+            sys.stderr.write(f"{layout.settings} is missing; run `plexus local up`\n")
+            return 1
+        layout.prepare()
+        daemon_log.set_up(layout.logs / "daemon.log")
+        lock = DeskLock(layout.lock)
+        lock.acquire()
+        engine = engines.find()
+        asyncio.run(_main(layout, desk, engine))
+    except tuple(_EXIT_STATUS) as error:
+        sys.stderr.write(f"{error}\n")
+        return next(status for kind, status in _EXIT_STATUS.items() if isinstance(error, kind))
+    return 0
+
+
+_EXIT_STATUS: dict[type[Exception], int] = {
+    SettingsError: 1,
+    NoEngineError: 1,
+    DeskLockedError: 3,
+    PortTakenError: 4,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Where everything of one desk lies on disk, and what is named after it.
+
+The desk directory is private (0700): it holds the emulated account's secrets. Names of containers,
+networks and volumes carry a short hash of the directory's path, so that two desks run side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DESK = Path(".desk")
+
+
+@dataclass(frozen=True)
+class DeskLayout:
+    """The paths below one desk directory."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, directory: Path) -> DeskLayout:
+        """Give the layout of a desk directory, absolute and without symbolic links."""
+        return cls(directory.expanduser().resolve())
+
+    @property
+    def name(self) -> str:
+        """A name for this desk that no other directory on this machine has."""
+        return f"plexus-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
+
+    @property
+    def settings(self) -> Path:
+        """Ports, keys and network of the desk (`DeskSettings`)."""
+        return self.root / "desk.json"
+
+    @property
+    def accounts(self) -> Path:
+        """The generated passwords of the mailboxes."""
+        return self.root / "accounts.json"
+
+    @property
+    def stack_state(self) -> Path:
+        """What the Pulumi program has made in the emulator."""
+        return self.root / "stack-state.json"
+
+    @property
+    def outputs(self) -> Path:
+        """The stack's outputs of the last deployment."""
+        return self.root / "stack-outputs.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the running daemon; has its process id."""
+        return self.root / "daemon.pid"
+
+    @property
+    def logs(self) -> Path:
+        """The daemon's log and one log a service."""
+        return self.root / "log"
+
+    @property
+    def aws(self) -> Path:
+        """The emulator's state."""
+        return self.root / "aws"
+
+    @property
+    def ses(self) -> Path:
+        """What the SES stand-in remembers, and its knobs."""
+        return self.root / "ses"
+
+    @property
+    def outbox(self) -> Path:
+        """Mail that left for other domains."""
+        return self.root / "outbox"
+
+    @property
+    def authority(self) -> Path:
+        """The desk's certificate authority and its certificates."""
+        return self.root / "ca"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that mail clients of the desk have to trust."""
+        return self.authority / "ca.pem"
+
+    @property
+    def ca_bundle(self) -> Path:
+        """The host's certificates with the desk's added: what containers see."""
+        return self.authority / "bundle.pem"
+
+    @property
+    def host(self) -> Path:
+        """The part of the host's file system that tasks mount, `/` of the desk's EC2 host."""
+        return self.root / "host"
+
+    @property
+    def efs(self) -> Path:
+        """The file systems, one directory each."""
+        return self.root / "efs"
+
+    @property
+    def tasks(self) -> Path:
+        """What the agent writes for containers it starts (environment files, 0600)."""
+        return self.root / "tasks"
+
+    def host_path(self, path: str) -> Path:
+        """Give the desk's place for an absolute path of the EC2 host."""
+        return self.host.joinpath(*Path(path).parts[1:])
+
+    def prepare(self) -> None:
+        """Make the directories that must exist before anything runs."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+        for directory in (
+            self.logs,
+            self.aws,
+            self.ses,
+            self.outbox,
+            self.authority,
+            self.host,
+            self.efs,
+            self.tasks,
+        ):
+            directory.mkdir(exist_ok=True)
+        # Containers reach their mounts as other users: these two may be passed through, not listed.
+        for directory in (self.host, self.efs):
+            directory.chmod(0o755)

@@ -1,0 +1,52 @@
+"""One daemon a desk: a lock that lasts as long as the process, with its id in the file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DeskLockedError(Exception):
+    """Another daemon runs this desk."""
+
+
+class DeskLock:
+    """Held from `acquire` until the process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            DeskLockedError: it is held by another process.
+        """
+        file = self._path.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise DeskLockedError(f"another daemon holds {self._path}") from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        self._file = file
+
+
+def holder(path: Path) -> int | None:
+    """Give the process id of the daemon that holds the lock; None if nobody does."""
+    try:
+        with path.open("r+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return int(file.read().strip() or 0) or None
+            return None
+    except (FileNotFoundError, ValueError):
+        return None

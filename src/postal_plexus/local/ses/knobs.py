@@ -1,0 +1,63 @@
+"""Knobs: make the SES stand-in fail as the real one can.
+
+`ses/knobs.json` in the desk directory, read anew for every mail. All of it may be absent:
+
+    {"smtp_reply": "454 Throttling failure: Daily message quota exceeded",
+     "max_send_rate": 1,
+     "greeting": "421 Too many concurrent SMTP connections",
+     "inbound_reply": "451 4.3.0 Temporary failure"}
+
+`smtp_reply` answers every mail handed in, `max_send_rate` is mails a second (as in the sandbox),
+`greeting` refuses connections to the SMTP endpoint, `inbound_reply` answers every mail from the
+world. A file that is no JSON object turns no knob, and says so in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What is turned on."""
+
+    smtp_reply: str | None = None
+    max_send_rate: float | None = None
+    greeting: str | None = None
+    inbound_reply: str | None = None
+
+
+def read(path: Path) -> Knobs:
+    """Read the knobs as they are now."""
+    try:
+        given = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+        known = {one.name for one in fields(Knobs)}
+        return Knobs(**{name: value for name, value in given.items() if name in known})
+    except FileNotFoundError:
+        return Knobs()
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        log.warning("ses.knobs_unreadable path=%s error=%s", path, error)
+        return Knobs()
+
+
+class SendRate:
+    """Counts mails a second, as SES does for its maximum send rate."""
+
+    def __init__(self) -> None:
+        self._sent: list[float] = []
+
+    def exceeds(self, limit: float, now: float) -> bool:
+        """Count one more mail at `now` (monotonic seconds) unless that is too many."""
+        self._sent = [moment for moment in self._sent if now - moment < 1]
+        if len(self._sent) >= limit:
+            return True
+        self._sent.append(now)
+        return False

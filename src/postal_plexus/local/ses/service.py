@@ -1,0 +1,84 @@
+"""The SES stand-in, put together: what the daemon starts and stops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from postal_plexus.local.emulator import ses_api, ses_identity_api
+from postal_plexus.local.emulator.callers import Callers
+from postal_plexus.local.emulator.ses_account import SesAccount
+from postal_plexus.local.ses import receiving, sending
+from postal_plexus.local.ses.actions import ActionRunner, RetryPolicy
+from postal_plexus.local.ses.bouncing import Bounces
+from postal_plexus.local.ses.feedback import Feedback
+from postal_plexus.local.ses.outbox import Outbox
+from postal_plexus.local.ses.received import ReceivedMails
+from postal_plexus.local.ses.receiving import InboundHandler, Reception
+from postal_plexus.local.ses.routing import Router
+from postal_plexus.local.ses.sending import Sender, SubmissionHandler
+from postal_plexus.local.ses.spool import Spool
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from postal_plexus.local.ses.protocol import MailProtocol
+
+
+@dataclass(frozen=True)
+class StandInSettings:
+    """Which account the stand-in plays SES for, and where it keeps its files."""
+
+    account_id: str
+    region: str
+    directory: Path
+    outbox: Path
+    retry: RetryPolicy
+
+
+class SesStandIn:
+    """Receiving, sending, and the calls that ministack lacks."""
+
+    def __init__(
+        self, settings: StandInSettings, tls: ssl.SSLContext, changed: Callable[[], None]
+    ) -> None:
+        account = SesAccount(settings.account_id, settings.region)
+        knobs_file = settings.directory / "knobs.json"
+        self._settings = settings
+        self._tls = tls
+        self.spool = Spool(settings.directory / "spool")
+        self.runner = ActionRunner(account, self.spool, changed, settings.retry)
+        received = ReceivedMails(settings.directory / "received.jsonl", datetime.now(UTC))
+        reception = Reception(account, self.spool, received, self.runner)
+        router = Router(account, reception, Outbox(settings.outbox))
+        bounces = Bounces(account, received, router)
+        self.runner.bouncer = bounces
+        self._inbound = InboundHandler(reception, knobs_file)
+        callers = Callers(settings.account_id, settings.region)
+        sender = Sender(account, callers, router, Feedback(account, router), knobs_file)
+        self._submission = SubmissionHandler(sender)
+        ses_api.install(settings.account_id, settings.region, bounces)
+        ses_identity_api.install()
+
+    def inbound(self) -> MailProtocol:
+        """Give the protocol of a connection from the world."""
+        return receiving.protocol(self._inbound, self._settings.region, self._tls)
+
+    def smtp(self) -> MailProtocol:
+        """Give the protocol of a connection to the SMTP endpoint's STARTTLS port."""
+        return sending.protocol(
+            self._submission, self._settings.region, self._tls, is_wrapped_in_tls=False
+        )
+
+    def smtps(self) -> MailProtocol:
+        """Give the protocol of a connection to the SMTP endpoint's TLS port."""
+        return sending.protocol(
+            self._submission, self._settings.region, self._tls, is_wrapped_in_tls=True
+        )
+
+    async def stop(self) -> None:
+        """Stop running actions; what is not done is in the spool."""
+        await self.runner.stop()

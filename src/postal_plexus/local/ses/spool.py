@@ -1,0 +1,168 @@
+"""Mail that SES has accepted and not yet handed on.
+
+Written to disk before the sender hears 250, so that neither a killed daemon nor a bucket that
+cannot be written loses it. An entry goes when its actions are done *and* the emulator has saved
+the queue they led to: until then a restart runs them again (SES, too, delivers at least once).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from postal_plexus.local import files
+from postal_plexus.local.ses.rules import (
+    Action,
+    BounceAction,
+    HeaderAction,
+    Match,
+    PublishAction,
+    Rule,
+    StopAction,
+    StoreAction,
+)
+from postal_plexus.local.ses.trace import Arrival
+from postal_plexus.local.ses.verdicts import Status, Verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_ACTIONS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (StoreAction, PublishAction, HeaderAction, BounceAction, StopAction)
+}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A mail SES answers for: how it came, what was found, which rules of which set apply."""
+
+    arrival: Arrival
+    verdicts: Verdicts
+    rule_set: str
+    matches: tuple[Match, ...]
+    # The next action to run, counted through all matches.
+    progress: int = 0
+
+    def after(self, done: int) -> Accepted:
+        """Give the record with that many actions done."""
+        return replace(self, progress=done)
+
+
+class Spool:
+    """The directory of accepted mails."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._done: set[str] = set()
+
+    def keep(self, accepted: Accepted, content: bytes) -> None:
+        """Write a mail and its record, so that they are still there after a crash.
+
+        Raises:
+            OSError: the disk is full or not writable; nothing was accepted.
+        """
+        message_id = accepted.arrival.message_id
+        files.replace(self._content(message_id), content)
+        self.note(accepted)
+
+    def note(self, accepted: Accepted) -> None:
+        """Write how far the actions are."""
+        document = json.dumps(_document(accepted)).encode()
+        files.replace(self._record(accepted.arrival.message_id), document)
+
+    def content(self, message_id: str) -> bytes:
+        """Read a mail's content as it arrived."""
+        return self._content(message_id).read_bytes()
+
+    def waiting(self) -> list[Accepted]:
+        """Give the mails whose actions are not known to be done, oldest first."""
+        found: list[Accepted] = []
+        for path in sorted(self._directory.glob("*.json"), key=lambda p: p.stat().st_mtime):
+            try:
+                found.append(_accepted(json.loads(path.read_text(encoding="utf-8"))))
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("ses.spool_entry_unreadable path=%s error=%s", path, error)  # noqa: TRY400
+        return found
+
+    def done(self, message_id: str) -> None:
+        """Note that all actions are done; the entry goes with the next snapshot."""
+        self._done.add(message_id)
+
+    def about_to_save(self) -> Callable[[], None]:
+        """Give what is to be called when the emulator's state of this moment is on disk."""
+        finished = set(self._done)
+
+        def saved() -> None:
+            for message_id in finished:
+                self._record(message_id).unlink(missing_ok=True)
+                self._content(message_id).unlink(missing_ok=True)
+            self._done.difference_update(finished)
+
+        return saved
+
+    def _content(self, message_id: str) -> Path:
+        return self._directory / f"{message_id}.eml"
+
+    def _record(self, message_id: str) -> Path:
+        return self._directory / f"{message_id}.json"
+
+
+def _document(accepted: Accepted) -> dict[str, Any]:
+    arrival = asdict(accepted.arrival)
+    arrival["received_at"] = accepted.arrival.received_at.isoformat()
+    return {
+        "arrival": arrival,
+        "verdicts": asdict(accepted.verdicts),
+        "rule_set": accepted.rule_set,
+        "progress": accepted.progress,
+        "matches": [
+            {
+                "rule": match.rule.name,
+                "scan": match.rule.scan,
+                "recipients": match.recipients,
+                "actions": [
+                    {"kind": type(action).__name__, **asdict(action)}
+                    for action in match.rule.actions
+                ],
+            }
+            for match in accepted.matches
+        ],
+    }
+
+
+def _accepted(document: dict[str, Any]) -> Accepted:
+    arrival = cast("dict[str, Any]", document["arrival"])
+    arrival["recipients"] = tuple(arrival["recipients"])
+    arrival["received_at"] = datetime.fromisoformat(arrival["received_at"])
+    verdicts = cast("dict[str, Any]", document["verdicts"])
+    policy = verdicts.pop("dmarc_policy")
+    return Accepted(
+        arrival=Arrival(**arrival),
+        verdicts=Verdicts(**{n: Status(v) for n, v in verdicts.items()}, dmarc_policy=policy),
+        rule_set=document["rule_set"],
+        matches=tuple(
+            Match(
+                Rule(
+                    name=match["rule"],
+                    actions=tuple(_action(action) for action in match["actions"]),
+                    scan=match["scan"],
+                ),
+                tuple(match["recipients"]),
+            )
+            for match in document["matches"]
+        ),
+        progress=document["progress"],
+    )
+
+
+def _action(document: dict[str, Any]) -> Action:
+    given = dict(document)
+    return _ACTIONS[given.pop("kind")](**given)
