@@ -45,7 +45,8 @@ class Container:
     stop_timeout: int = 30
     # Linux capabilities to keep; all others are dropped.
     capabilities: tuple[str, ...] = ()
-    start_period: int = 30
+    # Postfix waits for its certificate and the directory's files.
+    start_period: int = 60
     health_command: tuple[str, ...] = field(default=("CMD", "/usr/local/bin/healthy"))
 
     @property
@@ -99,7 +100,6 @@ POSTFIX = Container(
         "NET_BIND_SERVICE",
         "SETGID",
         "SETUID",
-        "SYS_CHROOT",
     ),
 )
 

@@ -15,6 +15,9 @@ from typing import Any
 
 Statement = dict[str, Any]
 
+STACK_TAG = "postal-plexus:stack"
+"""On everything that can be tagged; the instance may act only on instances that carry its own."""
+
 
 def document(*statements: Statement) -> str:
     """A policy document as JSON."""
@@ -150,14 +153,163 @@ def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
     )
 
 
-def execution(log_group_arn: str, parameter_arns: Sequence[str]) -> str:
-    """What ECS does for one task before it runs: its log streams and its secrets."""
+def _pull(repository_arns: Sequence[str]) -> list[Statement]:
+    """Pulling images of these repositories; the token is the registry's, AWS knows no narrower."""
+    return [
+        _allow("RegistryToken", ["ecr:GetAuthorizationToken"], ["*"]),
+        _allow(
+            "PullImages",
+            [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+            ],
+            sorted(repository_arns),
+        ),
+    ]
+
+
+def execution(
+    log_group_arn: str, parameter_arns: Sequence[str], repository_arns: Sequence[str]
+) -> str:
+    """What ECS does for one task before it runs: its image, its log streams and its secrets."""
     statements = [
-        _allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"])
+        _allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
+        *_pull(repository_arns),
     ]
     if parameter_arns:
         statements.append(_allow("Secrets", ["ssm:GetParameters"], sorted(parameter_arns)))
     return document(*statements)
+
+
+def file_system(file_system_arn: str, access_point_arn: str, account: str) -> str:
+    """No client of the mail store without TLS, none past the access point, none unknown to IAM.
+
+    There is no Allow for anybody: a client needs a role that may mount, in this account.
+    """
+    client = [
+        "elasticfilesystem:ClientMount",
+        "elasticfilesystem:ClientRootAccess",
+        "elasticfilesystem:ClientWrite",
+    ]
+
+    def deny(sid: str, condition: dict[str, Any]) -> Statement:
+        return {
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": client,
+            "Resource": file_system_arn,
+            "Condition": condition,
+        }
+
+    return document(
+        deny("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
+        deny(
+            "AccessPointOnly",
+            {"StringNotEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+        ),
+        deny("OurAccountOnly", {"StringNotEquals": {"aws:PrincipalAccount": account}}),
+    )
+
+
+def backup_trust(account: str) -> str:
+    """AWS Backup may act for this account."""
+    return document(
+        {
+            "Sid": "Backup",
+            "Effect": "Allow",
+            "Principal": {"Service": "backup.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        }
+    )
+
+
+def instance_trust() -> str:
+    """EC2 may give the role to instances."""
+    return document(
+        {
+            "Sid": "Instances",
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    )
+
+
+def instance(
+    account: str,
+    region: str,
+    stack: str,
+    cluster_arn: str,
+    interface_id: str,
+    volume_id: str,
+    repository_arns: Sequence[str],
+) -> str:
+    """What the host does: take the stack's address and volume, and serve its cluster."""
+    ec2 = f"arn:aws:ec2:{region}:{account}"
+    of_our_stack = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": stack}}
+    in_our_cluster = {"ArnEquals": {"ecs:cluster": cluster_arn}}
+    container_instances = cluster_arn.replace(":cluster/", ":container-instance/") + "/*"
+    return document(
+        # EC2 knows no resources for its Describe calls.
+        _allow("Look", ["ec2:DescribeNetworkInterfaces", "ec2:DescribeVolumes"], ["*"]),
+        _allow(
+            "TakeAddress",
+            ["ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"],
+            [f"{ec2}:network-interface/{interface_id}"],
+        ),
+        _allow(
+            "TakeVolume",
+            ["ec2:AttachVolume", "ec2:DetachVolume"],
+            [f"{ec2}:volume/{volume_id}"],
+        ),
+        _allow(
+            "ForOurInstances",
+            [
+                "ec2:AttachNetworkInterface",
+                "ec2:AttachVolume",
+                "ec2:DetachNetworkInterface",
+                "ec2:DetachVolume",
+            ],
+            [f"{ec2}:instance/*"],
+            of_our_stack,
+        ),
+        _allow("FindEcs", ["ecs:DiscoverPollEndpoint"], ["*"]),
+        _allow(
+            "JoinCluster",
+            [
+                "ecs:DeregisterContainerInstance",
+                "ecs:RegisterContainerInstance",
+                "ecs:SubmitAttachmentStateChanges",
+                "ecs:SubmitContainerStateChange",
+                "ecs:SubmitTaskStateChange",
+            ],
+            [cluster_arn],
+        ),
+        _allow(
+            "ServeCluster",
+            ["ecs:Poll", "ecs:StartTelemetrySession", "ecs:UpdateContainerInstancesState"],
+            [container_instances],
+            in_our_cluster,
+        ),
+        *_pull(repository_arns),
+    )
+
+
+def alarm_topic(topic_arn: str, account: str) -> str:
+    """CloudWatch's alarms of this account may tell the operator."""
+    return document(
+        {
+            "Sid": "AlarmsTell",
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        }
+    )
 
 
 def smtp_user(account: str, region: str, domains: Sequence[str], configuration_set: str) -> str:

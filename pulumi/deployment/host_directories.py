@@ -30,7 +30,12 @@ HOST_DIRECTORIES = (
         "run-dovecot", "/var/lib/plexus/run/dovecot", "/run/plexus/dovecot", 0, 0, "0755"
     ),
     HostDirectory(
-        "run-postfix", "/var/lib/plexus/run/postfix", "/run/plexus/postfix", 0, 0, "0755"
+        "run-postfix",
+        "/var/lib/plexus/run/postfix",
+        "/run/plexus/postfix",
+        POSTFIX,
+        POSTFIX,
+        "0755",
     ),
     HostDirectory(
         "run-directory",

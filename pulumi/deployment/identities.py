@@ -5,8 +5,10 @@ delegated, so the first deployment never fails for want of delegation.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi_aws as aws
+from pulumi.output import UNKNOWN
 
 import pulumi
 
@@ -69,15 +71,22 @@ class Identities(pulumi.ComponentResource):
                 behavior_on_mx_failure="USE_DEFAULT_VALUE",
                 opts=child,
             )
-            tokens = identity.dkim_signing_attributes.apply(
-                lambda attributes: attributes.tokens if attributes else None
-            )
             identities.append(
                 Identity(
                     domain,
                     mail_from_domain,
-                    tuple(tokens[index] for index in range(_DKIM_TOKENS)),
+                    tuple(_token(identity, index) for index in range(_DKIM_TOKENS)),
                 )
             )
         self.identities = tuple(identities)
         self.register_outputs({"configuration_set": self.configuration_set.configuration_set_name})
+
+
+def _token(identity: aws.sesv2.EmailIdentity, index: int) -> pulumi.Output[str]:
+    """One token of an identity; a preview knows the attributes we give, but not yet the tokens."""
+
+    def pick(attributes: Any) -> Any:
+        tokens = attributes.tokens if attributes else None
+        return tokens[index] if tokens else UNKNOWN
+
+    return identity.dkim_signing_attributes.apply(pick)

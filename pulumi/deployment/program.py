@@ -1,22 +1,27 @@
 """The whole program: settings in, parts put together, stack outputs out."""
 
 import dataclasses
+from typing import Any
 
 import pulumi_aws as aws
 
 import pulumi
 from deployment import documents, regions
 from deployment.archive import INBOUND_PREFIX, Archive, ArchiveArgs
-from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX
+from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject, DirectoryObjectArgs
+from deployment.host import Host, HostArgs
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
+from deployment.images import Images, ImagesArgs
+from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
-from deployment.receiving import Receiving, ReceivingArgs, should_activate
+from deployment.receiving import Receiving, ReceivingArgs, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
 from deployment.service import Service, ServiceArgs
-from deployment.settings import Settings, SettingsError, read_settings
+from deployment.settings import TEXT_KEYS, Settings, SettingsError, read_settings
 from deployment.storage import Storage, StorageArgs
+from deployment.watch import Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
 
 
@@ -28,11 +33,10 @@ def read() -> Settings:
     """
     config = pulumi.Config("postal-plexus")
 
-    def get(key: str) -> object:
+    def get(key: str) -> Any:
         # Not get_secret_object: a secret would be known only inside `apply`, and the number of
         # receipt rules depends on it. What is secret in it is wrapped again where it is used.
-        value = config.get(key)
-        return value if key in _TEXT_KEYS else config.get_object(key)
+        return config.get(key) if key in TEXT_KEYS else config.get_object(key)
 
     try:
         return read_settings(pulumi.get_stack(), pulumi.Config("aws").get("region"), get)
@@ -40,173 +44,274 @@ def read() -> Settings:
         raise pulumi.RunError(str(error)) from error
 
 
-_TEXT_KEYS = frozenset({"mail-host", "dmarc-policy", "activate-rule-set"})
-
-
 def deploy() -> None:
-    """Register everything."""
-    settings = read()
-    provider = aws.Provider(
-        "aws",
-        region=settings.region,
-        profile=pulumi.Config("aws").get("profile"),
-        default_tags={"tags": {"postal-plexus:stack": settings.stack}},
-    )
-    account = aws.get_caller_identity_output(
-        opts=pulumi.InvokeOutputOptions(provider=provider)
-    ).account_id
-    with_provider = pulumi.ResourceOptions(providers={"aws": provider})
-    domains = tuple(domain.name for domain in settings.directory.domains)
+    """Register everything and say what there is."""
+    _Deployment(read()).run()
 
-    rule_set_name = settings.name("rules")
-    rule_set_arn = pulumi.Output.concat(
-        "arn:aws:ses:", settings.region, ":", account, ":receipt-rule-set/", rule_set_name
-    )
-    archive = Archive(
-        "archive",
-        ArchiveArgs(settings.name("archive"), account, rule_set_arn, settings.archive_days),
-        with_provider,
-    )
-    notifications = Notifications(
-        "notifications",
-        NotificationsArgs(
-            topic_name=settings.name("received"),
-            queue_name=settings.name("mail"),
-            dead_letters_name=settings.name("dead-letters"),
-            account=account,
-            rule_set_arn=rule_set_arn,
-        ),
-        with_provider,
-    )
-    Receiving(
-        "receiving",
-        ReceivingArgs(
-            rule_set_name=rule_set_name,
-            directory=settings.directory,
-            archive=archive,
-            notifications=notifications,
-            scan=settings.scan,
-            activate=should_activate(settings.activate_rule_set, rule_set_name, provider),
-        ),
-        with_provider,
-    )
-    directory_object = DirectoryObject(
-        "directory",
-        DirectoryObjectArgs(settings.name("directory"), settings.directory, archive),
-        with_provider,
-    )
-    configuration_set_name = settings.name("sending")
-    identities = Identities(
-        "identities", IdentitiesArgs(configuration_set_name, domains), with_provider
-    )
-    zones = Zones(
-        "zones",
-        ZonesArgs(
+
+class _Deployment:
+    """One run: the parts, in the order in which they need each other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._profile = pulumi.Config("aws").get("profile")
+        self._provider = aws.Provider(
+            "aws",
             region=settings.region,
-            identities=identities.identities,
-            existing=settings.existing_zones,
-            dmarc_policy=settings.dmarc_policy,
-        ),
-        with_provider,
-    )
-    sending = Sending(
-        "sending",
-        SendingArgs(
-            user_name=settings.name("smtp"),
-            parameter_path=f"/postal-plexus/{settings.stack}",
-            account=account,
-            region=settings.region,
-            domains=domains,
-            configuration_set_name=configuration_set_name,
-        ),
-        with_provider,
-    )
-    storage = Storage("storage", StorageArgs(settings.name("mailboxes")), with_provider)
-    cluster = aws.ecs.Cluster(
-        settings.name("cluster"), opts=pulumi.ResourceOptions(provider=provider)
-    )
+            profile=self._profile,
+            default_tags={"tags": {documents.STACK_TAG: settings.stack}},
+        )
+        # The parts' children take it from their parents.
+        self._options = pulumi.ResourceOptions(providers={"aws": self._provider})
+        self._account = aws.get_caller_identity_output(
+            opts=pulumi.InvokeOutputOptions(provider=self._provider)
+        ).account_id
 
-    def service(container_args: ServiceArgs) -> Service:
-        return Service(container_args.container.name, container_args, with_provider)
+    def run(self) -> None:
+        settings = self._settings
+        rule_set_name = settings.name("rules")
+        rule_set_arn = pulumi.Output.concat(
+            f"arn:aws:ses:{settings.region}:", self._account, f":receipt-rule-set/{rule_set_name}"
+        )
+        archive = Archive(
+            "archive",
+            ArchiveArgs(
+                settings.name("archive"), self._account, rule_set_arn, settings.archive_days
+            ),
+            self._options,
+        )
+        notifications = Notifications(
+            "notifications",
+            NotificationsArgs(
+                topic_name=settings.name("received"),
+                queue_name=settings.name("mail"),
+                dead_letters_name=settings.name("dead-letters"),
+                account=self._account,
+                rule_set_arn=rule_set_arn,
+            ),
+            self._options,
+        )
+        rules = rules_for(settings.directory, settings.accept)
+        Receiving(
+            "receiving",
+            ReceivingArgs(
+                rule_set_name=rule_set_name,
+                rules=rules,
+                archive=archive,
+                notifications=notifications,
+                scan=settings.scan,
+                activate=should_activate(settings.activate_rule_set, rule_set_name, self._provider),
+            ),
+            self._options,
+        )
+        directory = DirectoryObject(
+            "directory",
+            DirectoryObjectArgs(settings.name("directory"), settings.directory, archive),
+            self._options,
+        )
+        network = Network(
+            "network",
+            NetworkArgs(
+                settings.name("network"), settings.network, settings.zones, settings.instance_type
+            ),
+            self._options,
+        )
+        identities = Identities(
+            "identities",
+            IdentitiesArgs(settings.name("sending"), settings.domains),
+            self._options,
+        )
+        zones = Zones(
+            "zones",
+            ZonesArgs(
+                region=settings.region,
+                identities=identities.identities,
+                clients=settings.clients,
+                mail_host=settings.mail_host,
+                ipv4=network.address.public_ip,
+                ipv6=network.interface.ipv6_addresses[0],
+                existing=settings.existing_zones,
+                txt=settings.txt_records,
+                dmarc=settings.dmarc,
+            ),
+            self._options,
+        )
+        sending = Sending(
+            "sending",
+            SendingArgs(
+                user_name=settings.name("smtp"),
+                parameter_path=f"/postal-plexus/{settings.stack}",
+                account=self._account,
+                region=settings.region,
+                domains=settings.domains,
+                configuration_set_name=settings.name("sending"),
+            ),
+            self._options,
+        )
+        storage = Storage(
+            "storage",
+            StorageArgs(
+                name=settings.name("mailboxes"),
+                account=self._account,
+                subnet_ids=[subnet.id for subnet in network.subnets],
+                security_group_id=network.store_group.id,
+                backup_days=settings.backup_days,
+            ),
+            self._options,
+        )
+        images = Images(
+            "images",
+            ImagesArgs(
+                settings.name("image"),
+                settings.region,
+                self._profile,
+                settings.architecture,
+                settings.images,
+            ),
+            self._options,
+        )
+        cluster = aws.ecs.Cluster(
+            settings.name("cluster"),
+            opts=pulumi.ResourceOptions(provider=self._provider),
+        )
+        host = Host(
+            "host",
+            HostArgs(
+                name=settings.name("host"),
+                stack=settings.stack,
+                account=self._account,
+                region=settings.region,
+                network=network,
+                cluster_name=cluster.name,
+                cluster_arn=cluster.arn,
+                repository_arns=images.repository_arns,
+                instance_type=settings.instance_type,
+                architecture=settings.architecture,
+                image=settings.host_image,
+                spot=settings.spot,
+                ssm_access=settings.ssm_access,
+                replace_after_days=settings.replace_after_days,
+            ),
+            self._options,
+        )
+        services = self._services(
+            cluster, images, storage, sending, archive, notifications, directory
+        )
+        Watch(
+            "watch",
+            WatchArgs(
+                name=settings.name("watch"),
+                account=self._account,
+                region=settings.region,
+                address=settings.alarm_address,
+                budget_usd=settings.budget_usd,
+                mailboxes_gb=settings.mailboxes_gb_alarm,
+                rules=tuple(rule.name for rule in rules),
+                watched={
+                    "queue": notifications.queue.name,
+                    "dead_letters": notifications.dead_letters.name,
+                    "group": host.group.name,
+                    "cluster": cluster.name,
+                    "services": [part.service.name for part in services.values()],
+                    "file_system": storage.file_system.id,
+                },
+            ),
+            self._options,
+        )
+        outputs: dict[str, Any] = {
+            "mail_host": settings.mail_host,
+            "imap_host": settings.mail_host,
+            "address": network.address.public_ip,
+            "region": settings.region,
+            "bucket": archive.bucket.bucket,
+            "topic_arn": notifications.topic.arn,
+            "queue_url": notifications.queue.url,
+            "dead_letter_queue_url": notifications.dead_letters.url,
+            "directory_object": directory.location,
+            "rule_set": rule_set_name,
+            "configuration_set": settings.name("sending"),
+            "cluster": cluster.name,
+            "host_group": host.group.name,
+            "repositories": images.repositories,
+            "images": images.references,
+            "services": {name: part.service.name for name, part in services.items()},
+            "task_definitions": {name: part.task_definition.arn for name, part in services.items()},
+            "log_groups": {name: part.log_group.name for name, part in services.items()},
+            "file_system": storage.file_system.id,
+            "access_point": storage.access_point.id,
+            "name_servers": zones.name_servers,
+            "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
+        }
+        for name, value in outputs.items():
+            pulumi.export(name, value)
 
-    common = {
-        "cluster_arn": cluster.arn,
-        "storage": storage,
-        "account": account,
-        "region": settings.region,
-        "log_days": settings.log_days,
-    }
-    dovecot = service(
-        ServiceArgs(
-            name=settings.name("dovecot"),
-            container=DOVECOT,
-            image=settings.images["dovecot"],
-            environment={"PLEXUS_HOSTNAME": settings.mail_host},
-            policy=pulumi.Output.all(storage.file_system.arn, storage.access_point.arn).apply(
-                lambda given: documents.dovecot_task(*given)
+    def _services(
+        self,
+        cluster: aws.ecs.Cluster,
+        images: Images,
+        storage: Storage,
+        sending: Sending,
+        archive: Archive,
+        notifications: Notifications,
+        directory: DirectoryObject,
+    ) -> dict[str, Service]:
+        settings = self._settings
+        repositories = dict(zip(images.references, images.repository_arns, strict=True))
+
+        def service(container: Container, **more: Any) -> Service:
+            return Service(
+                container.name,
+                ServiceArgs(
+                    name=settings.name(container.name),
+                    container=container,
+                    image=images.references[container.name],
+                    repository_arn=repositories[container.name],
+                    cluster_arn=cluster.arn,
+                    storage=storage,
+                    account=self._account,
+                    region=settings.region,
+                    log_days=settings.log_days,
+                    **more,
+                ),
+                self._options,
+            )
+
+        return {
+            "dovecot": service(
+                DOVECOT,
+                environment={"PLEXUS_HOSTNAME": settings.mail_host},
+                policy=pulumi.Output.all(storage.file_system.arn, storage.access_point.arn).apply(
+                    lambda given: documents.dovecot_task(*given)
+                ),
+                needed=storage.ready,
             ),
-            **common,
-        )
-    )
-    postfix = service(
-        ServiceArgs(
-            name=settings.name("postfix"),
-            container=POSTFIX,
-            image=settings.images["postfix"],
-            environment={
-                "PLEXUS_HOSTNAME": settings.mail_host,
-                "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
-            },
-            secrets={
-                "SES_SMTP_USERNAME": sending.user_name_parameter.arn,
-                "SES_SMTP_PASSWORD": sending.password_parameter.arn,
-            },
-            **common,
-        )
-    )
-    deliver = service(
-        ServiceArgs(
-            name=settings.name("deliver"),
-            container=DELIVER_CONTAINER,
-            image=settings.images["deliver"],
-            environment={
-                "AWS_REGION": settings.region,
-                "PLEXUS_ARCHIVE_BUCKET": archive.bucket.bucket,
-                "PLEXUS_DEAD_LETTER_QUEUE_URL": notifications.dead_letters.url,
-                "PLEXUS_DIRECTORY": directory_object.location,
-                "PLEXUS_HOSTNAME": settings.mail_host,
-                "PLEXUS_QUEUE_URL": notifications.queue.url,
-            },
-            policy=pulumi.Output.all(
-                archive.bucket.arn, notifications.queue.arn, notifications.dead_letters.arn
-            ).apply(
-                lambda given: documents.deliver_task(
-                    given[0], INBOUND_PREFIX, DIRECTORY_KEY, given[1], given[2]
-                )
+            "postfix": service(
+                POSTFIX,
+                environment={
+                    "PLEXUS_HOSTNAME": settings.mail_host,
+                    "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
+                },
+                secrets={
+                    "SES_SMTP_USERNAME": sending.user_name_parameter.arn,
+                    "SES_SMTP_PASSWORD": sending.password_parameter.arn,
+                },
             ),
-            **common,
-        )
-    )
-    services = {"dovecot": dovecot, "postfix": postfix, "deliver": deliver}
-    outputs: dict[str, object] = {
-        "mail_host": settings.mail_host,
-        "imap_host": settings.mail_host,
-        "region": settings.region,
-        "bucket": archive.bucket.bucket,
-        "topic_arn": notifications.topic.arn,
-        "queue_url": notifications.queue.url,
-        "dead_letter_queue_url": notifications.dead_letters.url,
-        "directory_object": directory_object.location,
-        "rule_set": rule_set_name,
-        "configuration_set": configuration_set_name,
-        "cluster": cluster.name,
-        "services": {name: part.service.name for name, part in services.items()},
-        "task_definitions": {name: part.task_definition.arn for name, part in services.items()},
-        "log_groups": {name: part.log_group.name for name, part in services.items()},
-        "file_system": storage.file_system.id,
-        "access_point": storage.access_point.id,
-        "name_servers": zones.name_servers,
-        "host_directories": [dataclasses.asdict(directory) for directory in HOST_DIRECTORIES],
-    }
-    for name, value in outputs.items():
-        pulumi.export(name, value)
+            "deliver": service(
+                DELIVER_CONTAINER,
+                environment={
+                    "AWS_REGION": settings.region,
+                    "PLEXUS_ARCHIVE_BUCKET": archive.bucket.bucket,
+                    "PLEXUS_DEAD_LETTER_QUEUE_URL": notifications.dead_letters.url,
+                    "PLEXUS_DIRECTORY": directory.location,
+                    "PLEXUS_HOSTNAME": settings.mail_host,
+                    "PLEXUS_QUEUE_URL": notifications.queue.url,
+                },
+                policy=pulumi.Output.all(
+                    archive.bucket.arn, notifications.queue.arn, notifications.dead_letters.arn
+                ).apply(
+                    lambda given: documents.deliver_task(
+                        given[0], INBOUND_PREFIX, DIRECTORY_KEY, given[1], given[2]
+                    )
+                ),
+            ),
+        }

@@ -12,8 +12,13 @@ import pulumi_aws as aws
 import pulumi
 from deployment.archive import INBOUND_PREFIX, Archive
 from deployment.notifications import Notifications
+from postal_plexus.directory.entries import DirectoryError
 from postal_plexus.directory.model import Directory
-from postal_plexus.directory.receipt_rules import RuleRecipients, receipt_rules
+from postal_plexus.directory.receipt_rules import (
+    RECIPIENTS_A_RULE,
+    RuleRecipients,
+    receipt_rules,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class ReceivingArgs:
     """`rule_set_name` is fixed by the stack, since bucket and topic policies must name it first."""
 
     rule_set_name: str
-    directory: Directory
+    rules: tuple[RuleRecipients, ...]
     archive: Archive
     notifications: Notifications
     scan: bool
@@ -39,7 +44,7 @@ class Receiving(pulumi.ComponentResource):
         rule_set = aws.ses.ReceiptRuleSet(
             args.rule_set_name, rule_set_name=args.rule_set_name, opts=child
         )
-        rules = [self._rule(args, rule_set, rule) for rule in receipt_rules(args.directory)]
+        rules = [self._rule(args, rule_set, rule) for rule in args.rules]
         if args.activate:
             aws.ses.ActiveReceiptRuleSet(
                 args.rule_set_name,
@@ -73,6 +78,27 @@ class Receiving(pulumi.ComponentResource):
                 parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
             ),
         )
+
+
+def rules_for(directory: Directory, accept: str) -> tuple[RuleRecipients, ...]:
+    """The recipients of each rule.
+
+    By addresses SES refuses unknown recipients in the SMTP dialogue. With more addresses than 200
+    rules hold, or when `accept` is "domains", whole domains are accepted, and `deliver` bounces
+    what nobody has.
+    """
+    if accept == "addresses":
+        try:
+            return receipt_rules(directory)
+        except DirectoryError as error:
+            pulumi.warn(f"{error}: whole domains are accepted, and unknown recipients bounced")
+    names = sorted(domain.name for domain in directory.domains)
+    return tuple(
+        RuleRecipients(
+            f"domains-{start // RECIPIENTS_A_RULE}", tuple(names[start:][:RECIPIENTS_A_RULE])
+        )
+        for start in range(0, len(names), RECIPIENTS_A_RULE)
+    )
 
 
 def should_activate(choice: str, rule_set_name: str, provider: aws.Provider) -> bool:

@@ -1,7 +1,70 @@
-"""Regional names of SES's endpoints.
+"""Where SES can do what this system needs, and the regional names of its endpoints.
 
-Source: https://docs.aws.amazon.com/general/latest/gr/ses.html (endpoints, DKIM domains).
+Source: AWS General Reference, "Amazon Simple Email Service endpoints and quotas",
+https://docs.aws.amazon.com/general/latest/gr/ses.html (email receiving endpoints, SMTP endpoints,
+DKIM domains), as known in 2026-11. When AWS adds a region, add it here.
 """
+
+RECEIVING = frozenset(
+    {
+        "af-south-1",
+        "ap-northeast-1",
+        "ap-northeast-2",
+        "ap-northeast-3",
+        "ap-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-southeast-3",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-south-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "il-central-1",
+        "me-south-1",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    }
+)
+"""Regions where SES receives mail."""
+
+WITHOUT_SMTP = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1"})
+"""Of these, the ones whose SES has no SMTP endpoint."""
+
+_OWN_DKIM_DOMAIN = frozenset(
+    {
+        "af-south-1",
+        "ap-northeast-3",
+        "ap-south-2",
+        "ap-southeast-3",
+        "ap-southeast-5",
+        "ca-west-1",
+        "eu-central-2",
+        "eu-south-1",
+        "il-central-1",
+        "me-central-1",
+        "us-gov-east-1",
+    }
+)
+
+
+def fault_of(region: str) -> str | None:
+    """Why a stack cannot live in `region`, or None."""
+    if region not in RECEIVING:
+        return "SES does not receive mail there"
+    if region in WITHOUT_SMTP:
+        return "SES has no SMTP endpoint there, which Postfix sends through"
+    return None
+
+
+def usable() -> list[str]:
+    """The regions where a stack can live."""
+    return sorted(RECEIVING - WITHOUT_SMTP)
 
 
 def inbound_host(region: str) -> str:
@@ -23,20 +86,3 @@ def dkim_target(token: str, region: str) -> str:
     """The CNAME target of one Easy DKIM token; newer regions have a DKIM domain of their own."""
     domain = f"dkim.{region}.amazonses.com" if region in _OWN_DKIM_DOMAIN else "dkim.amazonses.com"
     return f"{token}.{domain}"
-
-
-_OWN_DKIM_DOMAIN = frozenset(
-    {
-        "af-south-1",
-        "ap-northeast-3",
-        "ap-south-2",
-        "ap-southeast-3",
-        "ap-southeast-5",
-        "ca-west-1",
-        "eu-central-2",
-        "eu-south-1",
-        "il-central-1",
-        "me-central-1",
-        "us-gov-east-1",
-    }
-)

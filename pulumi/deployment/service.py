@@ -23,6 +23,7 @@ class ServiceArgs:
     name: str
     container: Container
     image: pulumi.Input[str]
+    repository_arn: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
     storage: Storage
     account: pulumi.Input[str]
@@ -63,9 +64,9 @@ class Service(pulumi.ComponentResource):
         execution_policy = aws.iam.RolePolicy(
             f"{args.name}-execution",
             role=execution_role.name,
-            policy=pulumi.Output.all(self.log_group.arn, list(args.secrets.values())).apply(
-                lambda given: documents.execution(*given)
-            ),
+            policy=pulumi.Output.all(
+                self.log_group.arn, list(args.secrets.values()), [args.repository_arn]
+            ).apply(lambda given: documents.execution(*given)),
             opts=child,
         )
         ready: list[pulumi.Resource] = [execution_policy, *args.needed]

@@ -1,22 +1,30 @@
-"""The mail store: an EFS file system, and the access point through which Dovecot alone mounts it.
+"""The mail store: an EFS file system, the access point through which Dovecot mounts it, backups.
 
 Bursting throughput costs nothing beyond the storage, and mail never reads or writes enough to
-spend its credits; no lifecycle to IA, which bills 128 KiB for the smallest mail.
+spend its credits; no lifecycle to IA, which bills 128 KiB for the smallest mail. The file system's
+policy lets nobody in without TLS, IAM and the access point, so a host that has only the network
+cannot read mail.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi_aws as aws
 
 import pulumi
+from deployment import documents
 from deployment.host_directories import VMAIL
 
 
 @dataclass(frozen=True)
 class StorageArgs:
-    """Names of the file system and its access point."""
+    """`subnet_ids`: one mount target each; `backup_days`: how long a backup is kept, 0 for none."""
 
     name: str
+    account: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    security_group_id: pulumi.Input[str]
+    backup_days: int
 
 
 class Storage(pulumi.ComponentResource):
@@ -26,14 +34,16 @@ class Storage(pulumi.ComponentResource):
         self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("postal-plexus:index:Storage", name, None, opts)
-        kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
         self.file_system = aws.efs.FileSystem(
             args.name,
             encrypted=True,
             performance_mode="generalPurpose",
             throughput_mode="bursting",
             tags={"Name": args.name},
-            opts=kept,
+            opts=self._kept,
         )
         self.access_point = aws.efs.AccessPoint(
             args.name,
@@ -44,6 +54,71 @@ class Storage(pulumi.ComponentResource):
                 "creation_info": {"owner_uid": VMAIL, "owner_gid": VMAIL, "permissions": "0750"},
             },
             tags={"Name": args.name},
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=self._child,
         )
+        policy = aws.efs.FileSystemPolicy(
+            args.name,
+            file_system_id=self.file_system.id,
+            policy=pulumi.Output.all(
+                self.file_system.arn, self.access_point.arn, args.account
+            ).apply(lambda given: documents.file_system(*given)),
+            opts=self._child,
+        )
+        targets = [
+            aws.efs.MountTarget(
+                f"{args.name}-{index + 1}",
+                file_system_id=self.file_system.id,
+                subnet_id=subnet_id,
+                security_groups=[args.security_group_id],
+                opts=self._child,
+            )
+            for index, subnet_id in enumerate(args.subnet_ids)
+        ]
+        self.ready: list[pulumi.Resource] = [policy, *targets]
+        if args.backup_days:
+            self._back_up()
         self.register_outputs({"file_system": self.file_system.id})
+
+    def _back_up(self) -> None:
+        vault = aws.backup.Vault(self._args.name, opts=self._kept)
+        role = aws.iam.Role(
+            f"{self._args.name}-backup",
+            assume_role_policy=pulumi.Output.from_input(self._args.account).apply(
+                documents.backup_trust
+            ),
+            description="Backs up and restores the mail store",
+            opts=self._child,
+        )
+        attachments = [
+            aws.iam.RolePolicyAttachment(
+                f"{self._args.name}-{purpose}",
+                role=role.name,
+                policy_arn=f"arn:aws:iam::aws:policy/service-role/{managed}",
+                opts=self._child,
+            )
+            for purpose, managed in (
+                ("backup", "AWSBackupServiceRolePolicyForBackup"),
+                ("restore", "AWSBackupServiceRolePolicyForRestores"),
+            )
+        ]
+        plan = aws.backup.Plan(
+            self._args.name,
+            rules=[
+                {
+                    "rule_name": "daily",
+                    "target_vault_name": vault.name,
+                    "schedule": "cron(0 3 * * ? *)",
+                    "start_window": 60,
+                    "completion_window": 480,
+                    "lifecycle": {"delete_after": self._args.backup_days},
+                }
+            ],
+            opts=self._child,
+        )
+        aws.backup.Selection(
+            self._args.name,
+            plan_id=plan.id,
+            iam_role_arn=role.arn,
+            resources=[self.file_system.arn],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=attachments),
+        )

@@ -1,6 +1,6 @@
 """How the world finds the domains: Route 53 zones (made or adopted) and their records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi_aws as aws
@@ -8,19 +8,31 @@ import pulumi_aws as aws
 import pulumi
 from deployment import regions
 from deployment.identities import Identity
+from postal_plexus.clients import ClientSetup, client_records, txt_value
 
 # Long enough to be cheap, short enough to put a mistake right within the hour.
 _TTL_SECONDS = 3600
 
+# The address stays, but when it must change one day, nobody should wait for an hour.
+_ADDRESS_TTL_SECONDS = 300
+
 
 @dataclass(frozen=True)
 class ZonesArgs:
-    """`existing`: domain -> id of a zone to adopt instead of making one."""
+    """`existing`: domain -> id of a zone to adopt instead of making one; `txt`: its other texts.
+
+    `clients` are the domains' client hosts, which `ipv4` and `ipv6` are the addresses of.
+    """
 
     region: str
     identities: Sequence[Identity]
+    clients: Sequence[ClientSetup]
+    mail_host: str
+    ipv4: pulumi.Input[str]
+    ipv6: pulumi.Input[str]
     existing: Mapping[str, str]
-    dmarc_policy: str
+    txt: Mapping[str, Sequence[str]]
+    dmarc: Callable[[str], str]
 
 
 class Zones(pulumi.ComponentResource):
@@ -33,32 +45,52 @@ class Zones(pulumi.ComponentResource):
         self._args = args
         self.zone_ids: dict[str, pulumi.Input[str]] = {}
         self.name_servers: dict[str, pulumi.Output[Sequence[str]]] = {}
-        for identity in args.identities:
-            domain = identity.domain
-            if domain in args.existing:
-                self.zone_ids[domain] = args.existing[domain]
-            else:
-                zone = aws.route53.Zone(
-                    domain,
-                    name=domain,
-                    comment="Postal Plexus",
-                    # Deleting a zone changes its name servers for good: mail would stop for days.
-                    opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
-                )
-                self.zone_ids[domain] = zone.zone_id
-                self.name_servers[domain] = zone.name_servers
+        for identity, client in zip(args.identities, args.clients, strict=True):
+            self._zone(identity.domain)
             self._mail_records(identity)
+            for record in client_records(client, tls_reports=f"postmaster@{identity.domain}"):
+                self.record(identity.domain, record.name, record.type, record.values, record.ttl)
+        for host in dict.fromkeys((args.mail_host, *(client.host for client in args.clients))):
+            domain = self._domain_of(host)
+            self.record(domain, host, "A", [args.ipv4], _ADDRESS_TTL_SECONDS)
+            self.record(domain, host, "AAAA", [args.ipv6], _ADDRESS_TTL_SECONDS)
         self.register_outputs({"name_servers": self.name_servers})
+
+    def _zone(self, domain: str) -> None:
+        if domain in self._args.existing:
+            self.zone_ids[domain] = self._args.existing[domain]
+            return
+        zone = aws.route53.Zone(
+            domain,
+            name=domain,
+            comment="Postal Plexus",
+            # Deleting a zone changes its name servers for good: mail would stop for days.
+            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
+        )
+        self.zone_ids[domain] = zone.zone_id
+        self.name_servers[domain] = zone.name_servers
+
+    def _domain_of(self, host: str) -> str:
+        """The most specific of our domains that `host` is in."""
+        within = [domain for domain in self.zone_ids if host.endswith(f".{domain}")]
+        return max(within, key=len)
 
     def _mail_records(self, identity: Identity) -> None:
         domain, region = identity.domain, self._args.region
         self.record(domain, domain, "MX", [f"10 {regions.inbound_host(region)}"])
-        self.record(domain, domain, "TXT", ["v=spf1 include:amazonses.com ~all"])
+        # What is sent bears the MAIL FROM below; this is for those who check the bare domain.
+        self.record(
+            domain,
+            domain,
+            "TXT",
+            ["v=spf1 include:amazonses.com ~all", *map(txt_value, self._args.txt.get(domain, ()))],
+        )
+        policy = self._args.dmarc(domain)
         self.record(
             domain,
             f"_dmarc.{domain}",
             "TXT",
-            [f"v=DMARC1; p={self._args.dmarc_policy}; rua=mailto:postmaster@{domain}"],
+            [f"v=DMARC1; p={policy}; rua=mailto:postmaster@{domain}"],
         )
         sender = identity.mail_from_domain
         self.record(domain, sender, "MX", [f"10 {regions.feedback_host(region)}"])
@@ -75,7 +107,12 @@ class Zones(pulumi.ComponentResource):
             )
 
     def record(
-        self, domain: str, name: str, record_type: str, values: Sequence[pulumi.Input[str]]
+        self,
+        domain: str,
+        name: str,
+        record_type: str,
+        values: Sequence[pulumi.Input[str]],
+        ttl: int = _TTL_SECONDS,
     ) -> None:
         """One record set of `domain`'s zone."""
         aws.route53.Record(
@@ -83,7 +120,7 @@ class Zones(pulumi.ComponentResource):
             zone_id=self.zone_ids[domain],
             name=name,
             type=record_type,
-            ttl=_TTL_SECONDS,
+            ttl=ttl,
             records=list(values),
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -1,0 +1,204 @@
+"""The host: one instance in a group that replaces it, with what must outlive it beside it.
+
+What outlives an instance: its address (the network's ENI) and the state volume, a small encrypted
+disk in the same zone that holds the outbound queue, `deliver`'s journal and the certificate. A
+queue does not belong on EFS (Postfix wants a local disk), and on the instance's own disk it would
+die with it. Received mail waits in SQS; mailboxes are on EFS.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import documents
+from deployment.host_boot import HostBoot, user_data
+from deployment.network import Network
+
+# The newest image each time an instance is launched, so that a replacement is patched.
+# https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
+_IMAGES = {
+    ("minimal", "arm64"): (
+        "/aws/service/ami-amazon-linux-latest/al2023-ami-minimal-kernel-default-arm64"
+    ),
+    ("minimal", "x86_64"): (
+        "/aws/service/ami-amazon-linux-latest/al2023-ami-minimal-kernel-default-x86_64"
+    ),
+    ("ecs-optimized", "arm64"): (
+        "/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id"
+    ),
+    ("ecs-optimized", "x86_64"): (
+        "/aws/service/ecs/optimized-ami/amazon-linux-2023/recommended/image_id"
+    ),
+}
+# The ECS-optimised image's snapshot has 30 GB; the minimal one fits a small disk.
+_ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
+_STATE_GB = 1
+
+_SECONDS_A_DAY = 86400
+
+
+@dataclass(frozen=True)
+class HostArgs:
+    """See deployment.settings for what the choices mean."""
+
+    name: str
+    stack: str
+    account: pulumi.Input[str]
+    region: str
+    network: Network
+    cluster_name: pulumi.Input[str]
+    cluster_arn: pulumi.Input[str]
+    repository_arns: Sequence[pulumi.Input[str]]
+    instance_type: str
+    architecture: str
+    image: str
+    spot: bool
+    ssm_access: bool
+    replace_after_days: int
+
+
+class Host(pulumi.ComponentResource):
+    """The state volume, the instance's role, launch template and group."""
+
+    def __init__(
+        self, name: str, args: HostArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Host", name, None, opts)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        subnet = args.network.subnets[0]
+        self.volume = aws.ebs.Volume(
+            args.name,
+            availability_zone=subnet.availability_zone,
+            size=_STATE_GB,
+            type="gp3",
+            encrypted=True,
+            tags={"Name": args.name},
+            # It may hold mail that is still to be sent.
+            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
+        )
+        profile = self._profile()
+        template = self._template(profile)
+        self.group = aws.autoscaling.Group(
+            args.name,
+            min_size=1,
+            max_size=1,
+            desired_capacity=1,
+            vpc_zone_identifiers=[subnet.id],
+            health_check_type="EC2",
+            health_check_grace_period=300,
+            max_instance_lifetime=args.replace_after_days * _SECONDS_A_DAY or None,
+            launch_template={
+                "id": template.id,
+                "version": template.latest_version.apply(str),
+            },
+            # One address and one volume: the old instance goes before the new one comes.
+            instance_refresh={
+                "strategy": "Rolling",
+                "preferences": {"min_healthy_percentage": 0, "max_healthy_percentage": 100},
+            },
+            # Pulumi need not wait for the instance: mail waits anyway.
+            wait_for_capacity_timeout="0",
+            tags=[
+                {"key": "Name", "value": args.name, "propagate_at_launch": True},
+                {"key": documents.STACK_TAG, "value": args.stack, "propagate_at_launch": True},
+            ],
+            opts=self._child,
+        )
+        self.register_outputs({"group": self.group.name})
+
+    def _profile(self) -> aws.iam.InstanceProfile:
+        args = self._args
+        role = aws.iam.Role(
+            args.name,
+            assume_role_policy=documents.instance_trust(),
+            description="What the mail host may do: join its cluster, take its address and volume",
+            opts=self._child,
+        )
+        aws.iam.RolePolicy(
+            args.name,
+            role=role.name,
+            policy=pulumi.Output.all(
+                account=args.account,
+                cluster_arn=args.cluster_arn,
+                interface_id=args.network.interface.id,
+                volume_id=self.volume.id,
+                repository_arns=list(args.repository_arns),
+            ).apply(
+                lambda given: documents.instance(region=args.region, stack=args.stack, **given)
+            ),
+            opts=self._child,
+        )
+        if args.ssm_access:
+            aws.iam.RolePolicyAttachment(
+                f"{args.name}-ssm",
+                role=role.name,
+                policy_arn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
+                opts=self._child,
+            )
+        return aws.iam.InstanceProfile(args.name, role=role.name, opts=self._child)
+
+    def _template(self, profile: aws.iam.InstanceProfile) -> aws.ec2.LaunchTemplate:
+        args = self._args
+        script = pulumi.Output.all(
+            cluster=args.cluster_name,
+            interface=args.network.interface.id,
+            volume=self.volume.id,
+        ).apply(
+            lambda given: user_data(
+                HostBoot(region=args.region, ssm_access=args.ssm_access, **given)
+            )
+        )
+        return aws.ec2.LaunchTemplate(
+            args.name,
+            image_id=f"resolve:ssm:{_IMAGES[args.image, args.architecture]}",
+            instance_type=args.instance_type,
+            iam_instance_profile={"arn": profile.arn},
+            user_data=script.apply(lambda text: base64.b64encode(text.encode()).decode()),
+            update_default_version=True,
+            # Containers are one hop further away, so they cannot reach the instance's role.
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,
+                "instance_metadata_tags": "disabled",
+            },
+            block_device_mappings=[
+                {
+                    "device_name": "/dev/xvda",
+                    "ebs": {
+                        "volume_size": _ROOT_GB[args.image],
+                        "volume_type": "gp3",
+                        "encrypted": "true",
+                        "delete_on_termination": "true",
+                    },
+                }
+            ],
+            network_interfaces=[
+                {
+                    "device_index": 0,
+                    "associate_public_ip_address": "false",
+                    # Until the ENI is there the host reaches AWS by IPv6, which is free.
+                    "ipv6_address_count": 1,
+                    "delete_on_termination": "true",
+                    "security_groups": [args.network.host_group.id],
+                }
+            ],
+            # The t families' credits: never pay for more than the instance.
+            credit_specification=(
+                {"cpu_credits": "standard"} if args.instance_type.startswith("t") else None
+            ),
+            instance_market_options={"market_type": "spot"} if args.spot else None,
+            tag_specifications=[
+                {
+                    "resource_type": kind,
+                    "tags": {"Name": args.name, documents.STACK_TAG: args.stack},
+                }
+                for kind in ("instance", "volume")
+            ],
+            opts=self._child,
+        )

@@ -1,0 +1,50 @@
+"""What an instance runs at every boot: `host_boot.sh`, after the values of this stack."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployment.host_directories import HOST_DIRECTORIES
+
+_SCRIPT = Path(__file__).with_suffix(".sh")
+
+# EC2's limit, before base64.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html
+MAX_USER_DATA_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True)
+class HostBoot:
+    """The values that differ between stacks."""
+
+    region: str
+    cluster: str
+    interface: str
+    volume: str
+    ssm_access: bool
+
+
+def user_data(boot: HostBoot) -> str:
+    """The script with the stack's values on top.
+
+    Raises:
+        ValueError: when it is longer than EC2 takes.
+    """
+    directories = "\n".join(
+        f"{directory.path} {directory.uid} {directory.gid} {directory.mode}"
+        for directory in HOST_DIRECTORIES
+    )
+    values = {
+        "PLEXUS_REGION": boot.region,
+        "PLEXUS_CLUSTER": boot.cluster,
+        "PLEXUS_INTERFACE": boot.interface,
+        "PLEXUS_VOLUME": boot.volume,
+        "PLEXUS_SSM_ACCESS": "yes" if boot.ssm_access else "no",
+        "PLEXUS_DIRECTORIES": directories,
+    }
+    head = ["#!/bin/bash"]
+    head += [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    text = "\n".join([*head, _SCRIPT.read_text()])
+    if len(text.encode()) > MAX_USER_DATA_BYTES:
+        raise ValueError(f"user data has more than {MAX_USER_DATA_BYTES} bytes")
+    return text

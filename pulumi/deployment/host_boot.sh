@@ -1,0 +1,254 @@
+# shellcheck shell=bash
+# Makes a fresh Amazon Linux 2023 instance the mail host: its address, its volume, ECS.
+#
+# EC2 runs this as user data at the first boot, with the stack's values in variables above it. It
+# installs itself as a systemd unit and does its work from there, so that a reboot does it again:
+# each step looks first whether it is done. The unit is repeated until it succeeds, and ECS starts
+# only after it: no container runs without the address, or writes where the volume should be.
+#
+# DIAGNOSTICS: journalctl -u plexus-boot; the instance's console output shows the same.
+set -euo pipefail
+
+readonly SELF=/usr/local/sbin/plexus-boot
+readonly STATE=/var/lib/plexus
+readonly DEVICE_PREFIX=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_
+
+say() { echo "plexus-boot: $*"; }
+
+install_unit() {
+    install -m 0700 "$0" "$SELF"
+    cat > /etc/systemd/system/plexus-boot.service << UNIT
+[Unit]
+Description=Postal Plexus: address, volume and settings of the mail host
+After=network-online.target cloud-init.service
+Wants=network-online.target
+Before=ecs.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+Environment=PLEXUS_UNIT=1
+ExecStart=$SELF
+Restart=on-failure
+RestartSec=15
+StandardOutput=journal+console
+StandardError=journal+console
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+    mkdir -p /etc/systemd/system/ecs.service.d
+    cat > /etc/systemd/system/ecs.service.d/plexus.conf << UNIT
+[Unit]
+Requires=plexus-boot.service
+After=plexus-boot.service
+RequiresMountsFor=$STATE
+UNIT
+    systemctl daemon-reload
+    systemctl enable plexus-boot.service
+    systemctl start --no-block plexus-boot.service
+}
+
+# Half a gigabyte of memory: package installation alone needs more.
+make_swap() {
+    if [ ! -e /swapfile ]; then
+        dd if=/dev/zero of=/swapfile.new bs=1M count=1024 status=none
+        chmod 0600 /swapfile.new
+        mkswap /swapfile.new > /dev/null
+        mv /swapfile.new /swapfile
+    fi
+    swapon --show=NAME --noheadings | grep -qx /swapfile || swapon --priority 1 /swapfile
+    # Compressed memory first, disk after it; a kernel without zram does with the disk alone.
+    if modprobe zram 2> /dev/null && ! swapon --show=NAME --noheadings | grep -q zram; then
+        if device=$(zramctl --find --size 256M 2> /dev/null); then
+            mkswap "$device" > /dev/null && swapon --priority 100 "$device"
+        fi
+    fi
+    sysctl --quiet --write vm.swappiness=80
+}
+
+install_packages() {
+    local wanted=(amazon-efs-utils awscli-2 ecs-init)
+    [ "$PLEXUS_SSM_ACCESS" = no ] || wanted+=(amazon-ssm-agent)
+    local missing=()
+    local package
+    for package in "${wanted[@]}"; do
+        rpm --quiet --query "$package" || missing+=("$package")
+    done
+    [ ${#missing[@]} -eq 0 ] || dnf --assumeyes --quiet --setopt=install_weak_deps=False \
+        install "${missing[@]}"
+}
+
+metadata() {
+    local token
+    token=$(curl --silent --show-error --fail --max-time 5 --request PUT \
+        --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+    curl --silent --show-error --fail --max-time 5 --header "X-aws-ec2-metadata-token: $token" \
+        "http://169.254.169.254/latest/meta-data/$1"
+}
+
+# Dual-stack endpoints: before the ENI is here, IPv6 is the only way out.
+ec2() { AWS_USE_DUALSTACK_ENDPOINT=true aws ec2 --region "$PLEXUS_REGION" --output text "$@"; }
+
+# What the address or the volume hangs on now; "None" when it is free.
+holder_of_interface() {
+    ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
+        --query 'NetworkInterfaces[0].Attachment.InstanceId'
+}
+holder_of_volume() {
+    ec2 describe-volumes --volume-ids "$PLEXUS_VOLUME" \
+        --query 'Volumes[0].Attachments[0].InstanceId'
+}
+
+# A predecessor that is shutting down lets go by itself. One that does not within two minutes is
+# dead or out of reach, and the group has already replaced it: there is never a second live one.
+wait_until_free() {
+    local holder=$1 instance=$2 take_away=$3
+    local holds tries=0
+    while holds=$("$holder") && [ "$holds" != None ] && [ "$holds" != "$instance" ]; do
+        tries=$((tries + 1))
+        if [ $tries -eq 12 ]; then
+            say "$holds does not let go, taking it away"
+            "$take_away"
+        fi
+        [ $tries -lt 60 ] || return 1
+        sleep 10
+    done
+}
+take_interface_away() {
+    local attachment
+    attachment=$(ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
+        --query 'NetworkInterfaces[0].Attachment.AttachmentId')
+    ec2 detach-network-interface --force --attachment-id "$attachment" > /dev/null
+}
+take_volume_away() { ec2 detach-volume --force --volume-id "$PLEXUS_VOLUME" > /dev/null; }
+
+attach_interface() {
+    local instance=$1
+    wait_until_free holder_of_interface "$instance" take_interface_away
+    if [ "$(holder_of_interface)" = None ]; then
+        ec2 attach-network-interface --network-interface-id "$PLEXUS_INTERFACE" \
+            --instance-id "$instance" --device-index 1 > /dev/null
+    fi
+    local mac link tries=0
+    mac=$(ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
+        --query 'NetworkInterfaces[0].MacAddress')
+    until link=$(ip --brief link | awk -v mac="$mac" '$3 == mac { print $1 }') && [ -n "$link" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 30 ] || return 1
+        sleep 2
+    done
+    route_through "$link"
+    say "address: $PLEXUS_INTERFACE on $link"
+}
+
+# All that leaves the host goes out where its address is, replies from the containers too: the
+# first interface has no public IPv4 address, and nobody knows its IPv6 one.
+route_through() {
+    local link=$1 gateway tries=0
+    until gateway=$(ip -4 route show default dev "$link" | awk '{ print $3; exit }') \
+        && [ -n "$gateway" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 30 ] || return 1
+        sleep 2
+    done
+    ip -4 route replace default via "$gateway" dev "$link" metric 10
+    gateway=$(ip -6 route show default dev "$link" | awk '{ print $3; exit }')
+    [ -z "$gateway" ] || ip -6 route replace default via "$gateway" dev "$link" metric 10
+}
+
+attach_volume() {
+    local instance=$1
+    # The directory under an unmounted mount point must not take anything.
+    mkdir -p "$STATE"
+    mountpoint --quiet "$STATE" || chattr +i "$STATE"
+    wait_until_free holder_of_volume "$instance" take_volume_away
+    if [ "$(holder_of_volume)" = None ]; then
+        ec2 attach-volume --volume-id "$PLEXUS_VOLUME" --instance-id "$instance" \
+            --device /dev/sdf > /dev/null
+    fi
+    local device="$DEVICE_PREFIX${PLEXUS_VOLUME/-/}" tries=0
+    until [ -e "$device" ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 60 ] || return 1
+        sleep 2
+    done
+    # Only a disk that holds nothing at all is formatted.
+    if [ -z "$(blkid --output value --match-tag TYPE "$device" || true)" ]; then
+        mkfs.ext4 -q -L plexus-state "$device"
+    fi
+    if ! mountpoint --quiet "$STATE"; then
+        mount -o noatime,nodev,nosuid,noexec "$device" "$STATE"
+    fi
+    say "volume: $PLEXUS_VOLUME on $STATE"
+}
+
+make_directories() {
+    local path uid gid mode
+    while read -r path uid gid mode; do
+        mkdir -p "$path"
+        chown "$uid:$gid" "$path"
+        chmod "$mode" "$path"
+    done <<< "$PLEXUS_DIRECTORIES"
+    # Sockets of the last life are no use, and a container must not wait for them.
+    find "$STATE/run" -type s -delete
+}
+
+configure_docker() {
+    mkdir -p /etc/docker
+    # IPv6 through to the containers, so that they see who connects; no proxy process for each port.
+    cat > /etc/docker/daemon.json << 'JSON'
+{
+  "experimental": true,
+  "fixed-cidr-v6": "fd70:6c65:7875:7300::/64",
+  "ip6tables": true,
+  "ipv6": true,
+  "live-restore": true,
+  "userland-proxy": false
+}
+JSON
+}
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html
+configure_ecs() {
+    mkdir -p /etc/ecs
+    cat > /etc/ecs/ecs.config << CONFIG
+ECS_CLUSTER=$PLEXUS_CLUSTER
+ECS_AVAILABLE_LOGGING_DRIVERS=["awslogs","json-file"]
+ECS_CONTAINER_STOP_TIMEOUT=90s
+ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE=true
+ECS_ENABLE_SPOT_INSTANCE_DRAINING=true
+ECS_ENABLE_TASK_IAM_ROLE=true
+ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
+ECS_IMAGE_CLEANUP_INTERVAL=10m
+ECS_IMAGE_MINIMUM_CLEANUP_AGE=10m
+ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+ECS_RESERVED_MEMORY=128
+ECS_DISABLE_PRIVILEGED=true
+CONFIG
+}
+
+start_services() {
+    systemctl enable --now docker.service
+    systemctl enable --now amazon-ecs-volume-plugin.service
+    [ "$PLEXUS_SSM_ACCESS" = no ] || systemctl enable --now amazon-ssm-agent.service
+    systemctl enable ecs.service
+    # It waits for this unit, so this unit must not wait for it.
+    systemctl start --no-block ecs.service
+}
+
+if [ -z "${PLEXUS_UNIT:-}" ]; then
+    install_unit
+    exit 0
+fi
+
+make_swap
+install_packages
+instance=$(metadata instance-id)
+attach_interface "$instance"
+attach_volume "$instance"
+make_directories
+configure_docker
+configure_ecs
+start_services
+say "ready"

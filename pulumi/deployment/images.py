@@ -1,0 +1,129 @@
+"""The containers' images in ECR: one repository each, and what was built pushed to it by digest.
+
+`pulumi up` builds and pushes an image whose content has changed (tools/push), and the task
+definition names the digest that ECR gave it: what runs is what was built, whatever happens to tags.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi_aws as aws
+import pulumi_command as command
+
+import pulumi
+
+NAMES = ("dovecot", "postfix", "deliver")
+
+_ROOT = Path(__file__).parents[2]
+
+# Docker's name for AWS's architecture.
+_ARCHITECTURES = {"arm64": "arm64", "x86_64": "amd64"}
+
+_LIFECYCLE = {
+    "rules": [
+        {
+            "rulePriority": 1,
+            "description": "A few to go back to",
+            "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 5},
+            "action": {"type": "expire"},
+        }
+    ]
+}
+
+
+def built_images(architecture: str) -> Mapping[str, str]:
+    """The local names of the images as they would be built now; nothing is built for this.
+
+    Raises:
+        pulumi.RunError: when the builder cannot tell.
+    """
+    listed = subprocess.run(  # noqa: S603  our own script
+        [sys.executable, str(_ROOT / "tools" / "images"), "--tags"],
+        env={**os.environ, "ARCH": _ARCHITECTURES[architecture]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode:
+        raise pulumi.RunError(f"tools/images --tags: {listed.stderr.strip()}")
+    return json.loads(listed.stdout)
+
+
+@dataclass(frozen=True)
+class ImagesArgs:
+    """`given`: images to run as they are, by name, instead of our own from ECR."""
+
+    name: str
+    region: str
+    profile: str | None
+    architecture: str
+    given: Mapping[str, str]
+
+
+class Images(pulumi.ComponentResource):
+    """`references` is what the task definitions name, `repositories` where `make push` goes."""
+
+    def __init__(
+        self, name: str, args: ImagesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Images", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.references: dict[str, pulumi.Input[str]] = {}
+        self.repositories: dict[str, pulumi.Output[str]] = {}
+        self.repository_arns: list[pulumi.Output[str]] = []
+        missing = [image for image in NAMES if image not in args.given]
+        built = built_images(args.architecture) if missing else {}
+        for image in NAMES:
+            repository = aws.ecr.Repository(
+                f"{args.name}-{image}",
+                image_tag_mutability="IMMUTABLE",
+                image_scanning_configuration={"scan_on_push": True},
+                # Images can be built again; mail cannot, and is elsewhere.
+                force_delete=True,
+                opts=child,
+            )
+            aws.ecr.LifecyclePolicy(
+                f"{args.name}-{image}",
+                repository=repository.name,
+                policy=json.dumps(_LIFECYCLE),
+                opts=child,
+            )
+            self.repositories[image] = repository.repository_url
+            self.repository_arns.append(repository.arn)
+            self.references[image] = (
+                args.given[image]
+                if image in args.given
+                else self._push(image, built[image], repository, args)
+            )
+        self.register_outputs({"repositories": self.repositories})
+
+    def _push(
+        self, image: str, local: str, repository: aws.ecr.Repository, args: ImagesArgs
+    ) -> pulumi.Output[str]:
+        environment: dict[str, pulumi.Input[str]] = {
+            "PLEXUS_IMAGE": local,
+            "PLEXUS_REPOSITORY": repository.repository_url,
+            "AWS_REGION": args.region,
+            "ARCH": _ARCHITECTURES[args.architecture],
+        }
+        if args.profile:
+            environment["AWS_PROFILE"] = args.profile
+        pushed = command.local.Command(
+            f"{args.name}-{image}",
+            # The interpreter that runs this program has what tools/push needs.
+            create=f"{sys.executable} {_ROOT / 'tools' / 'push'}",
+            environment=environment,
+            triggers=[local, repository.repository_url],
+            # Paths of one machine must not push again from another.
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=["create", "environment"], delete_before_replace=True
+            ),
+        )
+        return pulumi.Output.concat(
+            repository.repository_url, "@", pushed.stdout.apply(lambda text: text.strip())
+        )

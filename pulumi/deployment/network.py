@@ -1,0 +1,219 @@
+"""The network: public subnets in private address space, and the one address that clients know.
+
+The address (an ENI with an Elastic IP and an IPv6 address) outlives every instance: the instance
+attaches the ENI when it boots. An ENI belongs to one zone, so the instances are launched there; the
+mail store has a mount target in every subnet.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+
+# What users need: IMAP, and the two ways to submit mail.
+MAIL_PORTS = (993, 465, 587)
+_NFS = 2049
+
+# What the host needs: AWS's APIs, package repositories and ECR by HTTPS, SES by submission.
+_OUTWARD_PORTS = (443, 587)
+
+
+@dataclass(frozen=True)
+class NetworkArgs:
+    """`block`: private IPv4 space; `zones`: how many availability zones."""
+
+    name: str
+    block: str
+    zones: int
+    instance_type: str
+
+
+def subnet_blocks(block: str, number: int) -> list[str]:
+    """The first `number` of sixteen equal parts of `block`.
+
+    Sixteen whatever the number, so that a zone more does not move the others.
+    """
+    network = ipaddress.ip_network(block)
+    return [str(part) for part in list(network.subnets(prefixlen_diff=4))[:number]]
+
+
+def ipv6_block(vpc_block: str, index: int) -> str:
+    """The /64 with this index of a VPC's /56."""
+    return str(list(ipaddress.ip_network(vpc_block).subnets(new_prefix=64))[index])
+
+
+class Network(pulumi.ComponentResource):
+    """VPC, subnets, security groups, and the fixed address."""
+
+    def __init__(
+        self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Network", name, None, opts)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self._tags = {"Name": args.name}
+        self.vpc = aws.ec2.Vpc(
+            args.name,
+            cidr_block=args.block,
+            assign_generated_ipv6_cidr_block=True,
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            tags=self._tags,
+            opts=self._child,
+        )
+        self.subnets = self._make_subnets()
+        self.host_group = self._make_host_group()
+        self.store_group = self._make_store_group()
+        self.interface = aws.ec2.NetworkInterface(
+            args.name,
+            subnet_id=self.subnets[0].id,
+            security_groups=[self.host_group.id],
+            ipv6_address_count=1,
+            description=f"{args.name}: the address of the mail host, whichever instance has it",
+            tags=self._tags,
+            opts=self._child,
+        )
+        self.address = aws.ec2.Eip(
+            args.name,
+            domain="vpc",
+            network_interface=self.interface.id,
+            tags=self._tags,
+            opts=self._child,
+        )
+        self.register_outputs({"address": self.address.public_ip})
+
+    def _zones(self) -> Sequence[str]:
+        """Zones that have the instance type, in the order of their names."""
+        offered = aws.ec2.get_instance_type_offerings(
+            location_type="availability-zone",
+            filters=[{"name": "instance-type", "values": [self._args.instance_type]}],
+            opts=pulumi.InvokeOptions(parent=self),
+        )
+        zones = sorted(set(offered.locations))
+        if len(zones) < self._args.zones:
+            raise pulumi.RunError(
+                f"postal-plexus:zones: {self._args.instance_type} is offered in {len(zones)} zones "
+                f"here. Ask for that many or another instance-type."
+            )
+        return zones[: self._args.zones]
+
+    def _make_subnets(self) -> list[aws.ec2.Subnet]:
+        gateway = aws.ec2.InternetGateway(
+            self._args.name, vpc_id=self.vpc.id, tags=self._tags, opts=self._child
+        )
+        table = aws.ec2.RouteTable(
+            self._args.name, vpc_id=self.vpc.id, tags=self._tags, opts=self._child
+        )
+        for suffix, destination in (
+            ("ipv4", {"destination_cidr_block": "0.0.0.0/0"}),
+            ("ipv6", {"destination_ipv6_cidr_block": "::/0"}),
+        ):
+            aws.ec2.Route(
+                f"{self._args.name}-{suffix}",
+                route_table_id=table.id,
+                gateway_id=gateway.id,
+                opts=self._child,
+                **destination,
+            )
+        subnets: list[aws.ec2.Subnet] = []
+        blocks = subnet_blocks(self._args.block, self._args.zones)
+        for index, (zone, block) in enumerate(zip(self._zones(), blocks, strict=True)):
+            subnet = aws.ec2.Subnet(
+                f"{self._args.name}-{index + 1}",
+                vpc_id=self.vpc.id,
+                availability_zone=zone,
+                cidr_block=block,
+                ipv6_cidr_block=self.vpc.ipv6_cidr_block.apply(
+                    lambda vpc_block, index=index: ipv6_block(vpc_block, index)
+                ),
+                assign_ipv6_address_on_creation=True,
+                # A public IPv4 address costs money; the one that is needed is the ENI's.
+                map_public_ip_on_launch=False,
+                tags={"Name": f"{self._args.name}-{index + 1}"},
+                # AWS may offer the instance type in more zones one day; what is built stays.
+                opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availabilityZone"]),
+            )
+            aws.ec2.RouteTableAssociation(
+                f"{self._args.name}-{index + 1}",
+                route_table_id=table.id,
+                subnet_id=subnet.id,
+                opts=self._child,
+            )
+            subnets.append(subnet)
+        return subnets
+
+    def _make_host_group(self) -> aws.ec2.SecurityGroup:
+        group = aws.ec2.SecurityGroup(
+            f"{self._args.name}-host",
+            vpc_id=self.vpc.id,
+            description="Mail clients in, AWS out",
+            # Rules are resources of their own; this takes away AWS's "everything out".
+            egress=[],
+            tags={"Name": f"{self._args.name}-host"},
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["egress", "ingress"]),
+        )
+        for port in MAIL_PORTS:
+            for suffix, source in (
+                ("ipv4", {"cidr_ipv4": "0.0.0.0/0"}),
+                ("ipv6", {"cidr_ipv6": "::/0"}),
+            ):
+                aws.vpc.SecurityGroupIngressRule(
+                    f"{self._args.name}-in-{port}-{suffix}",
+                    security_group_id=group.id,
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    description="Mail clients",
+                    opts=self._child,
+                    **source,
+                )
+        for port in _OUTWARD_PORTS:
+            for suffix, target in (
+                ("ipv4", {"cidr_ipv4": "0.0.0.0/0"}),
+                ("ipv6", {"cidr_ipv6": "::/0"}),
+            ):
+                aws.vpc.SecurityGroupEgressRule(
+                    f"{self._args.name}-out-{port}-{suffix}",
+                    security_group_id=group.id,
+                    ip_protocol="tcp",
+                    from_port=port,
+                    to_port=port,
+                    description="AWS's services",
+                    opts=self._child,
+                    **target,
+                )
+        return group
+
+    def _make_store_group(self) -> aws.ec2.SecurityGroup:
+        group = aws.ec2.SecurityGroup(
+            f"{self._args.name}-store",
+            vpc_id=self.vpc.id,
+            description="NFS from the mail host",
+            egress=[],
+            tags={"Name": f"{self._args.name}-store"},
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["egress", "ingress"]),
+        )
+        aws.vpc.SecurityGroupIngressRule(
+            f"{self._args.name}-in-nfs",
+            security_group_id=group.id,
+            referenced_security_group_id=self.host_group.id,
+            ip_protocol="tcp",
+            from_port=_NFS,
+            to_port=_NFS,
+            description="NFS from the mail host alone",
+            opts=self._child,
+        )
+        aws.vpc.SecurityGroupEgressRule(
+            f"{self._args.name}-out-nfs",
+            security_group_id=self.host_group.id,
+            referenced_security_group_id=group.id,
+            ip_protocol="tcp",
+            from_port=_NFS,
+            to_port=_NFS,
+            description="NFS to the mail store",
+            opts=self._child,
+        )
+        return group

@@ -1,0 +1,399 @@
+"""What is watched, and who is told: alarms to an address outside this mail system, a dashboard.
+
+Every alarm means that somebody should look. Ten alarm metrics are free of charge in an account;
+`plexus cost` counts what there is beyond.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import documents
+
+_GB = 1024**3
+
+# SES pauses sending at 10 % bounces or 0.5 % complaints, and reviews an account at half of that.
+# https://docs.aws.amazon.com/ses/latest/dg/reputationdashboard-bounce-rate.html
+_BOUNCE_RATE = 0.05
+_COMPLAINT_RATE = 0.001
+
+# A mail waits this long only when something is down.
+_OLDEST_SECONDS = 900
+
+# EFS begins with 2.1 TiB of credits; below this, a day of heavy use is left.
+# https://docs.aws.amazon.com/efs/latest/ug/performance.html#bursting
+_BURST_CREDITS = 200 * _GB
+
+# CloudWatch takes ten metrics in one expression.
+_METRICS_AN_EXPRESSION = 10
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of CloudWatch's as an alarm or a dashboard names it."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str
+    period: int = 300
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """When to tell the operator what.
+
+    `missing` says what no data means: "notBreaching" where no data is no trouble.
+    """
+
+    name: str
+    description: str
+    metrics: tuple[Metric, ...]
+    comparison: str
+    threshold: float
+    periods: int = 1
+    missing: str = "notBreaching"
+    # Of several metrics: how they become one, in CloudWatch's metric math.
+    expression: str = ""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Names of what is watched, as AWS has them."""
+
+    queue: str
+    dead_letters: str
+    rules: tuple[str, ...]
+    group: str
+    cluster: str
+    services: tuple[str, ...]
+    file_system: str
+
+
+def alarms(watched: Watched, mailboxes_gb: int) -> tuple[Alarm, ...]:
+    """Every alarm of a stack."""
+    return (
+        Alarm(
+            "oldest-mail",
+            "Received mail has been waiting for 15 minutes: is the mail host down?",
+            (
+                Metric(
+                    "AWS/SQS",
+                    "ApproximateAgeOfOldestMessage",
+                    {"QueueName": watched.queue},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            _OLDEST_SECONDS,
+            periods=2,
+        ),
+        Alarm(
+            "dead-letters",
+            "Mail could not be delivered and was put aside: see the dead letters.",
+            (
+                Metric(
+                    "AWS/SQS",
+                    "ApproximateNumberOfMessagesVisible",
+                    {"QueueName": watched.dead_letters},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+        ),
+        *_receipt_alarms(watched.rules),
+        Alarm(
+            "bounces",
+            "Of the mail sent from this account 5 % bounces; SES stops sending at 10 %.",
+            (Metric("AWS/SES", "Reputation.BounceRate", {}, "Average", 3600),),
+            "GreaterThanThreshold",
+            _BOUNCE_RATE,
+        ),
+        Alarm(
+            "complaints",
+            "Of the mail sent from this account 0.1 % is called spam; SES stops at 0.5 %.",
+            (Metric("AWS/SES", "Reputation.ComplaintRate", {}, "Average", 3600),),
+            "GreaterThanThreshold",
+            _COMPLAINT_RATE,
+        ),
+        Alarm(
+            "instance",
+            "The mail host fails its status checks; the group replaces it.",
+            (
+                Metric(
+                    "AWS/EC2",
+                    "StatusCheckFailed",
+                    {"AutoScalingGroupName": watched.group},
+                    "Maximum",
+                    60,
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+            periods=5,
+            # No instance at all reports nothing.
+            missing="breaching",
+        ),
+        Alarm(
+            "memory",
+            "A container is at 95 % of its memory limit.",
+            tuple(
+                Metric(
+                    "AWS/ECS",
+                    "MemoryUtilization",
+                    {"ClusterName": watched.cluster, "ServiceName": service},
+                    "Maximum",
+                )
+                for service in watched.services
+            ),
+            "GreaterThanThreshold",
+            95,
+            periods=3,
+            expression="MAX(METRICS())",
+        ),
+        Alarm(
+            "store-credits",
+            "The mail store has used up its burst credits: it will become slow.",
+            (
+                Metric(
+                    "AWS/EFS",
+                    "BurstCreditBalance",
+                    {"FileSystemId": watched.file_system},
+                    "Minimum",
+                ),
+            ),
+            "LessThanThreshold",
+            _BURST_CREDITS,
+            periods=3,
+        ),
+        Alarm(
+            "store-size",
+            f"The mailboxes have grown past {mailboxes_gb} GB: is that meant to be?",
+            (
+                Metric(
+                    "AWS/EFS",
+                    "StorageBytes",
+                    {"FileSystemId": watched.file_system, "StorageClass": "Total"},
+                    "Maximum",
+                    3600,
+                ),
+            ),
+            "GreaterThanThreshold",
+            mailboxes_gb * _GB,
+        ),
+    )
+
+
+def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
+    """SES tried in vain to store or announce a mail; after four hours it gives up: lost."""
+    found: list[Alarm] = []
+    for metric, name, description in (
+        (
+            "PublishFailure",
+            "receipt-failures",
+            "SES can't store or announce received mail: lost in four hours. See the policies.",
+        ),
+        ("PublishExpired", "receipt-losses", "SES has given up on received mail: it is lost."),
+    ):
+        for start in range(0, len(rules), _METRICS_AN_EXPRESSION):
+            part = rules[start : start + _METRICS_AN_EXPRESSION]
+            suffix = f"-{start // _METRICS_AN_EXPRESSION + 1}" if start else ""
+            found.append(
+                Alarm(
+                    f"{name}{suffix}",
+                    description,
+                    tuple(Metric("AWS/SES", metric, {"RuleName": rule}, "Sum") for rule in part),
+                    "GreaterThanThreshold",
+                    0,
+                    expression="SUM(METRICS())",
+                )
+            )
+    return found
+
+
+def dashboard(name: str, region: str, watched: Watched, mailboxes_gb: int) -> str:
+    """The body of a dashboard: one graph an alarm, with its threshold."""
+    widgets: list[dict[str, Any]] = []
+    for index, alarm in enumerate(alarms(watched, mailboxes_gb)):
+        widgets.append(
+            {
+                "type": "metric",
+                "x": 8 * (index % 3),
+                "y": 6 * (index // 3),
+                "width": 8,
+                "height": 6,
+                "properties": {
+                    "title": f"{name}: {alarm.name}",
+                    "region": region,
+                    "view": "timeSeries",
+                    "period": alarm.metrics[0].period,
+                    "stat": alarm.metrics[0].statistic,
+                    "metrics": [_in_dashboard(metric) for metric in alarm.metrics],
+                    "annotations": {
+                        "horizontal": [{"label": alarm.description, "value": alarm.threshold}]
+                    },
+                },
+            }
+        )
+    return json.dumps({"widgets": widgets}, sort_keys=True)
+
+
+def _in_dashboard(metric: Metric) -> list[str]:
+    flat = [text for pair in sorted(metric.dimensions.items()) for text in pair]
+    return [metric.namespace, metric.name, *flat]
+
+
+@dataclass(frozen=True)
+class WatchArgs:
+    """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
+
+    `watched` holds the same names as `Watched`, as they become known.
+    """
+
+    name: str
+    account: pulumi.Input[str]
+    region: str
+    address: str
+    budget_usd: float
+    mailboxes_gb: int
+    watched: Mapping[str, pulumi.Input[Any]]
+    rules: tuple[str, ...]
+
+
+class Watch(pulumi.ComponentResource):
+    """The topic, alarms, dashboard and budget."""
+
+    def __init__(
+        self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Watch", name, None, opts)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        watched = pulumi.Output.all(**args.watched).apply(
+            lambda known: Watched(
+                rules=args.rules, **{**known, "services": tuple(known["services"])}
+            )
+        )
+        actions = [self._topic()] if args.address else []
+        # How many alarms there are depends on the rules alone, so that a preview knows it.
+        planned = alarms(_placeholder(args.rules), args.mailboxes_gb)
+        for index, alarm in enumerate(planned):
+            self._alarm(
+                alarm, watched.apply(lambda known, index=index: self._nth(known, index)), actions
+            )
+        aws.cloudwatch.Dashboard(
+            args.name,
+            dashboard_name=args.name,
+            dashboard_body=watched.apply(
+                lambda known: dashboard(args.name, args.region, known, args.mailboxes_gb)
+            ),
+            opts=self._child,
+        )
+        if args.budget_usd and args.address:
+            self._budget()
+        self.register_outputs({})
+
+    def _nth(self, watched: Watched, index: int) -> Alarm:
+        return alarms(watched, self._args.mailboxes_gb)[index]
+
+    def _topic(self) -> pulumi.Output[str]:
+        args = self._args
+        topic = aws.sns.Topic(f"{args.name}-alarms", opts=self._child)
+        policy = aws.sns.TopicPolicy(
+            f"{args.name}-alarms",
+            arn=topic.arn,
+            policy=pulumi.Output.all(topic.arn, args.account).apply(
+                lambda given: documents.alarm_topic(*given)
+            ),
+            opts=self._child,
+        )
+        aws.sns.TopicSubscription(
+            f"{args.name}-alarms",
+            topic=topic.arn,
+            protocol="email",
+            endpoint=args.address,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+        return topic.arn
+
+    def _alarm(
+        self, planned: Alarm, known: pulumi.Output[Alarm], actions: list[pulumi.Output[str]]
+    ) -> None:
+        common: dict[str, Any] = {
+            "alarm_description": planned.description,
+            "comparison_operator": planned.comparison,
+            "threshold": planned.threshold,
+            "evaluation_periods": planned.periods,
+            "treat_missing_data": planned.missing,
+            "alarm_actions": actions,
+            "ok_actions": actions,
+            "opts": self._child,
+        }
+        name = f"{self._args.name}-{planned.name}"
+        if len(planned.metrics) == 1:
+            metric = planned.metrics[0]
+            aws.cloudwatch.MetricAlarm(
+                name,
+                namespace=metric.namespace,
+                metric_name=metric.name,
+                dimensions=known.apply(lambda alarm: dict(alarm.metrics[0].dimensions)),
+                statistic=metric.statistic,
+                period=metric.period,
+                **common,
+            )
+            return
+        queries: list[Any] = [
+            {
+                "id": "all",
+                "expression": planned.expression,
+                "return_data": True,
+                "label": planned.name,
+            }
+        ]
+        for index, metric in enumerate(planned.metrics):
+            queries.append(
+                {
+                    "id": f"m{index}",
+                    "return_data": False,
+                    "metric": {
+                        "namespace": metric.namespace,
+                        "metric_name": metric.name,
+                        "dimensions": known.apply(
+                            lambda alarm, index=index: dict(alarm.metrics[index].dimensions)
+                        ),
+                        "stat": metric.statistic,
+                        "period": metric.period,
+                    },
+                }
+            )
+        aws.cloudwatch.MetricAlarm(name, metric_queries=queries, **common)
+
+    def _budget(self) -> None:
+        args = self._args
+        aws.budgets.Budget(
+            args.name,
+            budget_type="COST",
+            time_unit="MONTHLY",
+            limit_amount=f"{args.budget_usd:.2f}",
+            limit_unit="USD",
+            notifications=[
+                {
+                    "comparison_operator": "GREATER_THAN",
+                    "notification_type": kind,
+                    "threshold": threshold,
+                    "threshold_type": "PERCENTAGE",
+                    "subscriber_email_addresses": [args.address],
+                }
+                for kind, threshold in (("ACTUAL", 80), ("FORECASTED", 100))
+            ],
+            opts=self._child,
+        )
+
+
+def _placeholder(rules: tuple[str, ...]) -> Watched:
+    return Watched("", "", rules, "", "", ("dovecot", "postfix", "deliver"), "")

@@ -1,0 +1,315 @@
+"""Runs the Pulumi program under a strict recording monitor: nothing is made, everything is seen.
+
+`record` runs it once, as `pulumi up` (with plausible outputs) or as `pulumi preview` (outputs
+unknown, so that `apply` does not run), and returns what was registered. Two resources
+with one URN are an error here, as they are to Pulumi.
+"""
+
+import asyncio
+import json
+import logging
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from google.protobuf import empty_pb2
+from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime.config import set_all_config
+from pulumi.runtime.proto import provider_pb2, resource_pb2
+from pulumi.runtime.stack import run_in_stack
+from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
+
+REPOSITORY = Path(__file__).parents[2]
+PROGRAM = REPOSITORY / "pulumi"
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+_STACK = "pulumi:pulumi:Stack"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One resource as the program asked for it."""
+
+    urn: str
+    type: str
+    name: str
+    custom: bool
+    parent: str
+    provider: str
+    protect: bool
+    retain_on_delete: bool
+    inputs: dict[str, Any]
+    secrets: frozenset[str]
+    dependencies: tuple[str, ...]
+    replace_on_changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """All registrations by URN, and the stack's outputs with the names of the secret ones."""
+
+    registrations: tuple[Registration, ...]
+    outputs: dict[str, Any]
+    secret_outputs: frozenset[str]
+
+    def of(self, type_: str) -> list[Registration]:
+        """Those of one Pulumi type."""
+        return [entry for entry in self.registrations if entry.type == type_]
+
+    def one(self, type_: str, name: str = "") -> Registration:
+        """The only one of a type (whose name ends in `name`)."""
+        (found,) = [entry for entry in self.of(type_) if entry.name.endswith(name)]
+        return found
+
+    @property
+    def custom(self) -> list[Registration]:
+        """Those that are resources in AWS: no components, no providers."""
+        return [
+            entry
+            for entry in self.registrations
+            if entry.custom and not entry.type.startswith("pulumi:providers:")
+        ]
+
+
+class RecordingMonitor(mocks.MockMonitor):
+    """Refuses duplicate URNs; answers with outputs made up from type and name."""
+
+    def __init__(self, *, preview: bool, active_rule_set: str | None) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.recorded: list[Registration] = []
+        self.stack_outputs: dict[str, Any] = {}
+        self.secret_outputs: frozenset[str] = frozenset()
+        self._preview = preview
+        self._active_rule_set = active_rule_set
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        if parent:
+            ancestry = parent.split("::")[2]
+            if ancestry != _STACK:
+                type_ = f"{ancestry}${type_}"
+        return "urn:pulumi:" + "::".join(
+            [settings.get_stack(), settings.get_project(), type_, name]
+        )
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802
+        _ensure_event_loop()
+        assert request.provider, f"{request.tok} is looked up without the stack's provider"
+        answer = self._lookup(request.tok)
+        if isinstance(answer, str):
+            failure = provider_pb2.CheckFailure(property=request.tok, reason=answer)
+            return resource_pb2.ResourceInvokeResponse(failures=[failure])
+        fields = {"return": _sync_await(rpc.serialize_properties(answer, {}))}
+        return resource_pb2.ResourceInvokeResponse(**fields)
+
+    def _lookup(self, token: str) -> dict[str, Any] | str:
+        match token.rpartition(":")[2]:
+            case "getCallerIdentity":
+                return {"accountId": ACCOUNT, "arn": f"arn:aws:iam::{ACCOUNT}:root", "id": ACCOUNT}
+            case "getActiveReceiptRuleSet":
+                if self._active_rule_set is None:
+                    return "reading SES Active Receipt Rule Set: empty result"
+                return {"ruleSetName": self._active_rule_set, "id": self._active_rule_set}
+            case "getInstanceTypeOfferings":
+                return {"locations": [f"{REGION}{letter}" for letter in "cab"], "id": REGION}
+        raise AssertionError(f"no answer for {token}")
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+        _ensure_event_loop()
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == _STACK:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        if any(entry.urn == urn for entry in self.recorded):
+            raise AssertionError(f"two resources are called {urn}")
+        given = rpc.deserialize_properties(request.object, keep_unknowns=True)
+        secrets = frozenset(key for key, value in given.items() if rpc.is_rpc_secret(value))
+        inputs = {key: _plain(value) for key, value in given.items()}
+        self.recorded.append(
+            Registration(
+                urn=urn,
+                type=request.type,
+                name=request.name,
+                custom=request.custom,
+                parent=request.parent,
+                provider=request.provider,
+                protect=request.protect,
+                retain_on_delete=request.retainOnDelete,
+                inputs=inputs,
+                secrets=secrets,
+                dependencies=tuple(sorted(request.dependencies)),
+                replace_on_changes=tuple(request.replaceOnChanges),
+            )
+        )
+        outputs = given if self._preview else {**given, **_made_up(request, inputs)}
+        secret_outputs = set(request.additionalSecretOutputs)
+        answer = {
+            key: rpc.wrap_rpc_secret(value) if key in secret_outputs else value
+            for key, value in outputs.items()
+        }
+        known = request.type.startswith("pulumi:providers:") or not self._preview
+        identifier = _identifier(request) if request.custom and known else ""
+        return resource_pb2.RegisterResourceResponse(
+            urn=urn, id=identifier, object=_sync_await(rpc.serialize_properties(answer, {}))
+        )
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        if request.urn.split("::")[2] == _STACK:
+            given = rpc.deserialize_properties(request.outputs)
+            self.secret_outputs = frozenset(k for k, v in given.items() if rpc.is_rpc_secret(v))
+            self.stack_outputs = {key: _plain(value) for key, value in given.items()}
+        return empty_pb2.Empty()
+
+
+def _plain(value: Any) -> Any:
+    if rpc.is_rpc_secret(value):
+        value = rpc.unwrap_rpc_secret(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _identifier(request: Any) -> str:
+    return f"{request.type.rpartition(':')[2].lower()}-{request.name}"
+
+
+def _made_up(  # noqa: PLR0912  one case a kind
+    request: Any, inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Outputs of the kinds that the program uses, plain to read in a failing test."""
+    name = request.name
+    kind = request.type.rpartition(":")[2]
+    service = request.type.split(":")[1].split("/")[0]
+    outputs: dict[str, Any] = {"arn": f"arn:aws:{service}:{REGION}:{ACCOUNT}:{kind}/{name}"}
+    match kind:
+        case "Bucket":
+            outputs = {"bucket": f"{name}-1a2b3c4", "arn": f"arn:aws:s3:::{name}-1a2b3c4"}
+        case "Queue":
+            outputs["url"] = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+            outputs["arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+        case "Topic":
+            outputs["arn"] = f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
+        case "EmailIdentity":
+            tokens = [f"token{number}{abs(hash(name)) % 97}" for number in (1, 2, 3)]
+            outputs["dkimSigningAttributes"] = {
+                **inputs["dkimSigningAttributes"],
+                "tokens": tokens,
+            }
+        case "Zone":
+            outputs |= {"zoneId": f"Z{name.upper()}", "nameServers": ["ns-1.example.com"]}
+        case "AccessKey":
+            outputs = {"secret": "the-secret-key", "sesSmtpPasswordV4": "the-smtp-password"}
+        case "FileSystem" | "AccessPoint":
+            path = "file-system/fs" if kind == "FileSystem" else "access-point/fsap"
+            outputs["arn"] = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:{path}-0123"
+        case "Parameter":
+            outputs["arn"] = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{inputs.get('name', '')}"
+        case "Repository":
+            outputs["repositoryUrl"] = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{name}"
+            outputs["arn"] = f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/{name}"
+        case "LogGroup":
+            outputs["arn"] = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}"
+        case "Subnet":
+            outputs = {}
+        case "LaunchTemplate":
+            outputs |= {"latestVersion": 1}
+        case "Eip":
+            outputs |= {"publicIp": "192.0.2.25", "allocationId": "eipalloc-0123"}
+        case "Command":
+            outputs = {"stdout": "sha256:" + "0" * 64}
+        case "Vpc":
+            outputs["ipv6CidrBlock"] = "2001:db8:1200::/56"
+        case "NetworkInterface":
+            outputs |= {"privateIp": "10.0.0.10", "ipv6Addresses": ["2001:db8:1200::10"]}
+        case "Role" | "User":
+            outputs["arn"] = f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{name}"
+    if "name" not in inputs and kind not in {"Bucket", "AccessKey", "Command"}:
+        outputs["name"] = name
+    return outputs
+
+
+def stack_configuration(path: Path) -> dict[str, Any]:
+    """The `config` of a stack file."""
+    return yaml.safe_load(path.read_text())["config"]
+
+
+def record(
+    config: Mapping[str, Any],
+    stack: str = "main",
+    *,
+    preview: bool = False,
+    active_rule_set: str | None = None,
+) -> Run:
+    """Run the program with `config` (full keys) and return what it registered.
+
+    Args:
+        config: as in a stack file.
+        stack: the stack's name.
+        preview: outputs are unknown, as in `pulumi preview` of a new stack.
+        active_rule_set: the receipt rule set that is active in the account.
+    """
+    monitor = RecordingMonitor(preview=preview, active_rule_set=active_rule_set)
+    set_all_config(
+        {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in config.items()
+        }
+    )
+    settings.configure(
+        mocks.MockSettings(
+            monitor=monitor,
+            monitor_features=set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures),
+            engine=mocks.MockEngine(logging.getLogger("pulumi")),
+            project="postal-plexus",
+            stack=stack,
+            dry_run=preview,
+            organization=None,
+            callbacks=None,
+        )
+    )
+    settings.set_root_resource(None)
+    # What a failed run left behind belongs to its event loop.
+    settings.SETTINGS.outputs.clear()
+    with _path_of_program():
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(
+                run_in_stack(lambda: runpy.run_path(str(PROGRAM), run_name="__main__") and None)
+            )
+        finally:
+            loop.close()
+            asyncio.set_event_loop(None)
+    # Registrations run side by side, so their order says nothing.
+    recorded = sorted(monitor.recorded, key=lambda entry: entry.urn)
+    return Run(tuple(recorded), monitor.stack_outputs, monitor.secret_outputs)
+
+
+class _path_of_program:  # noqa: N801  used as a function
+    """The program puts its directories on the path; a test leaves the path as it was."""
+
+    def __enter__(self) -> None:
+        self._before = list(sys.path)
+
+    def __exit__(self, *_: object) -> None:
+        sys.path[:] = self._before
+
+
+def walk(value: Any) -> Iterator[str]:
+    """Every text in a nested value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from walk(key)
+            yield from walk(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from walk(item)

@@ -1,0 +1,232 @@
+"""What the program asks for, seen whole: names, parents, providers, secrets, protection."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from registrations import ACCOUNT, PROGRAM, Run, record, stack_configuration, walk
+
+TEMPLATE = PROGRAM / "Pulumi.prod.yaml"
+
+# What cannot be made again when it is gone.
+HOLDS_MAIL = {
+    "aws:s3/bucket:Bucket": "archive",
+    "aws:efs/fileSystem:FileSystem": "mailboxes",
+    "aws:route53/zone:Zone": "",
+}
+
+
+@pytest.fixture(scope="module")
+def template() -> Run:
+    """The template as it is, deployed as `main`."""
+    return record(stack_configuration(TEMPLATE))
+
+
+def test_the_template_runs_as_it_is(template: Run) -> None:
+    """A copy of the template deploys without an edit: one service for each container."""
+    services = sorted(entry.name for entry in template.of("aws:ecs/service:Service"))
+    assert ["plexus-main-deliver", "plexus-main-dovecot", "plexus-main-postfix"] == services
+
+
+def test_the_project_file_names_the_program_and_its_state() -> None:
+    """`Pulumi.yaml` names the project, which the keys begin with, and an S3 backend."""
+    project = yaml.safe_load((PROGRAM / "Pulumi.yaml").read_text())
+    assert ("postal-plexus", True) == (
+        project["name"],
+        project["backend"]["url"].startswith("s3://"),
+    )
+
+
+def test_every_resource_has_a_parent(template: Run) -> None:
+    """Nothing hangs loose: each resource is the child of a component or of the stack."""
+    assert [] == [entry.urn for entry in template.registrations if not entry.parent]
+
+
+def test_every_resource_goes_through_the_stacks_provider(template: Run) -> None:
+    """No resource falls back to a default provider with another region or other credentials."""
+    (provider,) = [
+        entry for entry in template.registrations if entry.type == "pulumi:providers:aws"
+    ]
+    strays = [
+        entry.urn
+        for entry in template.custom
+        if entry.type.startswith("aws:") and not entry.provider.startswith(provider.urn)
+    ]
+    assert [] == strays
+
+
+@pytest.mark.parametrize("kind", HOLDS_MAIL)
+def test_what_holds_mail_is_protected_and_retained(template: Run, kind: str) -> None:
+    """`pulumi destroy` does not take mail with it."""
+    entries = [entry for entry in template.of(kind) if entry.name.endswith(HOLDS_MAIL[kind])]
+    assert entries
+    assert {(True, True)} == {(entry.protect, entry.retain_on_delete) for entry in entries}
+
+
+def test_secrets_are_wrapped(template: Run) -> None:
+    """What Pulumi must encrypt in its state is marked: hashes, the SMTP user's credentials."""
+    directory = template.one("aws:s3/bucketObjectv2:BucketObjectv2")
+    parameters = [
+        entry
+        for entry in template.of("aws:ssm/parameter:Parameter")
+        if "ses-smtp" in entry.inputs["name"]
+    ]
+    assert 2 == len(parameters)
+    assert {"content"} <= directory.secrets
+    assert all("value" in entry.secrets for entry in parameters)
+
+
+def test_no_password_hash_and_no_password_is_outside_a_secret(template: Run) -> None:
+    """Neither hashes nor credentials stand in any property that is not marked, nor in an output."""
+    for entry in template.registrations:
+        plain = {key: value for key, value in entry.inputs.items() if key not in entry.secrets}
+        for text in walk(plain):
+            assert "ARGON2" not in text, entry.urn
+            assert "the-smtp-password" not in text, entry.urn
+            assert "the-secret-key" not in text, entry.urn
+    shown = {k: v for k, v in template.outputs.items() if k not in template.secret_outputs}
+    assert not [text for text in walk(shown) if "ARGON2" in text or "the-smtp" in text]
+
+
+def test_secure_strings_only(template: Run) -> None:
+    """Every SSM parameter that holds a secret is a SecureString."""
+    kinds = {
+        entry.inputs["type"]
+        for entry in template.of("aws:ssm/parameter:Parameter")
+        if "value" in entry.secrets
+    }
+    assert {"SecureString"} == kinds
+
+
+def test_two_stacks_share_no_name() -> None:
+    """Each explicit name and each base of an automatic one differs between two stacks."""
+    config = stack_configuration(TEMPLATE)
+    named = []
+    for stack in ("one", "two"):
+        run = record(config, stack)
+        names = set()
+        for entry in run.custom:
+            if entry.type in _NAMED_BY_THE_WORLD:
+                continue
+            explicit = next((entry.inputs[key] for key in _NAMES if key in entry.inputs), None)
+            names.add((entry.type, explicit or entry.name))
+        named.append(names)
+    assert set() == named[0] & named[1]
+
+
+# Their names are the domains' or belong to a parent that has the stack's name.
+_NAMED_BY_THE_WORLD = {
+    "aws:ec2/route:Route",
+    "aws:efs/accessPoint:AccessPoint",
+    "aws:route53/record:Record",
+    "aws:route53/zone:Zone",
+    "aws:ses/receiptRule:ReceiptRule",
+    "aws:sesv2/emailIdentity:EmailIdentity",
+    "aws:sesv2/emailIdentityMailFromAttributes:EmailIdentityMailFromAttributes",
+}
+_NAMES = ("name", "bucket", "ruleSetName", "configurationSetName", "family", "dashboardName")
+
+
+def test_a_preview_registers_what_an_update_does(template: Run) -> None:
+    """Nothing is made inside `apply`, where a preview would not see it."""
+    preview = record(stack_configuration(TEMPLATE), preview=True)
+    assert [
+        (entry.urn, entry.protect, entry.retain_on_delete) for entry in preview.registrations
+    ] == [(entry.urn, entry.protect, entry.retain_on_delete) for entry in template.registrations]
+
+
+def test_registration_is_the_same_every_time(template: Run) -> None:
+    """A second run gives the same inputs: a deployment without changes shows none."""
+    again = record(stack_configuration(TEMPLATE))
+    assert template.registrations == again.registrations
+
+
+def test_only_plain_files_name_the_account(template: Run) -> None:
+    """The program fixes no account: the only one it knows is the one it looked up."""
+    foreign = {
+        number
+        for entry in template.registrations
+        for text in walk(entry.inputs)
+        for number in re.findall(r"(?:^|:)(\d{12})(?=:|\.|/|$)", text)
+    }
+    assert {ACCOUNT} == foreign
+
+
+def test_memory_of_the_containers_leaves_room_on_the_host() -> None:
+    """The three hard limits together stay within 256 MB."""
+    run = record(stack_configuration(TEMPLATE))
+    memory = [
+        json.loads(entry.inputs["containerDefinitions"])[0]["memory"]
+        for entry in run.of("aws:ecs/taskDefinition:TaskDefinition")
+    ]
+    assert 256 >= sum(memory)
+
+
+def test_no_rule_stops_the_others(template: Run) -> None:
+    """A Stop action would keep mail from the mailboxes of later rules."""
+    rules = template.of("aws:ses/receiptRule:ReceiptRule")
+    assert rules
+    assert [] == [entry.urn for entry in rules if "stopActions" in entry.inputs]
+
+
+def test_no_rule_takes_everything(template: Run) -> None:
+    """SES reads an empty list of recipients as every address of every domain."""
+    assert all(
+        entry.inputs["recipients"] for entry in template.of("aws:ses/receiptRule:ReceiptRule")
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "active", "expected"),
+    [
+        ("auto", None, 1),
+        ("auto", "plexus-main-rules", 1),
+        ("auto", "somebody-elses", 0),
+        ("yes", "somebody-elses", 1),
+        ("no", None, 0),
+    ],
+)
+def test_another_rule_set_is_displaced_only_when_asked(
+    choice: str, active: str | None, expected: int
+) -> None:
+    """There is one active rule set: ours takes the place when free or told to."""
+    config = {**stack_configuration(TEMPLATE), "postal-plexus:activate-rule-set": choice}
+    run = record(config, active_rule_set=active)
+    assert expected == len(run.of("aws:ses/activeReceiptRuleSet:ActiveReceiptRuleSet"))
+
+
+def test_nothing_waits_for_delegation(template: Run) -> None:
+    """The first deployment must not hang on DNS that the registrar does not know yet."""
+    waiting = {
+        "aws:ses/domainIdentityVerification:DomainIdentityVerification",
+        "aws:acm/certificateValidation:CertificateValidation",
+    }
+    assert [] == [entry.urn for entry in template.registrations if entry.type in waiting]
+    assert {"example.org", "example.net"} == set(template.outputs["name_servers"])
+
+
+def test_the_program_says_all_that_is_wrong_at_once() -> None:
+    """A wrong stack file gives one line a mistake, each with its key."""
+    config = {
+        **stack_configuration(TEMPLATE),
+        "postal-plexus:archive-days": 3,
+        "postal-plexus:dmarc-policy": "strict",
+        "postal-plexus:mail-host": "mail.example.com",
+    }
+    with pytest.raises(Exception, match="archive-days") as raised:
+        record(config)
+    text = str(raised.value)
+    assert 3 == len(text.splitlines())
+    for key in ("archive-days", "dmarc-policy", "mail-host"):
+        assert f"postal-plexus:{key}: " in text
+
+
+def test_the_template_is_explained() -> None:
+    """Every key of the template has a comment above it."""
+    lines = Path(TEMPLATE).read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("  postal-plexus:"):
+            above = next(text for text in reversed(lines[:number]) if text.strip())
+            assert above.lstrip().startswith("#") or not above.startswith("  postal-plexus"), line
