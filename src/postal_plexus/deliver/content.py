@@ -33,6 +33,16 @@ class Content:
         self._size = length if length is not None and 0 < length <= _WHOLE else _CHUNK
         self._first = self._next()
 
+    @property
+    def received(self) -> int:
+        """Received headers seen so far."""
+        return self.header.received
+
+    @property
+    def delivered_to(self) -> set[str]:
+        """Addresses of the Delivered-To headers seen so far."""
+        return self.header.delivered_to
+
     def chunks(self) -> Iterator[tuple[bytes, bool]]:
         """(chunk, whether it is the last), with CRLF line ends. To be taken once."""
         chunk, last = self._first

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from postal_plexus.deliver.aws.http import limit_waits
+from postal_plexus.deliver.sockets import limit_waits
 from postal_plexus.mail.envelope import Envelope
 from postal_plexus.mail.lmtp import LmtpConnection, LmtpError, LmtpProtocolError, State
 from postal_plexus.mail.reply import Reply

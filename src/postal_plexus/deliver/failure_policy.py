@@ -103,3 +103,16 @@ def bounce_is_safe(receipt: Receipt, age: float) -> str:
         (age > BOUNCE_SECONDS, "too old for SES to bounce"),
     )
     return next((why for objects, why in objections if objects), "")
+
+
+def bounce_type(status: str) -> str:
+    """SES's word for an enhanced status code."""
+    known = {
+        "5.1.1": "DoesNotExist",
+        "5.2.2": "ExceededQuota",
+        "5.2.3": "MessageTooLarge",
+        "5.3.4": "MessageTooLarge",
+        "5.6.0": "ContentRejected",
+        "5.7.1": "ContentRejected",
+    }
+    return known.get(status, "TemporaryFailure" if status.startswith("4") else "Undefined")

@@ -25,6 +25,15 @@ def write(event: str, level: str = "info", /, **fields: object) -> None:
         "event": event,
     }
     line.update((name, value) for name, value in fields.items() if value is not None)
+    _out(line)
+
+
+def metrics(line: dict[str, object]) -> None:
+    """A line for CloudWatch (`metrics`)."""
+    _out(line)
+
+
+def _out(line: dict[str, object]) -> None:
     with contextlib.suppress(OSError):
         os.write(_STDOUT, (json.dumps(line) + "\n").encode())
 
@@ -124,6 +133,12 @@ def dispositions(
         )
 
 
+def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
+    """Dovecot was asked whether it has a mail whose outcome was unknown."""
+    answer = {True: "there", False: "not there", None: "no answer"}[holds]
+    write("asked", receipt=receipt_id, recipient=mailbox, answer=answer)
+
+
 def nothing_owed(receipt: Receipt) -> None:
     """A repeated notification: every recipient has the mail."""
     write("repeated", receipt=receipt.message_id)
@@ -151,6 +166,17 @@ def dead_lettered(
         recipient=recipient,
         reason=reason,
     )
+
+
+def bounced(receipt: Receipt, recipients: list[str]) -> None:
+    """SES sends the sender a report."""
+    sender = receipt.envelope.sender
+    write("bounced", receipt=receipt.message_id, sender=sender, recipients=recipients)
+
+
+def bounce_refused(receipt: Receipt, reason: str) -> None:
+    """SES does not take the bounce."""
+    write("bounce refused", "warning", receipt=receipt.message_id, reason=reason)
 
 
 def dropped(receipt: Receipt, reason: str) -> None:

@@ -11,6 +11,8 @@ from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
 from postal_plexus.deliver.gate import Gate
 from postal_plexus.deliver.journal import Journal
+from postal_plexus.deliver.metrics import Metrics
+from postal_plexus.deliver.pace import BouncePace
 from postal_plexus.deliver.question import Question
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.twins import Twins
@@ -32,4 +34,6 @@ class Post:
     settlement: Settlement
     policy: Policy
     twins: Twins
+    metrics: Metrics
+    bounce_pace: BouncePace
     stopping: threading.Event

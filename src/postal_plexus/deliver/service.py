@@ -33,6 +33,8 @@ from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
 from postal_plexus.deliver.gate import Gate
 from postal_plexus.deliver.journal import Journal, JournalBusyError, read_boot_id
+from postal_plexus.deliver.metrics import Metrics
+from postal_plexus.deliver.pace import BouncePace
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.question import Question
 from postal_plexus.deliver.settlement import VISIBILITY_SECONDS, Settlement
@@ -113,6 +115,7 @@ class Service:
             config.directory_path,
         )
         self._journal = journal
+        self._metrics = Metrics(config.hostname)
         self._post = Post(
             config=config,
             account=account,
@@ -126,6 +129,8 @@ class Service:
             settlement=self._settlement,
             policy=Policy(config.over_quota_seconds),
             twins=Twins(),
+            metrics=self._metrics,
+            bounce_pace=BouncePace(),
             stopping=stopping,
         )
         self._waiting: SimpleQueue[QueueMessage | None] = SimpleQueue()
@@ -155,6 +160,7 @@ class Service:
         while not woken.wait(_TICK_SECONDS):
             self._settlement.extend()
             self._courier.close_idle()
+            self._metrics.tick(self._settlement.held)
             self._beat()
         self._end(receivers, settlers, reasons)
 
@@ -190,6 +196,7 @@ class Service:
                     self._stopping.wait(full_jitter(failures, 0.2, _AWS_LONGEST_WAIT))
             finally:
                 self._settlement.hold(messages)
+                self._metrics.received(len(messages))
                 for _ in range(room - len(messages)):
                     self._room.release()
                 for message in messages:
@@ -269,6 +276,7 @@ class Service:
         _join(settlers, _SETTLE_SECONDS)
         self._courier.close()
         self._journal.close()
+        self._metrics.tick(released, force=True)
         maillog.stopped(self._settlement.deleted, released)
 
     def _start(self, name: str, run: Callable[[], None]) -> threading.Thread:

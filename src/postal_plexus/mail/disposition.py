@@ -18,9 +18,13 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Disposition:
-    """One recipient's fate, with its enhanced status code (RFC 3463) and the reason in words."""
+    """One recipient's fate, with its enhanced status code (RFC 3463) and the reason in words.
+
+    `quiet` is a failure that the sender must not be told: a loop, or one that was perhaps told.
+    """
 
     recipient: str
     fate: Fate
     status: str
     reason: str
+    quiet: bool = False

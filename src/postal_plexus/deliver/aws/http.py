@@ -12,11 +12,11 @@ replaced once before that.
 
 import contextlib
 import socket
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from postal_plexus.deliver.aws.errors import Unreachable
+from postal_plexus.deliver.sockets import limit_waits
 
 if TYPE_CHECKING:
     import ssl
@@ -323,13 +323,6 @@ class Answer:
         return Unreachable(
             self._connection.endpoint.authority, "CutShort", "the answer's body ended too early"
         )
-
-
-def limit_waits(connected: socket.socket, seconds: float) -> None:
-    """Let the kernel end every read and write on a blocking socket after that time."""
-    value = struct.pack("ll", int(seconds), int(seconds % 1 * 1_000_000))
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
 
 def _status(head: bytes) -> int:

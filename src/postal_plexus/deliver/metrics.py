@@ -1,0 +1,90 @@
+"""Metrics in CloudWatch's embedded metric format, on standard output among the log lines.
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+One line a minute, and one at the end. Eight metrics with one dimension: within the ten that
+CloudWatch gives free. docs/delivery.md says which alarm each should raise.
+"""
+
+import threading
+import time
+
+from postal_plexus.deliver import maillog
+from postal_plexus.mail.disposition import Disposition, Fate
+
+NAMESPACE = "PostalPlexus"
+_INTERVAL_SECONDS = 60.0
+_MOST_VALUES = 100  # of one metric in one line, by the specification
+_UNITS = {
+    "Received": "Count",
+    "Delivered": "Count",
+    "Deferred": "Count",
+    "Failed": "Count",
+    "DeadLettered": "Count",
+    "AgeAtDelivery": "Seconds",
+    "OctetsDelivered": "Bytes",
+    "InFlight": "Count",
+}
+
+
+class Metrics:
+    """Counters since the last line. Threads share it."""
+
+    def __init__(self, hostname: str) -> None:
+        self._hostname = hostname
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(_UNITS, 0)
+        self._ages: list[float] = []
+        self._written_at = time.monotonic()
+
+    def received(self, entries: int) -> None:
+        """Entries came from the queue."""
+        with self._lock:
+            self._counts["Received"] += entries
+
+    def dispositions(self, found: list[Disposition], age: float, octets: int) -> None:
+        """What became of one mail in one attempt."""
+        with self._lock:
+            counts = self._counts
+            for disposition in found:
+                if disposition.fate is Fate.DELIVERED:
+                    counts["Delivered"] += 1
+                    counts["OctetsDelivered"] += octets
+                    if len(self._ages) < _MOST_VALUES:
+                        self._ages.append(round(max(0.0, age), 3))
+                elif disposition.fate is Fate.DEFERRED:
+                    counts["Deferred"] += 1
+                else:
+                    counts["Failed"] += 1
+
+    def dead_lettered(self) -> None:
+        """A notification went to the dead letters."""
+        with self._lock:
+            self._counts["DeadLettered"] += 1
+
+    def tick(self, in_flight: int, *, force: bool = False) -> None:
+        """Write the line if a minute has passed; to be called every few seconds."""
+        now = time.monotonic()
+        if not force and now - self._written_at < _INTERVAL_SECONDS:
+            return
+        self._written_at = now
+        with self._lock:
+            values: dict[str, object] = {**self._counts, "InFlight": in_flight}
+            if self._ages:
+                values["AgeAtDelivery"] = self._ages
+            else:
+                del values["AgeAtDelivery"]
+            self._counts = dict.fromkeys(_UNITS, 0)
+            self._ages = []
+        metrics = [{"Name": name, "Unit": _UNITS[name]} for name in values]
+        maillog.metrics(
+            {
+                "_aws": {
+                    "Timestamp": int(time.time() * 1000),
+                    "CloudWatchMetrics": [
+                        {"Namespace": NAMESPACE, "Dimensions": [["Host"]], "Metrics": metrics}
+                    ],
+                },
+                "Host": self._hostname,
+                **values,
+            }
+        )
