@@ -85,8 +85,25 @@ def receipt_topic(topic_arn: str, account: str, rule_set_arn: str) -> str:
     )
 
 
-def queue_from_topic(queue_arn: str, topic_arn: str) -> str:
-    """SNS may send to the queue what comes through our topic (or could not be passed on)."""
+def events_topic(topic_arn: str, account: str, configuration_set_arn: str) -> str:
+    """SES may report what became of mail that was sent through our configuration set."""
+    return document(
+        {
+            "Sid": "SesReportsSentMail",
+            "Effect": "Allow",
+            "Principal": {"Service": "ses.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account},
+                "ArnEquals": {"aws:SourceArn": configuration_set_arn},
+            },
+        }
+    )
+
+
+def queue_from_topics(queue_arn: str, topic_arns: Sequence[str]) -> str:
+    """SNS may send to the queue what comes through our topics (or could not be passed on)."""
     return document(
         {
             "Sid": "TopicSends",
@@ -94,7 +111,7 @@ def queue_from_topic(queue_arn: str, topic_arn: str) -> str:
             "Principal": {"Service": "sns.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": queue_arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+            "Condition": {"ArnEquals": {"aws:SourceArn": sorted(topic_arns)}},
         }
     )
 
@@ -116,9 +133,14 @@ def task_trust(account: str, region: str) -> str:
 
 
 def deliver_task(
-    bucket_arn: str, prefix: str, directory_key: str, queue_arn: str, dead_letters_arn: str
+    bucket_arn: str,
+    prefix: str,
+    directory_key: str,
+    queue_arns: Sequence[str],
+    dead_letters_arn: str,
+    identity_arns: Sequence[str],
 ) -> str:
-    """What `deliver` does in AWS: read mail and directory, consume the queue, put mail aside."""
+    """What `deliver` does: read mail and directory, consume its queues, put aside, bounce."""
     return document(
         _allow(
             "ReadMailAndDirectory",
@@ -128,16 +150,17 @@ def deliver_task(
         # Without it S3 says 403 for an object that is not there, and "gone" looks like "denied".
         _allow("TellMissingFromDenied", ["s3:ListBucket"], [bucket_arn]),
         _allow(
-            "ConsumeQueue",
+            "ConsumeQueues",
             [
                 "sqs:ChangeMessageVisibility",
                 "sqs:DeleteMessage",
                 "sqs:GetQueueAttributes",
                 "sqs:ReceiveMessage",
             ],
-            [queue_arn],
+            sorted(queue_arns),
         ),
         _allow("PutAside", ["sqs:SendMessage"], [dead_letters_arn]),
+        _allow("Bounce", ["ses:SendBounce"], sorted(identity_arns)),
     )
 
 

@@ -4,6 +4,7 @@ Nothing here waits for verification: SES finds the DNS records by itself once th
 delegated, so the first deployment never fails for want of delegation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ class IdentitiesArgs:
     """`configuration_set_name` is fixed by the stack: the SMTP user's rights name it."""
 
     configuration_set_name: str
+    events_topic_arn: pulumi.Input[str]
+    needed: Sequence[pulumi.Resource]
     domains: tuple[str, ...]
     mail_from_label: str = "bounce"
 
@@ -31,6 +34,7 @@ class Identity:
     """One domain as SES knows it."""
 
     domain: str
+    arn: pulumi.Output[str]
     mail_from_domain: str
     dkim_tokens: tuple[pulumi.Output[str], ...]
 
@@ -53,6 +57,18 @@ class Identities(pulumi.ComponentResource):
             suppression_options={"suppressed_reasons": ["BOUNCE", "COMPLAINT"]},
             opts=child,
         )
+        aws.sesv2.ConfigurationSetEventDestination(
+            args.configuration_set_name,
+            configuration_set_name=self.configuration_set.configuration_set_name,
+            event_destination_name="sent-mail",
+            event_destination={
+                "enabled": True,
+                "matching_event_types": ["BOUNCE", "COMPLAINT", "DELIVERY_DELAY", "REJECT"],
+                "sns_destination": {"topic_arn": args.events_topic_arn},
+            },
+            # SES tries the topic when it is told of it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needed)),
+        )
         identities: list[Identity] = []
         for domain in args.domains:
             identity = aws.sesv2.EmailIdentity(
@@ -74,6 +90,7 @@ class Identities(pulumi.ComponentResource):
             identities.append(
                 Identity(
                     domain,
+                    identity.arn,
                     mail_from_domain,
                     tuple(_token(identity, index) for index in range(_DKIM_TOKENS)),
                 )

@@ -1,7 +1,8 @@
-"""From SES to `deliver`: the topic, the queue, and the dead letters behind both.
+"""From SES to `deliver`: topics, queues, and the dead letters behind them.
 
-The dead letters take what the queue gives up, what the *subscription* gives up (SNS has a limit
-of its own) and what `deliver` puts aside with a reason.
+One pair announces received mail, the other what became of mail that was sent (bounces and
+complaints). The dead letters take what the queues give up, what the *subscriptions* give up (SNS
+has a limit of its own) and what `deliver` puts aside with a reason.
 """
 
 import json
@@ -26,40 +27,92 @@ _MAX_RECEIVE_COUNT = 500
 
 @dataclass(frozen=True)
 class NotificationsArgs:
-    """`rule_set_arn`: the receipt rules that may announce mail."""
+    """`rule_set_arn` may announce mail, `configuration_set_arn` what becomes of mail we sent."""
 
-    topic_name: str
-    queue_name: str
+    received_name: str
+    events_name: str
+    mail_name: str
     dead_letters_name: str
     account: pulumi.Input[str]
     rule_set_arn: pulumi.Input[str]
+    configuration_set_arn: pulumi.Input[str]
 
 
 class Notifications(pulumi.ComponentResource):
-    """Topic, queue, dead letters and what lets them talk to each other; `ready` before SES may."""
+    """Topics, queues, dead letters, and what lets them talk; `ready` before SES may."""
 
     def __init__(
         self, name: str, args: NotificationsArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("postal-plexus:index:Notifications", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        self.topic = aws.sns.Topic(args.topic_name, opts=child)
-        topic_policy = aws.sns.TopicPolicy(
-            args.topic_name,
-            arn=self.topic.arn,
-            policy=pulumi.Output.all(self.topic.arn, args.account, args.rule_set_arn).apply(
-                lambda given: documents.receipt_topic(*given)
-            ),
-            opts=child,
-        )
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.topic = aws.sns.Topic(args.received_name, opts=self._child)
+        self.events_topic = aws.sns.Topic(args.events_name, opts=self._child)
+        topic_policies = [
+            aws.sns.TopicPolicy(
+                topic_name,
+                arn=topic.arn,
+                policy=pulumi.Output.all(topic.arn, args.account, source).apply(
+                    lambda given, document=document: document(*given)
+                ),
+                opts=self._child,
+            )
+            for topic_name, topic, document, source in (
+                (args.received_name, self.topic, documents.receipt_topic, args.rule_set_arn),
+                (
+                    args.events_name,
+                    self.events_topic,
+                    documents.events_topic,
+                    args.configuration_set_arn,
+                ),
+            )
+        ]
         self.dead_letters = aws.sqs.Queue(
             args.dead_letters_name,
             message_retention_seconds=_RETENTION_SECONDS,
             sqs_managed_sse_enabled=True,
-            opts=child,
+            opts=self._child,
         )
-        self.queue = aws.sqs.Queue(
-            args.queue_name,
+        self.queue = self._queue(args.mail_name)
+        self.events = self._queue(args.events_name)
+        aws.sqs.RedriveAllowPolicy(
+            args.dead_letters_name,
+            queue_url=self.dead_letters.url,
+            redrive_allow_policy=pulumi.Output.all(self.queue.arn, self.events.arn).apply(
+                lambda arns: json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": arns})
+            ),
+            opts=self._child,
+        )
+        queue_policies = [
+            self._from_topics(args.mail_name, self.queue, [self.topic]),
+            self._from_topics(args.events_name, self.events, [self.events_topic]),
+            self._from_topics(
+                args.dead_letters_name, self.dead_letters, [self.topic, self.events_topic]
+            ),
+        ]
+        needed = [*topic_policies, *queue_policies]
+        subscriptions = [
+            aws.sns.TopicSubscription(
+                queue_name,
+                topic=topic.arn,
+                protocol="sqs",
+                endpoint=queue.arn,
+                redrive_policy=self.dead_letters.arn.apply(
+                    lambda arn: json.dumps({"deadLetterTargetArn": arn})
+                ),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
+            )
+            for queue_name, topic, queue in (
+                (args.mail_name, self.topic, self.queue),
+                (args.events_name, self.events_topic, self.events),
+            )
+        ]
+        self.ready: list[pulumi.Resource] = [*needed, *subscriptions]
+        self.register_outputs({"topic": self.topic.arn, "queue_url": self.queue.url})
+
+    def _queue(self, name: str) -> aws.sqs.Queue:
+        return aws.sqs.Queue(
+            name,
             message_retention_seconds=_RETENTION_SECONDS,
             receive_wait_time_seconds=20,
             visibility_timeout_seconds=_VISIBILITY_SECONDS,
@@ -69,40 +122,17 @@ class Notifications(pulumi.ComponentResource):
                     {"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVE_COUNT}
                 )
             ),
-            opts=child,
+            opts=self._child,
         )
-        aws.sqs.RedriveAllowPolicy(
-            args.dead_letters_name,
-            queue_url=self.dead_letters.url,
-            redrive_allow_policy=self.queue.arn.apply(
-                lambda arn: json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": [arn]})
+
+    def _from_topics(
+        self, name: str, queue: aws.sqs.Queue, topics: list[aws.sns.Topic]
+    ) -> aws.sqs.QueuePolicy:
+        return aws.sqs.QueuePolicy(
+            name,
+            queue_url=queue.url,
+            policy=pulumi.Output.all(queue.arn, [topic.arn for topic in topics]).apply(
+                lambda given: documents.queue_from_topics(*given)
             ),
-            opts=child,
+            opts=self._child,
         )
-        policies: list[pulumi.Resource] = [topic_policy]
-        for queue_name, queue in (
-            (args.queue_name, self.queue),
-            (args.dead_letters_name, self.dead_letters),
-        ):
-            policies.append(
-                aws.sqs.QueuePolicy(
-                    queue_name,
-                    queue_url=queue.url,
-                    policy=pulumi.Output.all(queue.arn, self.topic.arn).apply(
-                        lambda given: documents.queue_from_topic(*given)
-                    ),
-                    opts=child,
-                )
-            )
-        subscription = aws.sns.TopicSubscription(
-            args.queue_name,
-            topic=self.topic.arn,
-            protocol="sqs",
-            endpoint=self.queue.arn,
-            redrive_policy=self.dead_letters.arn.apply(
-                lambda arn: json.dumps({"deadLetterTargetArn": arn})
-            ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=policies),
-        )
-        self.ready: list[pulumi.Resource] = [*policies, subscription]
-        self.register_outputs({"topic": self.topic.arn, "queue_url": self.queue.url})

@@ -6,10 +6,9 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents, regions
-from deployment.archive import INBOUND_PREFIX, Archive, ArchiveArgs
-from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
-from deployment.directory_object import DIRECTORY_KEY, DirectoryObject, DirectoryObjectArgs
+from deployment import documents
+from deployment.archive import Archive, ArchiveArgs
+from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
 from deployment.host import Host, HostArgs
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
@@ -18,7 +17,7 @@ from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
 from deployment.receiving import Receiving, ReceivingArgs, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
-from deployment.service import Service, ServiceArgs
+from deployment.services import ServiceParts, make_services
 from deployment.settings import TEXT_KEYS, Settings, SettingsError, read_settings
 from deployment.storage import Storage, StorageArgs
 from deployment.watch import Watch, WatchArgs
@@ -83,11 +82,17 @@ class _Deployment:
         notifications = Notifications(
             "notifications",
             NotificationsArgs(
-                topic_name=settings.name("received"),
-                queue_name=settings.name("mail"),
+                received_name=settings.name("received"),
+                events_name=settings.name("events"),
+                mail_name=settings.name("mail"),
                 dead_letters_name=settings.name("dead-letters"),
                 account=self._account,
                 rule_set_arn=rule_set_arn,
+                configuration_set_arn=pulumi.Output.concat(
+                    f"arn:aws:ses:{settings.region}:",
+                    self._account,
+                    f":configuration-set/{settings.name('sending')}",
+                ),
             ),
             self._options,
         )
@@ -118,7 +123,12 @@ class _Deployment:
         )
         identities = Identities(
             "identities",
-            IdentitiesArgs(settings.name("sending"), settings.domains),
+            IdentitiesArgs(
+                configuration_set_name=settings.name("sending"),
+                events_topic_arn=notifications.events_topic.arn,
+                needed=notifications.ready,
+                domains=settings.domains,
+            ),
             self._options,
         )
         zones = Zones(
@@ -194,8 +204,20 @@ class _Deployment:
             ),
             self._options,
         )
-        services = self._services(
-            cluster, images, storage, sending, archive, notifications, directory
+        services = make_services(
+            settings,
+            ServiceParts(
+                account=self._account,
+                cluster=cluster,
+                images=images,
+                storage=storage,
+                sending=sending,
+                archive=archive,
+                notifications=notifications,
+                directory=directory,
+                identities=identities,
+            ),
+            self._options,
         )
         Watch(
             "watch",
@@ -226,6 +248,7 @@ class _Deployment:
             "bucket": archive.bucket.bucket,
             "topic_arn": notifications.topic.arn,
             "queue_url": notifications.queue.url,
+            "events_queue_url": notifications.events.url,
             "dead_letter_queue_url": notifications.dead_letters.url,
             "directory_object": directory.location,
             "rule_set": rule_set_name,
@@ -244,74 +267,3 @@ class _Deployment:
         }
         for name, value in outputs.items():
             pulumi.export(name, value)
-
-    def _services(
-        self,
-        cluster: aws.ecs.Cluster,
-        images: Images,
-        storage: Storage,
-        sending: Sending,
-        archive: Archive,
-        notifications: Notifications,
-        directory: DirectoryObject,
-    ) -> dict[str, Service]:
-        settings = self._settings
-        repositories = dict(zip(images.references, images.repository_arns, strict=True))
-
-        def service(container: Container, **more: Any) -> Service:
-            return Service(
-                container.name,
-                ServiceArgs(
-                    name=settings.name(container.name),
-                    container=container,
-                    image=images.references[container.name],
-                    repository_arn=repositories[container.name],
-                    cluster_arn=cluster.arn,
-                    storage=storage,
-                    account=self._account,
-                    region=settings.region,
-                    log_days=settings.log_days,
-                    **more,
-                ),
-                self._options,
-            )
-
-        return {
-            "dovecot": service(
-                DOVECOT,
-                environment={"PLEXUS_HOSTNAME": settings.mail_host},
-                policy=pulumi.Output.all(storage.file_system.arn, storage.access_point.arn).apply(
-                    lambda given: documents.dovecot_task(*given)
-                ),
-                needed=storage.ready,
-            ),
-            "postfix": service(
-                POSTFIX,
-                environment={
-                    "PLEXUS_HOSTNAME": settings.mail_host,
-                    "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
-                },
-                secrets={
-                    "SES_SMTP_USERNAME": sending.user_name_parameter.arn,
-                    "SES_SMTP_PASSWORD": sending.password_parameter.arn,
-                },
-            ),
-            "deliver": service(
-                DELIVER_CONTAINER,
-                environment={
-                    "AWS_REGION": settings.region,
-                    "PLEXUS_ARCHIVE_BUCKET": archive.bucket.bucket,
-                    "PLEXUS_DEAD_LETTER_QUEUE_URL": notifications.dead_letters.url,
-                    "PLEXUS_DIRECTORY": directory.location,
-                    "PLEXUS_HOSTNAME": settings.mail_host,
-                    "PLEXUS_QUEUE_URL": notifications.queue.url,
-                },
-                policy=pulumi.Output.all(
-                    archive.bucket.arn, notifications.queue.arn, notifications.dead_letters.arn
-                ).apply(
-                    lambda given: documents.deliver_task(
-                        given[0], INBOUND_PREFIX, DIRECTORY_KEY, given[1], given[2]
-                    )
-                ),
-            ),
-        }

@@ -62,6 +62,28 @@ def _delete_identity(aws: Aws, existing: Existing) -> None:
     aws.client("sesv2").delete_email_identity(EmailIdentity=existing.id)
 
 
+def _put_mail_from(aws: Aws, inputs: Inputs) -> None:
+    aws.client("sesv2").put_email_identity_mail_from_attributes(
+        EmailIdentity=inputs["emailIdentity"],
+        MailFromDomain=inputs.get("mailFromDomain", ""),
+        BehaviorOnMxFailure=inputs.get("behaviorOnMxFailure", "USE_DEFAULT_VALUE"),
+    )
+
+
+def _create_mail_from(aws: Aws, _name: str, inputs: Inputs) -> Made:
+    _put_mail_from(aws, inputs)
+    return Made(inputs["emailIdentity"])
+
+
+def _update_mail_from(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
+    _put_mail_from(aws, inputs)
+    return dict(existing.outputs)
+
+
+def _delete_mail_from(aws: Aws, existing: Existing) -> None:
+    _put_mail_from(aws, {"emailIdentity": existing.id})
+
+
 def _create_configuration_set(aws: Aws, _name: str, inputs: Inputs) -> Made:
     name = inputs["configurationSetName"]
     arguments: dict[str, Any] = {"ConfigurationSetName": name, "Tags": tag_list(inputs)}
@@ -209,6 +231,14 @@ TYPES = (
         properties=frozenset({"dkimSigningAttributes", "configurationSetName"}),
         replaces=frozenset({"emailIdentity"}),
         recorded=frozenset({"tags", "tagsAll"}),
+    ),
+    ResourceType(
+        "aws:sesv2/emailIdentityMailFromAttributes:EmailIdentityMailFromAttributes",
+        _create_mail_from,
+        _delete_mail_from,
+        _update_mail_from,
+        properties=frozenset({"behaviorOnMxFailure", "mailFromDomain"}),
+        replaces=frozenset({"emailIdentity"}),
     ),
     ResourceType(
         "aws:sesv2/configurationSet:ConfigurationSet",

@@ -1,0 +1,117 @@
+"""The three services, each with what it is told, what it may do, and what must be there first."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import documents, regions
+from deployment.archive import INBOUND_PREFIX, Archive
+from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
+from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
+from deployment.identities import Identities
+from deployment.images import Images
+from deployment.notifications import Notifications
+from deployment.sending import Sending
+from deployment.service import Service, ServiceArgs
+from deployment.settings import Settings
+from deployment.storage import Storage
+
+
+@dataclass(frozen=True)
+class ServiceParts:
+    """The parts of the stack that the services use."""
+
+    account: pulumi.Output[str]
+    cluster: aws.ecs.Cluster
+    images: Images
+    storage: Storage
+    sending: Sending
+    archive: Archive
+    notifications: Notifications
+    directory: DirectoryObject
+    identities: Identities
+
+
+def make_services(
+    settings: Settings, parts: ServiceParts, options: pulumi.ResourceOptions
+) -> dict[str, Service]:
+    """The services by the names of their containers."""
+    images = parts.images
+    repositories = dict(zip(images.references, images.repository_arns, strict=True))
+
+    def service(container: Container, **more: Any) -> Service:
+        return Service(
+            container.name,
+            ServiceArgs(
+                name=settings.name(container.name),
+                container=container,
+                image=images.references[container.name],
+                repository_arn=repositories[container.name],
+                cluster_arn=parts.cluster.arn,
+                storage=parts.storage,
+                account=parts.account,
+                region=settings.region,
+                log_days=settings.log_days,
+                **more,
+            ),
+            options,
+        )
+
+    return {
+        "dovecot": service(
+            DOVECOT,
+            environment={"PLEXUS_HOSTNAME": settings.mail_host},
+            policy=_dovecot_policy(parts),
+            needed=parts.storage.ready,
+        ),
+        "postfix": service(
+            POSTFIX,
+            environment={
+                "PLEXUS_HOSTNAME": settings.mail_host,
+                "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
+            },
+            secrets={
+                "SES_SMTP_USERNAME": parts.sending.user_name_parameter.arn,
+                "SES_SMTP_PASSWORD": parts.sending.password_parameter.arn,
+            },
+        ),
+        "deliver": service(
+            DELIVER_CONTAINER,
+            environment=_deliver_environment(settings, parts),
+            policy=_deliver_policy(parts),
+        ),
+    }
+
+
+def _dovecot_policy(parts: ServiceParts) -> pulumi.Output[str]:
+    return pulumi.Output.all(parts.storage.file_system.arn, parts.storage.access_point.arn).apply(
+        lambda given: documents.dovecot_task(*given)
+    )
+
+
+def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, pulumi.Input[str]]:
+    return {
+        "AWS_REGION": settings.region,
+        "PLEXUS_ARCHIVE_BUCKET": parts.archive.bucket.bucket,
+        "PLEXUS_CONFIGURATION_SET": settings.name("sending"),
+        "PLEXUS_DEAD_LETTER_QUEUE_URL": parts.notifications.dead_letters.url,
+        "PLEXUS_DIRECTORY": parts.directory.location,
+        "PLEXUS_EVENTS_QUEUE_URL": parts.notifications.events.url,
+        "PLEXUS_HOSTNAME": settings.mail_host,
+        "PLEXUS_QUEUE_URL": parts.notifications.queue.url,
+    }
+
+
+def _deliver_policy(parts: ServiceParts) -> pulumi.Output[str]:
+    return pulumi.Output.all(
+        bucket_arn=parts.archive.bucket.arn,
+        queue_arns=[parts.notifications.queue.arn, parts.notifications.events.arn],
+        dead_letters_arn=parts.notifications.dead_letters.arn,
+        identity_arns=[identity.arn for identity in parts.identities.identities],
+    ).apply(
+        lambda given: documents.deliver_task(
+            prefix=INBOUND_PREFIX, directory_key=DIRECTORY_KEY, **given
+        )
+    )
