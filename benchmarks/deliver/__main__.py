@@ -72,7 +72,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             if "throughput" in parts:
                 found |= _throughput(bed, arguments, pairs)
             if "predecessor" in parts:
-                speed = throughput.predecessor(bed, 12 if quick else 60)
+                speed = throughput.predecessor(bed, 3 if quick else 12)
                 print(f"predecessor's loop: {speed:.3f} mails/s", flush=True)
                 found["predecessor_mails_per_second"] = speed
                 for one in found.get("throughput", []):

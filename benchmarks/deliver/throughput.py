@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +133,7 @@ def _seconds_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def predecessor(bed: Bed, seconds: float) -> float:
+def predecessor(bed: Bed, mails: int) -> float:
     """Mails a second of the predecessor's loop on the same stub and Dovecot."""
     settings = {
         "AWS_ENDPOINT_URL": bed.stub.url,
@@ -146,16 +145,10 @@ def predecessor(bed: Bed, seconds: float) -> float:
     module = ("-m", "benchmarks.deliver.predecessor", str(bed.place.lmtp))
     loop = Process(bed.place, settings, arguments=module)
     bed.place.empty_mailboxes()
-    begun, deleted = bed.queue_mails(100_000, 4096, USERS)
-    first = deleted - 100_000
+    _, deleted = bed.queue_mails(mails + 1, 4096, USERS)
     loop.start()
     try:
-        bed.await_deleted(first + 1, timeout=60)
-        begun = bed.stub.get("stats")["clock"]
-        time.sleep(seconds)
-        figures = bed.stub.get("stats")
-        done = figures["queues"]["mail"]["deleted"] - first - 1
-        return done / (figures["clock"] - begun)
+        begun = bed.await_deleted(deleted - mails, timeout=60)
+        return mails / (bed.await_deleted(deleted, timeout=mails * 10) - begun)
     finally:
         loop.kill()
-        bed.stub.post("purge", queue="mail")

@@ -61,14 +61,21 @@ def image(name: str) -> str:
     named = json.loads(os.environ.get("PLEXUS_IMAGES", "{}"))
     if name in named:
         return named[name]
+    reference = json.loads(_images("--tags"))[name]
+    if not _has("image", reference):
+        _images(name)
+        command("image", "inspect", reference)
+    return reference
+
+
+def _images(*arguments: str) -> str:
+    """`tools/images`: the names of this checkout's images, or build one."""
     done = subprocess.run(
-        [ROOT / "tools" / "images", "--tags"], capture_output=True, text=True, check=False
+        [ROOT / "tools" / "images", *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise EngineError(f"tools/images --tags: {done.stderr.strip()}")
-    reference = json.loads(done.stdout)[name]
-    command("image", "inspect", reference)
-    return reference
+        raise EngineError(f"tools/images: {done.stderr.strip()}")
+    return done.stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,7 @@ class Container:
         arguments: Sequence[str] = (),
     ) -> None:
         self.name = name
-        command("rm", "--force", "--volumes", name) if _exists(name) else None
+        command("rm", "--force", "--volumes", name) if _has("container", name) else None
         made = ["create", "--name", name]
         for mount in mounts:
             made += ["--volume", str(mount)]
@@ -156,9 +163,10 @@ class Container:
         return ControlGroup.of(self.pid)
 
 
-def _exists(name: str) -> bool:
+def _has(kind: str, name: str) -> bool:
+    """Whether the engine has a container or an image of this name."""
     done = subprocess.run(
-        [engine(), "container", "inspect", name], capture_output=True, timeout=60, check=False
+        [engine(), kind, "inspect", name], capture_output=True, timeout=60, check=False
     )
     return not done.returncode
 
