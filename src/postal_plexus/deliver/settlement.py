@@ -20,6 +20,7 @@ from postal_plexus.deliver.aws.queue import BATCH_AT_MOST, LONGEST_VISIBILITY, Q
 VISIBILITY_SECONDS = 120
 _T = TypeVar("_T")
 _EXTEND_BEFORE = 60.0
+_GATHER_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -53,7 +54,8 @@ class Settlement:
         with self._changed:
             self._held.pop(message.receipt_handle, None)
             self._deletes.append(message.receipt_handle)
-            self._changed.notify()
+            if len(self._deletes) in {1, BATCH_AT_MOST}:
+                self._changed.notify()
 
     def release(self, message: QueueMessage, seconds: int) -> None:
         """Something is owed: let it come again after that time."""
@@ -101,9 +103,16 @@ class Settlement:
                         queue.close()
                         return
                     self._changed.wait()
+                if len(self._deletes) < BATCH_AT_MOST and not self._closing:
+                    # Deletes that come a moment later share the request; a release is not urgent
+                    # either. Nothing is lost by waiting: the mail is in the mailbox.
+                    self._changed.wait_for(self._full, _GATHER_SECONDS)
                 deletes = _take(self._deletes)
                 releases = _take(self._releases)
             self._send(deletes, releases, queue)
+
+    def _full(self) -> bool:
+        return self._closing or len(self._deletes) >= BATCH_AT_MOST
 
     def close(self) -> None:
         """Nothing more will be handed over."""

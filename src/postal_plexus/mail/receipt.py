@@ -32,8 +32,9 @@ class SetupNotification:
 class Receipt:
     """What SES accepted.
 
-    `accepted_at` is seconds since the epoch. `headers` are the mail's own, names in lower case, as
-    SES saw them: the sender's words. `headers_truncated` says that there were more.
+    `accepted_at` is seconds since the epoch. `headers` are the mail's own as SES's JSON has them,
+    unread until `header` is asked: the sender's words, and few mails need them.
+    `headers_truncated` says that there were more.
     """
 
     message_id: str
@@ -42,12 +43,18 @@ class Receipt:
     key: str
     verdicts: Verdicts
     accepted_at: float
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[object, ...] = ()
     headers_truncated: bool = False
 
     def header(self, name: str) -> str:
-        """The first header of that lower-case name, or ""."""
-        return next((value for known, value in self.headers if known == name), "")
+        """The first header of that name in lower case, or ""."""
+        for header in self.headers:
+            if isinstance(header, dict):
+                fields = cast("_Fields", header)
+                known, value = fields.get("name"), fields.get("value")
+                if isinstance(known, str) and isinstance(value, str) and known.lower() == name:
+                    return value
+        return ""
 
 
 def read_notification(body: str) -> Receipt | SetupNotification:
@@ -142,17 +149,9 @@ def _verdicts(receipt: _Fields) -> Verdicts:
     )
 
 
-def _headers(mail: _Fields) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
+def _headers(mail: _Fields) -> tuple[object, ...]:
     headers = mail.get("headers")
-    if isinstance(headers, list):
-        for header in cast("list[object]", headers):
-            if isinstance(header, dict):
-                fields = cast("_Fields", header)
-                name, value = fields.get("name"), fields.get("value")
-                if isinstance(name, str) and isinstance(value, str):
-                    found.append((name.lower(), value))
-    return tuple(found)
+    return tuple(cast("list[object]", headers)) if isinstance(headers, list) else ()
 
 
 def _time(mail: _Fields) -> float:
