@@ -1,0 +1,143 @@
+"""One run of the task, from looking at the certificate to the line that the alarm watches.
+
+Logs one JSON object a line. `certificate.status` ends every run and carries `days_left`, also after
+a failure; 0 while there is none but a self-signed one.
+
+Exit status: 0 in order, or another run is under way; 1 a certificate was due and is not there;
+2 the environment is not what it should be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from postal_plexus.certificates import policy
+from postal_plexus.certificates.authority import Authority, AuthorityError
+from postal_plexus.certificates.certificate import CertificateError, read, validity
+from postal_plexus.certificates.delegation import delegated, resolver
+from postal_plexus.certificates.settings import Settings, SettingsError, read_settings
+from postal_plexus.certificates.tls_directory import TlsDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from postal_plexus.certificates.policy import Validity
+
+
+def log(event: str, **fields: object) -> None:
+    """One line of JSON on standard output."""
+    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **fields}
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def main(environment: Mapping[str, str] | None = None) -> int:
+    """Runs once; returns the exit status."""
+    try:
+        settings = read_settings(os.environ if environment is None else environment)
+    except SettingsError as error:
+        log("certificate.misconfigured", reason=str(error))
+        return 2
+    with _alone(settings) as alone:
+        if not alone:
+            log("certificate.busy", reason="another run holds the lock")
+            return 0
+        return _run(settings)
+
+
+def _run(settings: Settings) -> int:
+    tls = TlsDirectory(settings.tls)
+    authority = Authority(settings.directory_url, settings.state, settings.email)
+    failed = False
+    try:
+        _install_newer(authority, tls)
+        _obtain(settings, authority, tls)
+    except (AuthorityError, CertificateError, OSError) as error:
+        log("certificate.failed", reason=str(error))
+        failed = True
+    _report(settings, _validity(tls))
+    return 1 if failed else 0
+
+
+def _obtain(settings: Settings, authority: Authority, tls: TlsDirectory) -> None:
+    """Asks for what is due, and puts it in use."""
+    now = datetime.now(UTC)
+    current = _validity(tls)
+    ready = delegated(settings.names, settings.zones, resolver(settings.name_server))
+    waiting = [name for name in settings.names if name not in ready]
+    if waiting:
+        log("certificate.not_delegated", names=waiting)
+    due = policy.order(settings.names, ready, current, now)
+    if due is None:
+        return
+    log("certificate.due", names=due.names, reason=due.reason)
+    try:
+        authority.issue(due.names)
+    except AuthorityError as error:
+        if len(due.names) == 1 or not policy.accepts_subset(current, now):
+            raise
+        log("certificate.partial", reason=str(error))
+        authority.issue(due.names, subset=True)
+    _install_newer(authority, tls)
+
+
+def _install_newer(authority: Authority, tls: TlsDirectory) -> None:
+    """Puts certbot's last certificate in use where it is not, or no longer.
+
+    That is so after each issue; on a new host whose directory is empty or has Dovecot's
+    self-signed pair; and after a run that was killed in between.
+    """
+    issued = read(authority.chain)
+    if issued is None or validity(issued).left(datetime.now(UTC)) <= timedelta(0):
+        return
+    installed = tls.certificate()
+    if (
+        installed is not None
+        and not validity(installed).self_signed
+        and installed.not_valid_before_utc >= issued.not_valid_before_utc
+    ):
+        return
+    tls.install(authority.chain.read_bytes(), authority.key.read_bytes(), issued)
+    found = validity(issued)
+    log(
+        "certificate.installed",
+        names=sorted(found.names),
+        serial=f"{issued.serial_number:x}",
+        not_after=found.not_after.isoformat(),
+    )
+
+
+def _report(settings: Settings, current: Validity | None) -> None:
+    days = 0.0
+    covered: frozenset[str] = frozenset()
+    if current is not None and not current.self_signed:
+        days = max(current.left(datetime.now(UTC)) / timedelta(days=1), 0.0)
+        covered = current.names
+    missing = [name for name in settings.names if name not in covered]
+    log("certificate.status", days_left=round(days, 2), missing=missing)
+
+
+def _validity(tls: TlsDirectory) -> Validity | None:
+    found = tls.certificate()
+    return None if found is None else validity(found)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Generator[bool]:
+    """Whether this is the only run: the schedule and the start of a host may come together."""
+    descriptor = os.open(settings.state / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
