@@ -80,10 +80,13 @@ def _obtain(settings: Settings, authority: Authority, tls: TlsDirectory) -> None
     try:
         authority.issue(due.names)
     except AuthorityError as error:
-        if len(due.names) == 1 or not policy.accepts_subset(current, now):
+        seen = tuple(name for name in due.names if name in ready)
+        if len(due.names) == 1 or not seen or not policy.accepts_subset(current, now):
             raise
-        log("certificate.partial", reason=str(error))
-        authority.issue(due.names, subset=True)
+        # A zone that is gone makes certbot give up, so its names are left out here; what the
+        # authority itself finds wrong with a name, certbot can leave out.
+        log("certificate.partial", names=seen, reason=str(error))
+        authority.issue(seen, subset=True)
     _install_newer(authority, tls)
 
 

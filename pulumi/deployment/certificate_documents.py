@@ -1,0 +1,84 @@
+"""The policy documents of the certificate task, as plain data like `documents`.
+
+Sources: certbot-dns-route53's needs, https://certbot-dns-route53.readthedocs.io; condition keys on
+record sets, https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html;
+the role of a schedule, https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from deployment import documents
+
+
+def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
+    """certbot may set the challenges of exactly these host names in these zones, and no more.
+
+    Whoever holds the role can get certificates for these names; not for the domain, its web site
+    or any other name, and can change no record that mail depends on. Listing zones and asking for
+    the state of a change cannot be limited to a resource before it is known.
+    """
+    challenges = sorted(f"_acme-challenge.{name}" for name in names)
+    return documents.document(
+        {
+            "Sid": "AnswerChallenges",
+            "Effect": "Allow",
+            "Action": ["route53:ChangeResourceRecordSets"],
+            "Resource": sorted(zone_arns),
+            "Condition": {
+                "ForAllValues:StringEquals": {
+                    "route53:ChangeResourceRecordSetsNormalizedRecordNames": challenges,
+                    "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+                    "route53:ChangeResourceRecordSetsActions": ["UPSERT", "DELETE"],
+                }
+            },
+        },
+        {
+            "Sid": "FindZones",
+            "Effect": "Allow",
+            "Action": ["route53:ListHostedZones"],
+            "Resource": ["*"],
+        },
+        {
+            "Sid": "AwaitChanges",
+            "Effect": "Allow",
+            "Action": ["route53:GetChange"],
+            "Resource": ["arn:aws:route53:::change/*"],
+        },
+    )
+
+
+def schedule_trust(account: str, group_arn: str) -> str:
+    """EventBridge Scheduler may take the role for schedules of this stack's group."""
+    return documents.document(
+        {
+            "Sid": "Schedules",
+            "Effect": "Allow",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group_arn}
+            },
+        }
+    )
+
+
+def schedule(task_family_arn: str, cluster_arn: str, role_arns: Sequence[str]) -> str:
+    """The schedule may run any revision of one task, in one cluster, with that task's roles."""
+    pass_role: dict[str, Any] = {
+        "Sid": "GiveTheTaskItsRoles",
+        "Effect": "Allow",
+        "Action": ["iam:PassRole"],
+        "Resource": sorted(role_arns),
+        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+    }
+    return documents.document(
+        {
+            "Sid": "RunTheTask",
+            "Effect": "Allow",
+            "Action": ["ecs:RunTask"],
+            "Resource": [f"{task_family_arn}:*"],
+            "Condition": {"ArnEquals": {"ecs:cluster": cluster_arn}},
+        },
+        pass_role,
+    )
