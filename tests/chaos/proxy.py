@@ -183,7 +183,7 @@ class _Session:
             if verb == b"DATA":
                 self._data_accepted = asyncio.get_running_loop().create_future()
             self._awaited.put_nowait(verb.decode())
-            self._up_writer.write(line)
+            self._send(line)
             if verb == b"DATA":
                 assert self._data_accepted is not None
                 if await self._data_accepted:
@@ -237,7 +237,7 @@ class _Session:
             self._up_writer.write(b"RSET\r\n")
             self._awaited.put_nowait("refused content")
             return
-        self._up_writer.write(command)
+        self._send(command)
         block = b""
         while left:
             block = await self._reader.read(min(left, 2048))
@@ -256,7 +256,7 @@ class _Session:
         proxy = self._proxy
         self._know(block)
         before, self._passed = self._passed, self._passed + len(block)
-        self._up_writer.write(block)
+        self._send(block)
         if before < 512 <= self._passed:
             if proxy.take(self._mail, "cut-content"):
                 await self._up_writer.drain()
@@ -274,10 +274,16 @@ class _Session:
             self._up_writer.write(block[:-1])
             await self._up_writer.drain()
             raise Cut
-        self._up_writer.write(block)
+        self._send(block)
         await self._up_writer.drain()
         self._awaited.put_nowait("end")
         await proxy.reached(self._transaction, Stage.DOT)
+
+    def _send(self, octets: bytes) -> None:
+        """To Dovecot, if it is still there."""
+        if self._up_writer.is_closing():
+            raise Cut
+        self._up_writer.write(octets)
 
     def _know(self, block: bytes) -> None:
         """Learn which mail it is, where the envelope did not tell."""

@@ -1,0 +1,189 @@
+"""The harness itself: it must find what is wrong, and find nothing where nothing is wrong."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.chaos.ledger import Account, Kept, judge
+from tests.chaos.plan import MAILBOXES, Outage, Plan, PlannedMail, PlannedOutage, Stage, make
+from tests.chaos.run import Report, Run
+
+
+def mail(**changes: object) -> PlannedMail:
+    """One plain mail to ann and ben."""
+    plain = PlannedMail(
+        7,
+        1,
+        "chaos-000007@sender.example",
+        ["info@example.org"],
+        frozenset({"ann@example.org", "ben@example.org"}),
+        frozenset(),
+        500,
+    )
+    return replace(plain, **changes)
+
+
+def kept(planned: PlannedMail, *boxes: str) -> list[Kept]:
+    """The mail as it should lie in these mailboxes."""
+    return [Kept(box, "INBOX", planned.number, planned.content()) for box in boxes]
+
+
+BOTH = ("ann@example.org", "ben@example.org")
+
+
+def test_everything_in_its_place_is_good() -> None:
+    """One copy in each mailbox: no complaint."""
+    found = judge([mail()], kept(mail(), *BOTH), [])
+    assert (found.faults(), found.delivered) == ({}, 2)
+
+
+def test_missing_copy_is_lost() -> None:
+    """A mailbox without its mail, and nobody told: lost."""
+    found = judge([mail()], kept(mail(), "ann@example.org"), [])
+    assert list(found.faults()) == ["lost"]
+
+
+def test_second_copy_is_doubled() -> None:
+    """Two copies in one mailbox, in whatever folders."""
+    copies = [*kept(mail(), *BOTH), Kept("ann@example.org", "Junk", 7, mail().content())]
+    assert list(judge([mail()], copies, []).faults()) == ["doubled"]
+
+
+def test_mail_in_a_foreign_mailbox_has_strayed() -> None:
+    """A mailbox that the mail was not for, and a mail that nobody sent."""
+    copies = [*kept(mail(), *BOTH, "cay@example.org"), Kept("ann@example.org", "INBOX", -1, b"")]
+    found = judge([mail()], copies, [])
+    assert (list(found.faults()), len(found.strayed)) == (["strayed"], 2)
+
+
+def test_changed_content_is_damaged() -> None:
+    """One byte is enough."""
+    copies = [
+        *kept(mail(), "ann@example.org"),
+        Kept("ben@example.org", "INBOX", 7, mail().content()[:-1]),
+    ]
+    assert list(judge([mail()], copies, []).faults()) == ["damaged"]
+
+
+def test_delivered_and_reported_as_failed_is_misreported() -> None:
+    """A sender who hears of a failure that was none."""
+    told = [Account(mail().ses_message_id, "ann@example.org", "bounce", "5.7.1")]
+    assert list(judge([mail()], kept(mail(), *BOTH), told).faults()) == ["misreported"]
+
+
+def test_given_up_without_need_is_misreported() -> None:
+    """Dead letters excuse only what could not be delivered."""
+    told = [Account(mail().ses_message_id, "ann@example.org", "dead letter", "why not")]
+    found = judge([mail()], kept(mail(), "ben@example.org"), told)
+    assert list(found.faults()) == ["misreported"]
+
+
+def test_refused_recipient_must_be_accounted_for() -> None:
+    """A permanent refusal needs a bounce or a dead letter with a reason; a copy is wrong."""
+    refused = mail(refused={"ben@example.org": -1})
+    told = Account(refused.ses_message_id, "ben@example.org", "bounce", "550 5.7.1")
+    ann = kept(refused, "ann@example.org")
+    assert judge([refused], ann, [told]).faults() == {}
+    assert list(judge([refused], ann, []).faults()) == ["unaccounted"]
+    assert list(judge([refused], ann, [replace(told, reason="")]).faults()) == ["unaccounted"]
+    assert list(judge([refused], kept(refused, *BOTH), [told]).faults()) == ["strayed"]
+
+
+def test_unknown_recipient_must_be_accounted_for() -> None:
+    """Nobody's address is somebody's concern."""
+    unknown = mail(unknown=frozenset({"nobody@example.org"}))
+    told = [Account(unknown.ses_message_id, "nobody@example.org", "dead letter", "5.1.1")]
+    assert judge([unknown], kept(unknown, *BOTH), told).faults() == {}
+    assert list(judge([unknown], kept(unknown, *BOTH), []).faults()) == ["unaccounted"]
+
+
+def test_virus_must_not_lie_in_any_inbox() -> None:
+    """Quarantined is accounted for as a whole."""
+    virus = mail(verdicts={"virus": "FAIL"})
+    told = [Account(virus.ses_message_id, "", "dead letter", "virus")]
+    assert judge([virus], [], told).faults() == {}
+    assert "strayed" in judge([virus], kept(virus, "ann@example.org"), told).faults()
+
+
+def test_spam_must_not_lie_in_an_inbox() -> None:
+    """It belongs to Junk, once."""
+    spam = mail(verdicts={"spam": "FAIL"})
+    junk = [Kept(box, "Junk", 7, spam.content()) for box in BOTH]
+    assert judge([spam], junk, []).faults() == {}
+    assert list(judge([spam], kept(spam, *BOTH), []).faults()) == ["strayed"]
+
+
+def test_same_seed_gives_the_same_plan() -> None:
+    """A failure's seed reproduces its mails, contents and faults."""
+    first, second = make(11, 200, 80), make(11, 200, 80)
+    assert first == second
+    assert [one.content() for one in first.mails] == [one.content() for one in second.mails]
+    assert make(12, 200, 80) != first
+
+
+def test_plan_has_the_faults_that_were_asked_for() -> None:
+    """As many as asked, a fifth of them outages, and every kind in a long plan."""
+    plan = make(3, 10_000, 500)
+    assert plan.faults() >= 500
+    assert len(plan.outages) == 100
+    assert {outage.what for outage in plan.outages} == set(Outage)
+    assert {outage.stage for outage in plan.outages} == set(Stage)
+    assert {box for one in plan.mails for box in one.expected} == set(MAILBOXES)
+    assert any(not one.sender for one in plan.mails)
+    assert any(one.unknown for one in plan.mails)
+
+
+def broken(way: str, plan: Plan, root: Path) -> Report:
+    """Run a plan with one of the wrong ways."""
+    run = Run(
+        plan,
+        root / "run",
+        name=f"plexus-chaos-naive-{way}",
+        arguments=("-m", "tests.chaos.naive", way),
+        patience=30,
+    )
+    return asyncio.run(run.go())
+
+
+def few(*, outages: tuple[PlannedOutage, ...] = (), **first: object) -> Plan:
+    """Sixty plain mails to one mailbox or two; the first ten have more."""
+    mails = [
+        mail(number=number, sender=f"chaos-{number:06d}@sender.example") for number in range(60)
+    ]
+    mails[:10] = [replace(one, **first) for one in mails[:10]]
+    return Plan(5, tuple(replace(one, seed=5) for one in mails), outages)
+
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.mark.usefixtures("mail_host")
+@pytest.mark.parametrize("way", ["deletes-first", "forgets", "one-reply"])
+def test_wrong_ways_are_right_without_faults(way: str, tmp_path: Path) -> None:
+    """What the harness finds below comes from the faults, not from the harness."""
+    report = broken(way, few(), tmp_path)
+    assert (report.judgement.faults(), report.judgement.delivered) == ({}, 120)
+
+
+@pytest.mark.usefixtures("mail_host")
+def test_delete_before_delivery_is_seen_to_lose(tmp_path: Path) -> None:
+    """A kill -9 between delete and delivery loses the mail: the harness says so."""
+    kill = PlannedOutage(8, Stage.MAIL, Outage.KILL_DELIVER, 0.1)
+    report = broken("deletes-first", few(outages=(kill,)), tmp_path)
+    assert list(report.judgement.faults()) == ["lost"]
+
+
+@pytest.mark.usefixtures("mail_host")
+def test_delivery_without_memory_is_seen_to_double(tmp_path: Path) -> None:
+    """A reply that is lost after the mail was stored doubles it: the harness says so."""
+    report = broken("forgets", few(in_proxy=["swallow"]), tmp_path)
+    assert list(report.judgement.faults()) == ["doubled"]
+
+
+@pytest.mark.usefixtures("mail_host")
+def test_one_reply_for_all_is_seen_to_lose(tmp_path: Path) -> None:
+    """smtplib's LMTP takes one recipient's acceptance for all: the harness says so."""
+    report = broken("one-reply", few(refused={"ben@example.org": 1}), tmp_path)
+    assert list(report.judgement.faults()) == ["lost"]
+    assert len(report.judgement.lost) == 10
