@@ -1,8 +1,8 @@
 """The directories on the host that the containers share, and who owns them.
 
 The numeric ids are the contract between the containers (each image has users of these ids):
-5000 vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`.  The host's user data makes
-the directories; the desk makes the same ones under its own.
+5000 vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot.  The host's
+user data makes the directories; the desk makes the same ones under its own.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ VMAIL = 5000
 DELIVER = 5001
 POSTFIX = 5002
 SHARED_GROUP = 5003
+CERTBOT = 5004
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ HOST_DIRECTORIES = (
         SHARED_GROUP,
         "0755",
     ),
-    HostDirectory("tls", "/var/lib/plexus/tls", "/etc/plexus/tls", 0, SHARED_GROUP, "0750"),
+    HostDirectory("tls", "/var/lib/plexus/tls", "/etc/plexus/tls", CERTBOT, SHARED_GROUP, "0750"),
+    HostDirectory(
+        "certbot", "/var/lib/plexus/certbot", "/var/lib/certbot", CERTBOT, SHARED_GROUP, "0700"
+    ),
     HostDirectory("queue", "/var/lib/plexus/queue", "/var/spool/postfix", 0, 0, "0755"),
     HostDirectory(
         "deliver",

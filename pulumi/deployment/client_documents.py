@@ -1,4 +1,4 @@
-"""The policy documents of the certificate task, as plain data like `documents`.
+"""The policy documents of the certificate task and the clients' site, plain data like `documents`.
 
 Sources: certbot-dns-route53's needs, https://certbot-dns-route53.readthedocs.io; condition keys on
 record sets, https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html;
@@ -10,6 +10,9 @@ from typing import Any
 
 from deployment import documents
 
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: inline, of a role.
+MAX_ROLE_POLICY = 10_240
+
 
 def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
     """certbot may set the challenges of exactly these host names in these zones, and no more.
@@ -19,7 +22,7 @@ def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
     the state of a change cannot be limited to a resource before it is known.
     """
     challenges = sorted(f"_acme-challenge.{name}" for name in names)
-    return documents.document(
+    text = documents.document(
         {
             "Sid": "AnswerChallenges",
             "Effect": "Allow",
@@ -46,6 +49,12 @@ def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
             "Resource": ["arn:aws:route53:::change/*"],
         },
     )
+    if len(text) > MAX_ROLE_POLICY:
+        raise ValueError(
+            f"the certificate of {len(names)} host names needs a policy of {len(text)} characters, "
+            f"and IAM takes {MAX_ROLE_POLICY}: set postal-plexus:client-hosts to shared"
+        )
+    return text
 
 
 def schedule_trust(account: str, group_arn: str) -> str:
@@ -82,3 +91,36 @@ def schedule(task_family_arn: str, cluster_arn: str, role_arns: Sequence[str]) -
         },
         pass_role,
     )
+
+
+def site_bucket(bucket_arn: str, distribution_arns: Sequence[str]) -> str:
+    """CloudFront may read the site for our distributions; nobody comes without TLS.
+
+    Listing lets S3 say "not there" (404) instead of "denied" (403) for a file that is not there.
+    """
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "TlsOnly",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    ]
+    if distribution_arns:
+        statements += [
+            {
+                "Sid": sid,
+                "Effect": "Allow",
+                "Principal": {"Service": "cloudfront.amazonaws.com"},
+                "Action": action,
+                "Resource": resource,
+                "Condition": {"StringEquals": {"aws:SourceArn": sorted(distribution_arns)}},
+            }
+            for sid, action, resource in (
+                ("OurDistributionsRead", "s3:GetObject", f"{bucket_arn}/*"),
+                ("OurDistributionsMiss", "s3:ListBucket", bucket_arn),
+            )
+        ]
+    return documents.document(*statements)

@@ -1,0 +1,262 @@
+"""The mail host's certificate: a task that looks once an hour, and the alarm on what is left.
+
+The task (src/postal_plexus/certificates, image certbot) runs on the mail host itself, so that the
+key never leaves it: it writes into the host's tls directory, and keeps certbot's state beside it on
+the volume that outlives the instance. An hour, not a day: the first certificate then comes soon
+after a domain has been delegated, and a look that finds nothing to do costs half a second.
+
+It is placed by its reservation (16 MiB), so it runs beside the containers on 512 MB; its limit is
+for the minute in which certbot works.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import client_documents, documents
+from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
+from deployment.watch import Alarm, Metric
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+CONTAINER = "certbot"
+VOLUMES = ("tls", "certbot")
+METRIC = "CertificateDaysLeft"
+
+_MEMORY = 96
+_RESERVATION = 16
+_ALARM_DAYS = 20
+
+
+@dataclass(frozen=True)
+class CertificatesArgs:
+    """`names`: the host names, the mail host first (clients.certificate_names).
+
+    `zone_ids`: domain to its zone, `name_servers`: domain to the servers that the registrar must
+    name; an adopted zone has none here and counts as delegated.
+    """
+
+    name: str
+    stack: str
+    image: pulumi.Input[str]
+    repository_arn: pulumi.Input[str]
+    cluster_arn: pulumi.Input[str]
+    account: pulumi.Input[str]
+    region: str
+    log_days: int
+    names: Sequence[str]
+    zone_ids: Mapping[str, pulumi.Input[str]]
+    name_servers: Mapping[str, pulumi.Input[Sequence[str]]]
+    directory_url: str = LETS_ENCRYPT
+    email: str = ""
+
+    @property
+    def domains(self) -> list[str]:
+        """Those whose zones the task needs: each name's own, the most specific."""
+        return sorted({self._domain_of(name) for name in self.names})
+
+    def _domain_of(self, name: str) -> str:
+        return max((d for d in self.zone_ids if name.endswith(f".{d}")), key=len)
+
+
+class Certificates(pulumi.ComponentResource):
+    """The scheduled task with its roles, and the metric that the alarm watches."""
+
+    def __init__(
+        self, name: str, args: CertificatesArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Certificates", name, None, opts)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.log_group = aws.cloudwatch.LogGroup(
+            args.name, retention_in_days=args.log_days, opts=self._child
+        )
+        aws.cloudwatch.LogMetricFilter(
+            args.name,
+            log_group_name=self.log_group.name,
+            pattern='{ $.event = "certificate.status" }',
+            metric_transformation={
+                "namespace": namespace(args.stack),
+                "name": METRIC,
+                "value": "$.days_left",
+                "unit": "Count",
+            },
+            opts=self._child,
+        )
+        task_role, execution_role = self._roles()
+        self.task_definition = self._task_definition(task_role, execution_role)
+        self._schedule([task_role.arn, execution_role.arn])
+        self.register_outputs({"task_definition": self.task_definition.arn})
+
+    def _roles(self) -> tuple[aws.iam.Role, aws.iam.Role]:
+        args = self._args
+        trust = pulumi.Output.from_input(args.account).apply(
+            lambda account: documents.task_trust(account, args.region)
+        )
+        task = aws.iam.Role(
+            f"{args.name}-task",
+            assume_role_policy=trust,
+            description="What certbot may do",
+            opts=self._child,
+        )
+        aws.iam.RolePolicy(
+            f"{args.name}-task",
+            role=task.name,
+            policy=pulumi.Output.all(*(args.zone_ids[domain] for domain in args.domains)).apply(
+                lambda ids: client_documents.certificate_task(
+                    [f"arn:aws:route53:::hostedzone/{zone_id}" for zone_id in ids], args.names
+                )
+            ),
+            opts=self._child,
+        )
+        execution = aws.iam.Role(
+            f"{args.name}-execution",
+            assume_role_policy=trust,
+            description="What ECS does to start certbot",
+            opts=self._child,
+        )
+        aws.iam.RolePolicy(
+            f"{args.name}-execution",
+            role=execution.name,
+            policy=pulumi.Output.all(self.log_group.arn, args.repository_arn).apply(
+                lambda given: documents.execution(given[0], [], [given[1]])
+            ),
+            opts=self._child,
+        )
+        return task, execution
+
+    def _task_definition(
+        self, task_role: aws.iam.Role, execution_role: aws.iam.Role
+    ) -> aws.ecs.TaskDefinition:
+        args = self._args
+        zones = {domain: args.name_servers.get(domain, []) for domain in args.domains}
+        return aws.ecs.TaskDefinition(
+            args.name,
+            family=args.name,
+            network_mode="bridge",
+            requires_compatibilities=["EC2"],
+            task_role_arn=task_role.arn,
+            execution_role_arn=execution_role.arn,
+            container_definitions=pulumi.Output.all(
+                image=args.image, zones=zones, log_group=self.log_group.name
+            ).apply(lambda given: definition(args, **given)),
+            volumes=[{"name": name, "host_path": BY_NAME[name].path} for name in VOLUMES],
+            opts=self._child,
+        )
+
+    def _schedule(self, role_arns: list[pulumi.Output[str]]) -> None:
+        args = self._args
+        group = aws.scheduler.ScheduleGroup(args.name, opts=self._child)
+        role = aws.iam.Role(
+            f"{args.name}-schedule",
+            assume_role_policy=pulumi.Output.all(args.account, group.arn).apply(
+                lambda given: client_documents.schedule_trust(*given)
+            ),
+            description="Runs certbot once an hour",
+            opts=self._child,
+        )
+        policy = aws.iam.RolePolicy(
+            f"{args.name}-schedule",
+            role=role.name,
+            policy=pulumi.Output.all(
+                self.task_definition.arn_without_revision, args.cluster_arn, role_arns
+            ).apply(lambda given: client_documents.schedule(*given)),
+            opts=self._child,
+        )
+        aws.scheduler.Schedule(
+            args.name,
+            group_name=group.name,
+            description="Looks after the mail host's certificate",
+            schedule_expression="rate(1 hour)",
+            # Authorities ask that clients do not all come at the full hour.
+            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": 30},
+            target={
+                "arn": args.cluster_arn,
+                "role_arn": role.arn,
+                "ecs_parameters": {
+                    "task_definition_arn": self.task_definition.arn,
+                    "launch_type": "EC2",
+                    "task_count": 1,
+                    "propagate_tags": "TASK_DEFINITION",
+                },
+                # The next hour comes soon enough.
+                "retry_policy": {"maximum_retry_attempts": 0, "maximum_event_age_in_seconds": 900},
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+
+
+def namespace(stack: str) -> str:
+    """Where a stack's own metrics are: a metric made of log lines has no dimensions."""
+    return f"PostalPlexus/{stack}"
+
+
+def alarm(stack: str) -> Alarm:
+    """For `watch.alarms`: the certificate has under 20 days left, or has not been looked at.
+
+    A whole day long, so that neither the first hours of a stack nor one missed run tell anybody.
+    """
+    return Alarm(
+        "certificate",
+        "The mail host's certificate has less than 20 days left, or none is there: see the "
+        "certbot log group, and whether the registrar names our name servers.",
+        (Metric(namespace(stack), METRIC, {}, "Minimum", 21_600),),
+        "LessThanThreshold",
+        _ALARM_DAYS,
+        periods=4,
+        missing="breaching",
+    )
+
+
+def definition(
+    args: CertificatesArgs, *, image: str, zones: Mapping[str, Sequence[str]], log_group: str
+) -> str:
+    """The container definitions of the task, as the JSON that ECS takes."""
+    environment = {
+        "AWS_REGION": args.region,
+        "AWS_DEFAULT_REGION": args.region,
+        "PLEXUS_ACME_DIRECTORY": args.directory_url,
+        "PLEXUS_CERTIFICATE_NAMES": " ".join(args.names),
+        "PLEXUS_ZONES": json.dumps({domain: sorted(zones[domain]) for domain in sorted(zones)}),
+    }
+    if args.email:
+        environment["PLEXUS_ACME_EMAIL"] = args.email
+    described = {
+        "name": CONTAINER,
+        "image": image,
+        "essential": True,
+        "memory": _MEMORY,
+        "memoryReservation": _RESERVATION,
+        "user": f"{CERTBOT}:{SHARED_GROUP}",
+        "environment": [
+            {"name": name, "value": value} for name, value in sorted(environment.items())
+        ],
+        "mountPoints": [
+            {"sourceVolume": name, "containerPath": BY_NAME[name].mount_path, "readOnly": False}
+            for name in VOLUMES
+        ],
+        "readonlyRootFilesystem": True,
+        "dockerSecurityOptions": ["no-new-privileges"],
+        "linuxParameters": {
+            "capabilities": {"drop": ["ALL"], "add": []},
+            "initProcessEnabled": False,
+            "tmpfs": [
+                {
+                    "containerPath": "/tmp",  # noqa: S108  the container's own
+                    "size": 16,
+                    "mountOptions": ["nosuid", "nodev", "noexec"],
+                }
+            ],
+        },
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": log_group,
+                "awslogs-region": args.region,
+                "awslogs-stream-prefix": CONTAINER,
+            },
+        },
+    }
+    return json.dumps([described], sort_keys=True)
