@@ -61,32 +61,58 @@ class Session:
         self._writer.close()
 
 
-def measure(bed: Bed, samples: int) -> list[float]:
-    """Seconds of each sample, one mail at a time."""
+def measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
+    """Seconds of each sample, one mail at a time: through the queue, and by LMTP alone.
+
+    The second is Dovecot's own share: what is left if `deliver` and the queue took no time.
+    """
     return asyncio.run(_measure(bed, samples))
 
 
-async def _measure(bed: Bed, samples: int) -> list[float]:
+async def _measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
     bed.stub.put_object(f"{BUCKET}/incoming/latency", _mail())
     sessions = [await Session.open(bed, user(n)) for n in range(1, USERS + 1)]
-    reader, writer = await asyncio.open_connection(bed.stub.host, bed.stub.port)
-    taken: list[float] = []
+    aws = await asyncio.open_connection(bed.stub.host, bed.stub.port)
+    lmtp = await asyncio.open_unix_connection(bed.place.lmtp)
+    await lmtp[0].readline()
+    lmtp[1].write(b"LHLO bench.example\r\n")
+    while (await lmtp[0].readline())[3:4] == b"-":
+        pass
+    queued: list[float] = []
+    direct: list[float] = []
     try:
         await asyncio.sleep(REST)
-        for sample in range(samples):
+        for sample in range(2 * samples):
             number = sample % USERS
-            request = _send_message(bed.stub, sample, user(number + 1))
+            # Whole rounds of users in turn, so that both ways meet the same moments.
+            by_queue = sample // USERS % 2 == 0
+            recipient = user(number + 1)
             begun = time.monotonic()
-            writer.write(request)
-            taken.append(await asyncio.wait_for(sessions[number].notice(), 30) - begun)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
-            await asyncio.sleep(max(0, REST / USERS - taken[-1]))
+            if by_queue:
+                aws[1].write(_send_message(bed.stub, sample, recipient))
+            else:
+                lmtp[1].write(_transaction(recipient))
+            taken = await asyncio.wait_for(sessions[number].notice(), 30) - begun
+            (queued if by_queue else direct).append(taken)
+            if by_queue:
+                head = await aws[0].readuntil(b"\r\n\r\n")
+                await aws[0].readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
+            else:
+                for _ in range(3):
+                    assert (await lmtp[0].readline()).startswith(b"2")
+            await asyncio.sleep(max(0, REST / USERS - taken))
     finally:
-        writer.close()
+        aws[1].close()
+        lmtp[1].close()
         for session in sessions:
             session.close()
-    return taken
+    return queued, direct
+
+
+def _transaction(recipient: str) -> bytes:
+    mail = _mail()
+    head = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient}>\r\nBDAT {len(mail)} LAST\r\n"
+    return head.encode() + mail
 
 
 def _mail() -> bytes:

@@ -96,6 +96,19 @@ def table(results: dict[str, Any]) -> str:
             "|---|---:|---:|---:|---|---:|",
         ]
         lines += [_throughput(found) for found in results["throughput"]]
+    if results.get("latency_dovecot_alone_p50_ms"):
+        lines += [
+            "",
+            "| Latency, ms | p50 | p99 |",
+            "|---|---:|---:|",
+            *(
+                f"| {name} | {results[f'{key}_p50_ms']:.1f} | {results[f'{key}_p99_ms']:.1f} |"
+                for name, key in (
+                    ("SendMessage to IDLE notice", "latency"),
+                    ("of that, LMTP to IDLE notice: Dovecot alone", "latency_dovecot_alone"),
+                )
+            ),
+        ]
     if results.get("memory"):
         lines += ["", "| Memory, MB | peak of the control group | anonymous |", "|---|---:|---:|"]
         lines += [
