@@ -3,7 +3,8 @@
 The task (src/postal_plexus/certificates, image certbot) runs on the mail host itself, so that the
 key never leaves it: it writes into the host's tls directory, and keeps certbot's state beside it on
 the volume that outlives the instance. An hour, not a day: the first certificate then comes soon
-after a domain has been delegated, and a look that finds nothing to do costs half a second.
+after a domain has been delegated, and a look that finds nothing to do takes a fifth of a second of
+processor time (x86, measured) and 31 MB.
 
 It is placed by its reservation (16 MiB), so it runs beside the containers on 512 MB; its limit is
 for the minute in which certbot works.
