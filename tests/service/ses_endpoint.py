@@ -45,7 +45,9 @@ class SesEndpoint:
             return "554 Transaction failed: Recipient count exceeds 50."
         self.relayed.append(
             Relayed(
-                envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content or b""
+                (envelope.mail_from or "").strip("<>"),
+                tuple(envelope.rcpt_tos),
+                envelope.original_content or b"",
             )
         )
         return "250 Ok 0100018c"

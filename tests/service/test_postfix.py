@@ -1,0 +1,570 @@
+"""The postfix image, driven by real clients, beside Dovecot and an SES endpoint with a script."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from corpus import SES_LIMIT, mail_of
+from service.certificates import Authority
+from service.container_engine import Container, Network, engine, images
+from service.mail_host import HOSTNAME, SES_HOST, STACK, MailHost
+from service.ses_endpoint import Relayed, SesEndpoint
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(600)
+
+OUTSIDE = "someone@elsewhere.example"
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network]:
+    """A bridge network between the containers and the SES endpoint."""
+    made = Network(engine())
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who vouches for the SES endpoint."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def endpoint(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
+    """The SES endpoint, with a certificate for SES's name."""
+    with SesEndpoint(network.gateway, *authority.issue(SES_HOST)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host(
+    network: Network,
+    endpoint: SesEndpoint,
+    authority: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[MailHost]:
+    """A host with Dovecot and Postfix running and a directory."""
+    made = MailHost(
+        network.engine, images("dovecot", "postfix"), network, tmp_path_factory.mktemp("host")
+    )
+    try:
+        made.write_directory()
+        made.start("dovecot")
+        made.start_postfix(endpoint.port, authority.file)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def ses(endpoint: SesEndpoint) -> SesEndpoint:
+    """The endpoint, with nothing relayed yet and no refusal."""
+    endpoint.relayed.clear()
+    endpoint.refusal = None
+    return endpoint
+
+
+def mail(sender: str, subject: str, more: str = "") -> str:
+    """A small mail as a client writes it."""
+    return f"From: {sender}\r\nTo: {OUTSIDE}\r\nSubject: {subject}\r\n{more}\r\nHello\r\n"
+
+
+def relayed(ses: SesEndpoint, subject: str) -> Relayed:
+    """The relayed mail with a subject, once it is there."""
+    mark = f"Subject: {subject}\r\n".encode()
+
+    def found() -> list[Relayed]:
+        return [each for each in ses.relayed if mark in each.content]
+
+    return await_true(f"SES to get {subject}", found)[0]
+
+
+def subjects(host: MailHost, address: str) -> list[bytes]:
+    """Subjects in a user's inbox."""
+    with host.imap(address) as client:
+        if client.select(readonly=True)[1] == [b"0"]:
+            return []
+        parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    return [part[1].strip() for part in parts if isinstance(part, tuple)]
+
+
+def await_subject(host: MailHost, address: str, subject: str) -> None:
+    """Wait until a user has a mail."""
+    wanted = f"Subject: {subject}".encode()
+    await_true(f"{address} to get {subject}", lambda: wanted in subjects(host, address))
+
+
+def queue(container: Container) -> str:
+    """The queue as Postfix lists it."""
+    return container.exec("postqueue", "-p")
+
+
+@pytest.mark.parametrize("port", [465, 587])
+def test_mail_outside_goes_to_ses(host: MailHost, ses: SesEndpoint, port: int) -> None:
+    """A submitted mail reaches SES through verified TLS with the SMTP user's password."""
+    with host.submission("ann@example.org", port=port) as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("Ann <ann@example.org>", f"out {port}"))
+    got = relayed(ses, f"out {port}")
+    assert ("ann@example.org", (OUTSIDE,)) == (got.sender, got.recipients)
+
+
+def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None:
+    """What leaves names neither the client's address nor its program's guess of it."""
+    more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\n"
+    with host.submission("ann@example.org") as smtp:
+        smtp.ehlo("laptop-of-ann")
+        smtp.login("ann@example.org", "correct horse battery staple")
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "private", more))
+    content = relayed(ses, "private").content
+    head = content.partition(b"\r\n\r\n")[0]
+    for private in (b"192.168.", b"10.", b"laptop-of-ann", b"Originating", host_address(host)):
+        assert private not in head
+    assert b"Message-I" in head
+    assert b"\r\nDate: " in head
+
+
+def host_address(host: MailHost) -> bytes:
+    """The address from which this test's clients come, as the container sees it."""
+    return host.network.gateway.encode()
+
+
+def test_local_mail_takes_the_short_way(host: MailHost, ses: SesEndpoint) -> None:
+    """Mailbox, subaddress, alias and catch-all of our own are delivered by LMTP, not by SES."""
+    recipients = ["ben@example.org", "ben+x@example.org", "anything@example.net"]
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", recipients, mail("ann@example.org", "local"))
+        smtp.sendmail("ann@example.org", ["info@example.org"], mail("ann@example.org", "alias"))
+    for address in ("ann@example.org", "ben@example.org"):
+        await_subject(host, address, "local")
+        await_subject(host, address, "alias")
+    assert ses.relayed == []
+
+
+def test_alias_to_the_outside_is_relayed(host: MailHost, ses: SesEndpoint) -> None:
+    """An alias with a foreign destination goes out under the user's own sender."""
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", ["away@example.org"], mail("ann@example.org", "away"))
+    assert relayed(ses, "away").recipients == (OUTSIDE,)
+
+
+def test_unknown_local_recipient_is_refused_at_once(host: MailHost) -> None:
+    """550 5.1.1 in the dialogue, so that a typing mistake is seen at once."""
+    with (
+        host.submission("ann@example.org") as smtp,
+        pytest.raises(smtplib.SMTPRecipientsRefused) as refused,
+    ):
+        smtp.sendmail("ann@example.org", ["nobody@example.org"], mail("ann@example.org", "x"))
+    code, text = refused.value.recipients["nobody@example.org"]
+    assert (code, text[:6]) == (550, b"5.1.1 ")
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "ann@example.org",
+        "ANN@example.org",
+        "ann+shop@example.org",
+        "info@example.org",
+        "x@example.net",
+    ],
+)
+def test_own_addresses_may_be_sent_from(host: MailHost, ses: SesEndpoint, sender: str) -> None:
+    """A user sends as the mailbox, a subaddress, an alias, or what the catch-all takes."""
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail(sender, [OUTSIDE], mail(f'"Ann, of Example" <{sender}>', f"as {sender}"))
+    assert relayed(ses, f"as {sender}").sender.lower() == sender.lower()
+
+
+@pytest.mark.parametrize(
+    ("sender", "code"),
+    [
+        ("ben@example.org", b"5.7.1"),
+        (OUTSIDE, b"5.7.1"),
+        ("nobody@example.org", b"5.7.1"),
+        ("ann", b"5.5.2"),
+    ],
+)
+def test_foreign_envelope_sender_is_refused(host: MailHost, sender: str, code: bytes) -> None:
+    """Nobody sends with another's envelope sender."""
+    with (
+        host.submission("ann@example.org") as smtp,
+        pytest.raises(smtplib.SMTPRecipientsRefused) as refused,
+    ):
+        smtp.sendmail(sender, [OUTSIDE], mail("ann@example.org", "forged"))
+    assert refused.value.recipients[OUTSIDE][1].startswith(code)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "From: ben@example.org",
+        "From: Ann <ben@example.org>",
+        "From: ann@example.org, ben@example.org",
+        "From: ann@example.org\r\nFrom: ben@example.org",
+        "From: ben@example.org\r\nFrom: ann@example.org",
+        "From: ann@example.org <ceo@elsewhere.example>",
+        "From: ann@example.org\r\nSender: ben@example.org",
+        "From: (ann@example.org) ben@example.org",
+        "From: ann@example.org;ben@example.org",
+        "From: =?utf-8?q?ann=40example=2Eorg?= <ben@example.org>",
+        "From:",
+        "From: Ann",
+        "From: undisclosed:;",
+        'From: "ann@example.org" <ben@example.org>',
+        "To: x@example.org\r\nFrom : ben@example.org",
+        "fROM: ben@example.org",
+        "From: Ann\r\n <ben@example.org>",
+        "From: ann@\x00example.org",
+        "From: ann@ex\u0430mple.org",
+    ],
+)
+def test_foreign_from_header_is_refused(host: MailHost, ses: SesEndpoint, headers: str) -> None:
+    """Nobody writes as another, whatever tricks the header plays; nothing reaches SES."""
+    content = f"{headers}\r\nSubject: forged\r\n\r\nHello\r\n".encode()
+    with host.submission("ann@example.org") as smtp:
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            smtp.sendmail("ann@example.org", [OUTSIDE], content)
+        assert (refused.value.smtp_code, refused.value.smtp_error[:5]) == (550, b"5.7.1")
+    assert ses.relayed == []
+
+
+def test_mail_without_from_gets_the_envelope_sender(host: MailHost, ses: SesEndpoint) -> None:
+    """A script that forgets From sends as the sender that was checked."""
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], b"Subject: no from\r\n\r\nHello\r\n")
+    assert b"\r\nFrom: ann@example.org\r\n" in relayed(ses, "no from").content
+
+
+def test_forged_marks_lose_their_name(host: MailHost) -> None:
+    """A user cannot set the headers that Sieve trusts."""
+    more = "X-Plexus-Verdicts: spam=FAIL\r\n"
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", ["ben@example.org"], mail("ann@example.org", "mark", more))
+    await_subject(host, "ben@example.org", "mark")
+    with host.imap("ben@example.org") as client:
+        client.select(readonly=True)
+        content = client.fetch("*", "(BODY.PEEK[])")[1][0][1]
+    assert b"\r\nX-Forged-X-Plexus-Verdicts: spam=FAIL\r\n" in content
+    assert b"\r\nX-Plexus-Verdicts" not in content
+
+
+@pytest.mark.parametrize("recipient", [OUTSIDE, "ann@example.org"])
+def test_nothing_is_taken_without_a_login(host: MailHost, recipient: str) -> None:
+    """Neither relay nor local mail: 530, and the reason."""
+    with host.submission() as smtp, pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        smtp.sendmail("ann@example.org", [recipient], mail("ann@example.org", "relay"))
+    code, text = refused.value.recipients[recipient]
+    assert (code, b"Authentication required" in text) == (530, True)
+
+
+def test_no_login_without_tls(host: MailHost) -> None:
+    """On 587 neither AUTH nor MAIL works before STARTTLS."""
+    port = host.containers["postfix"].port(587)
+    with smtplib.SMTP("127.0.0.1", port, timeout=10) as smtp:
+        smtp.ehlo()
+        assert not smtp.has_extn("auth")
+        assert smtp.docmd("AUTH", "PLAIN AGFubgBhbm4=")[0] in {503, 530}
+        assert smtp.mail("ann@example.org")[0] == 530
+
+
+def test_wrong_password_is_refused(host: MailHost) -> None:
+    """535, and the failure is in the log with the client's address."""
+    with host.submission() as smtp, pytest.raises(smtplib.SMTPAuthenticationError) as refused:
+        smtp.login("ann@example.org", "guess")
+    assert refused.value.smtp_code == 535
+    await_true(
+        "a log line",
+        lambda: (
+            "SASL PLAIN authentication failed" in host.containers["postfix"].logs()
+            or "SASL LOGIN authentication failed" in host.containers["postfix"].logs()
+        ),
+    )
+
+
+def test_greeting_names_limit_but_no_software(host: MailHost) -> None:
+    """The greeting has the mail host's name, the 40 MB limit, and no product or version."""
+    port = host.containers["postfix"].port(587)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        greeting = plain.recv(1000)
+    assert greeting == f"220 {HOSTNAME} ESMTP\r\n".encode()
+    with host.submission() as smtp:
+        smtp.ehlo()
+        assert smtp.esmtp_features["size"] == str(SES_LIMIT)
+
+
+def test_largest_mail_passes_within_the_memory_limit(host: MailHost, ses: SesEndpoint) -> None:
+    """A mail of 40 MB goes to SES and to a mailbox in 64 MB of memory; a larger one gets 552."""
+    content = mail_of(SES_LIMIT).replace(b"world@elsewhere.example", b"ann+0123456@example.org")
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE, "ben@example.org"], content)
+    assert content[-1_000_000:] in relayed(ses, "large").content
+    await_subject(host, "ben@example.org", "large")
+    with host.submission("ann@example.org") as smtp:
+        with pytest.raises(smtplib.SMTPSenderRefused) as refused:
+            smtp.sendmail("ann@example.org", [OUTSIDE], content + b"x")
+        assert refused.value.smtp_code == 552
+    assert host.containers["postfix"].inspect("{{.State.OOMKilled}}") == "false"
+
+
+def test_many_recipients_are_split_for_ses(host: MailHost, ses: SesEndpoint) -> None:
+    """120 recipients reach SES in mails of at most 50, each recipient once."""
+    recipients = [f"r{number}@elsewhere.example" for number in range(120)]
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", recipients, mail("ann@example.org", "many"))
+    await_true(
+        "all to be relayed", lambda: sum(len(each.recipients) for each in ses.relayed) >= 120
+    )
+    assert max(len(each.recipients) for each in ses.relayed) <= 50
+    assert sorted(each for mail in ses.relayed for each in mail.recipients) == sorted(recipients)
+
+
+def test_refusal_by_ses_comes_back_readable(host: MailHost, ses: SesEndpoint) -> None:
+    """What SES refuses for good comes back to the user, with SES's words, from the mail host."""
+    ses.refusal = "554 Message rejected: Email address is not verified."
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "unwanted"))
+    await_subject(host, "ann@example.org", "Undelivered Mail Returned to Sender")
+    with host.imap("ann@example.org") as client:
+        client.select(readonly=True)
+        content = client.fetch("*", "(BODY.PEEK[])")[1][0][1]
+    assert b"Email address is not verified" in content
+    sender = message_from_bytes(content)["From"]
+    assert sender == f"Mail Delivery System <MAILER-DAEMON@{HOSTNAME}>"
+
+
+def test_throttling_by_ses_keeps_the_mail(host: MailHost, ses: SesEndpoint) -> None:
+    """454 Throttling leaves the mail in the queue, and it goes out when SES takes it."""
+    ses.refusal = "454 Throttling failure: Maximum sending rate exceeded."
+    container = host.containers["postfix"]
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "patience"))
+    await_true("the mail to wait", lambda: "Maximum sending rate exceeded" in queue(container))
+    ses.refusal = None
+    container.exec("postqueue", "-f")
+    relayed(ses, "patience")
+    await_true("an empty queue", lambda: "Mail queue is empty" in queue(container))
+
+
+def test_changed_directory_is_followed_without_a_restart(host: MailHost) -> None:
+    """A new alias works within seconds, and is gone within seconds, while a session goes on."""
+    with host.submission("ann@example.org") as old:
+        aliases = [
+            *STACK["aliases"],
+            {"address": "team@example.org", "destinations": ["ben@example.org"]},
+        ]
+        host.write_directory(STACK | {"aliases": aliases})
+
+        def taken() -> bool:
+            with host.submission("ann@example.org") as smtp:
+                smtp.mail("ann@example.org")
+                return smtp.rcpt("team@example.org")[0] == 250
+
+        await_true("the new alias", taken, 10)
+        # An open session keeps the tables that it began with; it is not cut off.
+        old.sendmail("ann@example.org", ["info@example.org"], mail("ann@example.org", "still"))
+    await_subject(host, "ben@example.org", "still")
+    host.write_directory()
+    await_true("the alias's end", lambda: not taken(), 10)
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("postfix-virtual-domains", ""),
+        ("postfix-virtual-mailboxes", "ann@example.org"),
+        ("postfix-sender-logins", "half a li\nann@example.org\n"),
+    ],
+)
+def test_broken_directory_changes_nothing(host: MailHost, table: str, text: str) -> None:
+    """An empty or malformed file is refused with a log line; the last good maps keep working."""
+    container = host.containers["postfix"]
+    before = container.logs().count("refused the directory's files")
+    host.write_table(table, text)
+    await_true(
+        "the refusal", lambda: container.logs().count("refused the directory's files") > before, 10
+    )
+    subject = f"despite {table}"
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", ["info@example.org"], mail("ann@example.org", subject))
+    await_subject(host, "ben@example.org", subject)
+    host.write_directory()
+
+
+def inject(host: MailHost) -> smtplib.SMTP:
+    """A client on the socket for the containers beside Postfix."""
+    client = smtplib.SMTP()
+    client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.sock.settimeout(30)
+    client.sock.connect(str(host.root / "run/postfix/inject.sock"))
+    client.file = None
+    assert client.getreply()[0] == 220
+    return client
+
+
+def test_neighbours_inject_mail_through_the_socket(host: MailHost, ses: SesEndpoint) -> None:
+    """A forward with a sender of ours, or a bounce, goes out; headers stay as they are."""
+    with inject(host) as smtp:
+        for sender in ("forward+srs@example.org", ""):
+            content = mail("Somebody <forward@example.org>", f"injected {sender}")
+            smtp.sendmail(sender, [OUTSIDE], content)
+            assert relayed(ses, f"injected {sender}").sender == sender
+
+
+def test_injected_mail_may_not_use_foreign_senders(host: MailHost) -> None:
+    """SES would refuse it, so it is refused at once."""
+    with inject(host) as smtp, pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+        smtp.sendmail(OUTSIDE, [OUTSIDE], mail(OUTSIDE, "injected"))
+    assert refused.value.recipients[OUTSIDE][0] == 554
+
+
+def test_ses_with_another_name_gets_nothing(
+    host: MailHost, network: Network, authority: Authority
+) -> None:
+    """A server with a trusted certificate for another name gets no password and no mail."""
+    certificate, key = authority.issue("smtp.attacker.example")
+    with SesEndpoint(network.gateway, certificate, key) as false:
+        container = host.start_postfix(false.port, authority.file)
+        with host.submission("ann@example.org") as smtp:
+            smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "secret"))
+        await_true("the mail to wait", lambda: "not verified" in queue(container))
+        assert false.relayed == []
+
+
+def test_ses_without_a_trusted_certificate_gets_nothing(
+    host: MailHost, network: Network, authority: Authority, tmp_path: Path
+) -> None:
+    """A server whose certificate nobody vouches for gets no mail, whatever its name."""
+    with SesEndpoint(network.gateway, *Authority(tmp_path, "Nobody").issue(SES_HOST)) as false:
+        container = host.start_postfix(false.port, authority.file)
+        with host.submission("ann@example.org") as smtp:
+            smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "secret 2"))
+        await_true("the mail to wait", lambda: "untrusted" in container.logs())
+        assert false.relayed == []
+
+
+def test_queue_survives_a_new_container(
+    host: MailHost, ses: SesEndpoint, authority: Authority
+) -> None:
+    """Mails that wait when a container ends go out from the next one, on the same volume."""
+    container = host.start_postfix(1, authority.file)
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "survivor"))
+    await_true("the mail to wait", lambda: "Connection refused" in queue(container))
+    container = host.start_postfix(ses.port, authority.file)
+    container.exec("postqueue", "-f")
+    relayed(ses, "survivor")
+
+
+def test_local_mail_waits_for_dovecot(host: MailHost) -> None:
+    """While Dovecot is away nobody can log in, and mail that was taken waits for it."""
+    container = host.containers["postfix"]
+    with host.submission("ann@example.org") as smtp:
+        host.containers["dovecot"].stop()
+        smtp.sendmail("ann@example.org", ["ben@example.org"], mail("ann@example.org", "later"))
+        await_true("the mail to wait", lambda: "ben@example.org" in queue(container))
+    host.start("dovecot")
+    container.exec("postqueue", "-f")
+    await_subject(host, "ben@example.org", "later")
+
+
+def test_secrets_are_in_no_environment_and_no_arguments(host: MailHost) -> None:
+    """No process shows SES's password; its file is for root alone."""
+    container = host.containers["postfix"]
+    shown = container.exec("sh", "-c", "cat /proc/[0-9]*/cmdline")
+    of_master = Path("/proc", container.inspect("{{.State.Pid}}"), "environ").read_bytes()
+    assert "submission-guard" in shown
+    assert "BPa55word" not in shown
+    assert b"queue_directory=" in of_master
+    assert b"BPa55word" not in of_master
+    assert container.exec("stat", "-c", "%a %U", "/run/ses-credentials") == "600 root"
+
+
+def test_only_tls_12_and_13(host: MailHost) -> None:
+    """TLS 1.1 is refused on both ports' TLS."""
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname = False
+    old.verify_mode = ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
+    port = host.containers["postfix"].port(465)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        pytest.raises(ssl.SSLError),
+    ):
+        old.wrap_socket(plain)
+
+
+def test_stops_cleanly_and_fast(host: MailHost) -> None:
+    """SIGTERM ends Postfix within 5 s, with a client connected."""
+    client = host.submission("ann@example.org")
+    container = host.containers["postfix"]
+    start = time.monotonic()
+    container.stop()
+    assert time.monotonic() - start < 5
+    client.close()
+
+
+def test_waits_for_the_directory_and_ends_on_sigterm(
+    host: MailHost, endpoint: SesEndpoint, authority: Authority, tmp_path: Path
+) -> None:
+    """On a fresh host Postfix waits for the directory, says so, and can still be stopped."""
+    fresh = MailHost(host.engine, host.images, host.network, tmp_path / "host")
+    for name in ("certificate.pem", "key.pem"):
+        (fresh.root / "tls" / name).write_bytes((host.root / "tls" / name).read_bytes())
+    try:
+        container = fresh.start_postfix(endpoint.port, authority.file, await_health=False)
+        await_true("the log", lambda: "waiting for the directory's files" in container.logs())
+        assert not container.healthy()
+        start = time.monotonic()
+        container.stop()
+        assert time.monotonic() - start < 3
+        container = fresh.start_postfix(endpoint.port, authority.file, await_health=False)
+        fresh.write_directory()
+        await_true("Postfix to be healthy", container.healthy)
+    finally:
+        fresh.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PLEXUS_HOSTNAME", "mail.example.org\nmynetworks = 0.0.0.0/0"),
+        ("SES_SMTP_ENDPOINT", "email-smtp.us-east-1.amazonaws.com"),
+        ("SES_SMTP_USERNAME", ""),
+        ("SES_SMTP_PASSWORD", "a b"),
+    ],
+)
+def test_refuses_to_start_with_a_wrong_environment(host: MailHost, name: str, value: str) -> None:
+    """A value that is missing or malformed ends the container with one line that names it."""
+    environment = {
+        "PLEXUS_HOSTNAME": HOSTNAME,
+        "SES_SMTP_ENDPOINT": f"{SES_HOST}:587",
+        "SES_SMTP_USERNAME": "AKIDEXAMPLE",
+        "SES_SMTP_PASSWORD": "abc=",
+        name: value,
+    }
+    run = host.engine
+    created = run(
+        *("create", "--network=none"),
+        *(f"--env={key}={each}" for key, each in environment.items()),
+        host.images["postfix"],
+    )
+    container = Container(run, created)
+    try:
+        run("start", created)
+        assert run("wait", created) == "1"
+        assert f"postfix: refused to start: {name}" in container.logs()
+        assert value == "" or value not in container.logs() or name != "SES_SMTP_PASSWORD"
+    finally:
+        container.remove()
