@@ -21,7 +21,11 @@ class Addressee:
     name: str
     address: str
     original: str
-    outside: bool = False
+
+    @property
+    def forwarder(self) -> str:
+        """The address of ours that a forward comes from."""
+        return without_subaddress(self.original.lower())
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def address(envelope: Envelope, directory: Directory) -> Addressing:
             name = without_subaddress(mailbox)
             mailboxes.setdefault(name, Addressee(name, mailbox, recipient))
         for outside in resolution.outside:
-            forwards.setdefault(outside, Addressee(outside, outside, recipient, outside=True))
+            forwards.setdefault(outside, Addressee(outside, outside, recipient))
         if not resolution.known or not all(map(is_address, resolution.mailboxes)):
             unknown.append(recipient)
     return Addressing(tuple(mailboxes.values()), tuple(forwards.values()), tuple(unknown))

@@ -2,7 +2,7 @@
 
 `deliver` carries one transaction to its end. What it raises says what is known of the mail:
 
-    DovecotUnreachable   nothing was sent; the thing to do is to wait for Dovecot
+    Unreached            nothing was sent; the thing to do is to wait for the other end
     TransactionLost      the connection broke; `outcome` has None for recipients who may have it
     lmtp.TransactionError   refused as a whole; nobody has it
 
@@ -29,7 +29,7 @@ _GREETING_SECONDS = 30.0
 _READ_AT_ONCE = 16 * 1024
 
 
-class DovecotUnreachable(Exception):
+class Unreached(Exception):
     """No LMTP connection can be had."""
 
 
@@ -42,10 +42,14 @@ class TransactionLost(Exception):
 
 
 class Courier:
-    """A pool of at most `most` connections to one socket. Threads share it."""
+    """A pool of at most `most` connections to one socket. Threads share it.
 
-    def __init__(self, path: str, client_name: str, most: int) -> None:
+    With `smtp` the other end is Postfix.
+    """
+
+    def __init__(self, path: str, client_name: str, most: int, *, smtp: bool = False) -> None:
         self._path = path
+        self._smtp = smtp
         self._client_name = client_name
         self._slots = threading.Semaphore(most)
         self._lock = threading.Lock()
@@ -71,7 +75,7 @@ class Courier:
         """Whether a connection can be had right now."""
         try:
             channel = self._connect()
-        except DovecotUnreachable:
+        except Unreached:
             return False
         with self._lock:
             self._idle.append(channel)
@@ -113,7 +117,7 @@ class Courier:
             return channel
 
     def _connect(self) -> "_Channel":
-        return _Channel(self._path, self._client_name)
+        return _Channel(self._path, self._client_name, smtp=self._smtp)
 
     def _give_back(self, channel: "_Channel") -> None:
         with self._lock:
@@ -128,8 +132,8 @@ class Courier:
 class _Channel:
     """One connection: a socket and its protocol."""
 
-    def __init__(self, path: str, client_name: str) -> None:
-        self._lmtp = LmtpConnection(client_name)
+    def __init__(self, path: str, client_name: str, *, smtp: bool) -> None:
+        self._lmtp = LmtpConnection(client_name, smtp=smtp)
         self.used_at = time.monotonic()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -141,7 +145,7 @@ class _Channel:
             limit_waits(self._socket, _ANSWER_SECONDS)
         except (OSError, LmtpError) as error:
             self._socket.close()
-            raise DovecotUnreachable(f"{path}: {error}") from error
+            raise Unreached(f"{path}: {error}") from error
 
     @property
     def reusable(self) -> bool:

@@ -7,9 +7,10 @@ means is decided in `failure_policy`; how a mailbox gets a mail exactly once, in
 
 import random
 import time
+from typing import TYPE_CHECKING
 
 from postal_plexus.deliver import maillog
-from postal_plexus.deliver.addressing import Addressee, address
+from postal_plexus.deliver.addressing import Addressee, Addressing, address
 from postal_plexus.deliver.aws.errors import AwsError, AwsTransient, Missing
 from postal_plexus.deliver.aws.queue import QueueMessage
 from postal_plexus.deliver.aws.store import Store
@@ -29,6 +30,9 @@ from postal_plexus.mail.receipt import (
 )
 from postal_plexus.mail.verdicts import Verdict
 
+if TYPE_CHECKING:
+    from postal_plexus.deliver.forwarding import Forwarding
+
 
 class Delivery:
     """One worker's ways."""
@@ -37,7 +41,8 @@ class Delivery:
         self._post = post
         self._store = Store(post.account, post.s3_signer)
         self._failing = Failing(post)
-        self._handover = Handover(post)
+        self._handover = Handover(post, post.dovecot)
+        self._forwarding: Forwarding | None = None
 
     def handle(self, message: QueueMessage) -> None:
         """See one entry through, and settle it."""
@@ -97,6 +102,7 @@ class Delivery:
         began = time.perf_counter()
         addressing = address(receipt.envelope, self._post.follower.current)
         found: list[Disposition] = []
+        addressing = self._without_forged_bounces(receipt, addressing, found)
         for recipient in addressing.unknown:
             state = self._state(receipt, recipient)
             if state is not State.ACCOUNTED:
@@ -105,12 +111,16 @@ class Delivery:
                     Disposition(recipient, Fate.FAILED, "5.1.1", "no such mailbox", quiet=quiet)
                 )
         octets = self._to_mailboxes(message, receipt, addressing.mailboxes, found)
+        if addressing.forwards:
+            self._to_outside(message, receipt, addressing.forwards, found)
         if not found:
             maillog.nothing_owed(receipt)
             return None
         maillog.dispositions(receipt, found, seconds=time.perf_counter() - began, octets=octets)
         self._post.metrics.dispositions(found, time.time() - receipt.accepted_at, octets)
-        originals = {each.name: each.original for each in addressing.mailboxes}
+        originals = {
+            each.name: each.original for each in addressing.mailboxes + addressing.forwards
+        }
         failed = [
             Failed(disposition, originals.get(disposition.recipient, disposition.recipient))
             for disposition in found
@@ -121,6 +131,23 @@ class Delivery:
         if any(disposition.fate is Fate.DEFERRED for disposition in found):
             return self._retry(message)
         return None
+
+    def _without_forged_bounces(
+        self, receipt: Receipt, addressing: Addressing, found: list[Disposition]
+    ) -> Addressing:
+        """What claims to be the bounce of a forward of ours and is none reaches no mailbox."""
+        seal = self._post.forward_seal
+        forged = [each for each in addressing.mailboxes if seal.is_sealed(each.original) is False]
+        if not forged:
+            return addressing
+        reason = "not the bounce of a forward of ours"
+        found += [
+            Disposition(each.name, Fate.FAILED, "5.7.1", reason, quiet=True)
+            for each in forged
+            if self._state(receipt, each.name) is not State.ACCOUNTED
+        ]
+        kept = tuple(each for each in addressing.mailboxes if each not in forged)
+        return Addressing(kept, addressing.forwards, addressing.unknown)
 
     def _state(self, receipt: Receipt, name: str) -> State | None:
         entry = self._post.journal.look_up(journal_key(receipt.message_id, name))
@@ -136,20 +163,53 @@ class Delivery:
         consignment = Consignment(
             receipt.message_id, receipt.envelope.sender, receipt.accepted_at, message.receive_count
         )
-        known = len(found)
         try:
             return self._handover.hand_over(
                 consignment, mailboxes, lambda: self._open(receipt), found
             )
         except (Missing, AwsTransient) as error:
-            settled = {disposition.recipient for disposition in found[known:]}
-            unread = [each.name for each in mailboxes if each.name not in settled]
-            found += [
-                self._of_unreadable(name, error, message, consignment.age)
-                for name in unread
-                if self._state(receipt, name) not in (State.DELIVERED, State.ACCOUNTED)
-            ]
+            self._unreadable(message, receipt, mailboxes, error, found)
             return 0
+
+    def _to_outside(
+        self,
+        message: QueueMessage,
+        receipt: Receipt,
+        forwards: tuple[Addressee, ...],
+        found: list[Disposition],
+    ) -> None:
+        if self._forwarding is None:
+            # Few hosts forward: the others need not load it.
+            from postal_plexus.deliver.forwarding import Forwarding  # noqa: PLC0415
+
+            self._forwarding = Forwarding(self._post, self._store)
+        waiting = tuple(
+            each
+            for each in forwards
+            if self._state(receipt, each.name) not in (State.DELIVERED, State.ACCOUNTED)
+        )
+        try:
+            self._forwarding.forward(receipt, message.receive_count, waiting, found)
+        except (Missing, AwsTransient) as error:
+            self._unreadable(message, receipt, waiting, error, found)
+
+    def _unreadable(
+        self,
+        message: QueueMessage,
+        receipt: Receipt,
+        addressees: tuple[Addressee, ...],
+        error: AwsError,
+        found: list[Disposition],
+    ) -> None:
+        """The content could not be read: a disposition for all who are still without one."""
+        settled = {disposition.recipient for disposition in found}
+        age = time.time() - receipt.accepted_at
+        found += [
+            self._of_unreadable(each.name, error, message, age)
+            for each in addressees
+            if each.name not in settled
+            and self._state(receipt, each.name) not in (State.DELIVERED, State.ACCOUNTED)
+        ]
 
     def _open(self, receipt: Receipt) -> Content:
         answer = self._store.open(receipt.bucket, receipt.key)

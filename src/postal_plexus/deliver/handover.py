@@ -18,10 +18,11 @@ from typing import Protocol
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.addressing import Addressee
 from postal_plexus.deliver.aws.errors import AwsTransient
-from postal_plexus.deliver.courier import DovecotUnreachable, TransactionLost
+from postal_plexus.deliver.courier import TransactionLost, Unreached
 from postal_plexus.deliver.failure_policy import MOST_RECEIVED
 from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
+from postal_plexus.deliver.route import Route
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope
 from postal_plexus.mail.lmtp import TransactionError
@@ -79,10 +80,11 @@ class Consignment:
 
 
 class Handover:
-    """One worker's way to Dovecot."""
+    """One worker's way to the other end."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: Post, route: Route) -> None:
         self._post = post
+        self._route = route
 
     def hand_over(
         self,
@@ -145,7 +147,9 @@ class Handover:
         post = self._post
         if time.time() - since < post.config.unknown_seconds:
             return State.INTENDED
-        holds = post.question.holds(addressee.name, consignment.receipt_id)
+        if self._route.question is None:
+            return State.OWED
+        holds = self._route.question.holds(addressee.name, consignment.receipt_id)
         maillog.asked(consignment.receipt_id, addressee.name, holds=holds)
         if holds is None:
             return State.INTENDED
@@ -161,16 +165,21 @@ class Handover:
         found: list[Disposition],
     ) -> int:
         """One transaction. While Dovecot is away the mail waits here, and is then read anew."""
-        gate = self._post.dovecot_gate
+        gate = self._route.gate
         while True:
-            if not gate.open and not gate.wait():
+            if gate is not None and not gate.open and not gate.wait():
                 raise Stopping
             content = open_content()
             try:
                 part = self._without_loops(content, owed, found)
                 if part:
                     self._transact(consignment, part, content, found)
-            except DovecotUnreachable as error:
+            except Unreached as error:
+                if gate is None:
+                    age, why = consignment.age, str(error)
+                    policy = self._post.policy
+                    found += [policy.deferred(each.name, "4.4.1", why, age) for each in owed]
+                    return 0
                 gate.close(str(error))
             else:
                 return content.length or 0
@@ -207,7 +216,7 @@ class Handover:
         why = ""
         post.journal.record(list(keys.values()), State.INTENDED)
         try:
-            outcome = post.courier.deliver(envelope, content.chunks(), content.length)
+            outcome = self._route.courier.deliver(envelope, content.chunks(), content.length)
         except TransactionError as error:
             outcome.update(dict.fromkeys(keys, error.reply))
         except TransactionLost as error:
@@ -218,7 +227,7 @@ class Handover:
             # The content broke off, so it was not ended: nobody has the mail.
             why = str(error)
             post.journal.record(list(keys.values()), State.OWED)
-        except DovecotUnreachable:
+        except Unreached:
             post.journal.record(list(keys.values()), State.OWED)
             raise
         # Anything else that is raised leaves INTENDED, which is always true.

@@ -179,6 +179,12 @@ def bounce_refused(receipt: Receipt, reason: str) -> None:
     write("bounce refused", "warning", receipt=receipt.message_id, reason=reason)
 
 
+def echoed(echo_id: str, kind: str, sender: str, found: list[Disposition]) -> None:
+    """An event of SES about a mail that we sent reached its sender, or not yet."""
+    fates = {each.recipient: each.fate.value for each in found}
+    write("echo", echo=echo_id, kind=kind, sender=sender, recipients=fates)
+
+
 def dropped(receipt: Receipt, reason: str) -> None:
     """A mail ends here, as configured."""
     write("dropped", "warning", receipt=receipt.message_id, reason=reason)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from postal_plexus.deliver.aws.session import AwsAccount
 from postal_plexus.deliver.aws.signing import Signer
 from postal_plexus.deliver.config import Config
-from postal_plexus.deliver.courier import Courier
 from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
-from postal_plexus.deliver.gate import Gate
+from postal_plexus.deliver.forward_seal import ForwardSeal
 from postal_plexus.deliver.journal import Journal
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.pace import BouncePace
-from postal_plexus.deliver.question import Question
+from postal_plexus.deliver.route import Route
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.twins import Twins
 
@@ -28,9 +27,9 @@ class Post:
     sqs_signer: Signer
     follower: DirectoryFollower
     journal: Journal
-    courier: Courier
-    dovecot_gate: Gate
-    question: Question
+    dovecot: Route
+    postfix: Route
+    forward_seal: ForwardSeal
     settlement: Settlement
     policy: Policy
     twins: Twins

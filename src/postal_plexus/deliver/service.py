@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
@@ -31,14 +32,19 @@ from postal_plexus.deliver.courier import Courier
 from postal_plexus.deliver.delivery import Delivery
 from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
+from postal_plexus.deliver.forward_seal import ForwardSeal
 from postal_plexus.deliver.gate import Gate
 from postal_plexus.deliver.journal import Journal, JournalBusyError, read_boot_id
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.pace import BouncePace
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.question import Question
+from postal_plexus.deliver.route import Route
 from postal_plexus.deliver.settlement import VISIBILITY_SECONDS, Settlement
 from postal_plexus.deliver.twins import Twins
+
+if TYPE_CHECKING:
+    from postal_plexus.deliver.echoing import Echoing
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_STATE = 73  # EX_CANTCREAT: the volume cannot hold the journal
@@ -106,6 +112,7 @@ class Service:
         self._s3, self._sqs = s3_signer(account.region), sqs_signer(account.region)
         self._account = account
         self._courier = Courier(config.lmtp_socket, config.hostname, config.lmtp_connections)
+        self._postfix = Courier(config.inject_socket, config.hostname, 2, smtp=True)
         self._gate = Gate("dovecot", self._courier.reachable, stopping)
         self._settlement = Settlement(lambda: Queue(account, self._sqs, config.queue_url))
         self._follower = DirectoryFollower(
@@ -123,9 +130,9 @@ class Service:
             sqs_signer=self._sqs,
             follower=self._follower,
             journal=journal,
-            courier=self._courier,
-            dovecot_gate=self._gate,
-            question=Question(config.question_socket),
+            dovecot=Route(self._courier, self._gate, Question(config.question_socket)),
+            postfix=Route(self._postfix),
+            forward_seal=ForwardSeal(config.state_path),
             settlement=self._settlement,
             policy=Policy(config.over_quota_seconds),
             twins=Twins(),
@@ -140,6 +147,7 @@ class Service:
         self._workers: list[tuple[threading.Thread, Delivery]] = []
         self._idle = 0
         self._receivers: list[Queue] = []
+        self._echoing: Echoing | None = None
         self._polled_at = time.monotonic()
 
     def run(self, woken: threading.Event, reasons: list[str]) -> None:
@@ -157,9 +165,12 @@ class Service:
             lambda: self._follower.run(self._config.directory_seconds, self._stopping),
         )
         receivers = [self._start_receiver(second=second) for second in (False, True)]
+        if self._config.events_queue_url:
+            receivers.append(self._start_echoing())
         while not woken.wait(_TICK_SECONDS):
             self._settlement.extend()
             self._courier.close_idle()
+            self._postfix.close_idle()
             self._metrics.tick(self._settlement.held)
             self._beat()
         self._end(receivers, settlers, reasons)
@@ -169,6 +180,12 @@ class Service:
         self._receivers.append(queue)
         name = "receiver 2" if second else "receiver 1"
         return self._start(name, lambda: self._receive(queue, second=second))
+
+    def _start_echoing(self) -> threading.Thread:
+        from postal_plexus.deliver.echoing import Echoing  # noqa: PLC0415  (needs its queue)
+
+        self._echoing = Echoing(self._post)
+        return self._start("echoing", self._echoing.run)
 
     def _receive(self, queue: Queue, *, second: bool) -> None:
         """A receiver's loop."""
@@ -264,6 +281,8 @@ class Service:
         maillog.stopping(reasons[0] if reasons else "")
         for queue in self._receivers:
             queue.abort()
+        if self._echoing is not None:
+            self._echoing.abort()
         _join(receivers, 2.0)
         with self._lock:
             workers = list(self._workers)
@@ -273,6 +292,7 @@ class Service:
         _join(threads, _FINISH_SECONDS)
         if any(thread.is_alive() for thread in threads):
             self._courier.abort()
+            self._postfix.abort()
             for _, delivery in workers:
                 delivery.abort()
             _join(threads, 2.0)
@@ -280,6 +300,7 @@ class Service:
         self._settlement.close()
         _join(settlers, _SETTLE_SECONDS)
         self._courier.close()
+        self._postfix.close()
         self._journal.close()
         self._metrics.tick(released, force=True)
         maillog.stopped(self._settlement.deleted, released)

@@ -20,6 +20,9 @@ sent along with the envelope, but content only after 354. The content must have 
 A recipient's own refusal raises nothing: it is in `outcome`. So is `None`, for a recipient whose
 fate the server never told although it has the whole content: such a mail may or may not be in the
 mailbox.
+
+SMTP (RFC 5321) is the same but for its greeting and for one reply to the content on behalf of all
+recipients: `LmtpConnection(name, smtp=True)`.
 """
 
 from collections import deque
@@ -83,8 +86,9 @@ class _Command(Enum):
 class LmtpConnection:
     """One connection; see the module's description for the order of calls."""
 
-    def __init__(self, client_name: str) -> None:
+    def __init__(self, client_name: str, *, smtp: bool = False) -> None:
         self._client_name = client_name
+        self._smtp = smtp
         self._reader = ReplyReader()
         self._expected: deque[_Command] = deque([_Command.GREETING])
         self.state = State.GREETING
@@ -128,7 +132,7 @@ class LmtpConnection:
         self._must_be(State.GREETED)
         self.state = State.LHLO
         self._expected.append(_Command.LHLO)
-        return f"LHLO {self._client_name}\r\n".encode()
+        return f"{'EHLO' if self._smtp else 'LHLO'} {self._client_name}\r\n".encode()
 
     def begin(self, envelope: Envelope, size: int | None = None) -> bytes:
         """Begin a transaction. `size` (octets) is declared where the server has SIZE (RFC 1870)."""
@@ -271,6 +275,8 @@ class LmtpConnection:
             return
         # RFC 2033, section 4.2: one reply for each accepted recipient, in the order of RCPT.
         self._outcome[self._accepted.popleft()] = reply
+        while self._smtp and self._accepted:
+            self._outcome[self._accepted.popleft()] = reply
         if self._accepted:
             self._expected.appendleft(_Command.END)
         else:

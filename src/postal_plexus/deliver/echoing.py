@@ -1,0 +1,129 @@
+"""Echoes of what we sent, from the events queue to the sender's mailbox. One thread, one by one.
+
+A notice is handed over like a mail, with the event's own identity in place of a receipt: it reaches
+each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
+to the dead letters; an echo of a forward goes to the postmaster, whose address sealed the forward.
+"""
+
+import random
+from collections.abc import Iterator
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.addressing import address
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver.aws.queue import Queue, QueueMessage
+from postal_plexus.deliver.aws.session import full_jitter
+from postal_plexus.deliver.failing import Failing
+from postal_plexus.deliver.failure_policy import retry_after
+from postal_plexus.deliver.handover import Consignment, Handover, Stopping
+from postal_plexus.deliver.post import Post
+from postal_plexus.deliver.settlement import VISIBILITY_SECONDS
+from postal_plexus.mail.content import HeaderBlock
+from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.echo import Echo, read_event, render
+from postal_plexus.mail.envelope import Envelope, EnvelopeError
+from postal_plexus.mail.receipt import NotificationError
+
+_LONGEST_WAIT = 60.0
+
+
+class Echoing:
+    """The events queue's thread."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._queue = Queue(post.account, post.sqs_signer, post.config.events_queue_url)
+        self._failing = Failing(post)
+        self._handover = Handover(post, post.dovecot)
+
+    def run(self) -> None:
+        """Until the service stops."""
+        post = self._post
+        failures = 0
+        while not post.stopping.is_set():
+            if not post.follower.wait_available(0.5):
+                continue
+            try:
+                messages = self._queue.receive(VISIBILITY_SECONDS)
+                failures = 0
+            except AwsError as error:
+                failures += 1
+                if failures == 1 and not post.stopping.is_set():
+                    maillog.aws_down("ReceiveMessage (events)", str(error))
+                post.stopping.wait(full_jitter(failures, 0.2, _LONGEST_WAIT))
+                continue
+            for message in messages:
+                self._settle(message)
+        self._queue.close()
+        self._failing.close()
+
+    def abort(self) -> None:
+        """Wake the thread. For other threads."""
+        self._queue.abort()
+
+    def _settle(self, message: QueueMessage) -> None:
+        retry: int | None = retry_after(message.receive_count, random.random())  # noqa: S311
+        try:
+            if self._done(message):
+                retry = None
+        except Stopping:
+            retry = 0
+        except AwsError as error:
+            maillog.postponed(message.queue_id, retry or 0, str(error))
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the event)
+            maillog.crashed("echo", error)
+        try:
+            if retry is None:
+                self._queue.delete([message.receipt_handle])
+            else:
+                self._queue.change_visibility([(message.receipt_handle, retry)])
+        except AwsError as error:
+            maillog.unsettled("echo", str(error), 1)
+
+    def _done(self, message: QueueMessage) -> bool:
+        """Whether nothing is owed for this event any more. Raises AwsError, Stopping."""
+        try:
+            echo = read_event(message.body)
+            if echo is None:
+                return True
+            envelope = Envelope("", (echo.sender,))
+        except (NotificationError, EnvelopeError) as error:
+            self._failing.dead_letter(message, None, None, str(error))
+            return True
+        addressing = address(envelope, self._post.follower.current)
+        if not addressing.mailboxes:
+            reason = "an echo of mail whose sender has no mailbox here"
+            self._failing.dead_letter(message, None, echo.sender, reason)
+            return True
+        found: list[Disposition] = []
+        consignment = Consignment(echo.echo_id, "", echo.happened_at, message.receive_count)
+        with self._post.twins.alone(echo.echo_id):
+            self._handover.hand_over(
+                consignment, addressing.mailboxes, lambda: self._notice(echo), found
+            )
+        maillog.echoed(echo.echo_id, echo.kind.value, echo.sender, found)
+        for failed in (each for each in found if each.fate is Fate.FAILED):
+            reason = f"{failed.status} {failed.reason}"
+            self._failing.dead_letter(message, None, failed.recipient, reason)
+        return all(each.fate is not Fate.DEFERRED for each in found)
+
+    def _notice(self, echo: Echo) -> "Notice":
+        return Notice(render(echo, echo.sender, self._post.config.hostname), echo)
+
+
+class Notice:
+    """A rendered notice, as a content to be carried."""
+
+    def __init__(self, octets: bytes, echo: Echo) -> None:
+        header = HeaderBlock((("X-Plexus-Receipt", echo.echo_id),), "")
+        self._octets = header.feed(octets) + header.finish()
+        self.length: int | None = len(self._octets)
+        self.received = 0
+        self.delivered_to: set[str] = set()
+
+    def chunks(self) -> Iterator[tuple[bytes, bool]]:
+        """All at once."""
+        yield self._octets, True
+
+    def close(self) -> None:
+        """Nothing is held."""
