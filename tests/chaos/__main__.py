@@ -70,11 +70,13 @@ def told(report: Report) -> str:
     found = report.judgement
     outages = ", ".join(f"{count} {name}" for name, count in sorted(report.outages.items()))
     met = ", ".join(f"{count} {name}" for name, count in sorted(report.met.items()))
+    told_of = f"{report.told['bounce']} bounces, {report.told['dead letter']} dead letters"
     lines = [
         f"{found.delivered} deliveries exactly once, {found.accounted} failures accounted for",
         f"{report.transactions} LMTP transactions, {report.chunked} with BDAT",
         f"{report.faults_met()} faults met; {sum(report.outages.values())} outages: {outages}",
         f"of mails: {met}",
+        f"{told_of}; {report.told_twice} of them twice",
         f"most receives of one mail {report.most_receives}",
         f"SIGTERM took at most {max(report.stops):.1f} s",
     ]

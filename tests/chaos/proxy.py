@@ -239,8 +239,10 @@ class _Session:
             return
         self._send(command)
         block = b""
+        # In parts, so that a small mail has a middle too.
+        part = max(256, left // 4)
         while left:
-            block = await self._reader.read(min(left, 2048))
+            block = await self._reader.read(min(left, part))
             if not block:
                 raise Cut
             left -= len(block)

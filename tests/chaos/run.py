@@ -13,7 +13,7 @@ import os
 import signal
 import time
 from collections import Counter, defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +71,8 @@ class Report:
     crashes: list[str] = field(default_factory=list)
     stops: list[float] = field(default_factory=list)
     most_receives: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+    told_twice: int = 0  # a lost answer may repeat a dead letter or a bounce: counted, not wrong
 
     @property
     def good(self) -> bool:
@@ -386,9 +388,13 @@ class Run:
         ]
         accounts = ledger.accounts(dump)
         report = self._report
+        report.told_twice = len(accounts) - len({one[:2] for one in map(astuple, accounts)})
+        report.told = Counter(account.how for account in accounts)
         report.judgement = ledger.judge(self._plan.mails, kept, accounts, left)
         report.transactions = self._proxy.transactions
         report.chunked = self._proxy.chunked
+        report.met["two rules"] = sum(mail.split for mail in self._plan.mails)
+        report.met["notified twice"] = sum(mail.doubled for mail in self._plan.mails)
         for line in self._proxy.met:
             report.met[f"proxy {line.partition(': ')[2]}"] += 1
         with (self._root / "aws" / "journal").open() as journal:
