@@ -153,6 +153,8 @@ def _fault_of(local_part: str) -> str:
         return "has characters before the @ that are not ASCII"
     if local_part.startswith(".") or local_part.endswith(".") or ".." in local_part:
         return "has a dot before the @ that does not stand between two other characters"
+    if "@" in local_part:
+        return "has more than one @"
     strange = sorted(set(re.sub(_ATEXT + r"|\.", "", local_part)))
     named = " ".join(map(repr, strange[:5]))
     return f"has characters before the @ that need quotes there: {named}"

@@ -22,15 +22,17 @@ MEMORY_LIMIT_KIB = 32 * 1024
 
 _BASE64 = r"[A-Za-z0-9+/]+"
 _CRYPT64 = r"[A-Za-z0-9./]"
-_SCHEMES = {
-    "ARGON2ID": rf"\$argon2id\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d{{1,4}},p=\d{{1,3}}"
-    rf"\${_BASE64}\${_BASE64}",
-    "ARGON2I": rf"\$argon2i\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d{{1,4}},p=\d{{1,3}}"
-    rf"\${_BASE64}\${_BASE64}",
-    "BLF-CRYPT": rf"\$2[abxy]\$\d\d\${_CRYPT64}{{53}}",
-    "SHA512-CRYPT": rf"\$6\$(?:rounds=\d{{4,9}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{86}}",
-    "SHA256-CRYPT": rf"\$5\$(?:rounds=\d{{4,9}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{43}}",
+_ARGON2 = rf"\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d\d?,p=\d\d?\${_BASE64}\${_BASE64}"
+# Costs end where one login would take seconds of the host's CPU.
+SCHEMES = {
+    "ARGON2ID": rf"\$argon2id{_ARGON2}",
+    "ARGON2I": rf"\$argon2i{_ARGON2}",
+    "BLF-CRYPT": rf"\$2[abxy]\$(?:0[4-9]|1[0-4])\${_CRYPT64}{{53}}",
+    "SHA512-CRYPT": rf"\$6\$(?:rounds=\d{{4,6}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{86}}",
+    "SHA256-CRYPT": rf"\$5\$(?:rounds=\d{{4,6}}\$)?{_CRYPT64}{{1,16}}\${_CRYPT64}{{43}}",
 }
+"""Scheme, as Dovecot names it -> the form of its hashes."""
+
 _SCHEME = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 
 
@@ -47,19 +49,19 @@ def fault_of(text: str, address: str) -> HashFault | None:
     make_one = f"Make one with: plexus password {address}"
     parts = _SCHEME.fullmatch(text)
     if parts is None and text.startswith("$argon2id$"):
-        return HashFault("does not name its scheme", "Write {ARGON2ID} before it")
+        return HashFault("does not name its scheme", "Write {ARGON2ID} before it.")
     if parts is None:
         return HashFault("is no hash but perhaps the password itself, in plain text", make_one)
     scheme, value = parts.groups()
-    pattern = _SCHEMES.get(scheme.upper())
+    pattern = SCHEMES.get(scheme.upper())
     if pattern is None:
-        known = ", ".join(_SCHEMES)
+        known = ", ".join(SCHEMES)
         return HashFault(f"has a scheme that is not accepted ({known} are)", make_one)
     digest = re.fullmatch(pattern, value)
     if digest is None:
         return HashFault(
-            f"is not a whole {scheme.upper()} hash; part of it may be missing",
-            f"Copy it again, between single quotes, or make a new one: plexus password {address}",
+            f"is not a whole {scheme.upper()} hash of a usual cost",
+            f"Copy it again, or make one with: plexus password {address}",
         )
     memory = int(digest.groupdict().get("memory") or 0)
     if memory > MEMORY_LIMIT_KIB:

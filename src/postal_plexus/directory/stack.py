@@ -135,7 +135,8 @@ class _Reading:
         if address.subaddress is not None:
             remedy = f"Write {bare}; its subaddresses come there by themselves."
             entry.problem("its address has a subaddress", remedy)
-        elif not is_hosted(bare):
+            return ""
+        if not is_hosted(bare):
             remedy = "Use letters, digits and . _ - ' before the @, and no # or - at the start."
             entry.problem("its address cannot name a mailbox or an alias", remedy)
         elif self._domains and address.domain not in self._domains:
@@ -151,7 +152,9 @@ class _Reading:
         try:
             address = kept_address(text)
         except AddressError as error:
-            entry.problem(f"its {field} {quoted(text)} {error}", "Write it as ann@example.org.")
+            entry.problem(
+                f"its {field} {quoted(text)} {error}", "Write one address: ann@example.org."
+            )
             return None
         ours = field == "address" or address.domain in self._domains
         return Address.parse(str(address).lower()) if ours else address
@@ -182,7 +185,8 @@ class _Reading:
         fault = fault_of(text, address) if text else None
         if fault is not None:
             entry.problem(f"its password-hash {fault.what}", fault.remedy)
-        return text
+        scheme, brace, value = text.partition("}")
+        return scheme.upper() + brace + value
 
     def _destinations(self, entry: Entry) -> tuple[str, ...]:
         destinations: dict[str, None] = {}

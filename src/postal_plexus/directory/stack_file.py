@@ -59,8 +59,17 @@ class StackFile:
         )
 
 
-def read_stack_file(text: str) -> StackFile:
-    """Read a stack file's text. Raises StackError; its Problem of broken YAML names the line."""
+def read_stack_file(text: str | bytes) -> StackFile:
+    """Read a stack file's text. Raises StackError; its Problem of broken YAML names the line.
+
+    Bytes are taken for UTF-8, and a problem where they are none.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start) + 1
+            raise _error(f"line {line}", "is not UTF-8", "Save the file as UTF-8.") from error
     document = _mapping(_parsed(text))
     if document is None or "config" not in document:
         raise _error("", "has no config", f"Write config: and under it {NAMESPACE}:domains.")

@@ -1,0 +1,170 @@
+"""The directory object: one JSON document, and only sound ones are read."""
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_directories import HASH, directories, large_directory
+
+from postal_plexus.directory import Directory, DirectoryError
+
+
+def document(**changes: object) -> dict[str, Any]:
+    """A small document, with changes."""
+    sound = {
+        "version": 1,
+        "domains": [
+            {"name": "example.org"},
+            {"name": "example.net", "catch_all": "ann@example.org"},
+        ],
+        "mailboxes": [{"address": "ann@example.org", "password_hash": HASH}],
+        "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org"]}],
+    }
+    return sound | changes
+
+
+@given(directories())
+def test_round_trip(made: Directory) -> None:
+    """What is written is read back the same, and written again to the same bytes."""
+    written = made.to_json()
+    assert made == Directory.from_json(written)
+    assert written == Directory.from_json(written).to_json()
+
+
+def test_the_form_of_the_object() -> None:
+    """The schema is a contract between programs of different ages, so its bytes are held."""
+    read = Directory.from_json(json.dumps(document()).encode())
+    expected = json.dumps(document(), separators=(",", ":")).encode() + b"\n"
+    assert expected == read.to_json()
+
+
+def test_fields_of_a_newer_program_are_ignored() -> None:
+    """An older container still reads what a newer program added within version 1."""
+    newer = document(
+        generation=7,
+        mailboxes=[
+            {"address": "ann@example.org", "password_hash": HASH, "send_as": ["x@example.org"]}
+        ],
+        forwards=[],
+    )
+    assert Directory.from_json(json.dumps(document()).encode()) == Directory.from_json(
+        json.dumps(newer).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "what"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b" " * (16 * 1024 * 1024 + 1), "larger than"),
+        (b"[]", "something else than an object"),
+        (b"{}", "schema version 'None'"),
+        (document(version=2), "schema version '2'; this reader knows 1"),
+        (document(version=True), "schema version 'True'"),
+        (document(version="1"), "schema version"),
+        (document(domains=None), "no list domains"),
+        (document(domains=["example.org"]), r"something else than an object at domains\[0\]"),
+        (document(domains=[{"name": "Example.org"}]), "not a domain name"),
+        (document(domains=[{"name": "example.org", "catch_all": 5}]), "no text catch_all"),
+        (document(domains=[{"name": "example.org", "catch_all": "x"}]), "has no @"),
+        (document(mailboxes=[]), "no mailbox"),
+        (document(mailboxes=[{"address": "ann@example.org"}]), r"password_hash in mailboxes\[0\]"),
+        (
+            document(mailboxes=[{"address": "a\n@example.org", "password_hash": HASH}]),
+            "cannot be a mailbox's address",
+        ),
+        (
+            document(mailboxes=[{"address": "ann@example.org", "password_hash": HASH + ":0:0"}]),
+            "password hash that is none",
+        ),
+        (document(aliases=[{"address": "i@example.org", "destinations": []}]), "no destination"),
+        (
+            document(aliases=[{"address": "i@example.org", "destinations": "ann@example.org"}]),
+            "no list destinations",
+        ),
+        (document(aliases=[{"address": "i@example.org", "destinations": [5]}]), "else than texts"),
+        (
+            document(aliases=[{"address": "i@example.org", "destinations": ["x@y.org, z@y.org"]}]),
+            "more than one @",
+        ),
+        (
+            document(aliases=[{"address": "i@example.org", "destinations": ["x@Y.org"]}]),
+            "would be kept as 'x@y.org'",
+        ),
+    ],
+)
+def test_a_broken_object_is_refused(found: bytes | dict[str, Any], what: str) -> None:
+    """A reader keeps the directory that it has, and can log in one line why."""
+    written = found if isinstance(found, bytes) else json.dumps(found).encode()
+    with pytest.raises(DirectoryError, match=what) as refusal:
+        Directory.from_json(written)
+    assert 1 == len(str(refusal.value).splitlines())
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+
+
+@given(st.binary() | _JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_directory_or_refused(found: bytes) -> None:
+    """Whatever is read, nothing else than DirectoryError comes of it."""
+    with pytest.raises(DirectoryError):
+        Directory.from_json(found)
+
+
+@given(directories(), st.data())
+def test_a_damaged_object_is_a_directory_or_refused(made: Directory, data: st.DataObject) -> None:
+    """One value of a sound object replaced by anything never raises otherwise."""
+    damaged = json.loads(made.to_json())
+    place: Any = damaged
+    while isinstance(place, dict | list) and place:
+        keys = sorted(place) if isinstance(place, dict) else range(len(place))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(place[key], dict | list) or data.draw(st.booleans()):
+            place[key] = data.draw(_JSON)
+            break
+        place = place[key]
+    try:
+        read = Directory.from_json(json.dumps(damaged).encode())
+    except DirectoryError:
+        return
+    assert read.mailboxes
+
+
+def test_memory_of_ten_thousand_mailboxes() -> None:
+    """Reading a directory of 10,000 mailboxes peaks below 8 MB, beside the object's own bytes."""
+    written = large_directory(10_000).to_json()
+    tracemalloc.start()
+    try:
+        kept = Directory.from_json(written)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 10_000 == len(kept.mailboxes)
+    assert peak < 8_000_000
+
+
+def test_the_small_host_loads_no_library_for_it() -> None:
+    """What `deliver` imports of the directory needs nothing but the standard library."""
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, postal_plexus.directory; print(*sys.modules)",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert not {"idna", "yaml", "argon2", "hashlib", "pulumi"} & set(loaded)

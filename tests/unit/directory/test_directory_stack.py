@@ -1,0 +1,481 @@
+"""The stack configuration: what is read, and that every mistake is told with its way out."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_directories import HASH
+
+from postal_plexus.directory import Alias, Directory, Domain, Mailbox
+from postal_plexus.directory.password_hash import SCHEMES
+from postal_plexus.directory.problems import Problem, StackError
+from postal_plexus.directory.receipt_rules import receipt_rules
+from postal_plexus.directory.stack import KEYS, OTHER_KEYS, read_stack
+
+ARGON2 = HASH.removeprefix("{ARGON2ID}")
+
+
+def config(**changes: object) -> dict[str, Any]:
+    """A sound configuration, with changes; None takes a key away."""
+    sound = {
+        "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],
+        "mailboxes": [
+            {"address": "ann@example.org", "password-hash": HASH},
+            {"address": "ben@example.net", "password-hash": HASH},
+        ],
+        "aliases": [{"address": "info@example.org", "destinations": ["ben@example.net"]}],
+    }
+    return {key: value for key, value in (sound | changes).items() if value is not None}
+
+
+def mailbox(address: object = "ben@example.org", password_hash: object = HASH) -> dict[str, object]:
+    """A mailbox's entry."""
+    return {"address": address, "password-hash": password_hash}
+
+
+def with_mailbox(**fields: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which is entry 3."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox(**fields)])
+
+
+def with_alias(address: object, *destinations: object) -> dict[str, Any]:
+    """The sound configuration with one more alias, which is entry 2."""
+    alias = {"address": address, "destinations": list(destinations)}
+    return config(aliases=[*config()["aliases"], alias])
+
+
+def problems(stack: dict[str, Any]) -> tuple[Problem, ...]:
+    """What is wrong with it."""
+    with pytest.raises(StackError) as caught:
+        read_stack(stack)
+    return caught.value.problems
+
+
+def test_a_sound_configuration() -> None:
+    """Domains, mailboxes and aliases come in their order; unquoted catch-alls and defaults too."""
+    expected = Directory(
+        (Domain("example.org"), Domain("example.net", "ann@example.org")),
+        (Mailbox("ann@example.org", HASH), Mailbox("ben@example.net", HASH)),
+        (Alias("info@example.org", ("ben@example.net",)),),
+    )
+    assert expected == read_stack(config())
+
+
+@pytest.mark.parametrize("aliases", [None, []])
+def test_aliases_may_be_missing(aliases: object) -> None:
+    """A stack without aliases is a stack."""
+    assert () == read_stack(config(aliases=aliases)).aliases
+
+
+def test_writing_is_free_where_meaning_is_clear() -> None:
+    """Case, script and spaces around do not matter; foreign local parts stay to the letter."""
+    made = read_stack(
+        {
+            "domains": [
+                "Example.ORG",
+                {"name": "Bücher.example", "catch-all": "Ann+Rest@example.org"},
+            ],
+            "mailboxes": [
+                mailbox("Ann@EXAMPLE.org", f" {HASH}\n"),
+                mailbox("ben@bücher.example", "{argon2id}" + ARGON2),
+            ],
+            "aliases": [
+                {
+                    "address": "Info@BÜCHER.example",
+                    "destinations": [
+                        "ANN+Info@Example.org",
+                        "Zoe@Example.COM",
+                        "zoe@müller.example",
+                    ],
+                }
+            ],
+        }
+    )
+    expected = Directory(
+        (Domain("example.org"), Domain("xn--bcher-kva.example", "ann+rest@example.org")),
+        (Mailbox("ann@example.org", HASH), Mailbox("ben@xn--bcher-kva.example", HASH)),
+        (
+            Alias(
+                "info@xn--bcher-kva.example",
+                ("ann+info@example.org", "Zoe@example.com", "zoe@xn--mller-kva.example"),
+            ),
+        ),
+    )
+    assert expected == made
+
+
+def test_postmaster_is_an_address_by_itself() -> None:
+    """An alias may go to a postmaster that nobody configured."""
+    assert read_stack(with_alias("abuse@example.org", "postmaster@example.org")).aliases
+
+
+@pytest.mark.parametrize(
+    ("stack", "place", "what", "remedy"),
+    [
+        (
+            config(mailboxs=[]),
+            "mailboxs",
+            "is not a key of Postal Plexus",
+            "Did you mean mailboxes?",
+        ),
+        (
+            config(colour="red"),
+            "colour",
+            "is not a key of Postal Plexus",
+            f"Remove it; the keys are {', '.join(sorted({*KEYS, *OTHER_KEYS}))}.",
+        ),
+        (
+            config(aliases="info@example.org"),
+            "aliases",
+            "is a text, not a list",
+            'Write a list; each entry begins with "- address:".',
+        ),
+        (
+            config(aliases={"address": "info@example.org"}),
+            "aliases",
+            "is a mapping, not a list",
+            'Write a list; each entry begins with "- address:".',
+        ),
+        (
+            config(domains=["example.org", "example.net", "example.org"]),
+            "domains: entry 3 (example.org)",
+            "is there already, as entry 1 (example.org) of domains",
+            "Keep one of the two.",
+        ),
+        (
+            config(domains=["example.org", "example.net", False]),
+            "domains: entry 3",
+            "is a truth value (YAML reads yes, no, on and off so), not an entry",
+            'Begin it with "- name:", and put its text between quotes.',
+        ),
+        (
+            config(domains=["example.org", "example.net", {"name": 1.5}]),
+            "domains: entry 3",
+            "its name is a number, not a text",
+            "Write a text; if need be between quotes.",
+        ),
+        (
+            config(domains=["example.org", "example.net", "localhost"]),
+            "domains: entry 3 (localhost)",
+            "it is a single word, and a mail domain has at least two",
+            "Write a domain of yours, such as example.org.",
+        ),
+        (
+            config(domains=["example.org", "example.net", "example.com."]),
+            "domains: entry 3 (example.com.)",
+            "it ends in a dot",
+            "Write a domain of yours, such as example.org.",
+        ),
+        (
+            config(domains=["example.org", {"name": "example.net", "catchall": "ann@example.org"}]),
+            "domains: entry 2 (example.net)",
+            "'catchall' is not a field of it",
+            "Did you mean catch-all?",
+        ),
+        (
+            config(
+                domains=["example.org", {"name": "example.net", "catch-all": "anm@example.org"}]
+            ),
+            "domains: entry 2 (example.net)",
+            "its catch-all 'anm@example.org' is neither a mailbox nor an alias",
+            "Did you mean ann@example.org?",
+        ),
+        (
+            config(
+                domains=["example.org", {"name": "example.net", "catch-all": "zoe@example.com"}]
+            ),
+            "domains: entry 2 (example.net)",
+            "its catch-all 'zoe@example.com' is at no domain of ours",
+            "Make an alias that goes there, and name the alias.",
+        ),
+        (
+            config(domains=["example.org", {"name": "example.net", "catch-all": "ann"}]),
+            "domains: entry 2 (example.net)",
+            "its catch-all 'ann' has no @",
+            "Write one address: ann@example.org.",
+        ),
+        (
+            config(domains=["example.org", {"name": "example.net", "catch-all": None}]),
+            "domains: entry 2 (example.net)",
+            "has no catch-all",
+            "Write a text; if need be between quotes.",
+        ),
+        (
+            config(mailboxes=[*config()["mailboxes"], "cleo@example.org"]),
+            "mailboxes: entry 3 (cleo@example.org)",
+            "has no password-hash",
+            "Make one with: plexus password cleo@example.org",
+        ),
+        (
+            with_mailbox(address=None),
+            "mailboxes: entry 3",
+            "has no address",
+            "Write a text; if need be between quotes.",
+        ),
+        (
+            with_mailbox(address="Ann@example.org"),
+            "mailboxes: entry 3 (Ann@example.org)",
+            "is there already, as entry 1 (ann@example.org) of mailboxes",
+            "Keep one of the two.",
+        ),
+        (
+            with_mailbox(address="cleo@example.nte"),
+            "mailboxes: entry 3 (cleo@example.nte)",
+            "its domain example.nte is not among postal-plexus:domains",
+            "Did you mean example.net?",
+        ),
+        (
+            with_mailbox(address="cleo@elsewhere.example"),
+            "mailboxes: entry 3 (cleo@elsewhere.example)",
+            "its domain elsewhere.example is not among postal-plexus:domains",
+            "Add it there, or correct the address.",
+        ),
+        (
+            with_mailbox(address="ann+x@example.org"),
+            "mailboxes: entry 3 (ann+x@example.org)",
+            "its address has a subaddress",
+            "Write ann@example.org; its subaddresses come there by themselves.",
+        ),
+        (
+            with_mailbox(address="a/b@example.org"),
+            "mailboxes: entry 3 (a/b@example.org)",
+            "its address cannot name a mailbox or an alias",
+            "Use letters, digits and . _ - ' before the @, and no # or - at the start.",
+        ),
+        (
+            with_mailbox(address="jörg@example.org"),
+            "mailboxes: entry 3 (jörg@example.org)",
+            "its address 'jörg@example.org' has characters before the @ that are not ASCII",
+            "Write one address: ann@example.org.",
+        ),
+        (
+            with_mailbox(password_hash="hunter2"),
+            "mailboxes: entry 3 (ben@example.org)",
+            "its password-hash is no hash but perhaps the password itself, in plain text",
+            "Make one with: plexus password ben@example.org",
+        ),
+        (
+            with_mailbox(password_hash="{PLAIN}hunter2"),
+            "mailboxes: entry 3 (ben@example.org)",
+            f"its password-hash has a scheme that is not accepted ({', '.join(SCHEMES)} are)",
+            "Make one with: plexus password ben@example.org",
+        ),
+        (
+            with_mailbox(password_hash=ARGON2),
+            "mailboxes: entry 3 (ben@example.org)",
+            "its password-hash does not name its scheme",
+            "Write {ARGON2ID} before it.",
+        ),
+        (
+            with_mailbox(password_hash=HASH[:-50]),
+            "mailboxes: entry 3 (ben@example.org)",
+            "its password-hash is not a whole ARGON2ID hash of a usual cost",
+            "Copy it again, or make one with: plexus password ben@example.org",
+        ),
+        (
+            with_mailbox(password_hash=HASH.replace("m=19456", "m=65536")),
+            "mailboxes: entry 3 (ben@example.org)",
+            "its password-hash takes 64 MB to verify; Dovecot has room for 32",
+            "Make one with: plexus password ben@example.org",
+        ),
+        (
+            with_mailbox(password_hash=20261124),
+            "mailboxes: entry 3 (ben@example.org)",
+            "its password-hash is a number, not a text",
+            "Make one with: plexus password ben@example.org",
+        ),
+        (
+            with_alias("ann@example.org", "ben@example.net"),
+            "aliases: entry 2 (ann@example.org)",
+            "is there already, as entry 1 (ann@example.org) of mailboxes",
+            "Keep one of the two.",
+        ),
+        (
+            with_alias("sales@example.org"),
+            "aliases: entry 2 (sales@example.org)",
+            "has no destinations",
+            "Write a list: destinations: [ann@example.org, ben@example.org].",
+        ),
+        (
+            config(aliases=[{"address": "i@example.org", "destinations": "ann@example.org"}]),
+            "aliases: entry 1 (i@example.org)",
+            "its destinations are a text, not a list",
+            "Write a list: destinations: [ann@example.org, ben@example.org].",
+        ),
+        (
+            with_alias("sales@example.org", "ann@example.org", 5),
+            "aliases: entry 2 (sales@example.org)",
+            "has a number among its destinations, not a text",
+            "Write a list: destinations: [ann@example.org, ben@example.org].",
+        ),
+        (
+            with_alias("sales@example.org", "anne@example.org"),
+            "aliases: entry 2 (sales@example.org)",
+            "its destination 'anne@example.org' is neither a mailbox nor an alias",
+            "Did you mean ann@example.org?",
+        ),
+        (
+            with_alias("sales@example.org", "qqqqqqqqq@example.net"),
+            "aliases: entry 2 (sales@example.org)",
+            "its destination 'qqqqqqqqq@example.net' is neither a mailbox nor an alias",
+            "Add it to postal-plexus:mailboxes, or take it out.",
+        ),
+        (
+            with_alias("sales@example.org", "ann@example.org", "Ann@Example.org"),
+            "aliases: entry 2 (sales@example.org)",
+            "has the destination 'Ann@Example.org' twice",
+            "Take one out.",
+        ),
+        (
+            with_alias("sales@example.org", "ann@example.org, ben@example.net"),
+            "aliases: entry 2 (sales@example.org)",
+            "its destination 'ann@example.org, ben@example.net' has more than one @",
+            "Write one address: ann@example.org.",
+        ),
+        (
+            with_alias("sales@example.org", "sales+x@example.org", "ann@example.org"),
+            "aliases: entry 2 (sales@example.org)",
+            "goes in a circle: sales@example.org -> sales@example.org",
+            "Take one of these steps out of its alias.",
+        ),
+        (
+            with_alias("many@example.org", *(f"zoe{number}@example.com" for number in range(1001))),
+            "aliases: entry 2 (many@example.org)",
+            "leads to 1001 recipients, and Postfix allows 1000",
+            "Use the software of a mailing list for so many.",
+        ),
+    ],
+)
+def test_one_mistake(stack: dict[str, Any], place: str, what: str, remedy: str) -> None:
+    """A mistake is told once, by key and entry, with what it is and what to do."""
+    expected = f"postal-plexus:{place}: {what}. {remedy}"
+    assert [expected] == [str(problem) for problem in problems(stack)]
+
+
+def test_nothing_at_all() -> None:
+    """What must be there is named where it is missing, empty or null."""
+    for nothing in (None, [], {}, ""):
+        stack = config(domains=nothing, mailboxes=nothing, aliases=None)
+        assert ["postal-plexus:domains", "postal-plexus:mailboxes"] == [
+            problem.key for problem in problems(stack)
+        ]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
+    """One reading finds everything, and one mistake does not make others up."""
+    stack = {
+        "mailbox": [],
+        "domains": ["example.org", "exam ple.com"],
+        "mailboxes": [mailbox("ann@example.org", "hunter2"), mailbox("a b@example.org", "x"), 7],
+        "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org", "ben"]}],
+    }
+    assert [
+        ("postal-plexus:mailbox", ""),
+        ("postal-plexus:domains", "entry 2 (exam ple.com)"),
+        ("postal-plexus:mailboxes", "entry 1 (ann@example.org)"),
+        ("postal-plexus:mailboxes", "entry 2 (a b@example.org)"),
+        ("postal-plexus:mailboxes", "entry 2 (a b@example.org)"),
+        ("postal-plexus:mailboxes", "entry 3"),
+        ("postal-plexus:aliases", "entry 1 (info@example.org)"),
+    ] == [(problem.key, problem.entry) for problem in problems(stack)]
+
+
+def test_each_circle_of_aliases_is_told() -> None:
+    """Circles are found however long, each once, also beside one another."""
+    length = 3000
+    chain = [
+        {"address": f"a{n}@example.org", "destinations": [f"a{(n + 1) % length}@example.org"]}
+        for n in range(length)
+    ]
+    pair = [
+        {"address": "x@example.org", "destinations": ["y@example.org", "ann@example.org"]},
+        {"address": "y@example.org", "destinations": ["x@example.org"]},
+    ]
+    found = problems(config(aliases=[*chain, *pair]))
+    assert ["entry 1 (a0@example.org)", f"entry {length + 1} (x@example.org)"] == [
+        problem.entry for problem in found
+    ]
+    assert "goes in a circle: x@example.org -> y@example.org -> x@example.org" == found[1].what
+
+
+def test_an_alias_that_leads_to_nobody() -> None:
+    """A circle through a catch-all is one that only shows when everything is resolved."""
+    stack = config(
+        domains=["example.org", {"name": "example.net", "catch-all": "info@example.net"}],
+        aliases=[{"address": "info@example.net", "destinations": ["postmaster@example.net"]}],
+    )
+    assert [
+        ("entry 2 (example.net)", "its catch-all leads to nobody"),
+        ("entry 1 (info@example.net)", "leads to nobody"),
+    ] == [(problem.entry, problem.what) for problem in problems(stack)]
+
+
+@pytest.mark.parametrize("field", ["password", "password-hash", "passwd"])
+@pytest.mark.parametrize("secret", ["hunter2", "{PLAIN}hunter2", "{CRYPT}hunter2", ["hunter2"]])
+def test_no_message_holds_a_password(field: str, secret: object) -> None:
+    """Messages end in logs and on screens; what may be a password is never in them."""
+    stack = config(mailboxes=[{"address": "ann@example.org", field: secret}], aliases=None)
+    assert "hunter2" not in "".join(map(str, problems(stack)))
+
+
+_TEXTS = st.sampled_from(
+    ["example.org", "ann@example.org", "b@example.org", "info@example.org", "@", "", HASH, "ü@ü.de"]
+) | st.text(max_size=20)
+_YAML = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.dates() | _TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "catch-all", "address", "password-hash", "destinations", 5]),
+            inner,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(config(), _YAML) | {"else": _YAML}))
+def test_anything_is_a_directory_or_problems(stack: dict[str, Any]) -> None:
+    """Whatever YAML gives, reading ends in a directory or in problems on one line each."""
+    told: list[str] = []
+    try:
+        made = read_stack(stack)
+    except StackError as error:
+        told = [str(problem) for problem in error.problems]
+    else:
+        assert made.mailboxes
+        return
+    assert told
+    assert all(len(line.splitlines()) == 1 for line in told)
+
+
+_NAMES = st.sampled_from(["ann", "ben", "info", "sales", "postmaster"])
+_ADDRESSES = st.builds("{}@{}".format, _NAMES, st.sampled_from(["example.org", "example.net"]))
+
+
+@given(
+    st.lists(_ADDRESSES, min_size=1, max_size=5),
+    st.lists(st.tuples(_ADDRESSES, st.lists(_ADDRESSES, min_size=1, max_size=3)), max_size=5),
+    st.none() | _ADDRESSES,
+)
+def test_a_directory_that_was_read_leaves_nobody_out(
+    mailboxes: list[str], aliases: list[tuple[str, list[str]]], catch_all: str | None
+) -> None:
+    """Every configured address resolves to somebody, and to exactly its destinations' people."""
+    domain = {"name": "example.net"} | ({} if catch_all is None else {"catch-all": catch_all})
+    try:
+        made = read_stack(
+            {
+                "domains": ["example.org", domain],
+                "mailboxes": [mailbox(address) for address in mailboxes],
+                "aliases": [{"address": name, "destinations": to} for name, to in aliases],
+            }
+        )
+    except StackError:
+        return
+    assert all(made.resolve(address).known for address in made.hosted_addresses())
+    assert receipt_rules(made)
+    for alias, destinations in aliases:
+        expected = {who for to in destinations for who in made.resolve(to).mailboxes}
+        assert expected == set(made.resolve(alias).mailboxes)

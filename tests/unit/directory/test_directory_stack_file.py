@@ -1,0 +1,157 @@
+"""A Pulumi stack file's text: what Pulumi would give the program, and what YAML would hide."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_directories import HASH
+
+from postal_plexus.directory.password_hash import fault_of
+from postal_plexus.directory.problems import StackError
+from postal_plexus.directory.stack_file import SEALED_HASH, read_stack_file
+
+STACK = f"""
+encryptionsalt: v1:abc
+config:
+  aws:region: us-east-1
+  postal-plexus:domains:
+    - example.org
+  postal-plexus:mailboxes:
+    - address: ann@example.org
+      password-hash:
+        secure: v1:hKJ/o1yV
+    - address: ben@example.org
+      password-hash: "{HASH}"
+  postal-plexus:aliases: '[{{"address": "info@example.org", "destinations": ["ann@example.org"]}}]'
+"""
+
+
+def test_a_stack_file() -> None:
+    """All settings come under their full keys, JSON in a text is read, a sealed hash is filled."""
+    stack = read_stack_file(STACK)
+    expected = {
+        "aws:region": "us-east-1",
+        "postal-plexus:domains": ["example.org"],
+        "postal-plexus:mailboxes": [
+            {"address": "ann@example.org", "password-hash": SEALED_HASH},
+            {"address": "ben@example.org", "password-hash": HASH},
+        ],
+        "postal-plexus:aliases": [
+            {"address": "info@example.org", "destinations": ["ann@example.org"]}
+        ],
+    }
+    assert expected == stack.settings
+    assert 1 == stack.sealed_hashes
+    assert ("ann@example.org",) == stack.directory().resolve("info@example.org").mailboxes
+
+
+def test_the_sealed_hash_is_one_that_dovecot_could_read() -> None:
+    """It stands where a hash is expected, so it has a hash's form."""
+    assert fault_of(SEALED_HASH, "ann@example.org") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "has no config. Write config: and under it postal-plexus:domains."),
+        ("- 1", "has no config. Write config: and under it postal-plexus:domains."),
+        ("config:", "config: is not a mapping of keys. Write postal-plexus:domains under it."),
+        (
+            "config:\n  a:b: [",
+            (
+                "line 2, column 9: expected the node content, but found '<stream end>'. "
+                "Correct the YAML there, or in the line before."
+            ),
+        ),
+        (
+            "config:\n\ta:b: 1",
+            (
+                "line 2, column 1: found character '\\t' that cannot start any token. "
+                "Correct the YAML there, or in the line before."
+            ),
+        ),
+        (
+            "config:\n  postal-plexus:mailboxes: []\n  a:b: 1\n  postal-plexus:mailboxes: []",
+            (
+                "line 4, column 3: 'postal-plexus:mailboxes' is there twice. "
+                "Keep one of the two; YAML would drop the first without a word."
+            ),
+        ),
+        (
+            "config:\n  a:b:\n  - address: x\n    address: y",
+            (
+                "line 4, column 5: 'address' is there twice. "
+                "Keep one of the two; YAML would drop the first without a word."
+            ),
+        ),
+        (
+            "config:\n  a:b: !!python/object:os.system x",
+            (
+                "line 2, column 8: could not determine a constructor for the tag "
+                "'tag:yaml.org,2002:python/object:os.system'. "
+                "Correct the YAML there, or in the line before."
+            ),
+        ),
+        (
+            "confg: {}\nconfig: {}",
+            "confg: is not a key of a Pulumi stack file. Did you mean config?",
+        ),
+        ("config:\n  domains: []", "domains: has no namespace. Write postal-plexus:domains."),
+        (
+            "config:\n  postal_plexus:domains: []",
+            "postal_plexus:domains: has the namespace postal_plexus. Write postal-plexus:domains.",
+        ),
+        (
+            "config:\n  postal-plexus:mailboxes:\n    secure: v1:abc",
+            (
+                "postal-plexus:mailboxes: is a secret as a whole, so nothing of it can be checked. "
+                "Write it in plain, and make only each password-hash a secret: pulumi config set "
+                "--secret --path 'postal-plexus:mailboxes[0].password-hash'"
+            ),
+        ),
+    ],
+)
+def test_a_broken_file(text: str, line: str) -> None:
+    """A mistake is told by its line or its key, with what to do."""
+    with pytest.raises(StackError) as caught:
+        read_stack_file(text)
+    assert [line] == [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "{a: " * 5000, "- " * 50_000, "config: \0", "config:\n a:b: " + "1" * 5000]
+)
+def test_what_yaml_itself_cannot_bear(text: str) -> None:
+    """Depth without end, control characters and numbers without end are told as one problem."""
+    with pytest.raises(StackError, match="cannot be read as YAML"):
+        read_stack_file(text)
+
+
+def test_a_secret_elsewhere_is_told_as_what_it_is() -> None:
+    """A secret where no hash is expected cannot be used; it is a mapping, not a text."""
+    text = STACK.replace("address: ben@example.org", "address: {secure: v1:abc}")
+    with pytest.raises(StackError, match="entry 2: its address is a mapping, not a text"):
+        read_stack_file(text).directory()
+
+
+def test_bytes() -> None:
+    """A file is handed over as its bytes too; what is not UTF-8 is told by its line."""
+    assert read_stack_file(STACK) == read_stack_file(STACK.encode())
+    with pytest.raises(StackError, match=r"^line 2: is not UTF-8. Save the file as UTF-8.$"):
+        read_stack_file(b"config:\n  a:b: b\xfccher.example\n")
+
+
+def test_text_that_only_looks_like_json_stays_text() -> None:
+    """What Pulumi could not read as JSON is left to those who know what it should be."""
+    stack = read_stack_file("config:\n  postal-plexus:domains: '[example.org'\n")
+    assert "[example.org" == stack.settings["postal-plexus:domains"]
+
+
+@given(st.text())
+def test_any_text_is_a_stack_file_or_problems(text: str) -> None:
+    """Whatever the file holds, nothing else than StackError comes of it."""
+    with contextlib.suppress(StackError):
+        read_stack_file(text)
+    with pytest.raises(StackError):
+        read_stack_file(f"config:\n  postal-plexus:domains: {text}\n").directory()

@@ -1,0 +1,149 @@
+"""The tables for Dovecot and Postfix give the answers that the directory gives."""
+
+import pytest
+from hypothesis import assume, given, reject
+from made_directories import HASH, directories, recipients
+from postfix_model import MailServer
+
+from postal_plexus.directory import (
+    TABLES,
+    Address,
+    AddressError,
+    Alias,
+    Directory,
+    Domain,
+    Mailbox,
+    dovecot_passwd,
+    postfix_sender_logins,
+    postfix_virtual_aliases,
+    postfix_virtual_domains,
+    postfix_virtual_mailboxes,
+    without_subaddress,
+)
+
+
+def directory() -> Directory:
+    """A domain without and one with a catch-all, and each kind of alias."""
+    return Directory(
+        (Domain("example.org"), Domain("example.net", "ann+rest@example.org")),
+        (Mailbox("ann@example.org", HASH), Mailbox("ben@example.net", HASH)),
+        (
+            Alias("info@example.org", ("all@example.net", "Zoe@example.com")),
+            Alias("all@example.net", ("ann@example.org", "ben+all@example.net")),
+            Alias("away@example.net", ("zoe@example.com",)),
+        ),
+    )
+
+
+def server(made: Directory) -> MailServer:
+    """The model of Postfix and Dovecot with this directory's tables."""
+    return MailServer({name: render(made) for name, render in TABLES.items()})
+
+
+def test_dovecot_passwd() -> None:
+    """Dovecot gets each login and its hash; all else is the same for all users."""
+    expected = f"ann@example.org:{HASH}::::::\nben@example.net:{HASH}::::::\n"
+    assert expected == dovecot_passwd(directory())
+
+
+def test_postfix_virtual_domains() -> None:
+    """Postfix keeps mail of these domains."""
+    assert "example.org OK\nexample.net OK\n" == postfix_virtual_domains(directory())
+
+
+def test_postfix_virtual_mailboxes() -> None:
+    """Postfix knows which recipients exist."""
+    assert "ann@example.org OK\nben@example.net OK\n" == postfix_virtual_mailboxes(directory())
+
+
+def test_postfix_virtual_aliases() -> None:
+    """Aliases are followed to their end; what a catch-all must not swallow says itself."""
+    expected = (
+        "info@example.org ann@example.org, ben+all@example.net, Zoe@example.com\n"
+        "all@example.net ann@example.org, ben+all@example.net\n"
+        "away@example.net zoe@example.com\n"
+        "postmaster@example.org ann@example.org\n"
+        "ben@example.net ben@example.net\n"
+        "ben+all@example.net ben+all@example.net\n"
+        "@example.net ann+rest@example.org\n"
+    )
+    assert expected == postfix_virtual_aliases(directory())
+
+
+def test_postfix_sender_logins() -> None:
+    """Who gets an address's mail may send as it; what goes only outside is nobody's."""
+    expected = (
+        "ann@example.org ann@example.org\n"
+        "ben@example.net ben@example.net\n"
+        "info@example.org ann@example.org, ben@example.net\n"
+        "all@example.net ann@example.org, ben@example.net\n"
+        "away@example.net away@example.net\n"
+        "postmaster@example.org ann@example.org\n"
+        "@example.net ann@example.org\n"
+    )
+    assert expected == postfix_sender_logins(directory())
+
+
+@given(directories(), recipients())
+def test_postfix_delivers_where_the_directory_says(made: Directory, recipient: str) -> None:
+    """A mail that a user submits goes where a mail from the world goes."""
+    plain = _as_postfix_takes(recipient)
+    assume(plain.rpartition("@")[2] in {domain.name for domain in made.domains})
+    resolution = made.resolve(plain)
+    inside, outside = server(made).receive(plain)
+    assert set(resolution.outside) == set(outside)
+    assert {without_subaddress(m) for m in resolution.mailboxes} == {
+        without_subaddress(address).lower() for address in inside
+    }
+
+
+@given(directories(), recipients())
+def test_postfix_keeps_subaddresses_where_no_catch_all_is(made: Directory, recipient: str) -> None:
+    """Without a catch-all in a domain, a subaddress reaches Dovecot as the directory says."""
+    plain = _as_postfix_takes(recipient)
+    domains = {domain.name: domain.catch_all for domain in made.domains}
+    assume(plain.rpartition("@")[2] in domains and domains[plain.rpartition("@")[2]] is None)
+    resolution = made.resolve(plain)
+    inside, _ = server(made).receive(plain)
+    assert {m.lower() for m in resolution.mailboxes} == {address.lower() for address in inside}
+
+
+@given(directories(), recipients())
+def test_postfix_accepts_whom_the_directory_knows(made: Directory, recipient: str) -> None:
+    """Nobody that the directory knows is refused at submission."""
+    plain = _as_postfix_takes(recipient)
+    if made.resolve(plain).known:
+        assert server(made).accepts(plain)
+
+
+@given(directories(), recipients())
+def test_a_user_sends_only_as_whose_mail_they_get(made: Directory, sender: str) -> None:
+    """The login may use a sender address exactly if mail to it reaches that login's mailbox."""
+    plain = _as_postfix_takes(sender)
+    receivers = {without_subaddress(m) for m in made.resolve(plain).mailboxes}
+    for mailbox in made.mailboxes:
+        assert (mailbox.address in receivers) == server(made).may_send_as(mailbox.address, plain)
+
+
+@given(directories())
+def test_dovecot_knows_each_mailbox_and_nobody_else(made: Directory) -> None:
+    """Logins and hashes are those of the directory."""
+    assert {m.address: m.password_hash for m in made.mailboxes} == server(made).users
+
+
+@pytest.mark.parametrize("local_part", ["o'brien", "a=b", "{x}$y|z", "50%", "a&b", "a*b?", "~x^`"])
+def test_odd_but_lawful_names(local_part: str) -> None:
+    """Whatever may name a mailbox passes through every table."""
+    address = f"{local_part}@example.net"
+    made = Directory((Domain("example.net", address),), (Mailbox(address, HASH),))
+    assert ([address], []) == server(made).receive(address)
+    assert ([address], []) == server(made).receive("nobody@example.net")
+    assert server(made).may_send_as(address, address)
+
+
+def _as_postfix_takes(recipient: str) -> str:
+    """Postfix looks addresses up without quotes that are not needed."""
+    try:
+        return str(Address.parse(recipient))
+    except AddressError:
+        return reject()
