@@ -17,8 +17,8 @@ from postal_plexus.local.agent.definition import DefinitionError
 from postal_plexus.local.agent.engine import EngineError
 from postal_plexus.local.agent.placing import LABEL_DESK, LABEL_TASK, Place
 from postal_plexus.local.agent.runner import ContainerRunner, Means, quietly
-from postal_plexus.local.agent.secrets import SecretSource
 from postal_plexus.local.emulator.ecs_view import EcsView, TaskState
+from postal_plexus.local.emulator.parameters import Parameters
 from postal_plexus.local.emulator.roles import Roles
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Keeper:
             place=Place(layout, desk, ecs),
             roles=roles,
             credentials=self.credentials,
-            secrets=SecretSource(desk.endpoint_url, desk.region),
+            parameters=Parameters(desk.account_id, desk.region),
         )
         self._kept: dict[str, _Kept] = {}
         self._refused: dict[str, str] = {}
@@ -68,7 +68,8 @@ class Keeper:
         """Give the state of every container for `plexus local status`."""
         found: list[Mapping[str, object]] = [
             {
-                "task": kept.runner.task.name,
+                "task": kept.runner.spec.name,
+                "service": kept.runner.task.name,
                 "container": kept.runner.name,
                 "image": kept.runner.spec.image,
                 "running": kept.runner.state.is_running,
@@ -120,7 +121,10 @@ class Keeper:
                 continue
             for container in spec.containers:
                 runner = ContainerRunner(self._means, task, container, spec, self._report)
-                found[runner.name] = runner
+                if runner.name in found:
+                    self._refused[task.name] = f"there is a container {container.name} already"
+                else:
+                    found[runner.name] = runner
         return found
 
     def _report(self, runner: ContainerRunner) -> None:

@@ -42,9 +42,9 @@ class Place:
     ecs: EcsView
 
     def container_name(self, task: WantedTask, spec: ContainerSpec) -> str:
-        """Give a container's name: the desk's, then the service's, then its own if it differs."""
-        parts = [self.layout.name, task.name]
-        return "-".join(parts if spec.name == task.name else [*parts, spec.name])
+        """Give a container's name: the desk's and its own; a task by itself adds its id."""
+        parts = [self.layout.name, spec.name]
+        return "-".join(parts if task.is_service else [*parts, task.name[:8]])
 
     def version(self, task: WantedTask, spec: ContainerSpec) -> str:
         """Give what changes whenever the running container is not the wanted one any more."""
@@ -117,7 +117,7 @@ class Place:
                 for one in spec.ports
             ),
             env_file=env_file,
-            log_file=self.layout.logs / f"{task.name}.log",
+            log_file=self.layout.logs / f"{spec.name}.log",
         )
 
     def _bind(self, mount: Mount) -> Bind:

@@ -20,8 +20,8 @@ from postal_plexus.local.agent import ownership
 from postal_plexus.local.agent.definition import DefinitionError
 from postal_plexus.local.agent.engine import EngineError
 from postal_plexus.local.agent.placing import LABEL_VERSION, PlacementError
-from postal_plexus.local.agent.secrets import SecretError
 from postal_plexus.local.emulator.ecs_view import TaskState
+from postal_plexus.local.emulator.parameters import SecretError
 from postal_plexus.local.emulator.roles import RoleRefusedError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from postal_plexus.local.agent.definition import ContainerSpec, TaskSpec
     from postal_plexus.local.agent.engine import Container, Engine
     from postal_plexus.local.agent.placing import Place
-    from postal_plexus.local.agent.secrets import SecretSource
     from postal_plexus.local.emulator.ecs_view import WantedTask
+    from postal_plexus.local.emulator.parameters import Parameters
     from postal_plexus.local.emulator.roles import Roles
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ _START_FAILURES = (
     DefinitionError,
     EngineError,
     OSError,
-    PlacementError,
     RoleRefusedError,
     SecretError,
 )
@@ -63,7 +62,7 @@ class Means:
     place: Place
     roles: Roles
     credentials: TaskCredentials
-    secrets: SecretSource
+    parameters: Parameters
 
 
 class ContainerRunner:
@@ -95,16 +94,22 @@ class ContainerRunner:
             try:
                 container = await self._start()
                 reason, code = await self._watch(container)
+            except PlacementError as error:
+                # The host is being prepared: soon there.
+                log.info("agent.not_yet container=%s reason=%s", self.name, error)
+                self._set(TaskState(is_running=False, health="UNKNOWN", reason=str(error)))
+                await asyncio.sleep(STARTING_INTERVAL)
+                continue
             except _START_FAILURES as error:
                 reason, code = str(error), None
-                log.warning("agent.start_failed task=%s reason=%s", self.task.name, reason)
+                log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
             ran = time.monotonic() - started
             self._set(TaskState(is_running=False, health="UNKNOWN", reason=reason, exit_code=code))
             if not self.task.is_service and code is not None:
                 return
             wait = FIRST_WAIT if ran > SETTLED_AFTER else wait
             log.warning(
-                "agent.restart_in task=%s seconds=%s reason=%s", self.task.name, wait, reason
+                "agent.restart_in container=%s seconds=%s reason=%s", self.name, wait, reason
             )
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
@@ -113,7 +118,7 @@ class ContainerRunner:
         """Stop the container with SIGTERM and remove it."""
         engine = self._means.engine
         if await engine.inspect(self.name) is not None:
-            log.info("agent.stopping task=%s", self.task.name)
+            log.info("agent.stopping container=%s", self.name)
             await engine.stop(self.name, self.spec.stop_timeout)
             await engine.remove(self.name)
         self._means.credentials.revoke(self.name)
@@ -130,7 +135,7 @@ class ContainerRunner:
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:
                 self._grant(self._token_of_earlier())
-                log.info("agent.kept task=%s container=%s", self.task.name, found.id[:12])
+                log.info("agent.kept container=%s id=%s", self.name, found.id[:12])
                 return found
             await engine.stop(self.name, self.spec.stop_timeout)
         if found is not None:
@@ -153,7 +158,7 @@ class ContainerRunner:
         started = await engine.inspect(container_id)
         if started is None:
             raise EngineError(f"{self.name} vanished as it was started")
-        log.info("agent.started task=%s container=%s", self.task.name, started.id[:12])
+        log.info("agent.started container=%s id=%s", self.name, started.id[:12])
         return started
 
     def _grant(self, token: str | None) -> str | None:
@@ -181,7 +186,7 @@ class ContainerRunner:
         if role is None:
             raise SecretError(f"{self.task.name} has secrets but no execution role")
         credentials = self._means.roles.for_task(role, self.task.task_arn, 900)
-        return await asyncio.to_thread(self._means.secrets.fetch, self.spec.secrets, credentials)
+        return await self._means.parameters.fetch(self.spec.secrets, credentials)
 
     async def _watch(self, container: Container) -> tuple[str, int | None]:
         """Wait until the container ends or has to be replaced; say why."""
@@ -201,7 +206,7 @@ class ContainerRunner:
                 return "the container was removed", 137
             why = "out of memory" if last.out_of_memory else f"exit code {last.exit_code}"
             return f"Essential container in task exited: {why}", last.exit_code
-        log.warning("agent.unhealthy task=%s", self.task.name)
+        log.warning("agent.unhealthy container=%s", self.name)
         await self._means.engine.stop(container.id, self.spec.stop_timeout)
         return "Task failed container health checks", None
 

@@ -1,0 +1,379 @@
+"""The desk: the whole system on one machine, by four functions (`plexus local ...`).
+
+`up` may be run again at any time: it starts what is missing and deploys what has changed. `down`
+keeps all data unless told to destroy it. Failures: `DeskError` (what is wrong, and the remedy),
+`StackError` for a wrong stack file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from postal_plexus.local import (
+    accounts,
+    daemon_process,
+    files,
+    ports,
+    settings,
+    stack_config,
+    world,
+)
+from postal_plexus.local.agent import engine as engines
+from postal_plexus.local.agent import ownership
+from postal_plexus.local.agent.engine import EngineError, NoEngineError
+from postal_plexus.local.agent.ownership import Owned
+from postal_plexus.local.agent.placing import LABEL_DESK
+from postal_plexus.local.authority import Authority
+from postal_plexus.local.daemon_process import DaemonError
+from postal_plexus.local.layout import DeskLayout
+from postal_plexus.local.pulumi_engine import Credentials, DeployError, apply
+from postal_plexus.local.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
+from postal_plexus.local.sockets import LOOPBACK
+from postal_plexus.local.status import ContainerState, DeskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from postal_plexus.local.agent.engine import Engine
+    from postal_plexus.local.stack_config import StackConfig
+    from postal_plexus.local.world import Delivery
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+STACK = "desk"
+TLS_DIRECTORY = "/var/lib/plexus/tls"
+_HEALTHY_SECONDS = 180.0
+SHARED_GROUP = 5003
+
+
+class DeskError(Exception):
+    """The desk cannot do what was asked; the text ends with the remedy."""
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """How `up` is done. `ephemeral_ports`: any free ports instead of the preferred ones."""
+
+    ephemeral_ports: bool = False
+    wait_seconds: float = _HEALTHY_SECONDS
+    checkout: Path = CHECKOUT
+
+
+def up(
+    desk: Path,
+    stack_file: Path | None = None,
+    options: UpOptions | None = None,
+    tell: Callable[[str], None] = _say_nothing,
+) -> DeskStatus:
+    """Bring the desk up, or up to date; returns when every container is healthy.
+
+    Args:
+        desk: the desk directory, made if it is missing.
+        stack_file: a `Pulumi.<stack>.yaml`; the desk's own if None.
+        options: see `UpOptions`.
+        tell: is given one line for each step.
+
+    Raises:
+        DeskError: something is missing or did not work, with the remedy.
+        StackError: the stack file is wrong.
+    """
+    options = options or UpOptions()
+    layout = DeskLayout.at(desk)
+    engine = _engine()
+    images = _images(options.checkout, engine)
+    layout.prepare()
+    config = _read_stack(stack_file, layout, images)
+    known = _settings(layout)
+    if known is not None and known.region != config.region:
+        raise DeskError(
+            f"this desk is in {known.region}, the stack file says {config.region}: take another"
+            " directory, or `plexus local down --destroy` first"
+        )
+    made = known or settings.new(layout.name, config.region)
+    made = asyncio.run(_network(engine, made))
+    if not daemon_process.is_running(layout):
+        preferred = Ports() if options.ephemeral_ports else PREFERRED_PORTS
+        made = settings.with_ports(made, ports.choose(made.ports, preferred))
+        settings.save(layout.settings, made)
+        tell(f"starting the emulated AWS and SES in {layout.root}")
+        _translated(lambda: daemon_process.start(layout, made))
+    else:
+        settings.save(layout.settings, made)
+    tell("deploying the Pulumi program")
+    outputs = _deploy(options.checkout, config, layout, made, tell)
+    asyncio.run(_prepare_host(engine, layout, outputs, images))
+    _await_health(layout, made, options.wait_seconds, tell)
+    return status(desk)
+
+
+def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _say_nothing) -> None:
+    """Stop everything of the desk. Its data stays unless `destroy`.
+
+    Raises:
+        DeskError: something does not stop, or cannot be removed.
+    """
+    layout = DeskLayout.at(desk)
+    if not layout.root.exists():
+        return
+    _translated(lambda: daemon_process.stop(layout, tell))
+    engine = _engine()
+    asyncio.run(_remove_containers(engine, layout))
+    if destroy:
+        tell(f"removing {layout.root}")
+        asyncio.run(_destroy(engine, layout))
+
+
+def status(desk: Path) -> DeskStatus:
+    """Say how the desk is.
+
+    Raises:
+        DeskError: its settings cannot be read.
+    """
+    layout = DeskLayout.at(desk)
+    made = _settings(layout) if layout.root.exists() else None
+    health = daemon_process.health(made) if made is not None else None
+    tasks = cast("list[dict[str, Any]]", (health or {}).get("tasks") or [])
+    return DeskStatus(
+        directory=layout.root,
+        running=health is not None,
+        mail_host=str(_outputs(layout).get("mail_host", "")),
+        settings=made,
+        accounts=tuple(accounts.load(layout.accounts).values()),
+        containers=tuple(_container_state(task) for task in tasks),
+        ca_file=layout.ca_file,
+        outbox=layout.outbox,
+        logs=layout.logs,
+    )
+
+
+def send(
+    desk: Path,
+    sender: str,
+    recipients: Sequence[str],
+    content: bytes | None = None,
+    *,
+    subject: str = "",
+    text: str = "",
+) -> Delivery:
+    """Send a mail in from the world: `content` as it is, or one made of subject and text.
+
+    Raises:
+        DeskError: the desk does not run, or SES did not take the mail.
+    """
+    made = _settings(DeskLayout.at(desk))
+    if made is None or daemon_process.health(made) is None:
+        raise DeskError(f"no desk runs in {desk}; start it with `plexus local up`")
+    if content is None:
+        content = world.compose(sender, recipients, subject, text, datetime.now(UTC))
+    try:
+        return world.deliver((LOOPBACK, made.ports.ses_inbound), sender, recipients, content)
+    except world.NotAcceptedError as error:
+        raise DeskError(f"SES refused the mail: {error}") from error
+    except OSError as error:
+        raise DeskError(f"the inbound server does not answer: {error}") from error
+
+
+def _container_state(task: dict[str, Any]) -> ContainerState:
+    return ContainerState(
+        name=str(task["task"]),
+        container=str(task.get("container", "")),
+        image=str(task.get("image", "")),
+        running=bool(task["running"]),
+        health=str(task["health"]),
+        reason=str(task.get("reason", "")),
+    )
+
+
+def _engine() -> Engine:
+    try:
+        return engines.find()
+    except NoEngineError as error:
+        raise DeskError(str(error)) from error
+
+
+def _images(checkout: Path, engine: Engine) -> dict[str, str]:
+    """Give the images' names by container; all of them are here."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [str(checkout / "tools" / "images"), "--tags"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=checkout,
+    )
+    if done.returncode != 0:
+        raise DeskError(f"tools/images --tags: {done.stderr.strip() or done.stdout.strip()}")
+    images = cast("dict[str, str]", json.loads(done.stdout))
+    missing = asyncio.run(_missing(engine, images))
+    if missing:
+        raise DeskError(f"images are missing ({', '.join(missing)}): run `make images`")
+    return images
+
+
+async def _missing(engine: Engine, images: Mapping[str, str]) -> list[str]:
+    here = await asyncio.gather(*(engine.has_image(one) for one in images.values()))
+    return [name for name, is_here in zip(images, here, strict=True) if not is_here]
+
+
+def _read_stack(
+    stack_file: Path | None, layout: DeskLayout, images: Mapping[str, str]
+) -> StackConfig:
+    path = stack_file or stack_config.DEFAULT_STACK_FILE
+    try:
+        return stack_config.read(path, layout.accounts, images)
+    except OSError as error:
+        raise DeskError(f"the stack file {path} cannot be read: {error.strerror}") from error
+
+
+def _settings(layout: DeskLayout) -> DeskSettings | None:
+    try:
+        return settings.load(layout.settings)
+    except SettingsError as error:
+        raise DeskError(str(error)) from error
+
+
+async def _network(engine: Engine, made: DeskSettings) -> DeskSettings:
+    """Make the containers' network where it is missing; give the settings with its gateway."""
+    network = made.network
+    try:
+        found = await engine.network_gateway(network.name)
+        if found is None:
+            await engine.create_network(network.name, network.subnet, network.gateway)
+            found = await engine.network_gateway(network.name)
+    except EngineError as error:
+        raise DeskError(f"the containers' network cannot be made: {error}") from error
+    if found is None:
+        raise DeskError(f"the network {network.name} vanished; run `plexus local up` again")
+    return replace(made, network=replace(network, subnet=found[0], gateway=found[1]))
+
+
+def _deploy(
+    checkout: Path,
+    config: StackConfig,
+    layout: DeskLayout,
+    made: DeskSettings,
+    tell: Callable[[str], None],
+) -> Mapping[str, object]:
+    try:
+        deployed = apply(
+            checkout / "pulumi",
+            STACK,
+            config.settings,
+            layout.stack_state,
+            made.endpoint_url,
+            Credentials(made.root_key_id, made.root_secret),
+            made.region,
+        )
+    except DeployError as error:
+        raise DeskError("\n".join(("the Pulumi program failed:", *error.problems))) from error
+    changes = {
+        "created": deployed.created,
+        "updated": deployed.updated,
+        "replaced": deployed.replaced,
+        "deleted": deployed.deleted,
+    }
+    counts = [f"{len(urns)} {what}" for what, urns in changes.items() if urns]
+    tell(f"deployed: {', '.join(counts) if counts else 'nothing had changed'}")
+    files.replace(layout.outputs, json.dumps(dict(deployed.outputs), indent=2).encode())
+    return deployed.outputs
+
+
+def _outputs(layout: DeskLayout) -> Mapping[str, object]:
+    try:
+        return cast("dict[str, object]", json.loads(layout.outputs.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+async def _prepare_host(
+    engine: Engine, layout: DeskLayout, outputs: Mapping[str, object], images: Mapping[str, str]
+) -> None:
+    """Do what the EC2 host's user data does: its directories, and a certificate."""
+    directories = cast("list[dict[str, Any]]", outputs.get("host_directories") or [])
+    owned = [
+        Owned(layout.host_path(one["path"]), int(one["uid"]), int(one["gid"]), int(one["mode"], 8))
+        for one in directories
+    ]
+    hosts = [str(outputs.get(name, "")) for name in ("mail_host", "imap_host")]
+    certificate = Authority(layout.authority).certificate(
+        "mail", [*filter(None, hosts), "localhost", LOOPBACK]
+    )
+    tls = layout.host_path(TLS_DIRECTORY)
+    chain, key = certificate.chain.read_bytes(), certificate.key.read_bytes()
+    owned += [
+        Owned(tls / "key.pem", 0, SHARED_GROUP, 0o640, key),
+        Owned(tls / "certificate.pem", 0, SHARED_GROUP, 0o640, chain),
+    ]
+    try:
+        await ownership.apply(owned, layout.root, engine, next(iter(images.values())))
+    except (OSError, EngineError) as error:
+        raise DeskError(f"the host's directories cannot be made: {error}") from error
+
+
+def _await_health(
+    layout: DeskLayout, made: DeskSettings, seconds: float, tell: Callable[[str], None]
+) -> None:
+    deadline = time.monotonic() + seconds
+    told: dict[str, str] = {}
+    states: list[ContainerState] = []
+    while time.monotonic() < deadline:
+        health = daemon_process.health(made)
+        if health is None:
+            raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
+        states = [_container_state(task) for task in health["tasks"]]
+        for state in states:
+            word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
+            if told.get(state.name) != word:
+                told[state.name] = word
+                tell(f"{state.name}: {word}")
+        if states and all(state.is_well for state in states):
+            return
+        time.sleep(0.1)
+    unwell = ", ".join(
+        f"{state.name} ({state.reason or state.health.lower()})"
+        for state in states
+        if not state.is_well
+    )
+    raise DeskError(
+        f"not healthy after {seconds:.0f} s: {unwell or 'no containers'}; look into {layout.logs}"
+    )
+
+
+async def _remove_containers(engine: Engine, layout: DeskLayout) -> None:
+    try:
+        for container in await engine.labelled(f"{LABEL_DESK}={layout.name}"):
+            await engine.stop(container.id, 10)
+            await engine.remove(container.id)
+    except EngineError as error:
+        raise DeskError(f"containers of the desk cannot be removed: {error}") from error
+
+
+async def _destroy(engine: Engine, layout: DeskLayout) -> None:
+    try:
+        await engine.remove_network(layout.name)
+        shutil.rmtree(layout.root)
+    except EngineError as error:
+        raise DeskError(f"the desk's network cannot be removed: {error}") from error
+    except PermissionError as error:
+        raise DeskError(
+            f"{error.filename} belongs to a container's user: remove {layout.root} as root"
+        ) from error
+    except OSError as error:
+        raise DeskError(f"{layout.root} cannot be removed: {error}") from error
+
+
+def _translated(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except DaemonError as error:
+        raise DeskError(f"{error}; see `log` in the desk directory") from error
