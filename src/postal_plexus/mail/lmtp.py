@@ -300,7 +300,7 @@ class LmtpConnection:
         if self.state is State.ENDING and self._refusal is None:
             unanswered = [*self._accepted, *self._recipients[self._asked :]]
             self._outcome.update(dict.fromkeys(unanswered))
-        else:
+        elif self.state is not State.FINISHED:  # what is answered stays answered
             self._outcome = {}
         self._shut()
         raise LmtpProtocolError(why)
