@@ -17,7 +17,7 @@ import pulumi_command as command
 
 import pulumi
 
-NAMES = ("dovecot", "postfix", "deliver")
+NAMES = ("dovecot", "postfix", "deliver", "certbot")
 
 _ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def built_images(architecture: str) -> Mapping[str, str]:
         pulumi.RunError: when the builder cannot tell.
     """
     listed = subprocess.run(  # noqa: S603  our own script
-        [sys.executable, str(_ROOT / "tools" / "images"), "--tags"],
+        [sys.executable, str(_ROOT / "tools" / "images"), "--tags", *NAMES],
         env={**os.environ, "ARCH": _ARCHITECTURES[architecture]},
         capture_output=True,
         text=True,
@@ -56,7 +56,7 @@ def built_images(architecture: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class ImagesArgs:
-    """`given`: images to run as they are, by name, instead of our own from ECR."""
+    """`given`: images to run as they are, by name, instead of our own from ECR: all or none."""
 
     name: str
     region: str
@@ -75,10 +75,11 @@ class Images(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         self.references: dict[str, pulumi.Input[str]] = {}
         self.repositories: dict[str, pulumi.Output[str]] = {}
-        self.repository_arns: list[pulumi.Output[str]] = []
-        missing = [image for image in NAMES if image not in args.given]
-        built = built_images(args.architecture) if missing else {}
-        for image in NAMES:
+        self.repository_arns: dict[str, pulumi.Output[str]] = {}
+        # Who brings images of their own and none for certificates brings those too.
+        names = [image for image in NAMES if not args.given or image in args.given]
+        built = {} if args.given else built_images(args.architecture)
+        for image in names:
             repository = aws.ecr.Repository(
                 f"{args.name}-{image}",
                 image_tag_mutability="IMMUTABLE",
@@ -94,7 +95,7 @@ class Images(pulumi.ComponentResource):
                 opts=child,
             )
             self.repositories[image] = repository.repository_url
-            self.repository_arns.append(repository.arn)
+            self.repository_arns[image] = repository.arn
             self.references[image] = (
                 args.given[image]
                 if image in args.given

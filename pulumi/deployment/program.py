@@ -6,8 +6,15 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import documents, regions
 from deployment.archive import Archive, ArchiveArgs
+from deployment.certificates import Certificates, CertificatesArgs
+from deployment.certificates import alarm as certificate_alarm
+from deployment.client_setup import (
+    ClientSetupArgs,
+    ClientSetupSites,
+    domains_with_certificate,
+)
 from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
 from deployment.host import Host, HostArgs
 from deployment.host_directories import HOST_DIRECTORIES
@@ -20,8 +27,9 @@ from deployment.sending import Sending, SendingArgs
 from deployment.services import ServiceParts, make_services
 from deployment.settings import TEXT_KEYS, Settings, SettingsError, read_settings
 from deployment.storage import Storage, StorageArgs
-from deployment.watch import Watch, WatchArgs
+from deployment.watch import Alarm, Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
+from postal_plexus.clients import MtaStsMode, MtaStsPolicy, certificate_names
 
 
 def read() -> Settings:
@@ -194,7 +202,7 @@ class _Deployment:
                 network=network,
                 cluster_name=cluster.name,
                 cluster_arn=cluster.arn,
-                repository_arns=images.repository_arns,
+                repository_arns=list(images.repository_arns.values()),
                 instance_type=settings.instance_type,
                 architecture=settings.architecture,
                 image=settings.host_image,
@@ -219,6 +227,8 @@ class _Deployment:
             ),
             self._options,
         )
+        more_alarms = self._certificates(images, cluster, zones)
+        pending = self._client_sites(zones)
         Watch(
             "watch",
             WatchArgs(
@@ -229,6 +239,7 @@ class _Deployment:
                 budget_usd=settings.budget_usd,
                 mailboxes_gb=settings.mailboxes_gb_alarm,
                 rules=tuple(rule.name for rule in rules),
+                more=more_alarms,
                 watched={
                     "queue": notifications.queue.name,
                     "dead_letters": notifications.dead_letters.name,
@@ -263,7 +274,55 @@ class _Deployment:
             "file_system": storage.file_system.id,
             "access_point": storage.access_point.id,
             "name_servers": zones.name_servers,
+            "client_setup_pending": pending,
             "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
         }
         for name, value in outputs.items():
             pulumi.export(name, value)
+
+    def _certificates(
+        self, images: Images, cluster: aws.ecs.Cluster, zones: Zones
+    ) -> tuple[Alarm, ...]:
+        """The task that looks after the mail host's certificate, and its alarm."""
+        settings = self._settings
+        if "certbot" not in images.references:
+            return ()
+        Certificates(
+            "certificates",
+            CertificatesArgs(
+                name=settings.name("certbot"),
+                stack=settings.stack,
+                image=images.references["certbot"],
+                repository_arn=images.repository_arns["certbot"],
+                cluster_arn=cluster.arn,
+                account=self._account,
+                region=settings.region,
+                log_days=settings.log_days,
+                names=certificate_names(settings.clients, mail_host=settings.mail_host),
+                zone_ids=zones.zone_ids,
+                name_servers=zones.name_servers,
+            ),
+            self._options,
+        )
+        return (certificate_alarm(settings.stack),)
+
+    def _client_sites(self, zones: Zones) -> list[str]:
+        """The sites that set clients up; the domains that the next run completes."""
+        settings = self._settings
+        if not settings.client_setup:
+            return []
+        sites = ClientSetupSites(
+            "clients",
+            ClientSetupArgs(
+                name=settings.name("clients"),
+                clients=settings.clients,
+                zone_ids=zones.zone_ids,
+                policy=MtaStsPolicy(
+                    (regions.inbound_host(settings.region),), MtaStsMode(settings.mta_sts)
+                ),
+                issued=domains_with_certificate(settings.clients, self._provider),
+                shared_host=settings.mail_host if settings.clients_share_host else None,
+            ),
+            self._options,
+        )
+        return sites.pending

@@ -39,7 +39,6 @@ def make_services(
 ) -> dict[str, Service]:
     """The services by the names of their containers."""
     images = parts.images
-    repositories = dict(zip(images.references, images.repository_arns, strict=True))
 
     def service(container: Container, **more: Any) -> Service:
         return Service(
@@ -48,7 +47,7 @@ def make_services(
                 name=settings.name(container.name),
                 container=container,
                 image=images.references[container.name],
-                repository_arn=repositories[container.name],
+                repository_arn=images.repository_arns[container.name],
                 cluster_arn=parts.cluster.arn,
                 storage=parts.storage,
                 account=parts.account,

@@ -28,12 +28,14 @@ TEXT_KEYS = (
     "host-image",
     "instance-type",
     "mail-host",
+    "mta-sts",
     "network",
 )
 JSON_KEYS = (
     "archive-days",
     "backup-days",
     "budget-usd",
+    "client-setup",
     "dmarc-policies",
     "existing-zones",
     "images",
@@ -49,7 +51,8 @@ JSON_KEYS = (
 
 # Names of AWS resources derive from the stack's; the longest (an IAM role) has 64 characters.
 _STACK_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
-_IMAGE_NAMES = ("deliver", "dovecot", "postfix")
+_IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
+_NEEDED_IMAGES = frozenset({"deliver", "dovecot", "postfix"})
 _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 # RFC 1918; anything else belongs to somebody.
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -85,6 +88,8 @@ class Settings:
     archive_days: int = 30
     backup_days: int = 35
     budget_usd: float = 15.0
+    client_setup: bool = True
+    clients_share_host: bool = False
     dmarc_policy: str = "none"
     dmarc_policies: Mapping[str, str] = field(default_factory=dict)
     existing_zones: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +98,7 @@ class Settings:
     instance_type: str = "t4g.nano"
     log_days: int = 14
     mailboxes_gb_alarm: int = 50
+    mta_sts: str = "testing"
     network: str = "10.77.0.0/16"
     replace_after_days: int = 30
     scan: bool = True
@@ -177,6 +183,10 @@ def read_settings(stack: str, region: str | None, get: Callable[[str], Any]) -> 
         reader.problem("client-hosts", str(error), "Choose shared.")
         clients = ()
     settings = _rest(reader, domains)
+    given = frozenset(settings["images"])
+    if given and not given >= _NEEDED_IMAGES:
+        missing = ", ".join(sorted(_NEEDED_IMAGES - given))
+        reader.problem("images", f"lacks {missing}", "Give all images, or none to have them built.")
     if reader.problems:
         raise SettingsError(reader.problems)
     return Settings(
@@ -185,6 +195,7 @@ def read_settings(stack: str, region: str | None, get: Callable[[str], Any]) -> 
         directory=directory,
         mail_host=mail_host,
         clients=clients,
+        clients_share_host=shared,
         **settings,
     )
 
@@ -214,6 +225,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
         "budget_usd": reader.number(
             "budget-usd", 15.0, lambda usd: usd >= 0, "Give dollars a month, 0 for no budget."
         ),
+        "client_setup": reader.boolean("client-setup", default=True),
         "dmarc_policy": reader.choice("dmarc-policy", "none", _DMARC),
         "dmarc_policies": reader.mapping(
             "dmarc-policies",
@@ -243,6 +255,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
         "mailboxes_gb_alarm": reader.whole_number(
             "mailboxes-gb-alarm", 50, lambda size: size > 0, "Give a size in GB."
         ),
+        "mta_sts": reader.choice("mta-sts", "testing", ("none", "testing", "enforce")),
         "network": reader.text(
             "network",
             "10.77.0.0/16",

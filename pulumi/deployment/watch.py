@@ -216,10 +216,10 @@ def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
     return found
 
 
-def dashboard(name: str, region: str, watched: Watched, mailboxes_gb: int) -> str:
+def dashboard(name: str, region: str, shown: Sequence[Alarm]) -> str:
     """The body of a dashboard: one graph an alarm, with its threshold."""
     widgets: list[dict[str, Any]] = []
-    for index, alarm in enumerate(alarms(watched, mailboxes_gb)):
+    for index, alarm in enumerate(shown):
         widgets.append(
             {
                 "type": "metric",
@@ -263,6 +263,8 @@ class WatchArgs:
     mailboxes_gb: int
     watched: Mapping[str, pulumi.Input[Any]]
     rules: tuple[str, ...]
+    # Alarms of other parts, whose metrics have fixed names.
+    more: tuple[Alarm, ...] = ()
 
 
 class Watch(pulumi.ComponentResource):
@@ -281,7 +283,7 @@ class Watch(pulumi.ComponentResource):
         )
         actions = [self._topic()] if args.address else []
         # How many alarms there are depends on the rules alone, so that a preview knows it.
-        planned = alarms(_placeholder(args.rules), args.mailboxes_gb)
+        planned = self._alarms(_placeholder(args.rules))
         for index, alarm in enumerate(planned):
             self._alarm(
                 alarm, watched.apply(lambda known, index=index: self._nth(known, index)), actions
@@ -290,7 +292,7 @@ class Watch(pulumi.ComponentResource):
             args.name,
             dashboard_name=args.name,
             dashboard_body=watched.apply(
-                lambda known: dashboard(args.name, args.region, known, args.mailboxes_gb)
+                lambda known: dashboard(args.name, args.region, self._alarms(known))
             ),
             opts=self._child,
         )
@@ -299,7 +301,10 @@ class Watch(pulumi.ComponentResource):
         self.register_outputs({})
 
     def _nth(self, watched: Watched, index: int) -> Alarm:
-        return alarms(watched, self._args.mailboxes_gb)[index]
+        return self._alarms(watched)[index]
+
+    def _alarms(self, watched: Watched) -> tuple[Alarm, ...]:
+        return (*alarms(watched, self._args.mailboxes_gb), *self._args.more)
 
     def _topic(self) -> pulumi.Output[str]:
         args = self._args

@@ -79,13 +79,16 @@ class Run:
 class RecordingMonitor(mocks.MockMonitor):
     """Refuses duplicate URNs; answers with outputs made up from type and name."""
 
-    def __init__(self, *, preview: bool, active_rule_set: str | None) -> None:
+    def __init__(
+        self, *, preview: bool, active_rule_set: str | None, certificates: bool = False
+    ) -> None:
         super().__init__(None)  # type: ignore[arg-type]
         self.recorded: list[Registration] = []
         self.stack_outputs: dict[str, Any] = {}
         self.secret_outputs: frozenset[str] = frozenset()
         self._preview = preview
         self._active_rule_set = active_rule_set
+        self._certificates = certificates
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         if parent:
@@ -114,6 +117,10 @@ class RecordingMonitor(mocks.MockMonitor):
                 if self._active_rule_set is None:
                     return "reading SES Active Receipt Rule Set: empty result"
                 return {"ruleSetName": self._active_rule_set, "id": self._active_rule_set}
+            case "getCertificate":
+                if not self._certificates:
+                    return "no ACM Certificate matching domain"
+                return {"arn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1", "id": "1"}
             case "getInstanceTypeOfferings":
                 return {"locations": [f"{REGION}{letter}" for letter in "cab"], "id": REGION}
         raise AssertionError(f"no answer for {token}")
@@ -180,7 +187,7 @@ def _identifier(request: Any) -> str:
     return f"{request.type.rpartition(':')[2].lower()}-{request.name}"
 
 
-def _made_up(  # noqa: PLR0912  one case a kind
+def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
     request: Any, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Outputs of the kinds that the program uses, plain to read in a failing test."""
@@ -191,6 +198,21 @@ def _made_up(  # noqa: PLR0912  one case a kind
     match kind:
         case "Bucket":
             outputs = {"bucket": f"{name}-1a2b3c4", "arn": f"arn:aws:s3:::{name}-1a2b3c4"}
+            outputs["bucketRegionalDomainName"] = f"{name}-1a2b3c4.s3.{REGION}.amazonaws.com"
+        case "Certificate":
+            outputs["domainValidationOptions"] = [
+                {
+                    "domainName": each,
+                    "resourceRecordName": f"_1a2b.{each}.",
+                    "resourceRecordType": "CNAME",
+                    "resourceRecordValue": "_3c4d.acm-validations.aws.",
+                }
+                for each in [inputs["domainName"], *inputs["subjectAlternativeNames"]]
+            ]
+        case "Distribution":
+            outputs["domainName"] = f"{name}.cloudfront.net"
+        case "TaskDefinition":
+            outputs["arnWithoutRevision"] = outputs["arn"]
         case "Queue":
             outputs["url"] = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
             outputs["arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
@@ -246,6 +268,7 @@ def record(
     *,
     preview: bool = False,
     active_rule_set: str | None = None,
+    certificates: bool = False,
 ) -> Run:
     """Run the program with `config` (full keys) and return what it registered.
 
@@ -254,8 +277,11 @@ def record(
         stack: the stack's name.
         preview: outputs are unknown, as in `pulumi preview` of a new stack.
         active_rule_set: the receipt rule set that is active in the account.
+        certificates: whether ACM has issued the sites' certificates.
     """
-    monitor = RecordingMonitor(preview=preview, active_rule_set=active_rule_set)
+    monitor = RecordingMonitor(
+        preview=preview, active_rule_set=active_rule_set, certificates=certificates
+    )
     set_all_config(
         {
             key: value if isinstance(value, str) else json.dumps(value)

@@ -39,14 +39,31 @@ KEYS = ("domains", "mailboxes", "aliases")
 
 OTHER_KEYS = frozenset(
     {
+        "accept",
         "activate-rule-set",
+        "alarm-address",
         "archive-days",
+        "backup-days",
+        "budget-usd",
+        "client-hosts",
+        "client-setup",
+        "dmarc-policies",
         "dmarc-policy",
         "existing-zones",
+        "host-image",
         "images",
+        "instance-type",
         "log-days",
         "mail-host",
+        "mailboxes-gb-alarm",
+        "mta-sts",
+        "network",
+        "replace-after-days",
         "scan",
+        "spot",
+        "ssm-access",
+        "txt-records",
+        "zones",
     }
 )
 """Those that the Pulumi program reads besides; they are not looked at here."""

@@ -46,6 +46,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         state = StateFile(Path(request["state_file"]))
     except StateError as error:
         return {"problems": [str(error)]}
+    state.begin()
     set_all_config(
         {
             key: value if isinstance(value, str) else json.dumps(value)
@@ -81,6 +82,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         problems.append(str(error) or repr(error))
     else:
         problems.extend(str(problem) for problem in monitor.finish())
+        if not problems:
+            state.end(request["fingerprint"], monitor.outputs, monitor.lookups)
     changes = monitor.changes
     return {
         "outputs": monitor.outputs,

@@ -27,7 +27,7 @@ from pulumi.runtime.settings import get_project, get_stack
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await  # pyright: ignore[reportPrivateUsage]
 
 from postal_plexus.local import resources
-from postal_plexus.local.pulumi_engine.invocations import LookupFailed, invoke
+from postal_plexus.local.pulumi_engine.invocations import look_up
 from postal_plexus.local.pulumi_engine.state import Resource, StateFile
 from postal_plexus.local.resources.resource_type import Aws, Existing, ResourceType
 
@@ -86,6 +86,7 @@ class DeployingMonitor(mocks.MockMonitor):
         super().__init__(_NoMocks())
         self.changes = Changes()
         self.outputs: dict[str, Any] = {}
+        self.lookups: list[list[Any]] = []
         self._aws = aws
         self._state = state
         self._lock = threading.Lock()
@@ -113,13 +114,15 @@ class DeployingMonitor(mocks.MockMonitor):
         _ensure_event_loop()
         arguments = rpc.deserialize_properties(request.args)
         try:
-            answer = invoke(self._aws, request.tok, arguments)
-        except LookupFailed as error:
-            # A failure in the answer can be caught by the program; an exception here cannot.
-            failure = provider_pb2.CheckFailure(property=request.tok, reason=str(error))
-            return resource_pb2.ResourceInvokeResponse(failures=[failure])
+            answer = look_up(self._aws, request.tok, arguments)
         except (ClientError, BotoCoreError) as error:
             raise resource_error("looking up", request.tok, "", error) from error
+        with self._lock:
+            self.lookups.append([request.tok, arguments, answer])
+        if isinstance(answer, str):
+            # A failure in the answer can be caught by the program; an exception here cannot.
+            failure = provider_pb2.CheckFailure(property=request.tok, reason=answer)
+            return resource_pb2.ResourceInvokeResponse(failures=[failure])
         # `return` is the field's name, and a word of Python's.
         fields: dict[str, Any] = {"return": _sync_await(rpc.serialize_properties(answer, {}))}
         return resource_pb2.ResourceInvokeResponse(**fields)

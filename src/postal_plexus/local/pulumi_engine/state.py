@@ -48,6 +48,11 @@ class State:
     resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
     # Replaced and not yet deleted: an interrupted deployment deletes them the next time.
     replaced: list[Resource] = field(default_factory=list[Resource])
+    # What the last deployment that ended well was made from, and the stack's outputs then.
+    fingerprint: str = ""
+    stack_outputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    # What the program looked up then: [token, arguments, answer].
+    lookups: list[list[Any]] = field(default_factory=list[list[Any]])
 
 
 def _resource(entry: dict[str, Any]) -> Resource:
@@ -79,6 +84,9 @@ class StateFile:
             return State(
                 {entry["urn"]: _resource(entry) for entry in content["resources"]},
                 [_resource(entry) for entry in content["replaced"]],
+                content["fingerprint"],
+                content["stack_outputs"],
+                content["lookups"],
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(
@@ -96,6 +104,36 @@ class StateFile:
         """Resources that have a successor and are still to be deleted."""
         with self._lock:
             return list(self._state.replaced)
+
+    @property
+    def stack_outputs(self) -> dict[str, Any]:
+        """The stack's outputs of the last deployment that ended well."""
+        return dict(self._state.stack_outputs)
+
+    @property
+    def fingerprint(self) -> str:
+        """What that deployment was made from; empty when there was none."""
+        return self._state.fingerprint
+
+    @property
+    def lookups(self) -> list[list[Any]]:
+        """What the program of that deployment looked up: [token, arguments, answer]."""
+        return list(self._state.lookups)
+
+    def begin(self) -> None:
+        """From here on the record is of a deployment under way."""
+        with self._lock:
+            self._state.fingerprint = ""
+
+    def end(
+        self, fingerprint: str, stack_outputs: dict[str, Any], lookups: list[list[Any]]
+    ) -> None:
+        """Record that a deployment made from `fingerprint` and `lookups` ended well."""
+        with self._lock:
+            self._state.fingerprint = fingerprint
+            self._state.lookups = lookups
+            self._state.stack_outputs = stack_outputs
+            self._write()
 
     def find(self, urns: tuple[str, ...]) -> Resource | None:
         """The first of `urns` (a URN and its aliases) that is on record."""
@@ -136,10 +174,14 @@ class StateFile:
             "version": _VERSION,
             "resources": [dataclasses.asdict(entry) for entry in self._state.resources.values()],
             "replaced": [dataclasses.asdict(entry) for entry in self._state.replaced],
+            "fingerprint": self._state.fingerprint,
+            "stack_outputs": self._state.stack_outputs,
+            "lookups": self._state.lookups,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(self._path.name + ".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file, indent=1)
+            # Without indentation: written after every resource, and json is in C only so.
+            file.write(json.dumps(content))
         draft.replace(self._path)

@@ -5,9 +5,11 @@ runs what the program deploys, so a resource without a maker would be a hole nob
 """
 
 from postal_plexus.local.resources import (
+    acm,
     autoscaling,
     backup,
     budgets,
+    cloudfront,
     cloudwatch,
     ec2,
     ecr,
@@ -17,6 +19,7 @@ from postal_plexus.local.resources import (
     logs,
     route53,
     s3,
+    scheduler,
     ses,
     sns,
     sqs,
@@ -25,9 +28,11 @@ from postal_plexus.local.resources import (
 from postal_plexus.local.resources.resource_type import ResourceType
 
 _MODULES = (
+    acm,
     autoscaling,
     backup,
     budgets,
+    cloudfront,
     cloudwatch,
     ec2,
     ecr,
@@ -37,6 +42,7 @@ _MODULES = (
     logs,
     route53,
     s3,
+    scheduler,
     ses,
     sns,
     sqs,

@@ -55,14 +55,18 @@ class Aws:
             aws_secret_access_key=secret_access_key,
             region_name=region,
         )
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._account: str | None = None
 
-    def client(self, service: str) -> Any:
-        """The client of `service`; safe to use from several threads, as boto3's clients are."""
+    def client(self, service: str, region: str | None = None) -> Any:
+        """The client of `service`; safe to use from several threads, as boto3's clients are.
+
+        `region` where a resource lives in another one than the stack.
+        """
+        key = (service, region or self.region)
         with self._lock:
-            if service not in self._clients:
+            if key not in self._clients:
                 config = Config(
                     connect_timeout=5,
                     read_timeout=30,
@@ -70,10 +74,10 @@ class Aws:
                     # The emulator answers on one host name, so the bucket goes into the path.
                     s3={"addressing_style": "path"},
                 )
-                self._clients[service] = self._session.client(
-                    service, endpoint_url=self.endpoint_url, config=config
+                self._clients[key] = self._session.client(
+                    service, region_name=key[1], endpoint_url=self.endpoint_url, config=config
                 )
-            return self._clients[service]
+            return self._clients[key]
 
     @property
     def account(self) -> str:

@@ -10,6 +10,7 @@ from postal_plexus.local.resources.resource_type import (
     Made,
     Outputs,
     ResourceType,
+    objects,
     tag_list,
 )
 
@@ -64,12 +65,19 @@ def _quoted(record_type: str, value: str) -> str:
 
 def _change(aws: Aws, action: str, inputs: Inputs) -> None:
     record_type = inputs["type"]
-    record: dict[str, Any] = {
-        "Name": inputs["name"],
-        "Type": record_type,
-        "TTL": inputs["ttl"],
-        "ResourceRecords": [{"Value": _quoted(record_type, value)} for value in inputs["records"]],
-    }
+    record: dict[str, Any] = {"Name": inputs["name"], "Type": record_type}
+    if inputs.get("aliases"):
+        (alias,) = objects(inputs, "aliases")
+        record["AliasTarget"] = {
+            "DNSName": alias["name"],
+            "HostedZoneId": alias["zoneId"],
+            "EvaluateTargetHealth": alias["evaluateTargetHealth"],
+        }
+    else:
+        record["TTL"] = inputs["ttl"]
+        record["ResourceRecords"] = [
+            {"Value": _quoted(record_type, value)} for value in inputs["records"]
+        ]
     aws.client("route53").change_resource_record_sets(
         HostedZoneId=inputs["zoneId"],
         ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": record}]},
@@ -105,7 +113,7 @@ TYPES = (
         _create_record,
         _delete_record,
         _update_record,
-        properties=frozenset({"allowOverwrite", "records", "ttl"}),
+        properties=frozenset({"aliases", "allowOverwrite", "records", "ttl"}),
         replaces=frozenset({"name", "type", "zoneId"}),
     ),
 )

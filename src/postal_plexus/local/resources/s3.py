@@ -126,6 +126,8 @@ def _put_object(aws: Aws, inputs: Inputs) -> Outputs:
     }
     if inputs.get("contentType"):
         arguments["ContentType"] = inputs["contentType"]
+    if inputs.get("cacheControl"):
+        arguments["CacheControl"] = inputs["cacheControl"]
     if inputs.get("serverSideEncryption"):
         arguments["ServerSideEncryption"] = inputs["serverSideEncryption"]
     answer = aws.client("s3").put_object(**arguments)
@@ -216,7 +218,7 @@ TYPES = (
         _create_object,
         _delete_object,
         _update_object,
-        properties=frozenset({"content", "contentType", "serverSideEncryption"}),
+        properties=frozenset({"cacheControl", "content", "contentType", "serverSideEncryption"}),
         replaces=frozenset({"bucket", "key"}),
         recorded=frozenset({"tags", "tagsAll"}),
     ),

@@ -1,0 +1,24 @@
+"""A desk's AWS for the engine's tests, and a program that a test writes itself."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.desk.running import RunningDesk
+from service.pulumi_engine.deployer import Deployer
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
+    """A running daemon without containers."""
+    running = RunningDesk.in_directory(tmp_path_factory.mktemp("pulumi"))
+    running.start()
+    yield running
+    assert 0 == running.stop()
+
+
+@pytest.fixture
+def deployer(desk: RunningDesk, tmp_path: Path) -> Deployer:
+    """Deploys programs of this test's own."""
+    return Deployer(desk, tmp_path)

@@ -1,0 +1,241 @@
+"""What the engine does with a program: make, leave, change, replace, remove, refuse."""
+
+import json
+
+import pytest
+
+from postal_plexus.local.pulumi_engine import DeployError
+from service.pulumi_engine.deployer import Deployer
+
+ONE_QUEUE = """
+queue = aws.sqs.Queue("mail", visibility_timeout_seconds=30)
+pulumi.export("url", queue.url)
+"""
+# Nothing listens here.
+NOWHERE = "http://127.0.0.1:9"
+
+
+def test_makes_resources_and_gives_their_real_outputs(deployer: Deployer) -> None:
+    """A program's resources are in AWS afterwards, and the stack's outputs name them."""
+    made = deployer.deploy(ONE_QUEUE)
+    attributes = deployer.queue_attributes(str(made.outputs["url"]))
+    assert ("30", 1) == (attributes["VisibilityTimeout"], len(made.created))
+
+
+def test_an_unchanged_program_makes_no_call(deployer: Deployer) -> None:
+    """Deploying again touches nothing, so AWS need not even be there."""
+    first = deployer.deploy(ONE_QUEUE)
+    again = deployer.deploy(ONE_QUEUE, endpoint_url=NOWHERE)
+    assert again.is_unchanged
+    assert first.outputs == again.outputs
+
+
+def test_a_change_is_made_in_place(deployer: Deployer) -> None:
+    """What AWS can change stays the same resource."""
+    before = deployer.deploy(ONE_QUEUE)
+    after = deployer.deploy(ONE_QUEUE.replace("30", "60"))
+    assert (before.outputs, 1) == (after.outputs, len(after.updated))
+    url = str(after.outputs["url"])
+    assert "60" == deployer.queue_attributes(url)["VisibilityTimeout"]
+
+
+def test_what_aws_cannot_change_is_replaced_and_the_old_one_deleted(deployer: Deployer) -> None:
+    """A new name is a new queue, and the old queue goes."""
+    before = deployer.deploy(ONE_QUEUE)
+    after = deployer.deploy(ONE_QUEUE.replace('"mail",', f'"mail", name="{deployer.stack}-n",'))
+    old, new = str(before.outputs["url"]), str(after.outputs["url"])
+    assert 1 == len(after.replaced)
+    assert (False, True) == (deployer.has_queue(old), deployer.has_queue(new))
+
+
+def test_delete_before_replace_frees_the_name_first(deployer: Deployer) -> None:
+    """A replacement that keeps its name works when the program asks for this order."""
+    program = """
+    topic = aws.sns.Topic("alarms", name="{name}", opts=Options(
+        delete_before_replace=True, replace_on_changes=["displayName"]))
+    pulumi.export("arn", topic.arn)
+    """.replace("{name}", f"{deployer.stack}-alarms")
+    deployer.deploy(program)
+    after = deployer.deploy(program.replace('-alarms",', '-alarms", display_name="Mail",'))
+    shown = deployer.desk.client("sns").get_topic_attributes(TopicArn=after.outputs["arn"])
+    assert ("Mail", 1) == (shown["Attributes"]["DisplayName"], len(after.replaced))
+
+
+def test_what_the_program_no_longer_names_is_deleted(deployer: Deployer) -> None:
+    """A resource taken out of the program goes from AWS and from the record."""
+    before = deployer.deploy(ONE_QUEUE)
+    after = deployer.deploy("")
+    assert (1, False) == (len(after.deleted), deployer.has_queue(str(before.outputs["url"])))
+    assert [] == [entry for entry in deployer.state() if entry["type"].startswith("aws:")]
+
+
+def test_dependents_are_deleted_before_what_they_need(deployer: Deployer) -> None:
+    """A VPC with a subnet and a gateway can be taken away in one go."""
+    deployer.deploy(
+        """
+        vpc = aws.ec2.Vpc("net", cidr_block="10.9.0.0/16")
+        aws.ec2.InternetGateway("net", vpc_id=vpc.id)
+        aws.ec2.Subnet("net", vpc_id=vpc.id, cidr_block="10.9.0.0/24",
+                       availability_zone="us-east-1a")
+        """
+    )
+    assert 3 == len(deployer.deploy("").deleted)
+
+
+PROTECTED = """
+queue = aws.sqs.Queue("mail", name={name}, opts=Options(protect=True))
+pulumi.export("url", queue.url)
+"""
+
+
+def test_a_protected_resource_is_not_deleted(deployer: Deployer) -> None:
+    """The error says which, and how to go about it; the resource stays, also on record."""
+    url = str(deployer.deploy(PROTECTED.replace("{name}", "None")).outputs["url"])
+    with pytest.raises(DeployError, match=r"'mail' is protected.*destroy on purpose"):
+        deployer.deploy("")
+    assert deployer.has_queue(url)
+    assert deployer.recorded("aws:sqs/queue:Queue", "mail")["protect"]
+
+
+def test_a_protected_resource_is_not_replaced(deployer: Deployer) -> None:
+    """Replacing is deleting too."""
+    url = str(deployer.deploy(PROTECTED.replace("{name}", "None")).outputs["url"])
+    with pytest.raises(DeployError, match="'mail' would be replaced and is protected"):
+        deployer.deploy(PROTECTED.replace("{name}", f"'{deployer.stack}-x'"))
+    assert deployer.has_queue(url)
+
+
+def test_what_is_no_longer_protected_can_be_deleted(deployer: Deployer) -> None:
+    """Taking the protection away is a deployment of its own, with no change in AWS."""
+    url = str(deployer.deploy(PROTECTED.replace("{name}", "None")).outputs["url"])
+    freed = deployer.deploy(ONE_QUEUE.replace(", visibility_timeout_seconds=30", ""))
+    assert freed.is_unchanged
+    deployer.deploy("")
+    assert not deployer.has_queue(url)
+
+
+def test_a_retained_resource_is_forgotten_and_left_alone(deployer: Deployer) -> None:
+    """`retain_on_delete` leaves the resource in AWS."""
+    program = ONE_QUEUE.replace("=30)", "=30, opts=Options(retain_on_delete=True))")
+    url = str(deployer.deploy(program).outputs["url"])
+    deployer.deploy("")
+    assert deployer.has_queue(url)
+    assert [] == [entry for entry in deployer.state() if entry["type"].startswith("aws:")]
+
+
+def test_a_renamed_resource_with_an_alias_stays(deployer: Deployer) -> None:
+    """As with Pulumi, an alias carries a resource over to its new name."""
+    url = deployer.deploy(ONE_QUEUE).outputs["url"]
+    renamed = """
+    queue = aws.sqs.Queue("post", visibility_timeout_seconds=30,
+                          opts=Options(aliases=[pulumi.Alias(name="mail")]))
+    pulumi.export("url", queue.url)
+    """
+    after = deployer.deploy(renamed)
+    assert (True, url) == (after.is_unchanged, after.outputs["url"])
+    assert ["post"] == [e["name"] for e in deployer.state() if e["type"].startswith("aws:")]
+
+
+def test_ignored_changes_are_ignored(deployer: Deployer) -> None:
+    """`ignore_changes` keeps what was made."""
+    program = ONE_QUEUE.replace(
+        "=30)", '=30, opts=Options(ignore_changes=["visibilityTimeoutSeconds"]))'
+    )
+    deployer.deploy(program)
+    assert deployer.deploy(program.replace("=30", "=60")).is_unchanged
+
+
+def test_an_unknown_type_is_refused(deployer: Deployer) -> None:
+    """A resource that the desk cannot make is an error that says where to add it."""
+    with pytest.raises(DeployError, match=r"cannot make a aws:kms/key:Key: add it to src/postal"):
+        deployer.deploy('aws.kms.Key("k")')
+
+
+def test_an_unknown_property_is_refused(deployer: Deployer) -> None:
+    """What the program asks for is never dropped in silence."""
+    with pytest.raises(DeployError, match="does not know aws:sqs/queue:Queue's fifoQueue"):
+        deployer.deploy('aws.sqs.Queue("q", fifo_queue=True)')
+
+
+def test_two_resources_of_one_name_are_refused(deployer: Deployer) -> None:
+    """Pulumi refuses a URN that is there twice, and so does the desk."""
+    with pytest.raises(DeployError, match="two resources are called"):
+        deployer.deploy('aws.sqs.Queue("q")\naws.sqs.Queue("q")')
+
+
+def test_a_failed_resource_leaves_the_others_on_record(deployer: Deployer) -> None:
+    """The error names the resource and AWS's reason; what was made is not made twice."""
+    good_and_bad = """
+    aws.sqs.Queue("good")
+    aws.sqs.Queue("bad", visibility_timeout_seconds=99999)
+    """
+    with pytest.raises(DeployError, match=r"making aws:sqs/queue:Queue 'bad': CreateQueue: Inv"):
+        deployer.deploy(good_and_bad)
+    good = deployer.recorded("aws:sqs/queue:Queue", "good")
+    after = deployer.deploy(good_and_bad.replace("99999", "99"))
+    assert (1, good["id"]) == (
+        len(after.created),
+        deployer.recorded("aws:sqs/queue:Queue", "good")["id"],
+    )
+
+
+def test_a_program_that_fails_deletes_nothing(deployer: Deployer) -> None:
+    """A mistake in the program must not look like a wish to be rid of everything."""
+    url = str(deployer.deploy(ONE_QUEUE).outputs["url"])
+    with pytest.raises(DeployError, match="oh dear"):
+        deployer.deploy('raise ValueError("oh dear")')
+    assert deployer.has_queue(url)
+
+
+def test_an_aws_that_is_not_there_is_named(deployer: Deployer) -> None:
+    """The error says what to start."""
+    with pytest.raises(DeployError, match=r"'mail'.*is the desk's AWS running"):
+        deployer.deploy(ONE_QUEUE, endpoint_url=NOWHERE)
+
+
+def test_default_tags_reach_the_resource(deployer: Deployer) -> None:
+    """The provider's default tags are on what can be tagged, as with AWS's provider."""
+    made = deployer.deploy(
+        """
+        provider = aws.Provider("aws", region="us-east-1", default_tags={"tags": {"stack": "x"}})
+        queue = aws.sqs.Queue("q", tags={"own": "y"}, opts=Options(provider=provider))
+        pulumi.export("url", queue.url)
+        """
+    )
+    tags = deployer.desk.client("sqs").list_queue_tags(QueueUrl=made.outputs["url"])["Tags"]
+    assert {"stack": "x", "own": "y"} == tags
+
+
+def test_the_state_file_is_its_owners_alone(deployer: Deployer) -> None:
+    """It holds secrets in clear, so nobody else may read it."""
+    deployer.deploy(
+        """
+        aws.ssm.Parameter("p", type="SecureString", value=pulumi.Output.secret("hush"))
+        """
+    )
+    assert 0o600 == deployer.state_file.stat().st_mode & 0o777
+    assert "hush" in json.dumps(deployer.state())
+
+
+def test_what_comes_of_a_secret_is_secret(deployer: Deployer) -> None:
+    """A secret input and the outputs that AWS keeps secret stay marked inside the program."""
+    made = deployer.deploy(
+        """
+        user = aws.iam.User("smtp")
+        key = aws.iam.AccessKey("smtp", user=user.name)
+        parameter = aws.ssm.Parameter("p", type="String", value=pulumi.Output.secret("hush"))
+
+        async def secret(output):
+            return await output.is_secret()
+        pulumi.export("marks", [secret(key.ses_smtp_password_v4), secret(parameter.value),
+                                secret(key.id)])
+        """
+    )
+    assert [True, True, False] == made.outputs["marks"]
+
+
+def test_a_state_file_of_another_kind_is_refused(deployer: Deployer) -> None:
+    """A damaged record is not taken for an empty one, or all would be made twice."""
+    deployer.state_file.write_text('{"version": 99}')
+    with pytest.raises(DeployError, match="remove the desk and start anew"):
+        deployer.deploy(ONE_QUEUE)
