@@ -103,3 +103,65 @@ def in_sns_envelope(text: str, sns_message_id: str, timestamp: str = WHEN) -> st
             "UnsubscribeURL": "https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe",
         }
     )
+
+
+def event(
+    kind: str, ses_message_id: str, sender: str, message_id: str, recipient: str, timestamp: str
+) -> str:
+    """SES's event about a mail that was sent: `kind` is Bounce, Complaint or DeliveryDelay.
+
+    After "Contents of event data that Amazon SES publishes to Amazon SNS".
+    """
+    details: dict[str, object] = {"timestamp": timestamp}
+    if kind == "Bounce":
+        details |= {
+            "bounceType": "Permanent",
+            "bounceSubType": "General",
+            "bouncedRecipients": [
+                {
+                    "emailAddress": recipient,
+                    "action": "failed",
+                    "status": "5.1.1",
+                    "diagnosticCode": "smtp; 550 5.1.1 user unknown",
+                }
+            ],
+            "feedbackId": f"feedback-{ses_message_id}",
+            "reportingMTA": "dns; a8-70.smtp-out.amazonses.com",
+        }
+    elif kind == "Complaint":
+        details |= {
+            "complainedRecipients": [{"emailAddress": recipient}],
+            "feedbackId": f"feedback-{ses_message_id}",
+            "complaintFeedbackType": "abuse",
+        }
+    else:
+        details |= {
+            "delayType": "MailboxFull",
+            "delayedRecipients": [
+                {
+                    "emailAddress": recipient,
+                    "status": "4.2.2",
+                    "diagnosticCode": "smtp; 452 4.2.2 mailbox full",
+                }
+            ],
+        }
+    name = {"Bounce": "bounce", "Complaint": "complaint", "DeliveryDelay": "deliveryDelay"}[kind]
+    return json.dumps(
+        {
+            "eventType": kind,
+            name: details,
+            "mail": {
+                "timestamp": timestamp,
+                "source": sender,
+                "messageId": ses_message_id,
+                "destination": [recipient],
+                "headersTruncated": False,
+                "headers": [
+                    {"name": "From", "value": sender},
+                    {"name": "To", "value": recipient},
+                    {"name": "Message-ID", "value": message_id},
+                ],
+                "commonHeaders": {"from": [sender], "to": [recipient], "subject": "A mail sent"},
+            },
+        }
+    )

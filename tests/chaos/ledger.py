@@ -14,11 +14,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.plan import DIRECTORY, MARK, PASSWORD, WRITTEN, PlannedMail
+from tests.chaos.plan import DIRECTORY, ECHO, MARK, PASSWORD, WRITTEN, Plan, PlannedMail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+_NOTICE = re.compile(rb"^In-Reply-To: (<" + ECHO.encode() + rb"[^>]*>)\r\n", re.MULTILINE)
 _MARKED = re.compile(rb"^" + MARK + rb"(\d+)\r\n", re.MULTILINE)
 
 
@@ -30,6 +31,16 @@ class Kept:
     folder: str
     number: int
     content: bytes  # without the trace headers on top
+    echo: str = ""  # of a notice: the Message-ID that it answers to
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """One mail that Postfix has taken for an address outside."""
+
+    number: int
+    recipient: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,9 @@ class Judgement:
     unsettled: list[str] = field(default_factory=list)  # still in the queue
     delivered: int = 0
     accounted: int = 0
+    forwarded: int = 0
+    forwarded_again: int = 0  # at least once is what can be had, so these are no fault
+    notices: int = 0
 
     def faults(self) -> dict[str, list[str]]:
         """Only the kinds that occurred."""
@@ -71,31 +85,76 @@ class Judgement:
 
 
 def judge(
-    mails: Sequence[PlannedMail],
+    plan: Plan,
     kept: Iterable[Kept],
     accounts: Iterable[Account],
     unsettled: Iterable[str] = (),
+    forwarded: Iterable[Forwarded] = (),
 ) -> Judgement:
     """Hold what was found against what the plan demands."""
     found = Judgement(unsettled=list(unsettled))
     copies: Counter[tuple[int, str]] = Counter()
-    by_number = {mail.number: mail for mail in mails}
+    notices: Counter[tuple[str, str]] = Counter()
+    by_number = {mail.number: mail for mail in plan.mails}
     for one in kept:
         mail = by_number.get(one.number)
+        if one.echo:
+            notices[one.echo, one.mailbox] += 1
+            continue
         if mail is None or one.mailbox not in mail.expected:
             found.strayed.append(f"mail {one.number} in {one.mailbox}/{one.folder}")
             continue
         copies[one.number, one.mailbox] += 1
         if one.content != mail.content():
             found.damaged.append(f"mail {one.number} in {one.mailbox}/{one.folder}")
-        if one.folder == "INBOX" and (mail.quarantined or mail.verdicts.get("spam") == "FAIL"):
+        if one.folder == "INBOX" and (mail.quarantined or mail.spam):
             found.strayed.append(f"mail {one.number} ({mail.verdicts}) in {one.mailbox}/INBOX")
     told: defaultdict[str, list[Account]] = defaultdict(list)
     for account in accounts:
         told[account.ses_message_id].append(account)
-    for mail in mails:
+    sent_on = _judge_forwards(found, by_number, forwarded)
+    for mail in plan.mails:
         _judge_mail(found, mail, copies, told[mail.ses_message_id])
+        for address in sorted(mail.outside):
+            accounted = [one for one in told[mail.ses_message_id] if one.recipient in {"", address}]
+            where = f"mail {mail.number} for {address} ({', '.join(mail.faults()) or 'no fault'})"
+            if address not in mail.forwarded:
+                _judge_failed(found, where, accounted)
+            elif not sent_on[mail.number, address]:
+                found.lost.append(where)
+    _judge_echoes(found, plan, notices)
     return found
+
+
+def _judge_forwards(
+    found: Judgement, mails: Mapping[int, PlannedMail], forwarded: Iterable[Forwarded]
+) -> Counter[tuple[int, str]]:
+    sent_on: Counter[tuple[int, str]] = Counter()
+    for one in forwarded:
+        mail = mails.get(one.number)
+        if mail is None or one.recipient not in mail.forwarded:
+            found.strayed.append(f"mail {one.number} forwarded to {one.recipient}")
+            continue
+        sent_on[one.number, one.recipient] += 1
+        # A forward has another header block, and the same body.
+        if not one.content.endswith(b"\r\n\r\n" + mail.content().partition(b"\r\n\r\n")[2]):
+            found.damaged.append(f"mail {one.number} forwarded to {one.recipient}")
+    found.forwarded = len(sent_on)
+    found.forwarded_again = sent_on.total() - len(sent_on)
+    return sent_on
+
+
+def _judge_echoes(found: Judgement, plan: Plan, notices: Counter[tuple[str, str]]) -> None:
+    for echo in plan.echoes:
+        count = notices.pop((echo.message_id, echo.mailbox), 0)
+        where = f"notice of {echo.kind} {echo.number} for {echo.mailbox}"
+        if count == 1:
+            found.notices += 1
+        elif count:
+            found.doubled.append(f"{where}: {count} copies")
+        else:
+            found.lost.append(where)
+    found.strayed += [f"notice {name} in {mailbox}" for name, mailbox in notices]
 
 
 def _judge_mail(
@@ -207,7 +266,9 @@ def _mailbox(port: int, context: ssl.SSLContext, hostname: str, address: str) ->
 def _kept(address: str, folder: str, content: bytes) -> Kept:
     marked = _MARKED.search(content)
     if marked is None:
-        return Kept(address, folder, -1, content)
+        notice = _NOTICE.search(content)
+        echo = notice.group(1).decode() if notice else ""
+        return Kept(address, folder, -1, content, echo)
     return Kept(address, folder, int(marked.group(1)), content[marked.start() :])
 
 

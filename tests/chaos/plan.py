@@ -19,6 +19,7 @@ from postal_plexus.directory import Alias, Directory, Domain, Mailbox
 
 PASSWORD = "a-password-of-no-worth"
 MARK = b"X-Chaos-Mail: "
+ECHO = "chaos-echo-"
 
 
 def _mailbox(address: str) -> Mailbox:
@@ -39,10 +40,12 @@ DIRECTORY = Directory(
         Alias("loop-a@example.org", ("loop-b@example.org", "eve@example.org")),
         Alias("loop-b@example.org", ("loop-a@example.org", "fay@example.org")),
         Alias("shop@example.net", ("jon@example.net", "gil@example.org")),
+        Alias("friends@example.org", ("hal@example.org", "friend@outside.example")),
+        Alias("away@example.org", ("away@outside.example",)),
     ),
 )
 
-# How a recipient is written in the envelope, and the mailboxes that must get the mail.
+# How a recipient is written in the envelope, and who must get the mail.
 WRITTEN: tuple[tuple[str, tuple[str, ...]], ...] = (
     *((address, (address,)) for address in MAILBOXES),
     ("Ben@Example.ORG", ("ben@example.org",)),
@@ -57,6 +60,8 @@ WRITTEN: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("anything@example.net", ("ann@example.org",)),
     ("postmaster@example.net", ("ann@example.org",)),
     ("postmaster@example.org", ("ann@example.org",)),
+    ("friends@example.org", ("hal@example.org", "friend@outside.example")),
+    ("away@example.org", ("away@outside.example",)),
 )
 SUBADDRESSED = (
     ("cay+lists@example.org", "cay@example.org"),
@@ -83,6 +88,7 @@ class Outage(Enum):
     KILL_DOVECOT = "kill -9 Dovecot"
     KILL_LMTP = "kill -9 Dovecot's LMTP processes"
     KILL_AWS = "kill -9 AWS"
+    KILL_POSTFIX = "kill -9 Postfix"
     FILL_MAIL = "fill the mail store"
     FILL_STATE = "fill deliver's disk"
 
@@ -109,6 +115,7 @@ class PlannedMail:
     sender: str
     recipients: list[str]
     expected: frozenset[str]  # mailboxes that must get it, but for `refused`
+    outside: frozenset[str]  # addresses that it must be forwarded to
     unknown: frozenset[str]  # envelope recipients that nobody has
     size: int
     verdicts: dict[str, str] = field(default_factory=dict)
@@ -137,9 +144,14 @@ class PlannedMail:
         return frozenset(box for box in self.expected if self.refused.get(box) != -1)
 
     @property
-    def accounted(self) -> frozenset[str]:
-        """Recipients that must be bounced or dead-lettered."""
-        return self.unknown | (self.expected - self.delivered)
+    def forwarded(self) -> frozenset[str]:
+        """Addresses outside that must get it: at least once, for Postfix cannot be asked."""
+        return frozenset() if self.quarantined or self.spam else self.outside
+
+    @property
+    def spam(self) -> bool:
+        """Whether it belongs to Junk, and is not sent on in our name."""
+        return self.verdicts.get("spam") == "FAIL"
 
     def content(self) -> bytes:
         """The mail, with CRLF line ends; the same for the same seed and number."""
@@ -238,9 +250,27 @@ OUTAGES = (
     *(Outage.KILL_LMTP,) * 5,
     *(Outage.KILL_DOVECOT,) * 3,
     *(Outage.KILL_AWS,) * 4,
+    *(Outage.KILL_POSTFIX,) * 2,
     *(Outage.FILL_MAIL,) * 2,
     *(Outage.FILL_STATE,) * 2,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedEcho:
+    """One event of SES about a mail that a user of ours has sent: a notice in that mailbox."""
+
+    number: int
+    seed: int
+    mailbox: str
+    kind: str  # Bounce, Complaint or DeliveryDelay
+    in_queue: tuple[str, ...] = ()
+    doubled: bool = False
+
+    @property
+    def message_id(self) -> str:
+        """Of the mail that the user sent, by which the notice is known again."""
+        return f"<{ECHO}{self.seed:08x}-{self.number}@example.org>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +280,13 @@ class Plan:
     seed: int
     mails: tuple[PlannedMail, ...]
     outages: tuple[PlannedOutage, ...]
+    echoes: tuple[PlannedEcho, ...] = ()
 
     def faults(self) -> int:
         """How many there are, of all kinds."""
-        return len(self.outages) + sum(len(mail.faults()) for mail in self.mails)
+        of_mails = sum(len(mail.faults()) for mail in self.mails)
+        of_echoes = sum(len(echo.in_queue) + echo.doubled for echo in self.echoes)
+        return len(self.outages) + of_mails + of_echoes
 
 
 def make(seed: int, mails: int, faults: int, *, outages: bool = True) -> Plan:
@@ -281,20 +314,32 @@ def make(seed: int, mails: int, faults: int, *, outages: bool = True) -> Plan:
         ),
         key=lambda outage: outage.transaction,
     )
-    return Plan(seed, tuple(planned), tuple(planned_outages))
+    echoes = tuple(_echo(chance, seed, number) for number in range(mails // 40))
+    return Plan(seed, tuple(planned), tuple(planned_outages), echoes)
+
+
+def _echo(chance: random.Random, seed: int, number: int) -> PlannedEcho:
+    return PlannedEcho(
+        number,
+        seed,
+        chance.choice(MAILBOXES),
+        chance.choice(("Bounce", "Bounce", "Complaint", "DeliveryDelay")),
+        (chance.choice(QUEUE_FAULTS),) if chance.random() < 0.2 else (),
+        chance.random() < 0.1,
+    )
 
 
 def _mail(chance: random.Random, seed: int, number: int) -> PlannedMail:
     sender = "" if chance.random() < 0.08 else f"chaos-{number:06d}@sender.example"
     recipients: list[str] = []
-    expected: set[str] = set()
+    leads_to: set[str] = set()
     for written, boxes in chance.sample(WRITTEN, chance.choice((1, 1, 1, 2, 2, 3, 5))):
         recipients.append(written)
-        expected |= set(boxes)
+        leads_to |= set(boxes)
     written, box = chance.choice(SUBADDRESSED)
-    if chance.random() < 0.1 and box not in expected:
+    if chance.random() < 0.1 and box not in leads_to:
         recipients.append(written)
-        expected.add(box)
+        leads_to.add(box)
     unknown: frozenset[str] = frozenset()
     if chance.random() < 0.015:
         unknown = frozenset({chance.choice(UNKNOWN)})
@@ -308,9 +353,9 @@ def _mail(chance: random.Random, seed: int, number: int) -> PlannedMail:
     size = chance.choice((300, 700, 2000, 2000, 4000, 4000, 8000))
     if chance.random() < 0.01:
         size = chance.choice((100_000, 1_000_000))
-    return PlannedMail(
-        number, seed, sender, recipients, frozenset(expected), unknown, size, verdicts
-    )
+    ours = frozenset(leads_to & set(MAILBOXES))
+    outside = frozenset(leads_to - ours)
+    return PlannedMail(number, seed, sender, recipients, ours, outside, unknown, size, verdicts)
 
 
 def _break(chance: random.Random, mail: PlannedMail) -> None:
@@ -323,7 +368,7 @@ def _break(chance: random.Random, mail: PlannedMail) -> None:
         mail.in_queue.append(chance.choice(QUEUE_FAULTS))
     elif kind < 0.8:
         mail.in_archive.append(chance.choice(ARCHIVE_FAULTS))
-    elif kind < 0.92 and mail.sender:
+    elif kind < 0.92 and mail.sender and mail.expected:
         box = chance.choice(sorted(mail.expected))
         mail.refused[box] = -1 if chance.random() < 0.2 else chance.randint(1, 2)
     elif kind < 0.96:

@@ -18,14 +18,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notification
+from benchmarks.aws_stub.notification import Accepted, event, in_sns_envelope, notification
 from benchmarks.aws_stub.process import Stub
 from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Process, environment
 from benchmarks.mailhost.engine import ControlGroup
 from benchmarks.mailhost.host import HOSTNAME, Place, dovecot, greets, start_dovecot, trusting
 from tests.chaos import ledger
 from tests.chaos.disks import Disk
-from tests.chaos.plan import DIRECTORY, Outage, Plan, PlannedMail, PlannedOutage, Stage
+from tests.chaos.plan import (
+    DIRECTORY,
+    Outage,
+    Plan,
+    PlannedEcho,
+    PlannedMail,
+    PlannedOutage,
+    Stage,
+)
+from tests.chaos.postfix import Postfix
 from tests.chaos.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -49,6 +58,7 @@ PARTS = {
     Outage.KILL_DOVECOT: "dovecot",
     Outage.KILL_LMTP: "dovecot",
     Outage.KILL_AWS: "aws",
+    Outage.KILL_POSTFIX: "postfix",
     Outage.FILL_MAIL: "mail store",
     Outage.FILL_STATE: "deliver's disk",
 }
@@ -110,7 +120,9 @@ class Run:
         self._stub = Stub(
             *("--state", str(root / "aws"), "--visibility", str(VISIBILITY)),
             *("--hurry", str(HURRY), "--patient", str(PATIENT)),
+            queues=("mail", "dead-letters", "events"),
         )
+        self._postfix = Postfix(self._place.postfix / "inject.sock")
         self._box = dovecot(name, self._place)
         self._disks: dict[Outage, Disk] = {}
         self._arguments = arguments
@@ -139,6 +151,8 @@ class Run:
                 self._dovecot_pid = self._box.pid
                 stack.enter_context(self._stub)
                 await self._proxy.open()
+                await self._postfix.open()
+                stack.callback(self._postfix.kill)
                 self._stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", DIRECTORY.to_json())
                 self._deliver = self._process()
                 self._deliver.start()
@@ -168,7 +182,12 @@ class Run:
     def _process(self) -> Process:
         return Process(
             self._place,
-            environment(self._stub) | SETTINGS,
+            {
+                **environment(self._stub),
+                "PLEXUS_EVENTS_QUEUE_URL": self._stub.queue_url("events"),
+                "PLEXUS_CONFIGURATION_SET": "chaos",
+                **SETTINGS,
+            },
             lmtp=self._place.root / "lmtp.sock",
             log=self._root / "deliver.log",
             arguments=self._arguments,
@@ -181,7 +200,8 @@ class Run:
     # --- mails
 
     async def _feed(self) -> None:
-        mails = deque(self._plan.mails)
+        mails, echoes = deque(self._plan.mails), deque(self._plan.echoes)
+        share = -(-len(echoes) * AT_ONCE // max(1, len(mails)))
         while mails:
             self._check()
             if await self._remaining() > BACKLOG:
@@ -192,6 +212,9 @@ class Run:
             for mail in chunk:
                 entries += await self._store(mail)
             await self._persist(partial(self._stub.post, "send", queue="mail", entries=entries))
+            some = [echoes.popleft() for _ in range(min(share, len(echoes)))]
+            entries = [entry for echo in some for entry in _echo_entries(echo)]
+            await self._persist(partial(self._stub.post, "send", queue="events", entries=entries))
         self._event("all mails are fed")
 
     async def _store(self, mail: PlannedMail) -> list[dict[str, Any]]:
@@ -245,7 +268,7 @@ class Run:
         await self._persist(look)
         queue = figures["queues"]["mail"]
         self._report.most_receives = max(self._report.most_receives, queue["most_receives"])
-        return queue["remaining"]
+        return queue["remaining"] + figures["queues"]["events"]["remaining"]
 
     async def _settled(self) -> None:
         """Until the queue is empty, or nothing has moved for so long that nothing will."""
@@ -293,6 +316,9 @@ class Run:
             case Outage.KILL_AWS:
                 self._stub.kill()
                 self._later(part, self._restart_aws(outage))
+            case Outage.KILL_POSTFIX:
+                self._postfix.kill()
+                self._later(part, self._restart_postfix(outage))
             case Outage.FILL_MAIL | Outage.FILL_STATE:
                 disk = self._disks[outage.what]
                 disk.fill()
@@ -352,6 +378,10 @@ class Run:
         await asyncio.sleep(outage.pause)
         await asyncio.to_thread(self._stub.start)
 
+    async def _restart_postfix(self, outage: PlannedOutage) -> None:
+        await asyncio.sleep(outage.pause)
+        await self._postfix.open()
+
     async def _give_room(self, disk: Disk, outage: PlannedOutage) -> None:
         await asyncio.sleep(outage.pause * 2)
         disk.empty()
@@ -384,17 +414,19 @@ class Run:
         dump = self._stub.get("dump")
         left = [
             f"{letter['receives']} receives: {letter['body'][:300]}"
-            for letter in dump["queues"]["mail"]
+            for letter in dump["queues"]["mail"] + dump["queues"]["events"]
         ]
         accounts = ledger.accounts(dump)
         report = self._report
         report.told_twice = len(accounts) - len({one[:2] for one in map(astuple, accounts)})
         report.told = Counter(account.how for account in accounts)
-        report.judgement = ledger.judge(self._plan.mails, kept, accounts, left)
+        report.judgement = ledger.judge(self._plan, kept, accounts, left, self._postfix.taken)
         report.transactions = self._proxy.transactions
         report.chunked = self._proxy.chunked
         report.met["two rules"] = sum(mail.split for mail in self._plan.mails)
-        report.met["notified twice"] = sum(mail.doubled for mail in self._plan.mails)
+        report.met["notified twice"] = sum(
+            one.doubled for one in (*self._plan.mails, *self._plan.echoes)
+        )
         for line in self._proxy.met:
             report.met[f"proxy {line.partition(': ')[2]}"] += 1
         with (self._root / "aws" / "journal").open() as journal:
@@ -403,6 +435,19 @@ class Run:
                 if entry["do"] == "met":
                     report.met[f"aws {entry['fault']}"] += 1
         (self._root / "dump.json").write_text(json.dumps(dump, indent=1))
+
+
+def _echo_entries(echo: PlannedEcho) -> list[dict[str, Any]]:
+    body = event(
+        echo.kind,
+        f"echo{echo.seed:08x}{echo.number:06d}",
+        echo.mailbox,
+        echo.message_id,
+        "stranger@outside.example",
+        _now(),
+    )
+    entries: list[dict[str, Any]] = [{"body": body, "faults": list(echo.in_queue)}]
+    return [*entries, {"body": body, "delay": 0.5}] if echo.doubled else entries
 
 
 def _now() -> str:

@@ -5,8 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.chaos.ledger import Account, Kept, judge
-from tests.chaos.plan import MAILBOXES, Outage, Plan, PlannedMail, PlannedOutage, Stage, make
+from tests.chaos.ledger import Account, Forwarded, Kept, judge
+from tests.chaos.plan import (
+    MAILBOXES,
+    Outage,
+    Plan,
+    PlannedEcho,
+    PlannedMail,
+    PlannedOutage,
+    Stage,
+    make,
+)
 from tests.chaos.run import Report, Run
 
 
@@ -19,6 +28,7 @@ def mail(**changes: object) -> PlannedMail:
         ["info@example.org"],
         frozenset({"ann@example.org", "ben@example.org"}),
         frozenset(),
+        frozenset(),
         500,
     )
     return replace(plain, **changes)
@@ -29,31 +39,36 @@ def kept(planned: PlannedMail, *boxes: str) -> list[Kept]:
     return [Kept(box, "INBOX", planned.number, planned.content()) for box in boxes]
 
 
+def plan(*mails: PlannedMail, echoes: tuple[PlannedEcho, ...] = ()) -> Plan:
+    """A plan of these mails."""
+    return Plan(1, mails, (), echoes)
+
+
 BOTH = ("ann@example.org", "ben@example.org")
 
 
 def test_everything_in_its_place_is_good() -> None:
     """One copy in each mailbox: no complaint."""
-    found = judge([mail()], kept(mail(), *BOTH), [])
+    found = judge(plan(mail()), kept(mail(), *BOTH), [])
     assert (found.faults(), found.delivered) == ({}, 2)
 
 
 def test_missing_copy_is_lost() -> None:
     """A mailbox without its mail, and nobody told: lost."""
-    found = judge([mail()], kept(mail(), "ann@example.org"), [])
+    found = judge(plan(mail()), kept(mail(), "ann@example.org"), [])
     assert list(found.faults()) == ["lost"]
 
 
 def test_second_copy_is_doubled() -> None:
     """Two copies in one mailbox, in whatever folders."""
     copies = [*kept(mail(), *BOTH), Kept("ann@example.org", "Junk", 7, mail().content())]
-    assert list(judge([mail()], copies, []).faults()) == ["doubled"]
+    assert list(judge(plan(mail()), copies, []).faults()) == ["doubled"]
 
 
 def test_mail_in_a_foreign_mailbox_has_strayed() -> None:
     """A mailbox that the mail was not for, and a mail that nobody sent."""
     copies = [*kept(mail(), *BOTH, "cay@example.org"), Kept("ann@example.org", "INBOX", -1, b"")]
-    found = judge([mail()], copies, [])
+    found = judge(plan(mail()), copies, [])
     assert (list(found.faults()), len(found.strayed)) == (["strayed"], 2)
 
 
@@ -63,19 +78,19 @@ def test_changed_content_is_damaged() -> None:
         *kept(mail(), "ann@example.org"),
         Kept("ben@example.org", "INBOX", 7, mail().content()[:-1]),
     ]
-    assert list(judge([mail()], copies, []).faults()) == ["damaged"]
+    assert list(judge(plan(mail()), copies, []).faults()) == ["damaged"]
 
 
 def test_delivered_and_reported_as_failed_is_misreported() -> None:
     """A sender who hears of a failure that was none."""
     told = [Account(mail().ses_message_id, "ann@example.org", "bounce", "5.7.1")]
-    assert list(judge([mail()], kept(mail(), *BOTH), told).faults()) == ["misreported"]
+    assert list(judge(plan(mail()), kept(mail(), *BOTH), told).faults()) == ["misreported"]
 
 
 def test_given_up_without_need_is_misreported() -> None:
     """Dead letters excuse only what could not be delivered."""
     told = [Account(mail().ses_message_id, "ann@example.org", "dead letter", "why not")]
-    found = judge([mail()], kept(mail(), "ben@example.org"), told)
+    found = judge(plan(mail()), kept(mail(), "ben@example.org"), told)
     assert list(found.faults()) == ["misreported"]
 
 
@@ -84,34 +99,70 @@ def test_refused_recipient_must_be_accounted_for() -> None:
     refused = mail(refused={"ben@example.org": -1})
     told = Account(refused.ses_message_id, "ben@example.org", "bounce", "550 5.7.1")
     ann = kept(refused, "ann@example.org")
-    assert judge([refused], ann, [told]).faults() == {}
-    assert list(judge([refused], ann, []).faults()) == ["unaccounted"]
-    assert list(judge([refused], ann, [replace(told, reason="")]).faults()) == ["unaccounted"]
-    assert list(judge([refused], kept(refused, *BOTH), [told]).faults()) == ["strayed"]
+    assert judge(plan(refused), ann, [told]).faults() == {}
+    assert list(judge(plan(refused), ann, []).faults()) == ["unaccounted"]
+    assert list(judge(plan(refused), ann, [replace(told, reason="")]).faults()) == ["unaccounted"]
+    assert list(judge(plan(refused), kept(refused, *BOTH), [told]).faults()) == ["strayed"]
 
 
 def test_unknown_recipient_must_be_accounted_for() -> None:
     """Nobody's address is somebody's concern."""
     unknown = mail(unknown=frozenset({"nobody@example.org"}))
     told = [Account(unknown.ses_message_id, "nobody@example.org", "dead letter", "5.1.1")]
-    assert judge([unknown], kept(unknown, *BOTH), told).faults() == {}
-    assert list(judge([unknown], kept(unknown, *BOTH), []).faults()) == ["unaccounted"]
+    assert judge(plan(unknown), kept(unknown, *BOTH), told).faults() == {}
+    assert list(judge(plan(unknown), kept(unknown, *BOTH), []).faults()) == ["unaccounted"]
 
 
 def test_virus_must_not_lie_in_any_inbox() -> None:
     """Quarantined is accounted for as a whole."""
     virus = mail(verdicts={"virus": "FAIL"})
     told = [Account(virus.ses_message_id, "", "dead letter", "virus")]
-    assert judge([virus], [], told).faults() == {}
-    assert "strayed" in judge([virus], kept(virus, "ann@example.org"), told).faults()
+    assert judge(plan(virus), [], told).faults() == {}
+    assert "strayed" in judge(plan(virus), kept(virus, "ann@example.org"), told).faults()
 
 
 def test_spam_must_not_lie_in_an_inbox() -> None:
     """It belongs to Junk, once."""
     spam = mail(verdicts={"spam": "FAIL"})
     junk = [Kept(box, "Junk", 7, spam.content()) for box in BOTH]
-    assert judge([spam], junk, []).faults() == {}
-    assert list(judge([spam], kept(spam, *BOTH), []).faults()) == ["strayed"]
+    assert judge(plan(spam), junk, []).faults() == {}
+    assert list(judge(plan(spam), kept(spam, *BOTH), []).faults()) == ["strayed"]
+
+
+def test_forward_is_wanted_once_and_borne_again() -> None:
+    """A forward must have gone out, with the body untouched; a second one is only counted."""
+    away = mail(outside=frozenset({"away@outside.example"}))
+    body = away.content().partition(b"\r\n\r\n")[2]
+    sent = Forwarded(7, "away@outside.example", b"From: other\r\n\r\n" + body)
+    both = kept(away, *BOTH)
+    assert list(judge(plan(away), both, []).faults()) == ["lost"]
+    again = judge(plan(away), both, [], (), [sent, sent])
+    assert (again.faults(), again.forwarded, again.forwarded_again) == ({}, 1, 1)
+    cut = replace(sent, content=sent.content[:-3])
+    assert list(judge(plan(away), both, [], (), [cut]).faults()) == ["damaged"]
+    stray = replace(sent, recipient="stranger@outside.example")
+    assert list(judge(plan(away), both, [], (), [sent, stray]).faults()) == ["strayed"]
+
+
+def test_spam_must_not_be_forwarded() -> None:
+    """Sent on in our name it would be our spam: it must be accounted for instead."""
+    spam = mail(outside=frozenset({"away@outside.example"}), verdicts={"spam": "FAIL"})
+    junk = [Kept(box, "Junk", 7, spam.content()) for box in BOTH]
+    told = [Account(spam.ses_message_id, "away@outside.example", "dead letter", "spam")]
+    assert judge(plan(spam), junk, told).faults() == {}
+    assert list(judge(plan(spam), junk, []).faults()) == ["unaccounted"]
+
+
+def test_notice_of_an_event_is_wanted_exactly_once() -> None:
+    """None is lost, two are doubled, in another's mailbox it has strayed."""
+    echo = PlannedEcho(3, 1, "ann@example.org", "Bounce")
+    notice = Kept("ann@example.org", "INBOX", -1, b"", echo.message_id)
+    only = plan(echoes=(echo,))
+    assert judge(only, [notice], []).faults() == {}
+    assert list(judge(only, [], []).faults()) == ["lost"]
+    assert list(judge(only, [notice, notice], []).faults()) == ["doubled"]
+    stray = replace(notice, mailbox="ben@example.org")
+    assert list(judge(only, [notice, stray], []).faults()) == ["strayed"]
 
 
 def test_same_seed_gives_the_same_plan() -> None:

@@ -112,7 +112,14 @@ class Way:
 async def way(root: Path, **changes: object) -> AsyncIterator[Way]:
     """A proxy in front of the small Dovecot, with mail 7 having these faults."""
     planned = PlannedMail(
-        7, 1, "chaos-000007@s.example", list(TWO), frozenset(TWO), frozenset(), len(BODY)
+        7,
+        1,
+        "chaos-000007@s.example",
+        list(TWO),
+        frozenset(TWO),
+        frozenset(),
+        frozenset(),
+        len(BODY),
     )
     for name, value in changes.items():
         setattr(planned, name, value)

@@ -43,6 +43,7 @@ HOST_DIRECTORIES = {
 MOUNTS = {
     "dovecot": (
         ("run/dovecot", "/run/plexus/dovecot", "rw"),
+        ("run/postfix", "/run/plexus/postfix", "ro"),
         ("run/directory", "/run/plexus/directory", "ro"),
         ("tls", "/etc/plexus/tls", "rw"),
         ("mail", "/srv/mail", "rw"),
@@ -60,7 +61,7 @@ CAPABILITIES = {
     "postfix": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID",
 }
 MEMORY = {"dovecot": "96m", "postfix": "64m"}
-PORTS = {"dovecot": (993,), "postfix": (465, 587)}
+PORTS = {"dovecot": (993, 4190), "postfix": (465, 587)}
 
 STACK = {
     "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],

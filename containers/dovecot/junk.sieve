@@ -1,0 +1,22 @@
+# Filing that every mail passes before the user's own script: Junk.
+#
+# X-Plexus-Verdicts is set by `deliver` from SES's word alone; whatever a sender wrote there has been
+# renamed. `learned` is a script of the user's that moving mails to and from Junk writes (see
+# learn-sender); it names senders, and its word counts more than SES's about spam, not about viruses.
+require ["fileinto", "include", "mailbox", "variables"];
+
+global "learned";
+set "learned" "";
+include :personal :optional "learned";
+
+if anyof (
+    header :contains "X-Plexus-Verdicts" "virus=FAIL",
+    string :is "${learned}" "unwanted",
+    allof (
+        header :contains "X-Plexus-Verdicts" "spam=FAIL",
+        not string :is "${learned}" "wanted"
+    )
+) {
+    fileinto :create "Junk";
+    stop;
+}

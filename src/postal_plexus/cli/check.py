@@ -1,0 +1,41 @@
+"""`plexus check`: whether a stack file is in order, or everything that is wrong with it."""
+
+from argparse import ArgumentParser, Namespace
+
+from postal_plexus.cli import stack_files
+from postal_plexus.cli.exits import Exit
+
+SUMMARY = "check a stack file: every problem, with its key, entry and remedy"
+
+DETAILS = """
+Reads the keys postal-plexus:domains, :mailboxes and :aliases as the Pulumi program does. Password
+hashes that Pulumi has sealed are taken as they are.
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    stack_files.add_option(parser, stack_files.DEFAULT)
+
+
+def run(args: Namespace) -> int:
+    """Print one line: what is in the file. Raises CommandError with the problems."""
+    path = stack_files.chosen(args.stack_file)
+    stack, directory = stack_files.read(path)
+    catch_alls = sum(domain.catch_all is not None for domain in directory.domains)
+    counts = (
+        _count(len(directory.domains), "domain"),
+        _count(len(directory.mailboxes), "mailbox", "mailboxes"),
+        _count(len(directory.aliases), "alias", "aliases"),
+        _count(catch_alls, "catch-all"),
+    )
+    line = f"{path}: in order: {', '.join(counts)}"
+    if stack.sealed_hashes:
+        hashes = _count(stack.sealed_hashes, "password hash", "password hashes")
+        line += f"; {hashes} sealed by Pulumi, not looked at"
+    print(line)
+    return Exit.OK
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,133 @@
+"""What the commands of `plexus local` do: each calls the desk's function and shows the outcome.
+
+Fails with CommandError: UNAVAILABLE where the desk or something that it needs does not run,
+NO_INPUT where a file cannot be read, CONFIG for a wrong stack file.
+"""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from postal_plexus.cli import stack_files
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.local import demo as demonstration
+from postal_plexus.local import desk
+from postal_plexus.local.demo import DemoError, Step
+from postal_plexus.local.desk import DeskError, UpOptions
+from postal_plexus.local.status import DeskStatus
+
+
+def run(args: Namespace) -> int:
+    """Do what was chosen; what goes wrong on the desk becomes a CommandError."""
+    acts = {"up": _up, "down": _down, "status": _status, "send": _send, "demo": _demo}
+    try:
+        return acts[args.act](args)
+    except (DeskError, DemoError) as error:
+        raise CommandError(Exit.UNAVAILABLE, *str(error).splitlines()) from error
+
+
+def _up(args: Namespace) -> int:
+    if args.stack_file is not None:
+        stack_files.read(args.stack_file)
+    options = UpOptions(ephemeral_ports=args.ports == "ephemeral")
+    status = desk.up(args.desk, args.stack_file, options, tell=_tell)
+    _show(status)
+    return Exit.OK
+
+
+def _down(args: Namespace) -> int:
+    desk.down(args.desk, destroy=args.destroy, tell=_tell)
+    return Exit.OK
+
+
+def _status(args: Namespace) -> int:
+    status = desk.status(args.desk)
+    if args.json:
+        print(json.dumps(status.document(), indent=2))
+    else:
+        _show(status)
+    return Exit.OK if status.healthy else Exit.UNAVAILABLE
+
+
+def _send(args: Namespace) -> int:
+    delivery = desk.send(
+        args.desk,
+        args.sender,
+        args.recipients,
+        None if args.file is None else _content(args.file),
+        subject=args.subject,
+        text=args.text,
+    )
+    print(f"SES accepted it: {delivery.reply}")
+    if delivery.refused:
+        refused = (f"SES refused {who}: {reply}" for who, reply in delivery.refused.items())
+        raise CommandError(Exit.UNAVAILABLE, *refused)
+    return Exit.OK
+
+
+def _demo(args: Namespace) -> int:
+    status = desk.status(args.desk)
+    if not status.healthy:
+        line = f"no healthy desk runs in {args.desk}; start it: plexus local up"
+        raise CommandError(Exit.UNAVAILABLE, line)
+    shown = demonstration.run(status)
+    _show_steps("A mail comes in", shown.incoming)
+    _show_steps("An answer goes out", shown.outgoing)
+    _show(status)
+    _show_what_to_do(args.desk, status)
+    return Exit.OK
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _content(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        line = f"cannot be read ({error.strerror}); give the path of a mail"
+        raise CommandError(Exit.NO_INPUT, line, source=file) from error
+
+
+def _show_steps(title: str, steps: Sequence[Step]) -> None:
+    print(f"{title}:")
+    for step in steps:
+        print(f"  {step.seconds * 1000:7.0f} ms  {step.what}")
+    print()
+
+
+def _show(status: DeskStatus) -> None:
+    print(f"The desk in {status.directory} is {_in_a_word(status)}.")
+    for container in status.containers:
+        reason = f" ({container.reason})" if container.reason else ""
+        print(f"  {container.name:<10} {container.health.lower()}{reason}")
+    if status.settings is None:
+        return
+    at = status.endpoints
+    print("For a mail client:")
+    print(f"  IMAP       {at.imaps.host} port {at.imaps.port}, TLS")
+    print(f"  SMTP       {at.submissions.host} port {at.submissions.port}, TLS")
+    print(f"             {at.submission.host} port {at.submission.port}, STARTTLS")
+    print(f"  CA         {status.ca_file}")
+    for account in status.accounts:
+        print(f"  user       {account.address}, password {account.password}")
+    print(f"Mail from the world: {at.ses_inbound.host} port {at.ses_inbound.port}, SMTP")
+    print(f"Mail to the world:   {status.outbox}")
+
+
+def _in_a_word(status: DeskStatus) -> str:
+    if status.healthy:
+        return "healthy"
+    return "not healthy" if status.running else "not running"
+
+
+def _show_what_to_do(desk: Path, status: DeskStatus) -> None:
+    option = "" if desk == Path(".desk") else f" --desk {desk}"
+    address = status.accounts[0].address
+    print("What to do now:")
+    print(f"  plexus local send{option} {address}    send a mail in")
+    print(f"  plexus local status{option}    see all this again")
+    print(f"  plexus local down{option}    stop it; mailboxes stay")

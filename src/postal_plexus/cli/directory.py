@@ -1,0 +1,67 @@
+"""`plexus directory`: who gets a mail to an address, as a stack file says.
+
+Without an address it shows the whole directory, as a person would draw it up.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from postal_plexus.cli import stack_files
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory import AddressError, Directory, Resolution
+from postal_plexus.directory.idn import kept_address, shown
+
+SUMMARY = "say who gets a mail to an address"
+
+DETAILS = "Ends with 67 if an address is nobody's."
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    stack_files.add_option(parser, stack_files.DEFAULT)
+    parser.add_argument(
+        "addresses", nargs="*", metavar="ADDRESS", help="an address (default: show all there are)"
+    )
+
+
+def run(args: Namespace) -> int:
+    """Print a line for each address; NO_USER if one of them is nobody's."""
+    _, directory = stack_files.read(stack_files.chosen(args.stack_file))
+    if not args.addresses:
+        for line in _drawn_up(directory):
+            print(line)
+        return Exit.OK
+    found = [(text, directory.resolve(_kept(text))) for text in args.addresses]
+    for text, resolution in found:
+        print(f"{text} -> {_recipients(resolution)}")
+    return Exit.OK if all(resolution.known for _, resolution in found) else Exit.NO_USER
+
+
+def _drawn_up(directory: Directory) -> Iterator[str]:
+    """The directory, domain by domain: its mailboxes, who hands on to whom, and the rest."""
+    mailboxes = {mailbox.address for mailbox in directory.mailboxes}
+    for domain in directory.domains:
+        yield shown(domain.name)
+        for address in directory.hosted_addresses():
+            if address.rpartition("@")[2] != domain.name:
+                continue
+            if address in mailboxes:
+                yield f"  {shown(address)}"
+            else:
+                yield f"  {shown(address)} -> {_recipients(directory.resolve(address))}"
+        if domain.catch_all is not None:
+            yield f"  everyone else -> {_recipients(directory.resolve(domain.catch_all))}"
+
+
+def _recipients(resolution: Resolution) -> str:
+    inside = map(shown, resolution.mailboxes)
+    outside = (f"{shown(address)} (outside)" for address in resolution.outside)
+    return ", ".join((*inside, *outside)) or "nobody"
+
+
+def _kept(text: str) -> str:
+    try:
+        return str(kept_address(text))
+    except AddressError as error:
+        line = f"the address {text!r} {error}; write it as ann@example.org"
+        raise CommandError(Exit.USAGE, line) from error

@@ -1,0 +1,60 @@
+"""How `plexus` ends: its exit codes, and the error that carries one.
+
+The codes are those of sysexits(3), so that a script can tell a wrong stack file from a desk that
+does not run. Every failure that can be expected ends in a CommandError, and thus in one line a
+problem on the standard error: what is wrong, with which thing, and what to do next. A traceback
+means a fault of Postal Plexus itself, with Python's own exit code 1.
+
+| code | name        | meaning                                                        |
+|------|-------------|----------------------------------------------------------------|
+| 0    | OK          | done                                                           |
+| 64   | USAGE       | the command line is wrong                                      |
+| 65   | DATA        | what was given to read is not usable, such as a short password |
+| 66   | NO_INPUT    | a file cannot be read                                          |
+| 67   | NO_USER     | an address is nobody's                                         |
+| 69   | UNAVAILABLE | the desk, or something that it needs, does not run             |
+| 78   | CONFIG      | the stack file is wrong                                        |
+| 130  | INTERRUPTED | Control-C                                                      |
+| 141  | BROKEN_PIPE | the reader of the output has gone                              |
+"""
+
+from collections.abc import Iterator
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """An exit code of `plexus`, and its meaning in an operator's words."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "Exit":
+        """Make a member of its two values."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    OK = 0, "done"
+    USAGE = 64, "the command line is wrong"
+    DATA = 65, "what was given to read is not usable, such as a short password"
+    NO_INPUT = 66, "a file cannot be read"
+    NO_USER = 67, "an address is nobody's"
+    UNAVAILABLE = 69, "the desk, or something that it needs, does not run"
+    CONFIG = 78, "the stack file is wrong"
+    INTERRUPTED = 130, "Control-C"
+    BROKEN_PIPE = 141, "the reader of the output has gone"
+
+
+class CommandError(Exception):
+    """A command ends here: with a code, and lines that each say what is wrong and what to do."""
+
+    def __init__(self, code: Exit, *lines: str, source: str = "plexus") -> None:
+        self.code = code
+        self.lines = tuple(f"{source}: {line}" for line in lines)
+        """What is printed; `source` is whose mistake it is, such as a file."""
+        super().__init__("\n".join(self.lines))
+
+
+def table() -> Iterator[str]:
+    """The codes and their meanings, a line each, for `plexus --help`."""
+    return (f"  {code.value:>3}  {code.meaning}" for code in Exit)

@@ -1,0 +1,124 @@
+"""`plexus password`: the hash of a password, for a mailbox's entry in the stack file.
+
+The password is read from the terminal twice, unseen, or from the standard input where that is no
+terminal; never from the command line, which other users of a machine can see. The hash goes to the
+standard output and everything else to the standard error, so that it can be piped.
+
+The hash is Argon2id with the cost that `directory.password_hash` states and explains: 19 MiB and
+two passes, which fits a Dovecot on a host of 512 MB.
+
+Fails with CommandError: DATA where the password is none that a mailbox should have.
+"""
+
+import getpass
+import secrets
+import sys
+from argparse import ArgumentParser, Namespace
+
+from argon2 import PasswordHasher, Type
+
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory import AddressError
+from postal_plexus.directory.idn import kept_address
+from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
+from postal_plexus.directory.problems import NAMESPACE
+
+SUMMARY = "make the password hash of a mailbox, for its entry in the stack file"
+DETAILS = """
+The password is read twice from the terminal, unseen, or from the standard input; never from the
+command line. It has 12 characters or more. The hash goes to the standard output, all else to the
+standard error.
+"""
+
+SHORTEST = 12
+"""Characters. A mailbox's password is guessed at from the whole internet, and opens every other
+account that can be reset by mail."""
+
+LONGEST = 256
+"""Characters; above that, clients differ in what they send."""
+
+# Without what is easily mistaken for something else, on paper or on a telephone: 5 bits each.
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument(
+        "address",
+        nargs="?",
+        metavar="ADDRESS",
+        help="whose it will be; the output is then an entry for the stack file",
+    )
+    parser.add_argument(
+        "--generate",
+        action="store_true",
+        help="make a strong password as well, and print both",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Print the hash, or the entry that holds it."""
+    address = None if args.address is None else _address(args.address)
+    password = generated() if args.generate else _checked(_read())
+    password_hash = hashed(password)
+    if args.generate:
+        print(f"password: {password}")
+    if address is not None:
+        print(f"- address: {address}\n  password-hash: '{password_hash}'")
+    elif args.generate:
+        print(f"password-hash: '{password_hash}'")
+    else:
+        print(password_hash)
+    if sys.stdout.isatty():
+        print(f"It belongs under {NAMESPACE}:mailboxes in the stack file.", file=sys.stderr)
+    return Exit.OK
+
+
+def hashed(password: str) -> str:
+    """The password's hash in Dovecot's form, with a new salt."""
+    hasher = PasswordHasher(
+        time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID
+    )
+    return f"{{ARGON2ID}}{hasher.hash(password)}"
+
+
+def generated() -> str:
+    """A password of 100 random bits, in groups that can be read out."""
+    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(5))
+    return "-".join(groups)
+
+
+def _read() -> str:
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if password != getpass.getpass("Once more: "):
+            raise CommandError(Exit.DATA, "the two passwords differ; try again")
+        return password
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise CommandError(Exit.DATA, "the password is not UTF-8; send it as UTF-8") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _checked(password: str) -> str:
+    remedy = "choose another, or let one be made: plexus password --generate"
+    if len(password) < SHORTEST:
+        what = f"the password has {len(password)} characters, and {SHORTEST} are the fewest"
+        raise CommandError(Exit.DATA, f"{what}; {remedy}")
+    if len(password) > LONGEST:
+        what = f"the password has {len(password)} characters, and {LONGEST} are the most"
+        raise CommandError(Exit.DATA, f"{what}; {remedy}")
+    if not password.isprintable():
+        what = "the password has a character that cannot be typed, or more than one line"
+        raise CommandError(Exit.DATA, f"{what}; {remedy}")
+    return password
+
+
+def _address(text: str) -> str:
+    try:
+        kept_address(text)
+    except AddressError as error:
+        line = f"the address {text!r} {error}; write it as ann@example.org"
+        raise CommandError(Exit.USAGE, line) from error
+    return text

@@ -1,0 +1,64 @@
+"""Stack files on disk: which one is meant, and what it says.
+
+Fails with CommandError: NO_INPUT where a file cannot be read or chosen, CONFIG where it is wrong.
+"""
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory import Directory
+from postal_plexus.directory.problems import StackError
+from postal_plexus.directory.stack_file import StackFile, read_stack_file
+
+_PATTERN = "Pulumi.*.yaml"
+_PLACES = (Path(), Path("pulumi"))
+
+
+def add_option(parser: ArgumentParser, default: str) -> None:
+    """Give a command the option --stack-file; `default` says what is taken without it."""
+    parser.add_argument(
+        "--stack-file",
+        type=Path,
+        metavar="FILE",
+        help=f"a Pulumi stack file, Pulumi.<stack>.yaml (default: {default})",
+    )
+
+
+DEFAULT = "the only one here or in pulumi/"
+
+
+def chosen(given: Path | None) -> Path:
+    """The file that is meant: the one given, or the only one at the usual places."""
+    if given is not None:
+        return given
+    found = sorted(file for place in _PLACES for file in place.glob(_PATTERN))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        what = f"there is no {_PATTERN} here or in pulumi/"
+        raise CommandError(Exit.NO_INPUT, f"{what}; name one: --stack-file FILE")
+    names = ", ".join(map(str, found))
+    raise CommandError(Exit.NO_INPUT, f"there are several stack files; name one of {names}")
+
+
+def read(path: Path) -> tuple[StackFile, Directory]:
+    """What the file says, and the directory that it makes."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CommandError(
+            Exit.NO_INPUT,
+            f"cannot be read ({error.strerror}); give the path of a Pulumi.<stack>.yaml",
+            source=str(path),
+        ) from error
+    try:
+        stack = read_stack_file(text)
+        return stack, stack.directory()
+    except StackError as error:
+        raise wrong(path, error) from error
+
+
+def wrong(path: Path, error: StackError) -> CommandError:
+    """The end of a command whose stack file is wrong: one line a problem, after the file's name."""
+    return CommandError(Exit.CONFIG, *map(str, error.problems), source=str(path))

@@ -1,0 +1,99 @@
+"""What the services' logs tell of one mail on its way, as steps of a timeline.
+
+Reads the end of the daemon's log (the SES stand-in's events) and of `deliver`'s. A line that is
+not understood is passed over: the timeline then lacks that step, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_TAIL = 256 * 1024
+_DAEMON_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
+_INCOMING = {
+    "ses.accepted": "SES accepted a mail",
+    "ses.stored": "SES stored it in S3",
+    "ses.notified": "SES notified SNS, SNS put it into the queue",
+}
+_OUTGOING = {"ses.sent": "SES took it from Postfix"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happened, so many seconds after the beginning."""
+
+    seconds: float
+    what: str
+
+
+def incoming(logs: Path, begun: float) -> list[Step]:
+    """The steps of the first mail that SES accepted after `begun`, in seconds of the epoch."""
+    events = list(_daemon_events(logs, begun))
+    receipt = next((_message_id(e.text) for e in events if e.name == "ses.accepted"), None)
+    steps = [
+        Step(event.time - begun, _INCOMING[event.name])
+        for event in events
+        if event.name in _INCOMING and _message_id(event.text) == receipt
+    ]
+    for time, line in _deliver_lines(logs):
+        if line.get("event") == "delivered" and line.get("receipt") == receipt:
+            steps.append(Step(time - begun, "deliver handed it to Dovecot, which has it on disk"))
+    return steps
+
+
+def outgoing(logs: Path, begun: float) -> list[Step]:
+    """The steps of mail that SES sent after `begun`, in seconds of the epoch."""
+    return [
+        Step(event.time - begun, _OUTGOING[event.name])
+        for event in _daemon_events(logs, begun)
+        if event.name in _OUTGOING
+    ][:1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    time: float
+    name: str
+    text: str
+
+
+def _message_id(text: str) -> str | None:
+    found = re.search(r"\bmessage_id=(\S+)", text)
+    return found[1] if found else None
+
+
+def _daemon_events(logs: Path, begun: float) -> Iterator[_Event]:
+    for line in _tail(logs / "daemon.log"):
+        if found := _DAEMON_LINE.match(line):
+            # Local time, in whole milliseconds: an event of the first one is not before it.
+            time = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007
+            if time >= begun - 0.001:
+                yield _Event(max(time, begun), found[2], found[3])
+
+
+def _deliver_lines(logs: Path) -> Iterator[tuple[float, dict[str, Any]]]:
+    for line in _tail(logs / "deliver.log"):
+        # The container engine puts its own time and stream before the service's JSON.
+        _, brace, rest = line.partition("{")
+        try:
+            fields = cast("dict[str, Any]", json.loads(brace + rest))
+            yield datetime.fromisoformat(fields["time"]).timestamp(), fields
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []

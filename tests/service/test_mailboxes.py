@@ -1,0 +1,334 @@
+"""What a user's mailbox does by itself: filing, learning, quota, search, sharing, second chances."""
+
+from __future__ import annotations
+
+import imaplib
+import re
+import smtplib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.container_engine import Network, engine, images
+from service.mail_host import PASSWORD, STACK, MailHost
+from service.managesieve import ManageSieve
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(600)
+
+ANN = "ann@example.org"
+BEN = "ben@example.org"
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+    """A host with Dovecot running; carla's mailbox has room for 2 MB."""
+    run = engine()
+    network = Network(run)
+    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
+    password_hash = STACK["mailboxes"][0]["password-hash"]
+    try:
+        made.write_directory()
+        passwd = (made.root / "run/directory/dovecot-passwd").read_text()
+        small = f"carla@example.org:{password_hash}::::::userdb_quota_storage_size=2M\n"
+        made.write_table("dovecot-passwd", passwd + small)
+        made.start("dovecot")
+        yield made
+    finally:
+        made.close()
+        network.remove()
+
+
+def deliver(
+    host: MailHost, recipient: str, content: str, sender: str = "s@elsewhere.example"
+) -> None:
+    """Deliver by LMTP."""
+    with host.lmtp() as lmtp:
+        assert lmtp.sendmail(sender, [recipient], content.encode()) == {}
+
+
+def mail(
+    subject: str, sender: str = "Somebody <s@elsewhere.example>", verdict: str = "PASS"
+) -> str:
+    """A mail as `deliver` hands it over, with SES's verdict on spam."""
+    return (
+        f"X-Plexus-Verdicts: spam={verdict}; virus=PASS; spf=PASS; dkim=PASS; dmarc=PASS\r\n"
+        f"From: {sender}\r\nSubject: {subject}\r\n\r\nHello\r\n"
+    )
+
+
+def found(client: imaplib.IMAP4_SSL, folder: str, *criteria: str) -> list[bytes]:
+    """UIDs in a folder."""
+    assert client.select(f'"{folder}"')[0] == "OK"
+    return client.uid("SEARCH", *criteria)[1][0].split()
+
+
+def sieve(host: MailHost, address: str) -> ManageSieve:
+    """A ManageSieve session."""
+    return ManageSieve(host.containers["dovecot"].port(4190), host.tls(), address, PASSWORD)
+
+
+# Junk -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "folder"),
+    [
+        (mail("wanted"), "INBOX"),
+        (mail("spam", verdict="FAIL"), "Junk"),
+        (mail("unsure", verdict="GRAY"), "INBOX"),
+        (mail("virus").replace("virus=PASS", "virus=FAIL"), "Junk"),
+        ("X-Forged-X-Plexus-Verdicts: spam=FAIL\r\nSubject: forged\r\n\r\n", "INBOX"),
+        ("X-Spam-Flag: YES\r\nSubject: foreign filter\r\n\r\n", "INBOX"),
+    ],
+)
+def test_junk_is_filed_by_our_verdict_alone(host: MailHost, content: str, folder: str) -> None:
+    """SES's word on spam and viruses files a mail to Junk; nothing that a sender writes does."""
+    subject = re.search("Subject: (.*)\r\n", content)[1]
+    deliver(host, BEN, content)
+    with host.imap(BEN) as client:
+        assert len(found(client, folder, "SUBJECT", f'"{subject}"')) == 1
+
+
+def test_moving_to_and_from_junk_teaches_the_filter(host: MailHost) -> None:
+    """A sender moved to Junk lands there next time; moved back, in the inbox even if SES objects."""
+    sender = "News <news@shop.example>"
+    deliver(host, ANN, mail("offer 1", sender))
+    with host.imap(ANN) as client:
+        (uid,) = found(client, "INBOX", "SUBJECT", '"offer 1"')
+        assert client.uid("MOVE", uid, "Junk")[0] == "OK"
+        deliver(host, ANN, mail("offer 2", sender))
+        (uid,) = found(client, "Junk", "SUBJECT", '"offer 2"')
+        assert client.uid("MOVE", uid, "INBOX")[0] == "OK"
+        deliver(host, ANN, mail("offer 3", sender, "FAIL"))
+        assert len(found(client, "INBOX", "SUBJECT", '"offer 3"')) == 1
+        # Cleaning Junk up says nothing about the sender.
+        deliver(host, ANN, mail("bad", "x@bad.example", "FAIL"))
+        (uid,) = found(client, "Junk", "SUBJECT", "bad")
+        assert client.uid("MOVE", uid, "Trash")[0] == "OK"
+        deliver(host, ANN, mail("bad again", "x@bad.example", "FAIL"))
+        assert len(found(client, "Junk", "SUBJECT", '"bad again"')) == 1
+    session = sieve(host, ANN)
+    learned = session.get("learned")
+    session.close()
+    assert 'if address :is "from" "news@shop.example" { set "learned" "wanted"; }' in learned
+    assert "bad.example" not in learned
+
+
+def test_learned_sender_never_lets_a_virus_pass(host: MailHost) -> None:
+    """A wanted sender's mail with a virus still goes to Junk."""
+    deliver(host, BEN, mail("v1", "w@friend.example", "FAIL"))
+    with host.imap(BEN) as client:
+        (uid,) = found(client, "Junk", "SUBJECT", "v1")
+        client.uid("MOVE", uid, "INBOX")
+        deliver(host, BEN, mail("v2", "w@friend.example").replace("virus=PASS", "virus=FAIL"))
+        assert len(found(client, "Junk", "SUBJECT", "v2")) == 1
+
+
+def test_hostile_sender_teaches_nothing(host: MailHost) -> None:
+    """An address that would be Sieve code does not get into the learned script."""
+    deliver(host, BEN, mail("code", '"\\"} discard; #"@evil.example'))
+    with host.imap(BEN) as client:
+        (uid,) = found(client, "INBOX", "SUBJECT", "code")
+        assert client.uid("MOVE", uid, "Junk")[0] == "OK"
+        deliver(host, BEN, mail("after"))
+        assert len(found(client, "INBOX", "SUBJECT", "after")) == 1
+    session = sieve(host, BEN)
+    assert "evil.example" not in session.get("learned")
+    session.close()
+
+
+# Filters ----------------------------------------------------------------------------------------
+
+
+def test_users_upload_their_own_filters(host: MailHost) -> None:
+    """A script by ManageSieve files mail; a broken one is refused with a reason."""
+    session = sieve(host, ANN)
+    assert "Dovecot" not in session.greeting
+    assert '"STARTTLS"' in session.greeting
+    assert '"SASL" ""' in session.greeting
+    session.activate(
+        "lists",
+        'require ["fileinto", "mailbox"];\r\n'
+        'if header :contains "list-id" "plexus" { fileinto :create "Lists/Plexus"; }\r\n',
+    )
+    with pytest.raises(AssertionError, match="line 1"):
+        session.activate("broken", "fileinto :frob 1;")
+    with pytest.raises(AssertionError, match="execute"):
+        session.activate("program", 'require "vnd.dovecot.execute"; execute "learn-sender";')
+    session.close()
+    deliver(host, ANN, "List-Id: <plexus.example.org>\r\nSubject: to the list\r\n\r\n")
+    deliver(host, ANN, "List-Id: <plexus.example.org>\r\n" + mail("spam list", verdict="FAIL"))
+    with host.imap(ANN) as client:
+        assert len(found(client, "Lists/Plexus", "ALL")) == 1
+        assert len(found(client, "Junk", "SUBJECT", '"spam list"')) == 1
+
+
+# Quota ------------------------------------------------------------------------------------------
+
+
+def test_quota_warns_and_then_refuses(host: MailHost) -> None:
+    """The user is warned at 80 and 95 %, a mail beyond is refused with 552 5.2.2, and may be deleted."""
+    carla = "carla@example.org"
+    block = "x" * 70 + "\r\n"
+    with host.imap(carla) as client:
+        assert b"STORAGE 0 2048" in client.getquotaroot("INBOX")[1][1][0]
+        for size in (1.7, 0.3):
+            deliver(host, carla, "Subject: filler\r\n\r\n" + block * int(size * 1024 * 1024 / 72))
+        for percent in (80, 95):
+            await_true(
+                f"the warning at {percent} %",
+                lambda percent=percent: found(client, "INBOX", "SUBJECT", f'"{percent} % full"'),
+            )
+        with host.lmtp() as lmtp, pytest.raises(smtplib.SMTPDataError) as refused:
+            for _ in range(3):  # the last mail may exceed by the grace of 10 MB
+                lmtp.sendmail(
+                    "s@elsewhere.example", [carla], "Subject: big\r\n\r\n" + block * 100_000
+                )
+        assert (refused.value.smtp_code, refused.value.smtp_error[:5]) == (552, b"5.2.2")
+        found(client, "INBOX", "ALL")
+        client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        assert b"STORAGE 0 2048" in client.getquotaroot("INBOX")[1][1][0]
+
+
+# Second chance ----------------------------------------------------------------------------------
+
+
+def test_expunged_mail_can_be_restored_by_the_operator(host: MailHost) -> None:
+    """An expunged mail is out of the user's sight, and `doveadm` brings it back."""
+    deliver(host, BEN, mail("regretted"))
+    with host.imap(BEN) as client:
+        (uid,) = found(client, "INBOX", "SUBJECT", "regretted")
+        client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        assert found(client, "INBOX", "SUBJECT", "regretted") == []
+        assert not any(b".Expunged" in line for line in client.list()[1])
+        container = host.containers["dovecot"]
+        container.exec(
+            *("doveadm", "move", "-u", BEN, "INBOX", "mailbox", ".Expunged", "subject", "regretted")
+        )
+        assert len(found(client, "INBOX", "SUBJECT", "regretted")) == 1
+
+
+# Search -----------------------------------------------------------------------------------------
+
+
+def test_body_search_uses_the_index(host: MailHost) -> None:
+    """Words are found in bodies whatever their case and accents, from an index."""
+    deliver(
+        host,
+        BEN,
+        "Subject: s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße aus Überlingen\r\n",
+    )
+    with host.imap(BEN) as client:
+        for word in ("überlingen", "UBERLINGEN", "grusse"):
+            client.literal = word.encode()
+            client.select()
+            answer = client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")
+            if word != "grusse":
+                assert len(answer[1][0].split()) == 1, word
+    status = host.containers["dovecot"].exec(
+        "doveadm", "fts", "flatcurve", "stats", "-u", BEN, "INBOX"
+    )
+    assert "messages" in status.lower()
+
+
+# Sharing ----------------------------------------------------------------------------------------
+
+
+def test_folder_shared_with_a_colleague(host: MailHost) -> None:
+    """Ann shares a folder with Ben: he sees it, reads it with marks of his own, and may not write."""
+    with host.imap(ANN) as ann, host.imap(BEN) as ben:
+        ann.create("Project")
+        ann.append("Project", None, None, b"Subject: plan\r\n\r\nHello\r\n")
+        assert ben.select(f"shared/{ANN}/Project")[0] == "NO"
+        assert ann.setacl("Project", BEN, "lrs")[0] == "OK"
+        assert any(f"shared/{ANN}/Project".encode() in line for line in ben.list()[1])
+        assert ben.select(f"shared/{ANN}/Project")[0] == "OK"
+        ben.store("1", "+FLAGS", r"(\Seen)")
+        assert ben.append(f"shared/{ANN}/Project", None, None, b"Subject: no\r\n\r\n")[0] == "NO"
+        assert found(ann, "Project", "UNSEEN") != []
+        assert ann.deleteacl("Project", BEN)[0] == "OK"
+        ben.unselect()
+        assert not any(f"shared/{ANN}/Project".encode() in line for line in ben.list()[1])
+
+
+# Extensions -------------------------------------------------------------------------------------
+
+
+def test_capabilities_after_login(host: MailHost) -> None:
+    """Every extension that clients of today look for is announced."""
+    with host.imap(BEN) as client:
+        announced = set(client.capability()[1][-1].decode().split())
+    wanted = {
+        *("IDLE", "NOTIFY", "CONDSTORE", "QRESYNC", "COMPRESS=DEFLATE", "SPECIAL-USE", "MOVE"),
+        *("SORT", "THREAD=REFERENCES", "NAMESPACE", "UIDPLUS", "ESEARCH", "LIST-STATUS", "BINARY"),
+        *("ACL", "RIGHTS=texk", "QUOTA", "APPENDLIMIT=41943040", "ID", "ENABLE", "SAVEDATE"),
+    }
+    assert wanted - announced == set()
+
+
+def test_compressed_session_works(host: MailHost) -> None:
+    """COMPRESS=DEFLATE compresses both directions."""
+    import zlib
+
+    deliver(host, BEN, mail("compressed"))
+    with host.imap(BEN) as client:
+        assert client.xatom("COMPRESS", "DEFLATE")[0] == "OK"
+        packer = zlib.compressobj(wbits=-15)
+        unpacker = zlib.decompressobj(wbits=-15)
+        command = b"z1 STATUS INBOX (MESSAGES)\r\n"
+        client.sock.sendall(packer.compress(command) + packer.flush(zlib.Z_SYNC_FLUSH))
+        plain = b""
+        while b"z1 OK" not in plain:
+            plain += unpacker.decompress(client.sock.recv(4096))
+        assert b"* STATUS INBOX (MESSAGES" in plain
+        client.sock.sendall(packer.compress(b"z2 LOGOUT\r\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+        client.shutdown()
+
+
+def test_notify_tells_of_other_folders(host: MailHost) -> None:
+    """NOTIFY reports a mail in a folder that is not open."""
+    with host.imap(BEN) as client:
+        client.select()
+        client.send(b"n1 NOTIFY SET (personal (MessageNew MessageExpunge))\r\n")
+        while not (line := client.readline()).startswith(b"n1 "):
+            pass
+        assert line.startswith(b"n1 OK")
+        deliver(host, BEN, mail("junk news", verdict="FAIL"))
+        while b"STATUS Junk" not in client.readline():
+            pass
+
+
+def test_qresync_reports_what_vanished(host: MailHost) -> None:
+    """A client that was away learns which mails are gone since it last looked."""
+    with host.imap(BEN) as client:
+        client.enable("QRESYNC")
+        client.create("Sync")
+        for number in range(3):
+            client.append("Sync", None, None, f"Subject: {number}\r\n\r\n".encode())
+        client.select("Sync")
+        validity = client.response("UIDVALIDITY")[1][0].decode()
+        modseq = client.response("HIGHESTMODSEQ")[1][0].decode()
+        client.uid("STORE", "2", "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        client.unselect()
+        client.response("VANISHED")
+        client.send(f"q1 SELECT Sync (QRESYNC ({validity} {modseq}))\r\n".encode())
+        lines: list[bytes] = []
+        while not lines or not lines[-1].startswith(b"q1 "):
+            lines.append(client.readline())
+        assert b"* VANISHED (EARLIER) 2\r\n" in lines
+
+
+def test_append_beyond_the_limit_is_refused(host: MailHost) -> None:
+    """APPENDLIMIT holds: a larger mail is refused, not stored."""
+    with host.imap(BEN) as client:
+        with pytest.raises((imaplib.IMAP4.error, AssertionError, OSError)):
+            code, text = client.append(
+                "INBOX", None, None, b"Subject: x\r\n\r\n" + b"x" * 42_000_000
+            )
+            assert code == "OK", text
+    time.sleep(0)

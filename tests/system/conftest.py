@@ -1,0 +1,26 @@
+"""One desk for all system tests: started once, in a directory of its own, on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from system.desk import Desk
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The running system. It is stopped, with its containers, when the session ends."""
+    running = Desk(tmp_path_factory.mktemp("desk") / "desk")
+    try:
+        running.up()
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture(autouse=True)
+def _long(request: pytest.FixtureRequest) -> None:
+    """The first system test starts the desk, which takes longer than a test may."""
+    request.node.add_marker(pytest.mark.timeout(300))

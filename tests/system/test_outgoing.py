@@ -1,0 +1,143 @@
+"""Mail that users send: submitted to Postfix by real clients, relayed through SES."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import subprocess
+import uuid
+from email.message import EmailMessage
+
+import pytest
+
+from corpus import SES_LIMIT, mail_of
+from system.desk import Desk
+from wire import await_true
+
+
+def letter(sender: str, recipient: str, mark: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = recipient
+    message["Subject"] = f"mark {mark}"
+    message.set_content("Hello from a desk.\n")
+    return message
+
+
+def submit(desk: Desk, login: str, message: EmailMessage, recipients: list[str]) -> None:
+    """Submit over TLS from the start (RFC 8314, section 3.3), as the user `login`."""
+    context = ssl.create_default_context(cafile=desk.ca_file)
+    host, port = desk.endpoint("submissions")
+    with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
+        client.login(login, desk.password(login))
+        client.send_message(message, from_addr=message["From"], to_addrs=recipients)
+
+
+@pytest.mark.parametrize("port_name", ["submissions", "submission"])
+def test_swaks_sends_to_the_world(desk: Desk, port_name: str) -> None:
+    """A mail submitted with swaks on 465 and on 587 reaches SES and leaves for the world."""
+    mark = uuid.uuid4().hex
+    host, port = desk.endpoint(port_name)
+    tls = "--tls-on-connect" if port_name == "submissions" else "--tls"
+    run = subprocess.run(
+        ["swaks", "--server", host, "--port", str(port), tls, "--tls-verify-ca", "--tls-ca-path"]
+        + [desk.ca_file, "--auth", "PLAIN", "--auth-user", desk.ann, "--auth-password"]
+        + [desk.password(desk.ann), "--from", desk.ann, "--to", "friend@elsewhere.example"]
+        + ["--header", f"Subject: mark {mark}", "--body", "hello"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == run.returncode, run.stdout + run.stderr
+    sent = desk.await_outbox(mark)
+    assert ["friend@elsewhere.example"] == sent.recipients
+    assert desk.ann == sent.sender
+
+
+def test_a_user_writes_to_another_domain_of_the_stack(desk: Desk) -> None:
+    """Mail between our own mailboxes is delivered by LMTP, and leaves nothing in the outbox."""
+    mark = uuid.uuid4().hex
+    submit(desk, desk.ann, letter(desk.ann, desk.ben, mark), [desk.ben])
+    with desk.mailbox(desk.ben) as mailbox:
+        assert 1 == len(mailbox.await_mail("SUBJECT", mark))
+    assert not desk.outbox(mark)
+
+
+def test_a_user_may_send_as_an_alias_that_is_theirs(desk: Desk) -> None:
+    """info@ leads to ann, so ann may write as info@."""
+    mark = uuid.uuid4().hex
+    message = letter("info@example.org", "friend@elsewhere.example", mark)
+    submit(desk, desk.ann, message, ["friend@elsewhere.example"])
+    assert "info@example.org" == desk.await_outbox(mark).sender
+
+
+@pytest.mark.parametrize("sender", ["ben@example.org", "boss@elsewhere.example"])
+def test_nobody_sends_as_someone_else(desk: Desk, sender: str) -> None:
+    """An envelope sender that is not the user's is refused in the dialogue."""
+    message = letter(sender, "friend@elsewhere.example", uuid.uuid4().hex)
+    with pytest.raises((smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)) as refusal:
+        submit(desk, desk.ann, message, ["friend@elsewhere.example"])
+    assert "553" in str(refusal.value)
+
+
+def test_no_mail_without_a_login(desk: Desk) -> None:
+    """Postfix relays for nobody who has not logged in."""
+    host, port = desk.endpoint("submission")
+    context = ssl.create_default_context(cafile=desk.ca_file)
+    with smtplib.SMTP(host, port, timeout=60) as client:
+        client.starttls(context=context)
+        client.ehlo()
+        replies = [client.mail(desk.ann)[0], client.rcpt("friend@elsewhere.example")[0]]
+    assert {530, 554} & set(replies)
+
+
+def test_a_wrong_password_is_refused(desk: Desk) -> None:
+    """535, and nothing more is said."""
+    host, port = desk.endpoint("submissions")
+    context = ssl.create_default_context(cafile=desk.ca_file)
+    with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
+        with pytest.raises(smtplib.SMTPAuthenticationError) as refusal:
+            client.login(desk.ann, "not the password")
+    assert 535 == refusal.value.smtp_code
+
+
+def test_a_mail_to_sixty_recipients_is_split_for_ses(desk: Desk) -> None:
+    """SES takes 50 recipients a mail; all sixty are served."""
+    mark = uuid.uuid4().hex
+    friends = [f"friend{number}@elsewhere.example" for number in range(60)]
+    submit(desk, desk.ann, letter(desk.ann, "many@elsewhere.example", mark), friends)
+
+    def served() -> bool:
+        return set(friends) == {to for sent in desk.outbox(mark) for to in sent.recipients}
+
+    await_true("sixty recipients in the outbox", served)
+
+
+def test_a_large_mail_is_sent(desk: Desk) -> None:
+    """30 MB pass Postfix and SES; what is over 40 MB is refused at submission."""
+    mark = uuid.uuid4().hex
+    context = ssl.create_default_context(cafile=desk.ca_file)
+    host, port = desk.endpoint("submissions")
+    head = f"Subject: mark {mark}\r\nTo: friend@elsewhere.example\r\n".encode()
+    with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
+        client.login(desk.ann, desk.password(desk.ann))
+        content = head + mail_of(30 * 1024 * 1024).replace(
+            b"world@elsewhere.example", desk.ann.encode()
+        )
+        client.sendmail(desk.ann, ["friend@elsewhere.example"], content)
+        with pytest.raises(smtplib.SMTPSenderRefused) as refusal:
+            client.sendmail(
+                desk.ann, ["friend@elsewhere.example"], mail_of(SES_LIMIT + 1024 * 1024)
+            )
+    assert 552 == refusal.value.smtp_code
+    assert desk.await_outbox(mark, timeout=60)
+
+
+def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
+    """success@simulator.amazonses.com is taken, and the mail does not land in the outbox."""
+    mark = uuid.uuid4().hex
+    message = letter(desk.ann, "success@simulator.amazonses.com", mark)
+    submit(desk, desk.ann, message, ["success@simulator.amazonses.com"])
+    await_true("Postfix's queue to be empty", lambda: not desk.postfix_queue())
+    assert not desk.outbox(mark)

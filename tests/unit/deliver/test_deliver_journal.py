@@ -1,0 +1,168 @@
+"""The journal: what it knows after any crash, and how large it may become."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postal_plexus.deliver.journal import Journal, JournalBusyError, State, journal_key
+
+BOOT = b"boot-1"
+
+
+def state_of(journal: Journal, key: bytes) -> State | None:
+    """The state, or None."""
+    entry = journal.look_up(key)
+    return entry.state if entry else None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.sampled_from(list(State)), st.booleans()), max_size=120
+    )
+)
+def test_it_knows_what_was_recorded_also_when_opened_again(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, State, bool]]
+) -> None:
+    """Against a dictionary: the last state of each key, over any number of restarts.
+
+    A small table, so that it turns over: the last 48 entries at least are never forgotten.
+    """
+    place = tmp_path_factory.mktemp("journal")
+    journal = Journal(place, BOOT, entries=64)
+    known: dict[int, State] = {}
+    for number, state, again in steps:
+        if again:
+            journal.close()
+            journal = Journal(place, BOOT, entries=64)
+        journal.record([journal_key("m", str(number))], state)
+        known.pop(number, None)
+        known[number] = state
+    for number, state in list(known.items())[-24:]:
+        assert state is state_of(journal, journal_key("m", str(number)))
+    journal.close()
+
+
+def test_it_is_flat_at_100_000_mails(tmp_path: Path) -> None:
+    """Its files have the size of the first day; a lookup finds the latest 98,000 at least."""
+    journal = Journal(tmp_path, BOOT)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    keys = [journal_key(f"message-{number}", "ann@example.org") for number in range(250_000)]
+    for start in range(0, len(keys), 100):
+        journal.record(keys[start : start + 100], State.DELIVERED)
+    assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert size == journal.size()
+    assert all(state_of(journal, key) is State.DELIVERED for key in keys[-98_000:])
+    journal.close()
+
+
+def test_what_it_forgot_lies_before_its_horizon(tmp_path: Path) -> None:
+    """A horizon that grows only when something was forgotten, and outlives a restart."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    first = journal.horizon
+    for number in range(48 + 48):
+        journal.record([journal_key("m", str(number))], State.DELIVERED)
+    assert first == journal.horizon
+    time.sleep(0.01)
+    journal.record([journal_key("m", "one more")], State.DELIVERED)
+    assert journal.look_up(journal_key("m", "0")) is None
+    horizon = journal.horizon
+    assert horizon > first
+    journal.close()
+    again = Journal(tmp_path, BOOT, entries=64)
+    assert horizon == again.horizon
+    again.close()
+
+
+def test_after_a_crash_of_the_host_everything_before_is_in_doubt(tmp_path: Path) -> None:
+    """Another boot id: the horizon is the start, so what is not known counts as forgotten."""
+    journal = Journal(tmp_path, BOOT)
+    journal.record([journal_key("m", "ann")], State.DELIVERED)
+    journal.close()
+    before = time.time()
+    again = Journal(tmp_path, b"boot-2")
+    assert again.horizon >= before
+    assert State.DELIVERED is state_of(again, journal_key("m", "ann"))
+    again.close()
+
+
+def test_a_new_volume_has_its_horizon_at_the_start(tmp_path: Path) -> None:
+    """So a mail received before counts as forgotten."""
+    before = time.time()
+    journal = Journal(tmp_path / "new", BOOT)
+    assert journal.horizon >= before
+    journal.close()
+
+
+def test_a_key_without_its_state_is_an_intent(tmp_path: Path) -> None:
+    """Killed between the two stores: unknown, which makes us ask; not delivered, not owed."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    key = journal_key("m", "ann")
+    number = int.from_bytes(key, "little")
+    place = 4096 + number % 64 * 12
+    journal._young._map[place : place + 8] = key
+    assert State.INTENDED is state_of(journal, key)
+    journal.close()
+
+
+def test_a_file_cleared_half_way_is_cleared_whole(tmp_path: Path) -> None:
+    """Killed while a table is emptied: its entries are gone, the other table's are not."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    for number in range(49):
+        journal.record([journal_key("m", str(number))], State.DELIVERED)
+    journal._old._map[:8] = b"\0" * 8
+    journal.close()
+    again = Journal(tmp_path, BOOT, entries=64)
+    assert State.DELIVERED is state_of(again, journal_key("m", "48"))
+    again.close()
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """A second process is told, instead of writing along."""
+    journal = Journal(tmp_path, BOOT)
+    with pytest.raises(JournalBusyError):
+        Journal(tmp_path, BOOT)
+    journal.close()
+    Journal(tmp_path, BOOT).close()
+
+
+WRITER = """
+import sys, pathlib
+from postal_plexus.deliver.journal import Journal, State, journal_key
+journal = Journal(pathlib.Path(sys.argv[1]), b"boot-1")
+number = 0
+while True:
+    journal.record([journal_key("m", str(number))], State.INTENDED)
+    journal.record([journal_key("m", str(number))], State.DELIVERED)
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+    number += 1
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sigkill_loses_nothing_that_was_recorded(tmp_path: Path, seed: int) -> None:
+    """Killed at any moment: all that the process said it had recorded is there."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    time.sleep(0.05 + seed * 0.03)
+    os.kill(writer.pid, signal.SIGKILL)
+    said = [0, *(int(line) for line in writer.stdout.read().splitlines() if line)]
+    writer.wait()
+    writer.stdout.close()
+    journal = Journal(tmp_path, BOOT)
+    assert all(state_of(journal, journal_key("m", str(n))) is State.DELIVERED for n in said[:-1])
+    assert state_of(journal, journal_key("m", str(said[-1] + 2))) is None
+    journal.close()
