@@ -212,13 +212,17 @@ def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
         case "Distribution":
             outputs["domainName"] = f"{name}.cloudfront.net"
         case "TaskDefinition":
-            outputs["arnWithoutRevision"] = outputs["arn"]
+            family = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task-definition/{inputs['family']}"
+            outputs = {"arn": f"{family}:7", "arnWithoutRevision": family}
+        case "Cluster":
+            outputs["arn"] = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{name}"
         case "Queue":
             outputs["url"] = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
             outputs["arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
         case "Topic":
             outputs["arn"] = f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
         case "EmailIdentity":
+            outputs["arn"] = f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/{name}"
             tokens = [f"token{number}{abs(hash(name)) % 97}" for number in (1, 2, 3)]
             outputs["dkimSigningAttributes"] = {
                 **inputs["dkimSigningAttributes"],

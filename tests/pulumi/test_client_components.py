@@ -120,7 +120,7 @@ def program_on_path():
 
 def certificates(*, preview: bool = False) -> Run:
     """The certificate task of a stack with two domains, one of them adopted."""
-    from deployment.certificates import Certificates, CertificatesArgs  # noqa: PLC0415
+    from deployment.certificates import Certificates, CertificatesArgs
 
     def program(provider: aws.Provider) -> None:
         Certificates(
@@ -148,7 +148,7 @@ def sites(
     *issued: str, preview: bool = False, shared_host: str | None = None, trouble: str = ""
 ) -> tuple[Run, list[str]]:
     """The sites of two domains, of which some have their certificate; and what is pending."""
-    from deployment import client_setup  # noqa: PLC0415
+    from deployment import client_setup
 
     pending: list[str] = []
 
@@ -215,7 +215,7 @@ def test_the_task_runs_on_the_mail_host_without_privileges():
 
 def test_the_task_is_told_what_its_settings_read():
     """The environment is what the task accepts: names, zones with servers, the authority."""
-    from postal_plexus.certificates.settings import read_settings  # noqa: PLC0415
+    from postal_plexus.certificates.settings import read_settings
 
     task = certificates().one("aws:ecs/taskDefinition:TaskDefinition")
     (container,) = json.loads(task.inputs["containerDefinitions"])
@@ -258,7 +258,7 @@ def test_the_schedule_runs_it_every_hour_in_the_cluster():
 
 def test_the_alarm_watches_the_metric_that_the_log_line_makes():
     """Filter and alarm name the same metric, and the filter fits what the task prints."""
-    from deployment.certificates import alarm  # noqa: PLC0415
+    from deployment.certificates import alarm
 
     found = certificates().one("aws:cloudwatch/logMetricFilter:LogMetricFilter").inputs
     (metric,) = alarm("main").metrics
@@ -376,7 +376,7 @@ def test_the_schedule_can_run_this_task_and_no_other(action, resource, context, 
 
 def test_a_certificate_too_large_for_the_policy_names_the_remedy():
     """Never a policy that IAM would cut off or refuse in the middle of a deployment."""
-    from deployment.client_documents import certificate_task  # noqa: PLC0415
+    from deployment.client_documents import certificate_task
 
     def text(count):
         return certificate_task(

@@ -180,6 +180,8 @@ SMTP = documents.smtp_user(ACCOUNT, REGION, ["example.org"], "plexus-main-sendin
 INSTANCE = documents.instance(ACCOUNT, REGION, "main", CLUSTER, "eni-1", "vol-1", [REPOSITORY])
 EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 
+OURS = {"aws__ResourceTag/postal-plexus:stack": "main"}
+
 MAY = [
     (DELIVER, "s3:GetObject", f"{BUCKET}/inbound/1", {}),
     (DELIVER, "s3:GetObject", f"{BUCKET}/directory/directory.json", {}),
@@ -200,7 +202,7 @@ MAY = [
     (EXECUTION, "ecr:BatchGetImage", REPOSITORY, {}),
     (SMTP, "ses:SendRawEmail", IDENTITY, {"ses__FromAddress": "ann@example.org"}),
     (SMTP, "ses:SendRawEmail", CONFIGURATION_SET, {"ses__FromAddress": "ann@example.org"}),
-    (INSTANCE, "ec2:AttachNetworkInterface", f"{EC2}:network-interface/eni-1", {}),
+    (INSTANCE, "ec2:AttachNetworkInterface", f"{EC2}:network-interface/eni-1", OURS),
     (
         INSTANCE,
         "ec2:AttachVolume",
@@ -246,8 +248,9 @@ MAY_NOT = [
     ),
     (SMTP, "ses:SendEmail", IDENTITY, {"ses__FromAddress": "ann@example.org"}),
     (SMTP, "ses:CreateReceiptRule", "*", {}),
-    (INSTANCE, "ec2:AttachNetworkInterface", f"{EC2}:network-interface/eni-2", {}),
-    (INSTANCE, "ec2:DetachVolume", f"{EC2}:volume/vol-2", {}),
+    (INSTANCE, "ec2:AttachNetworkInterface", f"{EC2}:network-interface/eni-2", OURS),
+    (INSTANCE, "ec2:DetachVolume", f"{EC2}:volume/vol-2", OURS),
+    (INSTANCE, "ec2:DetachVolume", f"{EC2}:volume/vol-1", {}),
     (
         INSTANCE,
         "ec2:AttachVolume",
@@ -262,6 +265,7 @@ MAY_NOT = [
 
 
 def told(case: tuple[str, str, str, dict[str, Any]]) -> str:
+    """A case's name: what is asked of what."""
     return f"{case[1]} {case[2].rpartition(':')[2]}"
 
 
@@ -400,7 +404,7 @@ def test_no_wildcard_resource_where_aws_knows_better(run: Run) -> None:
             actions = [actions] if isinstance(actions, str) else actions
             wide += [(name, action) for action in actions if "*" in action]
             resources = statement.get("Resource", [])
-            if resources == "*" or "*" in resources:
+            if "*" in ([resources] if isinstance(resources, str) else resources):
                 wide += [(name, action) for action in actions if action not in _WILDCARDS]
             if statement.get("Principal") in ("*", {"AWS": "*"}):
                 wide.append((name, "Principal *"))

@@ -239,6 +239,6 @@ def test_plexus_knows_the_programs_keys() -> None:
     """A key that the program reads is no mistake to the checker of stack files, and no other."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PROGRAM)
-        from deployment import settings  # noqa: PLC0415  importable with the program's path only
+        from deployment import settings
 
         assert {*settings.TEXT_KEYS, *settings.JSON_KEYS} == OTHER_KEYS

@@ -220,7 +220,7 @@ def internet(tmp_path_factory) -> Iterator[Internet]:
     folder = tmp_path_factory.mktemp("certificates")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "pulumi")
-        from deployment.client_documents import certificate_task  # noqa: PLC0415
+        from deployment.client_documents import certificate_task
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

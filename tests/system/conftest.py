@@ -20,7 +20,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         running.down()
 
 
-@pytest.fixture(autouse=True)
-def _long(request: pytest.FixtureRequest) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first system test starts the desk, which takes longer than a test may."""
-    request.node.add_marker(pytest.mark.timeout(300))
+    for item in items:
+        if "system" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(300))

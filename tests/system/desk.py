@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -91,3 +93,32 @@ class Desk:
 
     def await_outbox(self, mark: str, timeout: float = 30.0) -> Sent:
         return await_true(f"mail {mark} in the outbox", lambda: self.outbox(mark), timeout)[0]
+
+    # --- the containers ---
+
+    def _container(self, name: str) -> str:
+        return next(c["container"] for c in self._status["containers"] if c["name"] == name)
+
+    def engine(self, *arguments: str) -> str:
+        """Run the container engine's command; its output."""
+        environment = os.environ | {"CONTAINERS_CONF": str(ROOT / "containers/containers.conf")}
+        return subprocess.run(
+            [shutil.which("podman") or "docker", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        ).stdout
+
+    def started(self) -> dict[str, str]:
+        """When each container started: another answer later means that one died in between."""
+        states = json.loads(self.plexus("status", "--json").stdout)["containers"]
+        return {
+            c["name"]: self.engine("inspect", "--format", "{{.State.StartedAt}}", c["container"])
+            for c in states
+        }
+
+    def postfix_queue(self) -> str:
+        """What waits in Postfix: one JSON object a mail (postqueue(1))."""
+        return self.engine("exec", self._container("postfix"), "postqueue", "-j")

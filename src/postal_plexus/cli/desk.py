@@ -14,7 +14,8 @@ from postal_plexus.cli import stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.local import demo as demonstration
 from postal_plexus.local import desk
-from postal_plexus.local.demo import DemoError, Step
+from postal_plexus.local.demo import DemoError
+from postal_plexus.local.demo_log import Step
 from postal_plexus.local.desk import DeskError, UpOptions
 from postal_plexus.local.status import DeskStatus
 

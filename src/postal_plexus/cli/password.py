@@ -11,6 +11,7 @@ Fails with CommandError: DATA where the password is none that a mailbox should h
 """
 
 import getpass
+import json
 import secrets
 import sys
 from argparse import ArgumentParser, Namespace
@@ -64,9 +65,11 @@ def run(args: Namespace) -> int:
     if args.generate:
         print(f"password: {password}")
     if address is not None:
-        print(f"- address: {address}\n  password-hash: '{password_hash}'")
+        # JSON's quotes are YAML's too, whatever an address holds.
+        print(f"- address: {json.dumps(address, ensure_ascii=False)}")
+        print(f"  password-hash: {json.dumps(password_hash)}")
     elif args.generate:
-        print(f"password-hash: '{password_hash}'")
+        print(f"password-hash: {json.dumps(password_hash)}")
     else:
         print(password_hash)
     if sys.stdout.isatty():

@@ -15,7 +15,7 @@ Traceback (most recent call last):
 2026-11-24 04:40:02,020 INFO postal_plexus.local.ses.actions ses.notified message_id=new topic=t
 2026-11-24 04:40:02,500 INFO postal_plexus.local.ses.actions ses.stored message_id=other bucket=b key=k
 2026-11-24 04:40:03,000 INFO postal_plexus.local.ses.sending ses.sent message_id=x caller=c sender=s recipients=1
-"""  # noqa: E501
+"""
 
 
 def test_the_timeline_follows_one_mail(tmp_path: Path) -> None:

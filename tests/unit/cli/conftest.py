@@ -1,0 +1,53 @@
+"""What the command's tests share: running `plexus` in this process, and stack files on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from stack_texts import SOUND, WRONG
+
+from postal_plexus.cli.main import main
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a run of `plexus` ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Plexus = Callable[..., Ran]
+
+
+@pytest.fixture
+def plexus(capsys: pytest.CaptureFixture[str]) -> Plexus:
+    """Run `plexus` with some arguments; gives its exit code and what it printed."""
+
+    def run(*args: object) -> Ran:
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            code = end.code
+        return Ran(int(code), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    """A stack file in order."""
+    path = tmp_path / "Pulumi.sound.yaml"
+    path.write_text(SOUND, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    """A stack file with two mistakes."""
+    path = tmp_path / "Pulumi.wrong.yaml"
+    path.write_text(WRONG, encoding="utf-8")
+    return path

@@ -1,0 +1,110 @@
+"""`plexus` itself: its help, its exit codes, and how it ends when it is disturbed."""
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from conftest import Plexus
+
+from postal_plexus.cli import exits
+from postal_plexus.cli.exits import Exit
+
+_PLEXUS = (sys.executable, "-m", "postal_plexus.cli")
+
+
+def test_version(plexus: Plexus) -> None:
+    """The version is that of the installed package."""
+    assert f"plexus {version('postal-plexus')}\n" == plexus("--version").out
+
+
+def test_help_documents_every_exit_code(plexus: Plexus) -> None:
+    """Each code and its meaning stands in the help and in the module that defines it."""
+    told = plexus("--help")
+    assert 0 == told.code
+    for code in Exit:
+        assert f"  {code.value:>3}  {code.meaning}\n" in told.out
+        row = [f"{code.value}", code.name, code.meaning]
+        assert row in [
+            [cell.strip() for cell in line.strip("|").split("|")]
+            for line in (exits.__doc__ or "").splitlines()
+        ]
+
+
+@pytest.mark.parametrize("command", ["check", "directory", "password", "local"])
+def test_each_command_has_help(plexus: Plexus, command: str) -> None:
+    """Help is there, and names no thing of the program's inside."""
+    told = plexus(command, "--help")
+    assert 0 == told.code
+    assert "CommandError" not in told.out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("nothing",),
+        ("check", "--nothing"),
+        ("local",),
+        ("local", "send"),
+        ("password", "a", "b"),
+    ],
+)
+def test_a_wrong_command_line(plexus: Plexus, args: tuple[str, ...]) -> None:
+    """A wrong command line ends with 64 and says where help is."""
+    told = plexus(*args)
+    assert Exit.USAGE == told.code
+    assert "" == told.out
+    assert "--help" in told.err
+
+
+def test_interrupted() -> None:
+    """Control-C ends with 130 and no traceback."""
+    with subprocess.Popen(
+        [*_PLEXUS, "password"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        _await_reading(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (130, b"\n") == (process.returncode, err)
+
+
+def test_the_reader_has_gone(sound: Path) -> None:
+    """A closed pipe ends with 141 and without a word, as for any other command."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as gone:
+        ended = subprocess.run(
+            [*_PLEXUS, "directory", "--stack-file", str(sound)],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (141, b"") == (ended.returncode, ended.stderr)
+
+
+def test_the_desk_is_loaded_only_for_the_desk() -> None:
+    """The other commands start without loading the emulator's and the containers' code."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, postal_plexus.cli.main; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    heavy = ("postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
+    assert not set(heavy) & set(loaded)
+
+
+def _await_reading(pid: int) -> None:
+    """Wait until the process sleeps in a read of its standard input, a pipe."""
+    state = Path(f"/proc/{pid}/wchan")
+    if not state.exists():
+        pytest.skip("needs Linux's /proc")
+    for _ in range(2000):
+        if "pipe" in state.read_text():
+            return
+        signal.sigtimedwait([], 0.01)
+    pytest.fail("plexus password did not come to read its standard input")
