@@ -1,25 +1,12 @@
 """What the command's tests share: running `plexus` in this process, and stack files on disk."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from plexus_runs import Plexus, Ran
 from stack_texts import SOUND, WRONG
 
 from postal_plexus.cli.main import main
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a run of `plexus` ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Plexus = Callable[..., Ran]
 
 
 @pytest.fixture

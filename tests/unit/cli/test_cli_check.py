@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import Plexus
+from plexus_runs import Plexus
 from stack_texts import SOUND
 
 from postal_plexus.cli.exits import Exit

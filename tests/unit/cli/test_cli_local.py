@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Plexus
+from plexus_runs import Plexus
 
 from postal_plexus.cli.exits import Exit
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conftest import Plexus
+from plexus_runs import Plexus
 
 from postal_plexus.cli import exits
 from postal_plexus.cli.exits import Exit
@@ -76,7 +76,7 @@ def test_the_reader_has_gone(sound: Path) -> None:
     """A closed pipe ends with 141 and without a word, as for any other command."""
     reading, writing = os.pipe()
     os.close(reading)
-    with open(writing, "wb") as gone:
+    with os.fdopen(writing, "wb") as gone:
         ended = subprocess.run(
             [*_PLEXUS, "directory", "--stack-file", str(sound)],
             stdout=gone,

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 from argon2 import PasswordHasher
-from conftest import Plexus
+from plexus_runs import Plexus
 
 from postal_plexus.cli.exits import Exit
 from postal_plexus.directory.password_hash import fault_of
