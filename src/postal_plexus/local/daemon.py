@@ -30,7 +30,7 @@ from postal_plexus.local.agent import engine as engines
 from postal_plexus.local.agent.engine import NoEngineError
 from postal_plexus.local.agent.keeper import Keeper
 from postal_plexus.local.authority import Authority, Certificate
-from postal_plexus.local.emulator import environment, runtime
+from postal_plexus.local.emulator import environment, iam_actions, runtime
 from postal_plexus.local.emulator.application import DeskApplication
 from postal_plexus.local.emulator.root_key import RootKey
 from postal_plexus.local.layout import DEFAULT_DESK, DeskLayout
@@ -109,6 +109,7 @@ class Daemon:
         ministack = environment.module("app")
         logging.getLogger("ministack").setLevel(logging.WARNING)
         runtime.keep_from_running_containers()
+        iam_actions.install()
 
         snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
         stand_in = _stand_in(layout, desk, certificate, snapshots.changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import ssl
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # Talkative libraries: each connection and each line of a dialogue.
-_QUIET = ("mail.log", "hypercorn.access", "hypercorn.error", "botocore", "urllib3", "asyncio")
+_QUIET = ("hypercorn.access", "hypercorn.error", "botocore", "urllib3", "persistence", "sns")
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Leave out a client that hangs up while data is on its way: no fault, and a long traceback."""
+    failure = record.exc_info[1] if record.exc_info else None
+    return not isinstance(failure, ssl.SSLError | ConnectionError)
 
 
 def set_up(path: Path) -> None:
@@ -23,7 +30,10 @@ def set_up(path: Path) -> None:
     file = logging.handlers.RotatingFileHandler(path, maxBytes=5_000_000, backupCount=2)
     for handler in (file, logging.StreamHandler(sys.stderr)):
         handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.addFilter(_is_worth_a_line)
         root.addHandler(handler)
     root.setLevel(logging.INFO)
+    # aiosmtpd warns of its own use of a deprecated attribute at each sign-in.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

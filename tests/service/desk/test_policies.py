@@ -132,3 +132,27 @@ def test_a_users_policy_is_asked(account: MailAccount) -> None:
             BouncedRecipientInfoList=[{"Recipient": "a@e.example", "BounceType": "DoesNotExist"}],
         )
     assert "AccessDenied" == refused.value.response["Error"]["Code"]
+
+
+def test_a_batch_needs_the_permission_of_the_single_call(account: MailAccount) -> None:
+    """sqs:DeleteMessage allows DeleteMessageBatch, as AWS has it."""
+    name = "policies-batch"
+    account.iam.create_user(UserName=name)
+    key = account.iam.create_access_key(UserName=name)["AccessKey"]
+    allow = {"Effect": "Allow", "Action": "sqs:DeleteMessage", "Resource": account.queue_arn}
+    account.iam.put_user_policy(
+        UserName=name,
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": allow}),
+    )
+    sqs = account.desk.client(
+        "sqs",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    answer = sqs.delete_message_batch(
+        QueueUrl=account.queue, Entries=[{"Id": "1", "ReceiptHandle": "none"}]
+    )
+    assert ["1"] == [one["Id"] for one in answer["Failed"]]
+    with pytest.raises(ClientError):
+        sqs.send_message_batch(QueueUrl=account.queue, Entries=[{"Id": "1", "MessageBody": "x"}])
