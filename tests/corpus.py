@@ -74,6 +74,10 @@ def mail_of(size: int) -> bytes:
 
 
 def wire(content: bytes) -> bytes:
-    """The content as IMAP shows it: every CR LF, CR or LF is one CRLF, and the last line ends."""
-    lines = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
-    return lines if lines.endswith(b"\r\n") or not lines else lines + b"\r\n"
+    """The content as IMAP shows it: every CR LF, CR or LF is one CRLF.
+
+    What does not end in CRLF is given one by the sending client: the dot that ends a mail stands
+    on a line of its own (RFC 5321, section 4.1.1.4).
+    """
+    sent = content if content.endswith(b"\r\n") else content + b"\r\n"
+    return re.sub(rb"\r\n|\r|\n", b"\r\n", sent)

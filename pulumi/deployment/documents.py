@@ -171,7 +171,7 @@ def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
             "MountMailStore",
             ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
             [file_system_arn],
-            {"StringEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+            {"ArnEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
         )
     )
 
@@ -230,7 +230,7 @@ def file_system(file_system_arn: str, access_point_arn: str, account: str) -> st
         deny("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
         deny(
             "AccessPointOnly",
-            {"StringNotEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
         ),
         deny("OurAccountOnly", {"StringNotEquals": {"aws:PrincipalAccount": account}}),
     )
@@ -272,32 +272,26 @@ def instance(
 ) -> str:
     """What the host does: take the stack's address and volume, and serve its cluster."""
     ec2 = f"arn:aws:ec2:{region}:{account}"
-    of_our_stack = {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": stack}}
     in_our_cluster = {"ArnEquals": {"ecs:cluster": cluster_arn}}
     container_instances = cluster_arn.replace(":cluster/", ":container-instance/") + "/*"
     return document(
         # EC2 knows no resources for its Describe calls.
         _allow("Look", ["ec2:DescribeNetworkInterfaces", "ec2:DescribeVolumes"], ["*"]),
+        # The address and the volume carry the stack's tag too: all three are asked for it.
         _allow(
-            "TakeAddress",
-            ["ec2:AttachNetworkInterface", "ec2:DetachNetworkInterface"],
-            [f"{ec2}:network-interface/{interface_id}"],
-        ),
-        _allow(
-            "TakeVolume",
-            ["ec2:AttachVolume", "ec2:DetachVolume"],
-            [f"{ec2}:volume/{volume_id}"],
-        ),
-        _allow(
-            "ForOurInstances",
+            "TakeAddressAndVolume",
             [
                 "ec2:AttachNetworkInterface",
                 "ec2:AttachVolume",
                 "ec2:DetachNetworkInterface",
                 "ec2:DetachVolume",
             ],
-            [f"{ec2}:instance/*"],
-            of_our_stack,
+            [
+                f"{ec2}:instance/*",
+                f"{ec2}:network-interface/{interface_id}",
+                f"{ec2}:volume/{volume_id}",
+            ],
+            {"StringEquals": {f"aws:ResourceTag/{STACK_TAG}": stack}},
         ),
         _allow("FindEcs", ["ecs:DiscoverPollEndpoint"], ["*"]),
         _allow(

@@ -40,7 +40,7 @@ def test_swaks_sends_to_the_world(desk: Desk, port_name: str) -> None:
     host, port = desk.endpoint(port_name)
     tls = "--tls-on-connect" if port_name == "submissions" else "--tls"
     run = subprocess.run(
-        ["swaks", "--server", host, "--port", str(port), tls, "--tls-verify-ca", "--tls-ca-path"]
+        ["swaks", "--server", host, "--port", str(port), tls, "--tls-verify", "--tls-ca-path"]
         + [desk.ca_file, "--auth", "PLAIN", "--auth-user", desk.ann, "--auth-password"]
         + [desk.password(desk.ann), "--from", desk.ann, "--to", "friend@elsewhere.example"]
         + ["--header", f"Subject: mark {mark}", "--body", "hello"],

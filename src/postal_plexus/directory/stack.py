@@ -26,12 +26,11 @@ from postal_plexus.directory.address import (
     is_hosted,
     without_subaddress,
 )
-from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox
+from postal_plexus.directory.entries import Alias, Domain, Mailbox
 from postal_plexus.directory.idn import kept_address, kept_domain, shown
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import fault_of
 from postal_plexus.directory.problems import NAMESPACE, did_you_mean, quoted
-from postal_plexus.directory.receipt_rules import receipt_rules
 from postal_plexus.directory.stack_entry import Entry, Findings, entries_of
 
 KEYS = ("domains", "mailboxes", "aliases")
@@ -237,10 +236,6 @@ class _Reading:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
                 what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
                 self._domains[domain.name].problem(what, remedy)
-        try:
-            receipt_rules(directory)
-        except DirectoryError as error:
-            self._findings.add("mailboxes", str(error), "Give the largest domain a catch-all.")
 
 
 def _circles(destinations: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:

@@ -127,6 +127,15 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     return Deployment(outputs=result["outputs"], **changes)
 
 
+def unprotect(state_file: Path, urn: str) -> None:
+    """As `pulumi state unprotect`: a protected resource may be deleted by the next deployment.
+
+    Raises:
+        KeyError: when nothing with this URN is on record.
+    """
+    StateFile(state_file).unprotect(urn)
+
+
 def _unchanged(state_file: Path, fingerprint: str, aws: Aws) -> Deployment | None:
     """What the last deployment gave, if it was made from the same and still sees the same."""
     try:

@@ -153,6 +153,17 @@ class StateFile:
             self._state.resources[resource.urn] = resource
             self._write()
 
+    def unprotect(self, urn: str) -> None:
+        """Let a resource be deleted that the program no longer names.
+
+        Raises:
+            KeyError: when there is no such resource.
+        """
+        with self._lock:
+            freed = dataclasses.replace(self._state.resources[urn], protect=False)
+            self._state.resources[urn] = freed
+            self._write()
+
     def replace(self, old: Resource, new: Resource) -> None:
         """Record `new` and keep `old` for deletion."""
         with self._lock:
