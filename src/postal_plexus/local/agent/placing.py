@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from postal_plexus.local.emulator.ecs_view import EcsView, WantedTask
     from postal_plexus.local.layout import DeskLayout
     from postal_plexus.local.settings import DeskSettings
+
+log = logging.getLogger(__name__)
 
 # Where Debian's programs look for trusted certificates.
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -97,7 +100,8 @@ class Place:
         binds.append(Bind(self.layout.ca_bundle, CA_BUNDLE, read_only=True))
         missing = [str(bind.source) for bind in binds if not bind.source.exists()]
         if missing:
-            raise PlacementError(f"not there yet: {', '.join(missing)}")
+            log.info("agent.directories_missing paths=%s", ",".join(missing))
+            raise PlacementError("waits for the host's directories")
         return Placement(
             name=self.container_name(task, spec),
             labels=(
