@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_WEB_END_SECONDS = 3.0
+
 
 @dataclass(frozen=True)
 class _Listeners:
@@ -149,7 +151,12 @@ class Daemon:
             server.close()
         await stand_in.stop()
         saving.cancel()
+        runtime.save()
         web_end.set()
+        # Connections of containers that are gone would be waited for half a minute.
+        await asyncio.wait({web}, timeout=_WEB_END_SECONDS)
+        for one in (web, end):
+            one.cancel()
         await asyncio.gather(web, saving, end, return_exceptions=True)
         log.info("desk.ended")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import logging.handlers
 import ssl
@@ -19,7 +20,9 @@ _QUIET = ("hypercorn.access", "hypercorn.error", "botocore", "urllib3", "persist
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     """Leave out a client that hangs up while data is on its way: no fault, and a long traceback."""
     failure = record.exc_info[1] if record.exc_info else None
-    return not isinstance(failure, ssl.SSLError | ConnectionError)
+    return record.name != "asyncio" or not isinstance(
+        failure, ssl.SSLError | ConnectionError | TimeoutError | asyncio.CancelledError
+    )
 
 
 def set_up(path: Path) -> None:
