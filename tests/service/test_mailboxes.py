@@ -5,7 +5,7 @@ from __future__ import annotations
 import imaplib
 import re
 import smtplib
-import time
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -223,12 +223,11 @@ def test_body_search_uses_the_index(host: MailHost) -> None:
         "Subject: s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße aus Überlingen\r\n",
     )
     with host.imap(BEN) as client:
-        for word in ("überlingen", "UBERLINGEN", "grusse"):
+        client.select()
+        for word in ("überlingen", "UBERLINGEN", "Grüße"):
             client.literal = word.encode()
-            client.select()
-            answer = client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")
-            if word != "grusse":
-                assert len(answer[1][0].split()) == 1, word
+            uids = client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")[1][0].split()
+            assert len(uids) == 1, word
     status = host.containers["dovecot"].exec(
         "doveadm", "fts", "flatcurve", "stats", "-u", BEN, "INBOX"
     )
@@ -272,21 +271,18 @@ def test_capabilities_after_login(host: MailHost) -> None:
 
 def test_compressed_session_works(host: MailHost) -> None:
     """COMPRESS=DEFLATE compresses both directions."""
-    import zlib
-
     deliver(host, BEN, mail("compressed"))
-    with host.imap(BEN) as client:
-        assert client.xatom("COMPRESS", "DEFLATE")[0] == "OK"
-        packer = zlib.compressobj(wbits=-15)
-        unpacker = zlib.decompressobj(wbits=-15)
-        command = b"z1 STATUS INBOX (MESSAGES)\r\n"
-        client.sock.sendall(packer.compress(command) + packer.flush(zlib.Z_SYNC_FLUSH))
-        plain = b""
-        while b"z1 OK" not in plain:
-            plain += unpacker.decompress(client.sock.recv(4096))
-        assert b"* STATUS INBOX (MESSAGES" in plain
-        client.sock.sendall(packer.compress(b"z2 LOGOUT\r\n") + packer.flush(zlib.Z_SYNC_FLUSH))
-        client.shutdown()
+    client = host.imap(BEN)
+    assert client.xatom("COMPRESS", "DEFLATE")[0] == "OK"
+    packer = zlib.compressobj(wbits=-15)
+    unpacker = zlib.decompressobj(wbits=-15)
+    command = b"z1 STATUS INBOX (MESSAGES)\r\n"
+    client.sock.sendall(packer.compress(command) + packer.flush(zlib.Z_SYNC_FLUSH))
+    plain = b""
+    while b"z1 OK" not in plain:
+        plain += unpacker.decompress(client.sock.recv(4096))
+    client.shutdown()
+    assert b"* STATUS INBOX (MESSAGES" in plain
 
 
 def test_notify_tells_of_other_folders(host: MailHost) -> None:
@@ -325,10 +321,7 @@ def test_qresync_reports_what_vanished(host: MailHost) -> None:
 
 def test_append_beyond_the_limit_is_refused(host: MailHost) -> None:
     """APPENDLIMIT holds: a larger mail is refused, not stored."""
+    content = b"Subject: x\r\n\r\n" + b"x" * 42_000_000
     with host.imap(BEN) as client:
-        with pytest.raises((imaplib.IMAP4.error, AssertionError, OSError)):
-            code, text = client.append(
-                "INBOX", None, None, b"Subject: x\r\n\r\n" + b"x" * 42_000_000
-            )
-            assert code == "OK", text
-    time.sleep(0)
+        code, text = client.append("INBOX", None, None, content)
+        assert (code, text[0][:7]) == ("NO", b"[LIMIT]")
