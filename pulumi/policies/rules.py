@@ -1,0 +1,160 @@
+"""The rules, each a function of one resource that reports what is wrong with it.
+
+They hold for any change to the program, ours or a user's: what keeps mail, what is open to the
+world, who may do what.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pulumi_policy import (
+    EnforcementLevel,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+)
+
+Properties = Mapping[str, Any]
+Check = Callable[[ResourceValidationArgs], Iterator[str]]
+
+# What users need: IMAP, submission by TLS from the start and by STARTTLS, ManageSieve.
+_OPEN_PORTS = {993, 465, 587, 4190}
+_WORLD = {"0.0.0.0/0", "::/0"}
+
+POLICIES: list[ResourceValidationPolicy] = []
+
+
+def _rule(name: str, *types: str) -> Callable[[Check], Check]:
+    """Make a mandatory policy of a check for resources of these types."""
+
+    def register(check: Check) -> Check:
+        def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+            if args.resource_type in types:
+                for complaint in check(args):
+                    report(f"{args.name}: {complaint}", None)
+
+        POLICIES.append(
+            ResourceValidationPolicy(
+                name=name,
+                description=(check.__doc__ or "").strip(),
+                enforcement_level=EnforcementLevel.MANDATORY,
+                validate=validate,
+            )
+        )
+        return check
+
+    return register
+
+
+@_rule(
+    "mail-is-protected",
+    "aws:efs/fileSystem:FileSystem",
+    "aws:route53/zone:Zone",
+    "aws:backup/vault:Vault",
+    "aws:ebs/volume:Volume",
+)
+def mail_is_protected(args: ResourceValidationArgs) -> Iterator[str]:
+    """What holds mail, or leads it here, is protected from deletion."""
+    if not args.opts.protect:
+        yield "set protect, and retain_on_delete with it"
+
+
+@_rule("disks-are-encrypted", "aws:efs/fileSystem:FileSystem", "aws:ebs/volume:Volume")
+def disks_are_encrypted(args: ResourceValidationArgs) -> Iterator[str]:
+    """Mail at rest is encrypted."""
+    if args.props.get("encrypted") is not True:
+        yield "set encrypted"
+
+
+@_rule("few-ports-are-open", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+def few_ports_are_open(args: ResourceValidationArgs) -> Iterator[str]:
+    """The world reaches the ports that mail clients use, and no others."""
+    source = args.props.get("cidrIpv4") or args.props.get("cidrIpv6")
+    if source not in _WORLD:
+        return
+    first, last = args.props.get("fromPort"), args.props.get("toPort")
+    if args.props.get("ipProtocol") != "tcp" or first != last or first not in _OPEN_PORTS:
+        yield f"ports {first} to {last} are open to {source}"
+
+
+@_rule("groups-have-no-rules-inside", "aws:ec2/securityGroup:SecurityGroup")
+def groups_have_no_rules_inside(args: ResourceValidationArgs) -> Iterator[str]:
+    """Rules are resources of their own, where few-ports-are-open sees them."""
+    if args.props.get("ingress") or args.props.get("egress"):
+        yield "move its rules into SecurityGroupIngressRule and SecurityGroupEgressRule"
+
+
+@_rule("buckets-are-private", "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
+def buckets_are_private(args: ResourceValidationArgs) -> Iterator[str]:
+    """Nothing in a bucket can become public."""
+    for setting in (
+        "blockPublicAcls",
+        "blockPublicPolicy",
+        "ignorePublicAcls",
+        "restrictPublicBuckets",
+    ):
+        if args.props.get(setting) is not True:
+            yield f"set {setting}"
+
+
+@_rule("rules-let-others-run", "aws:ses/receiptRule:ReceiptRule")
+def rules_let_others_run(args: ResourceValidationArgs) -> Iterator[str]:
+    """A receipt rule names recipients, and never stops the rules after it."""
+    if args.props.get("stopActions"):
+        yield "a Stop keeps mail from the mailboxes of later rules"
+    if not args.props.get("recipients"):
+        yield "without recipients it takes all mail of all domains"
+
+
+@_rule("parameters-are-secure", "aws:ssm/parameter:Parameter")
+def parameters_are_secure(args: ResourceValidationArgs) -> Iterator[str]:
+    """What is kept in SSM is encrypted."""
+    if args.props.get("type") != "SecureString":
+        yield "make it a SecureString"
+
+
+@_rule("hosts-keep-their-credentials", "aws:ec2/launchTemplate:LaunchTemplate")
+def hosts_keep_their_credentials(args: ResourceValidationArgs) -> Iterator[str]:
+    """Containers cannot reach the host's role, and nobody has an SSH key."""
+    options = args.props.get("metadataOptions") or {}
+    if options.get("httpTokens") != "required" or options.get("httpPutResponseHopLimit") != 1:
+        yield "require IMDSv2 with a hop limit of 1"
+    if args.props.get("keyName"):
+        yield "no SSH key: use Session Manager (ssm-access)"
+
+
+@_rule("containers-are-confined", "aws:ecs/taskDefinition:TaskDefinition")
+def containers_are_confined(args: ResourceValidationArgs) -> Iterator[str]:
+    """Read-only root, few capabilities, a memory limit, and no secret in the environment."""
+    for container in json.loads(args.props.get("containerDefinitions") or "[]"):
+        name = container["name"]
+        if container.get("privileged"):
+            yield f"{name} is privileged"
+        if not container.get("readonlyRootFilesystem"):
+            yield f"{name} can write to its root"
+        capabilities = (container.get("linuxParameters") or {}).get("capabilities") or {}
+        if capabilities.get("drop") != ["ALL"]:
+            yield f"{name} keeps capabilities"
+        if not container.get("memory"):
+            yield f"{name} has no memory limit"
+        for variable in container.get("environment") or []:
+            if any(word in variable["name"] for word in ("PASSWORD", "SECRET", "TOKEN")):
+                yield f"{name} has {variable['name']} in clear: make it an ECS secret"
+
+
+@_rule(
+    "policies-are-narrow",
+    "aws:iam/rolePolicy:RolePolicy",
+    "aws:iam/userPolicy:UserPolicy",
+    "aws:iam/policy:Policy",
+)
+def policies_are_narrow(args: ResourceValidationArgs) -> Iterator[str]:
+    """No action with a wildcard is allowed."""
+    for statement in json.loads(args.props.get("policy") or "{}").get("Statement", []):
+        if statement["Effect"] != "Allow":
+            continue
+        actions = statement.get("Action") or ["*"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            if "*" in action:
+                yield f"allows {action}"
