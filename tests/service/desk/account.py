@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from postal_plexus.local.ses.credentials import smtp_password
+
 if TYPE_CHECKING:
     from service.desk.running import RunningDesk
 
@@ -195,8 +197,6 @@ class MailAccount:
 
     def smtp_user(self, policy: dict[str, Any] | None = None) -> tuple[str, str]:
         """Make an IAM user that may send; give its SMTP user name and password."""
-        from postal_plexus.local.ses.credentials import smtp_password
-
         name = f"{self.name}-smtp-{time.monotonic_ns()}"
         self.iam.create_user(UserName=name)
         allow = policy or {"Effect": "Allow", "Action": "ses:SendRawEmail", "Resource": "*"}

@@ -93,7 +93,7 @@ class RunningDesk:
         """Give what the daemon logged."""
         return (self.layout.logs / "daemon.log").read_text()
 
-    def client(self, service: str, **credentials: str) -> Any:
+    def client(self, service: str, **credentials: Any) -> Any:
         """Give a boto3 client, root's unless credentials are given."""
         given = {
             "aws_access_key_id": self.settings.root_key_id,

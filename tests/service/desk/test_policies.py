@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.error
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,6 +29,7 @@ def _rules(account: MailAccount) -> None:
 
 
 def wait_for_log(desk: RunningDesk, text: str) -> None:
+    """Wait until the daemon has logged something."""
     deadline = time.monotonic() + 10
     while text not in desk.log():
         assert time.monotonic() < deadline, f"never logged: {text}"
@@ -88,9 +91,6 @@ def test_root_must_sign(desk: RunningDesk) -> None:
 
 def test_management_pages_are_not_reachable(desk: RunningDesk) -> None:
     """Nobody resets the desk from the containers' network."""
-    import urllib.error
-    import urllib.request
-
     for page in ("/_ministack/reset", "/_ministack/health", "/_localstack/health"):
         with pytest.raises(urllib.error.HTTPError) as answer:
             urllib.request.urlopen(desk.settings.endpoint_url + page, data=b"")

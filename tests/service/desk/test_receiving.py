@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import socket
+import ssl
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ def _rules(account: MailAccount) -> None:
 
 
 def connect(desk: RunningDesk) -> smtplib.SMTP:
+    """Connect as a server of the world."""
     smtp = smtplib.SMTP("127.0.0.1", desk.settings.ports.ses_inbound, timeout=20)
     smtp.ehlo("client.elsewhere.example")
     return smtp
@@ -213,8 +215,6 @@ def test_a_rule_without_scanning_says_disabled(account: MailAccount) -> None:
 
 def test_starttls_is_offered(account: MailAccount) -> None:
     """The inbound server speaks TLS with a certificate of the desk's authority."""
-    import ssl
-
     context = ssl.create_default_context(cafile=account.desk.layout.ca_file)
     context.check_hostname = False
     with connect(account.desk) as smtp:
@@ -261,9 +261,18 @@ def test_a_header_action_adds_a_header(account: MailAccount) -> None:
 def test_swaks_can_deliver(account: MailAccount) -> None:
     """A foreign client, over STARTTLS."""
     done = subprocess.run(
-        ["swaks", "--server", f"127.0.0.1:{account.desk.settings.ports.ses_inbound}"]
-        + ["--from", "s@elsewhere.example", "--to", "ann@example.org", "--tls"]
-        + ["--header", "Subject: swaks"],
+        [
+            "swaks",
+            "--server",
+            f"127.0.0.1:{account.desk.settings.ports.ses_inbound}",
+            "--from",
+            "s@elsewhere.example",
+            "--to",
+            "ann@example.org",
+            "--tls",
+            "--header",
+            "Subject: swaks",
+        ],
         capture_output=True,
         text=True,
         check=False,

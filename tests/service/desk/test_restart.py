@@ -75,8 +75,13 @@ def test_the_spool_is_empty_when_all_is_saved(account: MailAccount) -> None:
 def test_only_one_daemon_runs_a_desk(account: MailAccount) -> None:
     """A second one for the same directory ends with status 3."""
     second = subprocess.run(
-        [sys.executable, "-m", "postal_plexus.local.daemon"]
-        + ["--desk", str(account.desk.layout.root)],
+        [
+            sys.executable,
+            "-m",
+            "postal_plexus.local.daemon",
+            "--desk",
+            str(account.desk.layout.root),
+        ],
         capture_output=True,
         text=True,
         check=False,

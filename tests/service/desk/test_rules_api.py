@@ -21,6 +21,7 @@ def _rules(account: MailAccount) -> None:
 
 
 def code_of(refused: pytest.ExceptionInfo[ClientError]) -> str:
+    """Give AWS's error code."""
     return refused.value.response["Error"]["Code"]
 
 
