@@ -15,7 +15,8 @@ import pytest
 from corpus import SES_LIMIT, mail_of
 from service.certificates import Authority
 from service.container_engine import Container, Network, engine, images
-from service.mail_host import HOSTNAME, SES_HOST, STACK, MailHost
+from service.mail_host import HOSTNAME, PASSWORD, SES_HOST, STACK, MailHost
+from service.managesieve import ManageSieve
 from service.ses_endpoint import Relayed, SesEndpoint
 from wire import await_true
 
@@ -124,7 +125,7 @@ def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None
     more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\n"
     with host.submission("ann@example.org") as smtp:
         smtp.ehlo("laptop-of-ann")
-        smtp.login("ann@example.org", "correct horse battery staple")
+        smtp.login("ann@example.org", PASSWORD)
         smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "private", more))
     content = relayed(ses, "private").content
     head = content.partition(b"\r\n\r\n")[0]
@@ -426,6 +427,66 @@ def test_injected_mail_may_not_use_foreign_senders(host: MailHost) -> None:
     with inject(host) as smtp, pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
         smtp.sendmail(OUTSIDE, [OUTSIDE], mail(OUTSIDE, "injected"))
     assert refused.value.recipients[OUTSIDE][0] == 554
+
+
+# Sieve's own mails ------------------------------------------------------------------------------
+
+
+def activate(host: MailHost, address: str, script: str) -> None:
+    """Make a script the user's filter."""
+    session = ManageSieve(host.containers["dovecot"].port(4190), host.tls(), address, PASSWORD)
+    session.activate("filter", script)
+    session.close()
+
+
+def deliver(host: MailHost, sender: str, recipient: str, content: str) -> None:
+    """Deliver to Dovecot as `deliver` does."""
+    with host.lmtp() as lmtp:
+        assert lmtp.sendmail(sender, [recipient], content.encode()) == {}
+
+
+def test_vacation_answers_the_envelope_sender_through_ses(host: MailHost, ses: SesEndpoint) -> None:
+    """A vacation reply goes to the true envelope sender, once, from the user's own address."""
+    activate(
+        host, "ben@example.org", 'require "vacation";\r\nvacation :days 1 "Away until May.";\r\n'
+    )
+    content = "From: Other <other@elsewhere.example>\r\nTo: ben@example.org\r\nSubject: hi\r\n\r\n"
+    for _ in range(2):
+        deliver(host, "bounces+1@elsewhere.example", "ben@example.org", content)
+    got = relayed(ses, "Auto: hi")
+    assert got.recipients == ("bounces+1@elsewhere.example",)
+    assert b"\r\nFrom: <ben@example.org>\r\n" in got.content
+    assert b"Away until May." in got.content
+    deliver(host, "third@elsewhere.example", "ben@example.org", content)
+    await_true("the third's reply", lambda: len(ses.relayed) >= 2)
+    assert [each.recipients for each in ses.relayed] == [
+        ("bounces+1@elsewhere.example",),
+        ("third@elsewhere.example",),
+    ]
+    activate(host, "ben@example.org", "keep;\r\n")
+
+
+def test_redirected_mail_has_a_sender_that_ses_accepts(host: MailHost, ses: SesEndpoint) -> None:
+    """A redirect leaves as the user's own mail, named after the author, who gets the replies."""
+    activate(host, "ben@example.org", f'redirect "{OUTSIDE}";\r\n')
+    author = "Zoë Q. <zoe@author.example>"
+    deliver(
+        host,
+        "zoe@author.example",
+        "ben@example.org",
+        f"DKIM-Signature: v=1; d=author.example\r\nFrom: {author}\r\nSubject: redirected\r\n"
+        "\r\n.first line\r\nlast line\r\n",
+    )
+    got = relayed(ses, "redirected")
+    assert (got.sender, got.recipients) == ("ben@example.org", (OUTSIDE,))
+    assert '\r\nFrom: "Zoë Q. <zoe@author.example>" <ben@example.org>\r\n'.encode() in got.content
+    assert f"\r\nReply-To: {author}\r\n".encode() in got.content
+    assert b"DKIM-Signature" not in got.content
+    assert got.content.endswith(b"\r\n.first line\r\nlast line\r\n")
+    activate(host, "ben@example.org", "keep;\r\n")
+
+
+# Failures ---------------------------------------------------------------------------------------
 
 
 def test_ses_with_another_name_gets_nothing(
