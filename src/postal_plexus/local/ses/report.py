@@ -72,7 +72,7 @@ def compose(report: Report) -> bytes:
         original = MIMEText("", policy=SMTP)
         original.replace_header("Content-Type", "text/rfc822-headers")
         original.replace_header("Content-Transfer-Encoding", "8bit")
-        original.set_payload(report.original_header.decode("utf-8", errors="replace"))
+        original.set_payload(report.original_header.decode("ascii", errors="surrogateescape"))
         whole.attach(original)
     return whole.as_bytes(policy=SMTP)
 
