@@ -8,7 +8,8 @@ from postal_plexus.cli.exits import Exit
 SUMMARY = "check a stack file: every problem, with its key, entry and remedy"
 
 DETAILS = """
-Reads the keys postal-plexus:domains, :mailboxes and :aliases as the Pulumi program does. Password
+The lists postal-plexus:domains, :mailboxes and :aliases are read as the Pulumi program reads them;
+of the other settings only the names are checked here, and their values when it runs. Password
 hashes that Pulumi has sealed are taken as they are.
 """
 

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from postal_plexus.cli import check, directory, local, password
+from postal_plexus.cli import check, cost, directory, local, password
 from postal_plexus.cli.exits import CommandError, Exit, table
 
-_COMMANDS = {"check": check, "directory": directory, "password": password, "local": local}
+_COMMANDS = {
+    "check": check,
+    "cost": cost,
+    "directory": directory,
+    "password": password,
+    "local": local,
+}
 
 
 class _Parser(ArgumentParser):
