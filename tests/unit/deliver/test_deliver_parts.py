@@ -96,7 +96,7 @@ def test_endpoints(url: str, expected: Endpoint) -> None:
 @pytest.mark.parametrize("url", ["", "x", "ftp://x", "http://", "http://u@x", "http://x:port"])
 def test_what_is_no_endpoint(url: str) -> None:
     """Is said, not tried."""
-    with pytest.raises(ValueError, match="URL|host"):
+    with pytest.raises(ValueError, match=r"URL|host"):
         Endpoint.parse(url)
 
 

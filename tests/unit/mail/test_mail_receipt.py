@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -140,10 +141,8 @@ PATHS = st.sampled_from(
 @given(st.one_of(JSON.map(json.dumps), st.text()))
 def test_arbitrary_bodies_never_crash(body: str) -> None:
     """Anything at all: a receipt or a NotificationError."""
-    try:
-        read_notification(body)
-    except NotificationError as error:
-        assert str(error)
+    with contextlib.suppress(NotificationError):
+        assert isinstance(read_notification(body), Receipt | SetupNotification)
 
 
 @settings(max_examples=500)
@@ -156,11 +155,8 @@ def test_one_field_of_any_value_never_crashes(path: str, value: object, wrapped:
     for parent in parents:
         place = place[parent]
     place[name] = value
-    try:
+    with contextlib.suppress(NotificationError):
         receipt = read_notification(sns(changed) if wrapped else json.dumps(changed))
-    except NotificationError as error:
-        assert str(error)
-    else:
         assert isinstance(receipt, SetupNotification) or receipt.header("auto-submitted") in (
             "",
             "auto-replied",
