@@ -78,19 +78,14 @@ class Address:
         name, subaddress = split_subaddress(local)
         return cls(name, _lower(domain), subaddress)
 
-    @property
-    def whole_local_part(self) -> str:
-        """What stands before the @, without quotes: local part and subaddress."""
-        return (
-            self.local_part if self.subaddress is None else f"{self.local_part}+{self.subaddress}"
-        )
-
     def without_subaddress(self) -> "Address":
         """The address of the mailbox that this one belongs to."""
         return self if self.subaddress is None else Address(self.local_part, self.domain)
 
     def _quoted(self) -> str:
-        local = self.whole_local_part
+        local = self.local_part
+        if self.subaddress is not None:
+            local += f"+{self.subaddress}"
         if _DOT_STRING.fullmatch(local):
             return local
         return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
