@@ -26,6 +26,9 @@ from postal_plexus.mail.reply import Reply
 _ANSWER_SECONDS = 600.0
 # A greeting comes when Dovecot has a process free, which may take a mail's time.
 _GREETING_SECONDS = 30.0
+# A look costs two changes of threads; a connection that was good a moment ago is still good, or the
+# journal and Dovecot sort it out.
+_LOOK_AFTER_SECONDS = 0.1
 _READ_AT_ONCE = 16 * 1024
 
 
@@ -153,7 +156,9 @@ class _Channel:
         return self._lmtp.state in (State.READY, State.FINISHED)
 
     def alive(self) -> bool:
-        """Whether Dovecot still holds its end, as far as can be seen from here."""
+        """Whether Dovecot still holds its end; looked at only after a rest."""
+        if time.monotonic() - self.used_at < _LOOK_AFTER_SECONDS:
+            return True
         try:
             self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:

@@ -2,22 +2,31 @@
 
 Every event of a mail carries `receipt`, SES's message id, and addresses as the envelope has them;
 never content, never a secret. A line that cannot be written (the log driver is gone) is dropped:
-mail goes on.
+mail goes on. Lines of mails that were simply delivered are kept back until the settler has deleted
+their entries, at most 32 of them, so that a busy service writes once for many.
 """
 
 import contextlib
 import json
 import os
+import threading
 import time
 
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.receipt import Receipt
 
 _STDOUT = 1
+_MOST_KEPT = 32
+_lock = threading.Lock()
+_kept: list[bytes] = []
 
 
 def write(event: str, level: str = "info", /, **fields: object) -> None:
     """One line. Fields that are None are left out."""
+    _out(_line(event, level, fields))
+
+
+def _line(event: str, level: str, fields: dict[str, object]) -> dict[str, object]:
     now = time.time()
     line: dict[str, object] = {
         "time": time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(now * 1000) % 1000:03d}Z", time.gmtime(now)),
@@ -25,7 +34,17 @@ def write(event: str, level: str = "info", /, **fields: object) -> None:
         "event": event,
     }
     line.update((name, value) for name, value in fields.items() if value is not None)
-    _out(line)
+    return line
+
+
+def flush() -> None:
+    """Write the lines that were kept back (`dispositions`)."""
+    with _lock:
+        lines = b"".join(_kept)
+        _kept.clear()
+    if lines:
+        with contextlib.suppress(OSError):
+            os.write(_STDOUT, lines)
 
 
 def metrics(line: dict[str, object]) -> None:
@@ -34,8 +53,9 @@ def metrics(line: dict[str, object]) -> None:
 
 
 def _out(line: dict[str, object]) -> None:
-    with contextlib.suppress(OSError):
-        os.write(_STDOUT, (json.dumps(line) + "\n").encode())
+    with _lock:
+        _kept.append((json.dumps(line) + "\n").encode())
+    flush()
 
 
 # The service.
@@ -112,14 +132,19 @@ def dispositions(
     """What became of a mail in this attempt, for every recipient that was still owed."""
     fates = {disposition.fate for disposition in found}
     if fates == {Fate.DELIVERED}:
-        write(
-            "delivered",
-            receipt=receipt.message_id,
-            sender=receipt.envelope.sender,
-            recipients=[disposition.recipient for disposition in found],
-            octets=octets,
-            seconds=round(seconds, 4),
-        )
+        fields: dict[str, object] = {
+            "receipt": receipt.message_id,
+            "sender": receipt.envelope.sender,
+            "recipients": [disposition.recipient for disposition in found],
+            "octets": octets,
+            "seconds": round(seconds, 4),
+        }
+        line = (json.dumps(_line("delivered", "info", fields)) + "\n").encode()
+        with _lock:
+            _kept.append(line)
+            full = len(_kept) >= _MOST_KEPT
+        if full:
+            flush()
         return
     for disposition in found:
         write(

@@ -110,6 +110,7 @@ class Settlement:
                 deletes = _take(self._deletes)
                 releases = _take(self._releases)
             self._send(deletes, releases, queue)
+            maillog.flush()
 
     def _full(self) -> bool:
         return self._closing or len(self._deletes) >= BATCH_AT_MOST
