@@ -1,0 +1,99 @@
+"""The settlement: in tens, once each, and invisible while held."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import cast
+
+from postal_plexus.deliver.aws.queue import Queue, QueueMessage
+from postal_plexus.deliver.settlement import VISIBILITY_SECONDS, Settlement
+
+
+class RecordedQueue:
+    """A queue that keeps what it is asked to do."""
+
+    def __init__(self) -> None:
+        self.deletes: list[list[str]] = []
+        self.changes: list[tuple[str, int]] = []
+
+    def delete(self, handles: list[str]) -> list[str]:
+        """All succeed."""
+        self.deletes.append(handles)
+        return []
+
+    def change_visibility(self, wanted: list[tuple[str, int]]) -> list[str]:
+        """All succeed."""
+        self.changes += wanted
+        return []
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def message(handle: str) -> QueueMessage:
+    """An entry of that handle."""
+    return QueueMessage("body", handle, f"id-{handle}", 1)
+
+
+def settled(settlement: Settlement) -> None:
+    """Let its thread send everything, and end."""
+    thread = threading.Thread(target=settlement.run)
+    thread.start()
+    settlement.close()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_deletes_travel_in_tens_each_once() -> None:
+    """Twenty-five of them: three requests."""
+    queue = RecordedQueue()
+    settlement = Settlement(lambda: cast("Queue", queue))
+    messages = [message(str(number)) for number in range(25)]
+    settlement.hold(messages)
+    for each in messages:
+        settlement.delete(each)
+    settled(settlement)
+    assert [10, 10, 5] == [len(batch) for batch in queue.deletes]
+    assert sorted(each.receipt_handle for each in messages) == sorted(
+        handle for batch in queue.deletes for handle in batch
+    )
+    assert (0, 25) == (settlement.held, settlement.deleted)
+
+
+def test_what_is_held_stays_invisible_and_what_is_settled_is_left_alone() -> None:
+    """Extended when less than a minute is left; not before, and not after its settlement."""
+    queue = RecordedQueue()
+    settlement = Settlement(lambda: cast("Queue", queue))
+    settlement.hold([message("held"), message("done"), message("young")])
+    now = time.monotonic()
+    for handle in ("held", "done"):
+        settlement._held[handle].hidden_until = now + 30
+    settlement.delete(message("done"))
+    settlement.extend()
+    settled(settlement)
+    ((handle, seconds),) = queue.changes
+    assert "held" == handle
+    assert VISIBILITY_SECONDS - 2 <= seconds <= VISIBILITY_SECONDS
+
+
+def test_the_end_releases_what_is_held() -> None:
+    """At once, for the next process."""
+    queue = RecordedQueue()
+    settlement = Settlement(lambda: cast("Queue", queue))
+    settlement.hold([message("a"), message("b")])
+    assert 2 == settlement.release_all()
+    settled(settlement)
+    assert {("a", 0), ("b", 0)} == set(queue.changes)
+
+
+def test_no_release_is_longer_than_sqs_allows() -> None:
+    """Twelve hours from the receive, less what was spent."""
+    queue = RecordedQueue()
+    settlement = Settlement(lambda: cast("Queue", queue))
+    settlement.hold([message("a")])
+    settlement._held["a"].received_at -= 3600
+    settlement.release(message("a"), 12 * 3600)
+    settled(settlement)
+    ((_, seconds),) = queue.changes
+    assert seconds <= 11 * 3600
