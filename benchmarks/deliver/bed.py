@@ -5,6 +5,7 @@ Everything lies below one directory on the disk that is measured, and is gone af
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -34,6 +35,11 @@ HEAD = (
 )
 
 
+def named(part: str) -> str:
+    """A container's name that no other run on this machine has."""
+    return f"plexus-bench-{part}-{os.getpid()}"
+
+
 def user(number: int) -> str:
     """The address of the user with this number, from 1."""
     return f"user{number:02d}@example.org"
@@ -56,11 +62,11 @@ class Bed:
         self.stub = stub
         self.runs = 0
 
-    def courier(self, *, boxed: bool, name: str = "plexus-bench-deliver") -> Boxed | Process:
+    def courier(self, *, boxed: bool) -> Boxed | Process:
         """A `deliver` for this bed, not started."""
         settings = environment(self.stub)
         if boxed:
-            return Boxed(name, self.place, settings)
+            return Boxed(named("deliver"), self.place, settings)
         return Process(self.place, settings, log=self.place.root / "deliver.log")
 
     def queue_mails(self, count: int, size: int, mailboxes: int) -> tuple[float, int]:
@@ -93,7 +99,7 @@ def laid(root: Path, *, delay: float) -> Iterator[Bed]:
     place = Place(root)
     place.make()
     place.keep(directory())
-    box = dovecot("plexus-bench-dovecot", place)
+    box = dovecot(named("dovecot"), place)
     try:
         start_dovecot(box, place)
         # No message is handed out twice only because a slow peer took its time.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.deliver.bed import USERS
+from benchmarks.deliver.bed import USERS, named
 from benchmarks.mailhost.courier import Boxed, environment
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def start_up(bed: Bed, times: int) -> list[float]:
     taken: list[float] = []
     for _ in range(times):
         bed.stub.post("forget")
-        courier = Boxed.stamped("plexus-bench-deliver", bed.place, environment(bed.stub))
+        courier = Boxed.stamped(named("deliver"), bed.place, environment(bed.stub))
         try:
             courier.start()
             first = None

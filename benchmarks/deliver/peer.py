@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks.aws_stub.objects import mail_of
-from benchmarks.deliver.bed import HEAD, SENDER, user
+from benchmarks.deliver.bed import HEAD, SENDER, named, user
 from benchmarks.mailhost.engine import Container, Mount, image
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def at_hand(bed: Bed, sizes: list[int]) -> Iterator[Peer]:
         # smtp-source ends each line of the file with CRLF itself.
         (mails / str(size)).write_bytes(content.replace(b"\r\n", b"\n"))
     container = Container(
-        "plexus-bench-peer",
+        named("peer"),
         image("postfix"),
         mounts=[
             Mount(bed.place.dovecot, "/run/plexus/dovecot"),

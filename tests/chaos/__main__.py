@@ -16,9 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.aws_stub.process import StubError
 from benchmarks.mailhost.engine import ROOT, EngineError
+from tests.chaos.outages import HostError
 from tests.chaos.plan import make
-from tests.chaos.run import Report, Run, RunError
+from tests.chaos.run import Report, Run
 
 
 def main() -> int:
@@ -38,14 +40,14 @@ def main() -> int:
         try:
             if not one(seed, arguments.mails, arguments.faults, keep=arguments.keep):
                 return 1
-        except (EngineError, RunError) as error:
+        except (EngineError, HostError, StubError) as error:
             print(f"chaos: {error}", file=sys.stderr)
             return 69
     return 0
 
 
 def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
-    """One run; whether it is good. Raises EngineError, RunError."""
+    """One run; whether it is good. Raises EngineError, HostError, StubError."""
     plan = make(seed, mails, faults)
     print(f"seed {seed}: {mails} mails, {plan.faults()} faults planned", flush=True)
     base = ROOT / ".build"
