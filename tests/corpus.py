@@ -61,11 +61,11 @@ def edge_mails() -> dict[str, bytes]:
     }
 
 
-def mail_of(size: int) -> bytes:
+def mail_of(size: int, sender: str = "world@elsewhere.example", subject: str = "large") -> bytes:
     """A mail of exactly `size` bytes, in lines of 76 characters, with an attachment's look."""
     head = (
-        b"From: World <world@elsewhere.example>\r\nSubject: large\r\nMIME-Version: 1.0\r\n"
-        b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        f"From: {sender}\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n".encode()
+        + b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     )
     line = b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3\r\n"
     body = line * ((size - len(head)) // len(line))

@@ -23,6 +23,7 @@ _INCOMING = {
     "ses.stored": "SES stored it in S3",
     "ses.notified": "SES notified SNS, SNS put it into the queue",
 }
+_DELIVERED = "deliver handed it to Dovecot, which has it on disk"
 _OUTGOING = {"ses.sent": "SES took it from Postfix"}
 
 
@@ -45,8 +46,13 @@ def incoming(logs: Path, begun: float) -> list[Step]:
     ]
     for time, line in _deliver_lines(logs):
         if line.get("event") == "delivered" and line.get("receipt") == receipt:
-            steps.append(Step(time - begun, "deliver handed it to Dovecot, which has it on disk"))
+            steps.append(Step(time - begun, _DELIVERED))
     return steps
+
+
+def is_whole(steps: list[Step]) -> bool:
+    """Whether the steps reach to the mailbox."""
+    return any(step.what == _DELIVERED for step in steps)
 
 
 def outgoing(logs: Path, begun: float) -> list[Step]:

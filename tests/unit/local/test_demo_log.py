@@ -30,6 +30,8 @@ def test_the_timeline_follows_one_mail(tmp_path: Path) -> None:
     )
     steps = demo_log.incoming(tmp_path, begun)
     assert [0.01, 0.015, 0.02, 0.0] == [round(step.seconds, 3) for step in steps]
+    assert demo_log.is_whole(steps)
+    assert not demo_log.is_whole(steps[:-1])
     assert [1.0] == [round(step.seconds, 3) for step in demo_log.outgoing(tmp_path, begun)]
 
 
