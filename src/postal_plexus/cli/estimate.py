@@ -1,0 +1,153 @@
+"""What a stack costs a month: a line for each thing that AWS bills, from prices in a dated file.
+
+Pure: a stack and its traffic in, lines out. Whatever AWS gives free for a new account's first year
+is not counted; what is free for ever (a million queue requests, ten alarms) is.
+
+Fails with UnknownPrice for an instance type that prices.json does not have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# What the program makes, see pulumi/deployment.
+_ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
+_STATE_GB = 1
+# Alarms without those of receipt rules, of which there are two a rule.
+_ALARM_METRICS = 9
+_RECIPIENTS_A_RULE = 500
+# One version of each image, compressed.
+_IMAGES_GB = 0.4
+# deliver asks its two queues every 20 s, also when nothing comes; and three requests a mail.
+_IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
+_REQUESTS_A_MAIL = 3
+_LOGS_GB_IDLE = 0.05
+_LOG_KB_A_MAIL = 2
+_KB_A_GB = 1024 * 1024
+
+
+class UnknownPrice(Exception):
+    """The price file has nothing for what is asked."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What of the configuration costs money."""
+
+    domains: int
+    mailboxes: int
+    addresses: int
+    instance_type: str = "t4g.nano"
+    spot: bool = True
+    host_image: str = "minimal"
+    archive_days: int = 30
+    backup_days: int = 35
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A month's mail: `gb` in all mailboxes, mails received and sent, the size of one."""
+
+    gb: float
+    mails_in: int
+    mails_out: int
+    mail_kb: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the bill, in dollars a month."""
+
+    what: str
+    why: str
+    usd: float
+
+
+def traffic_of(mailboxes: int) -> Traffic:
+    """The traffic that is assumed when none is given: 1 GB a mailbox, 20 mails a day, 5 sent."""
+    return Traffic(gb=mailboxes, mails_in=600 * mailboxes, mails_out=150 * mailboxes, mail_kb=75)
+
+
+def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+    """The lines of a month's bill.
+
+    Raises:
+        UnknownPrice: for an instance type without a price.
+    """
+    return [
+        *_host(stack, prices),
+        *_storage(stack, traffic, prices),
+        Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
+        *_mail(stack, traffic, prices),
+        _watch(stack, prices),
+    ]
+
+
+def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
+    offered: Mapping[str, float] | None = prices["instance_month"].get(stack.instance_type)
+    if offered is None:
+        known = ", ".join(prices["instance_month"])
+        raise UnknownPrice(f"no price is known for {stack.instance_type}, only for {known}")
+    kind = "spot" if stack.spot else "on_demand"
+    root = _ROOT_GB[stack.host_image]
+    return [
+        Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
+        Line("public IPv4 address", "the one address", prices["ipv4_month"]),
+        Line(
+            "root disk", f"{root} GB gp3, {stack.host_image} image", root * prices["gp3_gb_month"]
+        ),
+        Line("state disk", f"{_STATE_GB} GB gp3", _STATE_GB * prices["gp3_gb_month"]),
+        Line("images", f"{_IMAGES_GB} GB in ECR", _IMAGES_GB * prices["ecr_gb_month"]),
+    ]
+
+
+def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+    lines = [
+        Line("mailboxes", f"{traffic.gb:g} GB EFS", traffic.gb * prices["efs_standard_gb_month"])
+    ]
+    if stack.backup_days:
+        why = f"{traffic.gb:g} GB, daily, {stack.backup_days} days"
+        lines.append(Line("backup", why, traffic.gb * prices["backup_efs_gb_month"]))
+    kept = traffic.mails_in * traffic.mail_kb / _KB_A_GB * stack.archive_days / 30
+    puts = traffic.mails_in / 1000 * prices["s3_thousand_puts"]
+    why = f"{kept:.2f} GB S3, {stack.archive_days} days"
+    lines.append(Line("archive", why, kept * prices["s3_gb_month"] + puts))
+    return lines
+
+
+def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+    # Only whole chunks are billed.
+    chunks = traffic.mails_in * (traffic.mail_kb // prices["ses_in_chunk_kb"])
+    received = (
+        traffic.mails_in / 1000 * prices["ses_in_thousand"]
+        + chunks / 1000 * prices["ses_in_thousand_chunks"]
+    )
+    out_gb = traffic.mails_out * traffic.mail_kb / _KB_A_GB
+    sent = traffic.mails_out / 1000 * prices["ses_out_thousand"] + out_gb * prices["ses_out_gb"]
+    requests = _IDLE_REQUESTS + _REQUESTS_A_MAIL * traffic.mails_in
+    billed = max(0, requests - prices["sqs_free_requests"]) / 1_000_000
+    logs = _LOGS_GB_IDLE + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
+    logs_billed = max(0.0, logs - prices["logs_free_gb"])
+    return [
+        Line("mail received", f"{traffic.mails_in} mails of {traffic.mail_kb} KB", received),
+        Line("mail sent", f"{traffic.mails_out} mails of {traffic.mail_kb} KB", sent),
+        Line("queue", f"{requests:,} requests", billed * prices["sqs_million_requests"]),
+        Line("logs", f"{logs:.2f} GB", logs_billed * prices["logs_gb"]),
+    ]
+
+
+def _watch(stack: Stack, prices: Mapping[str, Any]) -> Line:
+    rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
+    metrics = _ALARM_METRICS + 2 * rules
+    billed = max(0, metrics - prices["alarm_free_metrics"])
+    return Line("alarms", f"{metrics} metrics", billed * prices["alarm_metric_month"])
+
+
+def total(lines: list[Line]) -> float:
+    """The sum in dollars, to the cent."""
+    return round(sum(line.usd for line in lines), 2)
+
+
+def others(mailboxes: int, prices: Mapping[str, Any]) -> dict[str, float]:
+    """What the same users would cost elsewhere."""
+    return {name: round(usd * mailboxes, 2) for name, usd in prices["others_user_month"].items()}
