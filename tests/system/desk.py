@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import boto3
 
 from wire import Mailbox, Refused, Smtp, await_true
 
@@ -122,3 +125,71 @@ class Desk:
     def postfix_queue(self) -> str:
         """What waits in Postfix: one JSON object a mail (postqueue(1))."""
         return self.engine("exec", self._container("postfix"), "postqueue", "-j")
+
+    def kill(self, name: str) -> None:
+        """Kill -9 a service's container; the agent starts another."""
+        self.engine("kill", "--signal", "KILL", self._container(name))
+
+    def is_healthy(self) -> bool:
+        run = self.plexus("status", "--json", check=False)
+        self._status = json.loads(run.stdout)
+        return run.returncode == 0
+
+    # --- AWS ---
+
+    def _client(self, service: str) -> Any:
+        aws = self._status["aws"]
+        return boto3.client(
+            service,
+            endpoint_url=aws["endpoint_url"],
+            verify=aws["ca_bundle"],
+            region_name=aws["region"],
+            aws_access_key_id=aws["access_key_id"],
+            aws_secret_access_key=aws["secret_access_key"],
+        )
+
+    def _output(self, name: str) -> str:
+        """One of the Pulumi program's stack outputs."""
+        return json.loads((self.directory / "stack-outputs.json").read_text())[name]
+
+    def enqueue(self, body: str) -> None:
+        """Put something into the queue that `deliver` reads."""
+        self._client("sqs").send_message(QueueUrl=self._output("queue_url"), MessageBody=body)
+
+    def dead_letters(self) -> dict[str, str]:
+        """Body and reason of each dead letter; they stay where they are."""
+        found = self._client("sqs").receive_message(
+            QueueUrl=self._output("dead_letter_queue_url"),
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=1,
+            MessageAttributeNames=["All"],
+        )
+        return {
+            letter["Body"]: letter["MessageAttributes"]["Reason"]["StringValue"]
+            for letter in found.get("Messages", [])
+        }
+
+    def notification_for(self, key: str, recipient: str) -> str:
+        """A notification as SES writes it, for an object of that key."""
+        passed = {"status": "PASS"}
+        return json.dumps(
+            {
+                "notificationType": "Received",
+                "mail": {"messageId": key.rpartition("/")[2], "source": "world@elsewhere.example"},
+                "receipt": {
+                    "recipients": [recipient],
+                    **{f"{of}Verdict": passed for of in ("spam", "virus", "spf", "dkim", "dmarc")},
+                    "action": {
+                        "type": "S3",
+                        "bucketName": self._output("bucket"),
+                        "objectKey": key,
+                        "topicArn": self._output("topic_arn"),
+                    },
+                },
+            }
+        )
+
+    def restart_aws(self) -> None:
+        """Kill -9 the emulated AWS, with SES, and start it anew; the containers live on."""
+        os.kill(int((self.directory / "daemon.pid").read_text().split()[0]), signal.SIGKILL)
+        self.up()

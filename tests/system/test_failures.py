@@ -1,0 +1,79 @@
+"""What goes wrong loses no mail: bad queue entries, services that are down, an account that is gone."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+from system.desk import Desk
+from wire import await_true
+
+
+def marked() -> tuple[str, bytes]:
+    mark = uuid.uuid4().hex
+    return mark, f"X-Mark: {mark}\r\nSubject: in trouble\r\n\r\nhello\r\n".encode()
+
+
+def test_what_is_no_notification_goes_to_the_dead_letters_whole(desk: Desk) -> None:
+    """Malformed JSON, foreign JSON and a missing object's neighbour: whole, with a reason."""
+    bodies = [f"{uuid.uuid4().hex} {{no JSON", json.dumps({"Records": [], "id": uuid.uuid4().hex})]
+    for body in bodies:
+        desk.enqueue(body)
+    found: dict[str, str] = {}
+
+    def all_there() -> bool:
+        found.update(desk.dead_letters())
+        return set(bodies) <= set(found)
+
+    await_true("both bodies among the dead letters", all_there)
+    assert all(found[body] for body in bodies)
+    assert desk.is_healthy()
+
+
+def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) -> None:
+    """The notification waits for its object; the mails after it are delivered."""
+    missing = desk.notification_for("inbound/never-there", desk.ann)
+    desk.enqueue(missing)
+    mark, content = marked()
+    desk.receive("world@elsewhere.example", [desk.ann], content)
+    with desk.mailbox(desk.ann) as mailbox:
+        assert 1 == len(mailbox.await_mail("HEADER", "X-Mark", mark))
+    assert desk.is_healthy()
+    assert missing not in desk.dead_letters()
+
+
+def test_mail_waits_while_dovecot_is_down(desk: Desk) -> None:
+    """Killed Dovecot: SES still accepts, and the mail is there once when Dovecot is back."""
+    mark, content = marked()
+    desk.kill("dovecot")
+    desk.receive("world@elsewhere.example", [desk.ann], content)
+    await_true("Dovecot's return", desk.is_healthy, timeout=90)
+    with desk.mailbox(desk.ann) as mailbox:
+        mailbox.await_mail("HEADER", "X-Mark", mark, timeout=60)
+        assert 1 == len(mailbox.search("HEADER", "X-Mark", mark))
+
+
+def test_mail_is_there_once_when_deliver_is_killed(desk: Desk) -> None:
+    """Ten mails around a kill -9 of deliver: each is in the mailbox once."""
+    marks = []
+    for number in range(10):
+        mark, content = marked()
+        marks.append(mark)
+        desk.receive("world@elsewhere.example", [desk.ann], content)
+        if number == 5:
+            desk.kill("deliver")
+    with desk.mailbox(desk.ann) as mailbox:
+        for mark in marks:
+            mailbox.await_mail("HEADER", "X-Mark", mark, timeout=90)
+        assert [1] * 10 == [len(mailbox.search("HEADER", "X-Mark", mark)) for mark in marks]
+
+
+def test_the_services_outlive_aws(desk: Desk) -> None:
+    """AWS away and back: no container ends, and mail flows again by itself."""
+    before = desk.started()
+    desk.restart_aws()
+    mark, content = marked()
+    desk.receive("world@elsewhere.example", [desk.ann], content)
+    with desk.mailbox(desk.ann) as mailbox:
+        assert 1 == len(mailbox.await_mail("HEADER", "X-Mark", mark, timeout=90))
+    assert before == desk.started()

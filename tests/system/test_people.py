@@ -1,0 +1,115 @@
+"""What a person does on the desk: the commands, mbsync, a wrong stack file."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from system.desk import Desk
+
+SPECIAL_USE = {"Archive", "Drafts", "Junk", "Sent", "Trash"}
+
+
+def test_status_says_all_that_a_client_needs(desk: Desk) -> None:
+    """The endpoints answer, the accounts can log in, the CA and the outbox are there."""
+    status = json.loads(desk.plexus("status", "--json").stdout)
+    for name in ("ses_inbound", "ses_smtp", "imaps", "submissions", "submission"):
+        place = status["endpoints"][name]
+        socket.create_connection((place["host"], place["port"]), timeout=10).close()
+    assert ["ann@example.org", "ben@example.org"] == [a["address"] for a in status["accounts"]]
+    for account in status["accounts"]:
+        desk.mailbox(account["address"]).close()
+    assert Path(status["ca_file"]).is_file()
+    assert Path(status["outbox"]).is_dir()
+
+
+def test_up_again_changes_nothing(desk: Desk) -> None:
+    """Running it again is harmless: nothing is deployed and no container is replaced."""
+    before = desk.started()
+    said = desk.plexus("up", "--ports", "ephemeral")
+    assert "nothing had changed" in said.stderr
+    assert before == desk.started()
+
+
+def test_send_puts_a_mail_into_the_inbox(desk: Desk) -> None:
+    """`plexus local send` is the shortest way to see a mail arrive."""
+    mark = uuid.uuid4().hex
+    desk.plexus("send", desk.ann, "--subject", f"by command {mark}")
+    with desk.mailbox(desk.ann) as mailbox:
+        assert 1 == len(mailbox.await_mail("SUBJECT", mark))
+
+
+def test_send_says_who_was_refused(desk: Desk) -> None:
+    """An unknown recipient ends with 69 and SES's own words."""
+    run = desk.plexus("send", "nobody@example.org", check=False)
+    assert 69 == run.returncode
+    assert "550 5.1.1" in run.stderr
+
+
+def test_the_demonstration_tells_the_whole_way(desk: Desk) -> None:
+    """Each station of a mail in and of a mail out is told, with its time."""
+    said = desk.plexus("demo").stdout
+    for station in ("SES accepted", "S3", "the queue", "deliver", "IMAP", "Postfix", "outbox"):
+        assert station in said
+
+
+def test_mbsync_fetches_the_mailbox(desk: Desk, tmp_path: Path) -> None:
+    """mbsync, a client that many people run, makes a copy with all folders."""
+    mark = uuid.uuid4().hex
+    desk.plexus("send", desk.ben, "--subject", f"for mbsync {mark}")
+    with desk.mailbox(desk.ben) as mailbox:
+        mailbox.await_mail("SUBJECT", mark)
+    host, port = desk.endpoint("imaps")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    version = subprocess.run(["mbsync", "--version"], capture_output=True, text=True, check=True)
+    # isync 1.5 (Debian 13) renamed the option.
+    tls = "SSLType" if version.stdout.split()[1].startswith("1.4") else "TLSType"
+    (tmp_path / "mbsyncrc").write_text(
+        f"IMAPAccount plexus\nHost {host}\nPort {port}\nUser {desk.ben}\n"
+        f'PassCmd "echo {desk.password(desk.ben)}"\n{tls} IMAPS\nCertificateFile {desk.ca_file}\n'
+        "IMAPStore far\nAccount plexus\n"
+        f"MaildirStore near\nSubFolders Verbatim\nPath {copy}/\nInbox {copy}/INBOX\n"
+        "Channel mail\nFar :far:\nNear :near:\nPatterns *\nCreate Near\nSyncState *\n"
+    )
+    subprocess.run(
+        ["mbsync", "--config", str(tmp_path / "mbsyncrc"), "mail"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert SPECIAL_USE | {"INBOX"} <= {folder.name for folder in copy.iterdir()}
+    assert any(mark.encode() in mail.read_bytes() for mail in copy.glob("INBOX/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("stack", "words"),
+    [
+        ("config:\n  postal-plexus:domains: [example.org]\n", ["mailboxes"]),
+        (
+            "config:\n  postal-plexus:domains: [example.org]\n  postal-plexus:mailboxes:\n"
+            "    - address: ann@example.org\n      password-hash: secret\n",
+            ["mailboxes", "ann@example.org", "plexus password"],
+        ),
+        ("config: [\n", ["line"]),
+    ],
+    ids=["no mailboxes", "plain password", "no YAML"],
+)
+def test_a_wrong_stack_file_is_named(
+    desk: Desk, tmp_path: Path, stack: str, words: list[str]
+) -> None:
+    """A wrong stack file ends with 78 and names key, entry and remedy; the desk runs on."""
+    file = tmp_path / "Pulumi.wrong.yaml"
+    file.write_text(stack)
+    run = desk.plexus("up", "--stack-file", str(file), check=False)
+    assert 78 == run.returncode
+    for word in words:
+        assert word in run.stderr
+    assert "Traceback" not in run.stderr
+    assert desk.is_healthy()
