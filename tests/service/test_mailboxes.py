@@ -228,10 +228,20 @@ def test_body_search_uses_the_index(host: MailHost) -> None:
             client.literal = word.encode()
             uids = client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")[1][0].split()
             assert len(uids) == 1, word
-    status = host.containers["dovecot"].exec(
-        "doveadm", "fts", "flatcurve", "stats", "-u", BEN, "INBOX"
+    container = host.containers["dovecot"]
+    shown = container.exec("doveadm", "fts", "flatcurve", "stats", "-u", BEN, "INBOX")
+    assert "messages" in shown.lower()
+
+
+def test_indexing_yields_to_delivery(host: MailHost) -> None:
+    """A new mail is indexed without being searched for, by a process of the lowest priority."""
+    deliver(host, ANN, mail("indexed in the background"))
+    container = host.containers["dovecot"]
+    script = (
+        "for each in /proc/[0-9]*; do if grep -qs indexer-worker $each/cmdline;"
+        " then cut -d' ' -f19 $each/stat; fi; done"
     )
-    assert "messages" in status.lower()
+    await_true("the indexer", lambda: "19" in container.exec("sh", "-c", script).split())
 
 
 # Sharing ----------------------------------------------------------------------------------------
