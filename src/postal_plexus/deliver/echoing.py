@@ -43,6 +43,10 @@ class Echoing:
         while not post.stopping.is_set():
             if not post.follower.wait_available(0.5):
                 continue
+            gate = post.dovecot.gate
+            if gate is not None and not gate.open:
+                post.stopping.wait(0.5)
+                continue
             try:
                 messages = self._queue.receive(VISIBILITY_SECONDS)
                 failures = 0

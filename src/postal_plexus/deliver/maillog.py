@@ -61,9 +61,15 @@ def _out(line: dict[str, object]) -> None:
 # The service.
 
 
-def started(hostname: str, queue_url: str, *, directory: bool) -> None:
+def started(hostname: str, queue_url: str, events_of: str, *, directory: bool) -> None:
     """The service is about to receive, or to wait for its first directory."""
-    write("started", hostname=hostname, queue=queue_url, directory=directory)
+    write(
+        "started",
+        hostname=hostname,
+        queue=queue_url,
+        events_of=events_of or None,
+        directory=directory,
+    )
 
 
 def stopping(reason: str) -> None:

@@ -57,6 +57,8 @@ _FINISH_SECONDS = 15.0
 _SETTLE_SECONDS = 8.0
 _AWS_LONGEST_WAIT = 60.0
 _JOURNAL_PATIENCE_SECONDS = 60.0
+_POLL_AT_MOST_SECONDS = 120.0
+_STUCK_SECONDS = 900.0
 
 
 def main(environ: Mapping[str, str]) -> int:
@@ -148,7 +150,7 @@ class Service:
         self._idle = 0
         self._receivers: list[Queue] = []
         self._echoing: Echoing | None = None
-        self._polled_at = time.monotonic()
+        self._alive_at = time.monotonic()
 
     def run(self, woken: threading.Event, reasons: list[str]) -> None:
         """Start everything, stay until woken by a signal, end everything."""
@@ -156,6 +158,7 @@ class Service:
         maillog.started(
             self._config.hostname,
             self._config.queue_url,
+            self._config.configuration_set,
             directory=self._follower.wait_available(0),
         )
         self._beat()
@@ -192,6 +195,7 @@ class Service:
         failures = 0
         failing_since = 0.0
         while not self._stopping.is_set():
+            self._alive_at = time.monotonic()
             if not self._may_receive(second=second):
                 continue
             room = self._take_room()
@@ -200,7 +204,6 @@ class Service:
             messages: list[QueueMessage] = []
             try:
                 messages = queue.receive(VISIBILITY_SECONDS, room)
-                self._polled_at = time.monotonic()
                 if failures:
                     maillog.aws_back("ReceiveMessage", time.monotonic() - failing_since)
                     failures = 0
@@ -311,9 +314,14 @@ class Service:
         return thread
 
     def _beat(self) -> None:
-        """Touch the heartbeat while the intake is alive: polling, or held up for a known reason."""
-        polling = time.monotonic() - self._polled_at < 2 * 60.0
-        if polling or not self._gate.open or not self._follower.wait_available(0):
+        """Touch the heartbeat while the receivers turn and what is under way gets somewhere.
+
+        That Dovecot or AWS is away is no reason to be restarted.
+        """
+        now = time.monotonic()
+        receiving = now - self._alive_at < _POLL_AT_MOST_SECONDS
+        working = not self._settlement.held or not self._gate.open
+        if receiving and (working or now - self._settlement.progressed_at < _STUCK_SECONDS):
             self._touch()
 
     def _touch(self) -> None:

@@ -41,6 +41,7 @@ class Settlement:
         self._releases: deque[tuple[str, int]] = deque()
         self._closing = False
         self.deleted = 0
+        self.progressed_at = time.monotonic()
 
     def hold(self, messages: list[QueueMessage]) -> None:
         """These have just been received."""
@@ -51,6 +52,7 @@ class Settlement:
 
     def delete(self, message: QueueMessage) -> None:
         """Everything is done for it."""
+        self.progressed_at = time.monotonic()
         with self._changed:
             self._held.pop(message.receipt_handle, None)
             self._deletes.append(message.receipt_handle)
@@ -59,6 +61,7 @@ class Settlement:
 
     def release(self, message: QueueMessage, seconds: int) -> None:
         """Something is owed: let it come again after that time."""
+        self.progressed_at = time.monotonic()
         with self._changed:
             held = self._held.pop(message.receipt_handle, None)
             spent = int(time.monotonic() - held.received_at) if held else 0
