@@ -5,7 +5,6 @@ deleted when nothing is owed to anyone any more, released otherwise. It never ra
 means is decided in `failure_policy`; how a mailbox gets a mail exactly once, in `handover`.
 """
 
-import random
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from postal_plexus.deliver import maillog
 from postal_plexus.deliver.addressing import Addressee, Addressing, address
 from postal_plexus.deliver.aws.errors import AwsError, AwsTransient, Missing
 from postal_plexus.deliver.aws.queue import QueueMessage
+from postal_plexus.deliver.aws.session import jitter
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.config import VirusPolicy
 from postal_plexus.deliver.content import Content
@@ -72,7 +72,7 @@ class Delivery:
         self._store.abort()
 
     def _retry(self, message: QueueMessage) -> int:
-        return retry_after(message.receive_count, random.random())  # noqa: S311
+        return retry_after(message.receive_count, jitter())
 
     def _read_and_deliver(self, message: QueueMessage) -> int | None:
         """Seconds until the mail should come again, or None when nothing is owed."""

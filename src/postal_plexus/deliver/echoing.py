@@ -5,14 +5,13 @@ each mailbox exactly once. An event that cannot be read, or whose sender has no 
 to the dead letters; an echo of a forward goes to the postmaster, whose address sealed the forward.
 """
 
-import random
 from collections.abc import Iterator
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.addressing import address
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import Queue, QueueMessage
-from postal_plexus.deliver.aws.session import full_jitter
+from postal_plexus.deliver.aws.session import full_jitter, jitter
 from postal_plexus.deliver.failing import Failing
 from postal_plexus.deliver.failure_policy import retry_after
 from postal_plexus.deliver.handover import Consignment, Handover, Stopping
@@ -66,7 +65,7 @@ class Echoing:
         self._queue.abort()
 
     def _settle(self, message: QueueMessage) -> None:
-        retry: int | None = retry_after(message.receive_count, random.random())  # noqa: S311
+        retry: int | None = retry_after(message.receive_count, jitter())
         try:
             if self._done(message):
                 retry = None
