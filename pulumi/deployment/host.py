@@ -9,6 +9,7 @@ die with it. Received mail waits in SQS; mailboxes are on EFS.
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi_aws as aws
 
@@ -39,6 +40,20 @@ _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 _STATE_GB = 1
 
 _SECONDS_A_DAY = 86400
+
+# Spot instances of these sizes do for each other: where one is short, the next is not, and costs
+# little more.
+_SIZES = ("nano", "micro", "small", "medium", "large", "xlarge")
+_SPOT_CHOICES = 3
+
+
+def spot_types(instance_type: str) -> list[str]:
+    """The instance type, and bigger ones of its family to take its place."""
+    family, _, size = instance_type.partition(".")
+    if size not in _SIZES:
+        return [instance_type]
+    start = _SIZES.index(size)
+    return [f"{family}.{each}" for each in _SIZES[start : start + _SPOT_CHOICES]]
 
 
 @dataclass(frozen=True)
@@ -92,10 +107,7 @@ class Host(pulumi.ComponentResource):
             health_check_type="EC2",
             health_check_grace_period=300,
             max_instance_lifetime=args.replace_after_days * _SECONDS_A_DAY or None,
-            launch_template={
-                "id": template.id,
-                "version": template.latest_version.apply(str),
-            },
+            **_launch(template, args),
             # One address and one volume: the old instance goes before the new one comes.
             instance_refresh={
                 "strategy": "Rolling",
@@ -192,7 +204,6 @@ class Host(pulumi.ComponentResource):
             credit_specification=(
                 {"cpu_credits": "standard"} if args.instance_type.startswith("t") else None
             ),
-            instance_market_options={"market_type": "spot"} if args.spot else None,
             tag_specifications=[
                 {
                     "resource_type": kind,
@@ -202,3 +213,26 @@ class Host(pulumi.ComponentResource):
             ],
             opts=self._child,
         )
+
+
+def _launch(template: aws.ec2.LaunchTemplate, args: HostArgs) -> dict[str, Any]:
+    """How the group launches: on demand, or the cheapest Spot instance that is not short."""
+    version = template.latest_version.apply(str)
+    if not args.spot:
+        return {"launch_template": {"id": template.id, "version": version}}
+    return {
+        "mixed_instances_policy": {
+            "instances_distribution": {
+                "on_demand_base_capacity": 0,
+                "on_demand_percentage_above_base_capacity": 0,
+                "spot_allocation_strategy": "price-capacity-optimized",
+            },
+            "launch_template": {
+                "launch_template_specification": {
+                    "launch_template_id": template.id,
+                    "version": version,
+                },
+                "overrides": [{"instance_type": each} for each in spot_types(args.instance_type)],
+            },
+        }
+    }

@@ -245,7 +245,6 @@ class _Deployment:
                     "dead_letters": notifications.dead_letters.name,
                     "group": host.group.name,
                     "cluster": cluster.name,
-                    "services": [part.service.name for part in services.values()],
                     "file_system": storage.file_system.id,
                 },
             ),

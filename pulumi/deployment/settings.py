@@ -102,7 +102,7 @@ class Settings:
     network: str = "10.77.0.0/16"
     replace_after_days: int = 30
     scan: bool = True
-    spot: bool = False
+    spot: bool = True
     ssm_access: bool = False
     txt_records: Mapping[str, list[str]] = field(default_factory=dict)
     zones: int = 2
@@ -269,7 +269,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
             "Give 1 to 365 days, or 0 to keep an instance until it dies.",
         ),
         "scan": reader.boolean("scan", default=True),
-        "spot": reader.boolean("spot", default=False),
+        "spot": reader.boolean("spot", default=True),
         "ssm_access": reader.boolean("ssm-access", default=False),
         "txt_records": reader.mapping(
             "txt-records",

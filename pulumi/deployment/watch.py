@@ -70,7 +70,6 @@ class Watched:
     rules: tuple[str, ...]
     group: str
     cluster: str
-    services: tuple[str, ...]
     file_system: str
 
 
@@ -141,20 +140,11 @@ def alarms(watched: Watched, mailboxes_gb: int) -> tuple[Alarm, ...]:
         ),
         Alarm(
             "memory",
-            "A container is at 95 % of its memory limit.",
-            tuple(
-                Metric(
-                    "AWS/ECS",
-                    "MemoryUtilization",
-                    {"ClusterName": watched.cluster, "ServiceName": service},
-                    "Maximum",
-                )
-                for service in watched.services
-            ),
+            "The containers use 90 % of the memory that they have together.",
+            (Metric("AWS/ECS", "MemoryUtilization", {"ClusterName": watched.cluster}, "Maximum"),),
             "GreaterThanThreshold",
-            95,
+            90,
             periods=3,
-            expression="MAX(METRICS())",
         ),
         Alarm(
             "store-credits",
@@ -277,9 +267,7 @@ class Watch(pulumi.ComponentResource):
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
         watched = pulumi.Output.all(**args.watched).apply(
-            lambda known: Watched(
-                rules=args.rules, **{**known, "services": tuple(known["services"])}
-            )
+            lambda known: Watched(rules=args.rules, **known)
         )
         actions = [self._topic()] if args.address else []
         # How many alarms there are depends on the rules alone, so that a preview knows it.
@@ -401,4 +389,4 @@ class Watch(pulumi.ComponentResource):
 
 
 def _placeholder(rules: tuple[str, ...]) -> Watched:
-    return Watched("", "", rules, "", "", ("dovecot", "postfix", "deliver"), "")
+    return Watched("", "", rules, "", "", "")

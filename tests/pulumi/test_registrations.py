@@ -140,10 +140,17 @@ def test_a_preview_registers_what_an_update_does(template: Run) -> None:
     ] == [(entry.urn, entry.protect, entry.retain_on_delete) for entry in template.registrations]
 
 
-def test_registration_is_the_same_every_time(template: Run) -> None:
+# Images of no content, for tests that compare two runs: ours may be under work meanwhile.
+IMAGES = {
+    name: f"registry.example/{name}:1" for name in ("certbot", "deliver", "dovecot", "postfix")
+}
+
+
+def test_registration_is_the_same_every_time() -> None:
     """A second run gives the same inputs: a deployment without changes shows none."""
-    again = record(stack_configuration(TEMPLATE), certificates=True)
-    assert template.registrations == again.registrations
+    config = {**stack_configuration(TEMPLATE), "postal-plexus:images": IMAGES}
+    first, again = record(config, certificates=True), record(config, certificates=True)
+    assert first.registrations == again.registrations
 
 
 def test_only_plain_files_name_the_account(template: Run) -> None:
@@ -232,7 +239,7 @@ def test_the_template_is_explained() -> None:
     for number, line in enumerate(lines):
         if line.startswith("  postal-plexus:"):
             above = next(text for text in reversed(lines[:number]) if text.strip())
-            assert above.lstrip().startswith("#") or not above.startswith("  postal-plexus"), line
+            assert above.lstrip().startswith("#"), line
 
 
 def test_plexus_knows_the_programs_keys() -> None:
@@ -242,3 +249,23 @@ def test_plexus_knows_the_programs_keys() -> None:
         from deployment import settings
 
         assert {*settings.TEXT_KEYS, *settings.JSON_KEYS} == OTHER_KEYS
+
+
+def test_the_template_shows_every_key_with_its_default() -> None:
+    """Each key that the program reads is in the template, as it is without being written."""
+    text = TEMPLATE.read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAM)
+        from deployment import settings
+
+        keys = {*settings.TEXT_KEYS, *settings.JSON_KEYS}
+    assert set() == {key for key in keys if f"postal-plexus:{key}:" not in text}
+    written = {**stack_configuration(TEMPLATE), "postal-plexus:images": IMAGES}
+    needed = {f"postal-plexus:{key}" for key in ("domains", "mailboxes", "aliases", "images")}
+    bare = {
+        key: value
+        for key, value in written.items()
+        if key in needed | {"aws:region", "postal-plexus:alarm-address"}
+    }
+    whole, short = record(written, certificates=True), record(bare, certificates=True)
+    assert whole.registrations == short.registrations

@@ -78,7 +78,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         *_host(stack, prices),
         *_storage(stack, traffic, prices),
         Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
-        *_mail(stack, traffic, prices),
+        *_mail(traffic, prices),
         _watch(stack, prices),
     ]
 
@@ -115,7 +115,7 @@ def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
     return lines
 
 
-def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
     # Only whole chunks are billed.
     chunks = traffic.mails_in * (traffic.mail_kb // prices["ses_in_chunk_kb"])
     received = (

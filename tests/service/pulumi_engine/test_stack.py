@@ -196,9 +196,9 @@ def test_settings_that_touch_no_container(stack: LivingStack) -> None:
             archive_days=60,
             log_days=30,
             dmarc_policy="quarantine",
-            alarm_address="ops@example.com",
+            budget_usd=20,
         )
     )
-    assert {"created", "updated"} == set(changed)
+    assert {"updated"} == set(changed)
     restarted = {name for name in changed["updated"] if name.startswith(("Service", "Group"))}
     assert set() == restarted

@@ -14,11 +14,11 @@ from postal_plexus.local.resources.resource_type import (
     ResourceType,
     auto_name,
     objects,
+    pascal,
 )
 
 
 def _arguments(inputs: Inputs) -> dict[str, Any]:
-    template: dict[str, Any] = inputs["launchTemplate"]
     arguments: dict[str, Any] = {
         "MinSize": inputs["minSize"],
         "MaxSize": inputs["maxSize"],
@@ -26,11 +26,15 @@ def _arguments(inputs: Inputs) -> dict[str, Any]:
         "VPCZoneIdentifier": ",".join(inputs["vpcZoneIdentifiers"]),
         "HealthCheckType": inputs["healthCheckType"],
         "HealthCheckGracePeriod": inputs["healthCheckGracePeriod"],
-        "LaunchTemplate": {
+    }
+    if inputs.get("launchTemplate"):
+        template: dict[str, Any] = inputs["launchTemplate"]
+        arguments["LaunchTemplate"] = {
             "LaunchTemplateId": template["id"],
             "Version": str(template["version"]),
-        },
-    }
+        }
+    if inputs.get("mixedInstancesPolicy"):
+        arguments["MixedInstancesPolicy"] = pascal(inputs["mixedInstancesPolicy"])
     if inputs.get("maxInstanceLifetime"):
         arguments["MaxInstanceLifetime"] = inputs["maxInstanceLifetime"]
     return arguments
@@ -82,6 +86,7 @@ TYPES = (
                 "maxInstanceLifetime",
                 "maxSize",
                 "minSize",
+                "mixedInstancesPolicy",
                 "tags",
                 "vpcZoneIdentifiers",
             }

@@ -1,0 +1,101 @@
+"""What a stack is said to cost: under the promised sum, each line of its own, prices with a date."""
+
+import datetime
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postal_plexus.cli import estimate
+from postal_plexus.cli.estimate import Stack, Traffic, UnknownPrice
+from postal_plexus.cli.main import main
+
+PRICES: dict[str, Any] = json.loads(
+    resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
+)
+FIVE = Stack(domains=1, mailboxes=5, addresses=5)
+TEMPLATE = Path(__file__).parents[2] / "pulumi" / "Pulumi.prod.yaml"
+
+
+def cost(stack: Stack, traffic: Traffic | None = None) -> dict[str, float]:
+    """The lines' dollars by what they are for."""
+    lines = estimate.estimate(stack, traffic or estimate.traffic_of(stack.mailboxes), PRICES)
+    return {line.what: round(line.usd, 4) for line in lines}
+
+
+def test_five_mailboxes_with_five_gb_stay_under_ten_dollars() -> None:
+    """The promise, with the defaults of a stack and of the traffic."""
+    assert 10 > estimate.total(estimate.estimate(FIVE, estimate.traffic_of(5), PRICES))
+
+
+def test_the_sum_is_that_of_the_lines() -> None:
+    """Nothing is hidden between the lines and the total."""
+    lines = estimate.estimate(FIVE, estimate.traffic_of(5), PRICES)
+    assert round(sum(line.usd for line in lines), 2) == estimate.total(lines)
+
+
+def test_storage_costs_what_it_holds() -> None:
+    """10 GB of mail: EFS at 0.30, its backup at 0.05."""
+    lines = cost(FIVE, Traffic(gb=10, mails_in=0, mails_out=0, mail_kb=1))
+    assert (3.0, 0.5) == (lines["mailboxes"], lines["backup"])
+
+
+def test_only_whole_chunks_of_received_mail_are_billed() -> None:
+    """SES bills 1,000 mails of 255 KB as mails alone, of 512 KB as two chunks each besides."""
+    small = cost(FIVE, Traffic(gb=0, mails_in=1000, mails_out=0, mail_kb=255))
+    large = cost(FIVE, Traffic(gb=0, mails_in=1000, mails_out=0, mail_kb=512))
+    assert (0.10, 0.28) == (small["mail received"], large["mail received"])
+
+
+def test_what_is_free_for_ever_is_not_billed() -> None:
+    """A small stack stays within the free million of queue requests and the free logs."""
+    lines = cost(FIVE)
+    assert (0.0, 0.0) == (lines["queue"], lines["logs"])
+
+
+def test_choices_change_their_lines() -> None:
+    """On demand, a bigger image, no backup: each shows."""
+    dear = cost(Stack(1, 5, 5, spot=False, host_image="ecs-optimized", backup_days=0))
+    assert (3.07, 2.4, False) == (dear["instance"], dear["root disk"], "backup" in dear)
+
+
+def test_an_instance_type_without_a_price_is_named() -> None:
+    """An estimate without its largest part would be a lie."""
+    with pytest.raises(UnknownPrice, match="m7g.metal"):
+        cost(Stack(1, 1, 1, instance_type="m7g.metal"))
+
+
+def test_prices_have_a_date_and_sources() -> None:
+    """Each price can be looked up again."""
+    assert datetime.date(2026, 1, 1) <= datetime.date.fromisoformat(PRICES["date"])
+    assert all(text for text in PRICES["sources"].values())
+
+
+def test_the_defaults_are_those_of_the_program() -> None:
+    """What a stack file does not say is taken as the program takes it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(TEMPLATE.parent)
+        from deployment.settings import Settings
+
+        for name in ("instance_type", "spot", "host_image", "archive_days", "backup_days"):
+            assert getattr(Settings, name) == getattr(Stack, name)
+
+
+def test_json_has_the_total(capsys: pytest.CaptureFixture[str]) -> None:
+    """For scripts: the same lines, their sum, and what others take."""
+    assert 0 == main(["cost", "--json", "--stack-file", str(TEMPLATE)])
+    shown = json.loads(capsys.readouterr().out)
+    assert round(sum(line["usd"] for line in shown["lines"]), 2) == shown["total_usd"]
+    assert {"WorkMail", "Google Workspace", "Microsoft 365", "Fastmail"} == set(shown["others_usd"])
+
+
+def test_the_table_has_the_same_total(capsys: pytest.CaptureFixture[str]) -> None:
+    """For people: one line each, the sum, and where the prices are from."""
+    main(["cost", "--json", "--stack-file", str(TEMPLATE)])
+    total = json.loads(capsys.readouterr().out)["total_usd"]
+    main(["cost", "--stack-file", str(TEMPLATE)])
+    text = capsys.readouterr().out
+    assert f"{total:.2f} USD" in text
+    assert PRICES["date"] in text
