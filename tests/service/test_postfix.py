@@ -6,6 +6,7 @@ import smtplib
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -557,7 +558,9 @@ def test_only_tls_12_and_13(host: MailHost) -> None:
     old.check_hostname = False
     old.verify_mode = ssl.CERT_NONE
     old.set_ciphers("ALL:@SECLEVEL=0")
-    old.options |= ssl.OP_NO_TLSv1_2 | ssl.OP_NO_TLSv1_3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     port = host.containers["postfix"].port(465)
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
