@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import smtplib
+import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,16 @@ from wire import Mailbox, Refused, Smtp, await_true
 
 ROOT = Path(__file__).resolve().parents[2]
 PLEXUS = Path(sys.executable).parent / "plexus"
+
+
+def letter(sender: str, recipient: str, mark: str) -> EmailMessage:
+    """A short mail that can be found by its mark."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = recipient
+    message["Subject"] = f"mark {mark}"
+    message.set_content("Hello from a desk.\n")
+    return message
 
 
 @dataclass(frozen=True)
@@ -81,6 +96,21 @@ class Desk:
         with Smtp(*self.endpoint("ses_inbound")) as smtp:
             return smtp.send(sender, recipients, content)[1]
 
+    def submit(self, login: str, recipient: str, mark: str) -> None:
+        """Submit a mail as the user `login`, over TLS from the start (RFC 8314, section 3.3)."""
+        message = letter(login, recipient, mark)
+        with self.submission(login) as client:
+            client.send_message(message)
+
+    @contextlib.contextmanager
+    def submission(self, login: str) -> Iterator[smtplib.SMTP]:
+        """A session with Postfix in which the user has logged in."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        host, port = self.endpoint("submissions")
+        with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
+            client.login(login, self.password(login))
+            yield client
+
     def mailbox(self, address: str) -> Mailbox:
         return Mailbox(*self.endpoint("imaps"), self.ca_file, address, self.password(address))
 
@@ -99,7 +129,7 @@ class Desk:
 
     # --- the containers ---
 
-    def _container(self, name: str) -> str:
+    def container(self, name: str) -> str:
         return next(c["container"] for c in self._status["containers"] if c["name"] == name)
 
     def engine(self, *arguments: str) -> str:
@@ -124,11 +154,11 @@ class Desk:
 
     def postfix_queue(self) -> str:
         """What waits in Postfix: one JSON object a mail (postqueue(1))."""
-        return self.engine("exec", self._container("postfix"), "postqueue", "-j")
+        return self.engine("exec", self.container("postfix"), "postqueue", "-j")
 
     def kill(self, name: str) -> None:
         """Kill -9 a service's container; the agent starts another."""
-        self.engine("kill", "--signal", "KILL", self._container(name))
+        self.engine("kill", "--signal", "KILL", self.container(name))
 
     def is_healthy(self) -> bool:
         run = self.plexus("status", "--json", check=False)
@@ -175,8 +205,13 @@ class Desk:
         return json.dumps(
             {
                 "notificationType": "Received",
-                "mail": {"messageId": key.rpartition("/")[2], "source": "world@elsewhere.example"},
+                "mail": {
+                    "messageId": key.rpartition("/")[2],
+                    "source": "world@elsewhere.example",
+                    "timestamp": "2026-11-24T04:00:00.000Z",
+                },
                 "receipt": {
+                    "timestamp": "2026-11-24T04:00:00.000Z",
                     "recipients": [recipient],
                     **{f"{of}Verdict": passed for of in ("spam", "virus", "spf", "dkim", "dmarc")},
                     "action": {
@@ -189,7 +224,12 @@ class Desk:
             }
         )
 
-    def restart_aws(self) -> None:
-        """Kill -9 the emulated AWS, with SES, and start it anew; the containers live on."""
-        os.kill(int((self.directory / "daemon.pid").read_text().split()[0]), signal.SIGKILL)
-        self.up()
+    @contextlib.contextmanager
+    def aws_hangs(self) -> Iterator[None]:
+        """AWS takes connections and answers none, SES's SMTP ports too."""
+        daemon = int((self.directory / "daemon.pid").read_text().split()[0])
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(daemon, signal.SIGCONT)

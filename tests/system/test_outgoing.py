@@ -6,31 +6,12 @@ import smtplib
 import ssl
 import subprocess
 import uuid
-from email.message import EmailMessage
 
 import pytest
 
 from corpus import SES_LIMIT, mail_of
-from system.desk import Desk
+from system.desk import Desk, letter
 from wire import await_true
-
-
-def letter(sender: str, recipient: str, mark: str) -> EmailMessage:
-    message = EmailMessage()
-    message["From"] = sender
-    message["To"] = recipient
-    message["Subject"] = f"mark {mark}"
-    message.set_content("Hello from a desk.\n")
-    return message
-
-
-def submit(desk: Desk, login: str, message: EmailMessage, recipients: list[str]) -> None:
-    """Submit over TLS from the start (RFC 8314, section 3.3), as the user `login`."""
-    context = ssl.create_default_context(cafile=desk.ca_file)
-    host, port = desk.endpoint("submissions")
-    with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
-        client.login(login, desk.password(login))
-        client.send_message(message, from_addr=message["From"], to_addrs=recipients)
 
 
 @pytest.mark.parametrize("port_name", ["submissions", "submission"])
@@ -58,7 +39,7 @@ def test_swaks_sends_to_the_world(desk: Desk, port_name: str) -> None:
 def test_a_user_writes_to_another_domain_of_the_stack(desk: Desk) -> None:
     """Mail between our own mailboxes is delivered by LMTP, and leaves nothing in the outbox."""
     mark = uuid.uuid4().hex
-    submit(desk, desk.ann, letter(desk.ann, desk.ben, mark), [desk.ben])
+    desk.submit(desk.ann, desk.ben, mark)
     with desk.mailbox(desk.ben) as mailbox:
         assert 1 == len(mailbox.await_mail("SUBJECT", mark))
     assert not desk.outbox(mark)
@@ -67,8 +48,8 @@ def test_a_user_writes_to_another_domain_of_the_stack(desk: Desk) -> None:
 def test_a_user_may_send_as_an_alias_that_is_theirs(desk: Desk) -> None:
     """info@ leads to ann, so ann may write as info@."""
     mark = uuid.uuid4().hex
-    message = letter("info@example.org", "friend@elsewhere.example", mark)
-    submit(desk, desk.ann, message, ["friend@elsewhere.example"])
+    with desk.submission(desk.ann) as client:
+        client.send_message(letter("info@example.org", "friend@elsewhere.example", mark))
     assert "info@example.org" == desk.await_outbox(mark).sender
 
 
@@ -76,8 +57,9 @@ def test_a_user_may_send_as_an_alias_that_is_theirs(desk: Desk) -> None:
 def test_nobody_sends_as_someone_else(desk: Desk, sender: str) -> None:
     """An envelope sender that is not the user's is refused in the dialogue."""
     message = letter(sender, "friend@elsewhere.example", uuid.uuid4().hex)
-    with pytest.raises((smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)) as refusal:
-        submit(desk, desk.ann, message, ["friend@elsewhere.example"])
+    refusals = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)
+    with desk.submission(desk.ann) as client, pytest.raises(refusals) as refusal:
+        client.send_message(message)
     assert "553" in str(refusal.value)
 
 
@@ -106,7 +88,8 @@ def test_a_mail_to_sixty_recipients_is_split_for_ses(desk: Desk) -> None:
     """SES takes 50 recipients a mail; all sixty are served."""
     mark = uuid.uuid4().hex
     friends = [f"friend{number}@elsewhere.example" for number in range(60)]
-    submit(desk, desk.ann, letter(desk.ann, "many@elsewhere.example", mark), friends)
+    with desk.submission(desk.ann) as client:
+        client.send_message(letter(desk.ann, "many@elsewhere.example", mark), to_addrs=friends)
 
     def served() -> bool:
         return set(friends) == {to for sent in desk.outbox(mark) for to in sent.recipients}
@@ -117,10 +100,7 @@ def test_a_mail_to_sixty_recipients_is_split_for_ses(desk: Desk) -> None:
 def test_a_large_mail_is_sent(desk: Desk) -> None:
     """30 MB pass Postfix and SES; what is over 40 MB is refused at submission."""
     mark = uuid.uuid4().hex
-    context = ssl.create_default_context(cafile=desk.ca_file)
-    host, port = desk.endpoint("submissions")
-    with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
-        client.login(desk.ann, desk.password(desk.ann))
+    with desk.submission(desk.ann) as client:
         content = mail_of(30 * 1024 * 1024, sender=desk.ann, subject=f"mark {mark}")
         client.sendmail(desk.ann, ["friend@elsewhere.example"], content)
         with pytest.raises(smtplib.SMTPSenderRefused) as refusal:
@@ -134,7 +114,6 @@ def test_a_large_mail_is_sent(desk: Desk) -> None:
 def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
     """success@simulator.amazonses.com is taken, and the mail does not land in the outbox."""
     mark = uuid.uuid4().hex
-    message = letter(desk.ann, "success@simulator.amazonses.com", mark)
-    submit(desk, desk.ann, message, ["success@simulator.amazonses.com"])
+    desk.submit(desk.ann, "success@simulator.amazonses.com", mark)
     await_true("Postfix's queue to be empty", lambda: not desk.postfix_queue())
     assert not desk.outbox(mark)

@@ -72,9 +72,9 @@ def test_mbsync_fetches_the_mailbox(desk: Desk, tmp_path: Path) -> None:
     tls = "SSLType" if version.stdout.split()[1].startswith("1.4") else "TLSType"
     (tmp_path / "mbsyncrc").write_text(
         f"IMAPAccount plexus\nHost {host}\nPort {port}\nUser {desk.ben}\n"
-        f'PassCmd "echo {desk.password(desk.ben)}"\n{tls} IMAPS\nCertificateFile {desk.ca_file}\n'
-        "IMAPStore far\nAccount plexus\n"
-        f"MaildirStore near\nSubFolders Verbatim\nPath {copy}/\nInbox {copy}/INBOX\n"
+        f'PassCmd "echo {desk.password(desk.ben)}"\n{tls} IMAPS\nCertificateFile {desk.ca_file}\n\n'
+        "IMAPStore far\nAccount plexus\n\n"
+        f"MaildirStore near\nSubFolders Verbatim\nPath {copy}/\nInbox {copy}/INBOX\n\n"
         "Channel mail\nFar :far:\nNear :near:\nPatterns *\nCreate Near\nSyncState *\n"
     )
     subprocess.run(
@@ -93,8 +93,8 @@ def test_mbsync_fetches_the_mailbox(desk: Desk, tmp_path: Path) -> None:
     [
         ("config:\n  postal-plexus:domains: [example.org]\n", ["mailboxes"]),
         (
-            "config:\n  postal-plexus:domains: [example.org]\n  postal-plexus:mailboxes:\n"
-            "    - address: ann@example.org\n      password-hash: secret\n",
+            "config:\n  postal-plexus:domains: [example.org]\n  postal-plexus:mailboxes:\n    - "
+             "address: ann@example.org\n      password-hash: secret\n",
             ["mailboxes", "ann@example.org", "plexus password"],
         ),
         ("config: [\n", ["line"]),
