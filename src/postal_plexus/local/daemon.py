@@ -1,4 +1,4 @@
-"""The desk's daemon: the emulated AWS, the SES stand-in and the container agent in one process.
+"""The desk's daemon: emulated AWS, SES stand-in, DNS and the container agent in one process.
 
     python -m postal_plexus.local.daemon --desk DIR
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import logging
 import signal
 import ssl
@@ -30,12 +31,14 @@ from postal_plexus.local.agent import engine as engines
 from postal_plexus.local.agent.engine import NoEngineError
 from postal_plexus.local.agent.keeper import Keeper
 from postal_plexus.local.authority import Authority, Certificate
+from postal_plexus.local.dns import AmazonNames, DnsServer
 from postal_plexus.local.emulator import environment, iam_actions, runtime
 from postal_plexus.local.emulator.application import DeskApplication
 from postal_plexus.local.emulator.root_key import RootKey
 from postal_plexus.local.layout import DEFAULT_DESK, DeskLayout
 from postal_plexus.local.lock import DeskLock, DeskLockedError
 from postal_plexus.local.ses.actions import RetryPolicy
+from postal_plexus.local.ses.sending import OUTGOING_ADDRESS as SES_ADDRESS
 from postal_plexus.local.ses.service import SesStandIn, StandInSettings
 from postal_plexus.local.settings import DeskSettings, SettingsError
 from postal_plexus.local.sockets import LOOPBACK, PortTakenError
@@ -140,6 +143,7 @@ class Daemon:
         ]
         stand_in.runner.resume()
         keeping = asyncio.create_task(keeper.run())
+        names = await _names(desk)
         log.info("desk.running endpoint=%s", desk.endpoint_url)
         end = asyncio.create_task(self._end.wait())
         await asyncio.wait({end, web, keeping}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,6 +151,7 @@ class Daemon:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await keeper.stop_all()
+        await names.stop()
         for server in mail:
             server.close()
         await stand_in.stop()
@@ -228,6 +233,32 @@ async def _until_loaded(web: asyncio.Task[None], port: int) -> None:
             return
         await asyncio.sleep(0.02)
     await web
+
+
+async def _names(desk: DeskSettings) -> DnsServer:
+    """Serve the stored zones, and Amazon's own names, at the desk's DNS port."""
+    route53 = await asyncio.to_thread(_route53, desk)
+    network = (f"ip4:{desk.network.subnet}",) if desk.network.subnet else ()
+    amazon = AmazonNames(desk.region, senders=("ip4:127.0.0.0/8", f"ip4:{SES_ADDRESS}", *network))
+    server = DnsServer(route53, outside=amazon)
+    gateway = (desk.network.gateway,) if desk.network.gateway else ()
+    try:
+        await server.start([LOOPBACK, *gateway], desk.ports.dns)
+    except OSError as error:
+        raise PortTakenError(f"{LOOPBACK}:{desk.ports.dns}: {error.strerror}") from error
+    return server
+
+
+def _route53(desk: DeskSettings) -> Any:
+    # Untyped, and half a second to import: in a thread, after everything else listens.
+    session: Any = importlib.import_module("boto3.session").Session()
+    return session.client(
+        "route53",
+        endpoint_url=desk.endpoint_url,
+        region_name=desk.region,
+        aws_access_key_id=desk.root_key_id,
+        aws_secret_access_key=desk.root_secret,
+    )
 
 
 async def _mail_servers(

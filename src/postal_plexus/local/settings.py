@@ -39,6 +39,7 @@ class Ports:
     imaps: int = 0
     submissions: int = 0
     submission: int = 0
+    dns: int = 0
 
     def of_host_port(self, host_port: int) -> int | None:
         """Give the desk's port for a port that a task publishes on its host."""
@@ -55,6 +56,7 @@ PREFERRED_PORTS = Ports(
     imaps=1993,
     submissions=1465,
     submission=1587,
+    dns=1053,
 )
 
 

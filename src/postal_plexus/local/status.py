@@ -32,6 +32,7 @@ class Endpoints:
     imaps: Endpoint
     submissions: Endpoint
     submission: Endpoint
+    dns: Endpoint
 
     @classmethod
     def of(cls, ports: Ports) -> Endpoints:

@@ -178,7 +178,7 @@ class MailAccount:
                 is_setup = document["mail"]["messageId"] == "AMAZON_SES_SETUP_NOTIFICATION"
                 if is_setup == setup:
                     found.append(document)
-        assert count == len(found)
+        assert count == len(found), found
         return found
 
     def is_quiet(self) -> bool:

@@ -98,17 +98,13 @@ class ActionRunner:
     async def _run(self, accepted: Accepted) -> None:
         message_id = accepted.arrival.message_id
         content = await asyncio.to_thread(self._spool.content, message_id)
-        step = 0
         for match in accepted.matches:
             added = b""
             for action in match.rule.actions:
                 if isinstance(action, HeaderAction):
                     added += f"{action.name}: {action.value}\r\n".encode()
-                if step >= accepted.progress:
-                    done = await self._until_it_works(accepted, match, action, added + content)
-                    self.counts["PublishSuccess" if done else "PublishExpired"] += 1
-                    self._spool.note(accepted.after(step + 1))
-                step += 1
+                done = await self._until_it_works(accepted, match, action, added + content)
+                self.counts["PublishSuccess" if done else "PublishExpired"] += 1
         self._spool.done(message_id)
         self._changed()
 

@@ -2,14 +2,15 @@
 
 Written to disk before the sender hears 250, so that neither a killed daemon nor a bucket that
 cannot be written loses it. An entry goes when its actions are done *and* the emulator has saved
-the queue they led to: until then a restart runs them again (SES, too, delivers at least once).
+the queue they led to: until then a restart runs all of them again (SES, too, delivers at least
+once). How far they are is not noted: a note could outlive the queue entry that it speaks of.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,12 +48,6 @@ class Accepted:
     verdicts: Verdicts
     rule_set: str
     matches: tuple[Match, ...]
-    # The next action to run, counted through all matches.
-    progress: int = 0
-
-    def after(self, done: int) -> Accepted:
-        """Give the record with that many actions done."""
-        return replace(self, progress=done)
 
 
 class Spool:
@@ -71,12 +66,7 @@ class Spool:
         """
         message_id = accepted.arrival.message_id
         files.replace(self._content(message_id), content)
-        self.note(accepted)
-
-    def note(self, accepted: Accepted) -> None:
-        """Write how far the actions are."""
-        document = json.dumps(_document(accepted)).encode()
-        files.replace(self._record(accepted.arrival.message_id), document)
+        files.replace(self._record(message_id), json.dumps(_document(accepted)).encode())
 
     def content(self, message_id: str) -> bytes:
         """Read a mail's content as it arrived."""
@@ -122,7 +112,6 @@ def _document(accepted: Accepted) -> dict[str, Any]:
         "arrival": arrival,
         "verdicts": asdict(accepted.verdicts),
         "rule_set": accepted.rule_set,
-        "progress": accepted.progress,
         "matches": [
             {
                 "rule": match.rule.name,
@@ -159,7 +148,6 @@ def _accepted(document: dict[str, Any]) -> Accepted:
             )
             for match in document["matches"]
         ),
-        progress=document["progress"],
     )
 
 
