@@ -12,6 +12,14 @@ import pytest
 
 from system.desk import Desk
 
+PLAIN_PASSWORD = """\
+config:
+  postal-plexus:domains: [example.org]
+  postal-plexus:mailboxes:
+    - address: ann@example.org
+      password-hash: secret
+"""
+
 SPECIAL_USE = {"Archive", "Drafts", "Junk", "Sent", "Trash"}
 
 
@@ -93,8 +101,7 @@ def test_mbsync_fetches_the_mailbox(desk: Desk, tmp_path: Path) -> None:
     [
         ("config:\n  postal-plexus:domains: [example.org]\n", ["mailboxes"]),
         (
-            "config:\n  postal-plexus:domains: [example.org]\n  postal-plexus:mailboxes:\n    - "
-             "address: ann@example.org\n      password-hash: secret\n",
+            PLAIN_PASSWORD,
             ["mailboxes", "ann@example.org", "plexus password"],
         ),
         ("config: [\n", ["line"]),

@@ -112,6 +112,10 @@ def up(
         settings.save(layout.settings, made)
     tell("deploying the Pulumi program")
     outputs = _deploy(options.checkout, config, layout, made, tell)
+    if outputs.get("client_setup_pending"):
+        # The clients' sites need certificates that AWS issues after the first run, and the emulator
+        # at once: the second `pulumi up` that an operator does later is done here and now.
+        outputs = _deploy(options.checkout, config, layout, made, tell)
     asyncio.run(_prepare_host(engine, layout, outputs, images))
     _await_health(layout, made, options.wait_seconds, tell)
     return status(desk)
