@@ -74,7 +74,7 @@ class Desk:
         self._status = json.loads(self.plexus("status", "--json").stdout)
 
     def down(self) -> None:
-        self.plexus("down", check=False)
+        self.plexus("down", "--destroy", check=False)
 
     # --- what status says ---
 

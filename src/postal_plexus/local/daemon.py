@@ -156,7 +156,9 @@ class Daemon:
             server.close()
         await stand_in.stop()
         saving.cancel()
+        saved = stand_in.spool.about_to_save()
         runtime.save()
+        saved()
         web_end.set()
         # Connections of containers that are gone would be waited for half a minute.
         await asyncio.wait({web}, timeout=_WEB_END_SECONDS)

@@ -119,6 +119,11 @@ class Cluster:
         """Give what the engine says of a container."""
         return json.loads(call(self.engine, "container", "inspect", self.container(name)))[0]
 
+    def identity(self, name: str) -> str:
+        """Give a running container's id; nothing while one is being replaced by the next."""
+        filters = ("--filter", f"name=^{self.container(name)}$", "--no-trunc")
+        return call(self.engine, "ps", *filters, "--format", "{{.ID}}").strip()
+
     def log(self, name: str) -> str:
         """Give what a container printed."""
         path = self.desk.layout.logs / f"{name}.log"
@@ -224,11 +229,11 @@ def test_a_dead_container_is_started_again(cluster: Cluster) -> None:
     """And ECS knows how many run."""
     cluster.serve("mortal", "echo born; exec sleep 1000")
     until("runs", lambda: cluster.running("mortal"))
-    first = cluster.inspect("mortal")["Id"]
+    first = cluster.identity("mortal")
     call(cluster.engine, "kill", cluster.container("mortal"))
     until("is gone", lambda: not cluster.running("mortal"), 10)
     until("runs again", lambda: cluster.running("mortal"))
-    assert first != cluster.inspect("mortal")["Id"]
+    assert first != cluster.identity("mortal")
     (service,) = cluster.ecs.describe_services(cluster="c", services=["mortal"])["services"]
     assert (1, 0) == (service["runningCount"], service["pendingCount"])
     assert "born" in cluster.log("mortal")
@@ -242,12 +247,9 @@ def test_a_new_task_definition_replaces_the_container(cluster: Cluster) -> None:
     cluster.ecs.update_service(cluster="c", service="changing", taskDefinition=arn)
     until("new", lambda: "two" in cluster.log("changing"))
     until("runs", lambda: cluster.running("changing"))
-    before = cluster.inspect("changing")["Id"]
+    before = cluster.identity("changing")
     cluster.ecs.update_service(cluster="c", service="changing", forceNewDeployment=True)
-    until(
-        "forced",
-        lambda: cluster.running("changing") and before != cluster.inspect("changing")["Id"],
-    )
+    until("forced", lambda: cluster.identity("changing") not in {"", before})
     cluster.ecs.delete_service(cluster="c", service="changing", force=True)
     name = cluster.container("changing")
     until("gone", lambda: name not in call(cluster.engine, "ps", "-a", "--format", "{{.Names}}"))
@@ -266,11 +268,11 @@ def test_an_unhealthy_container_is_replaced(cluster: Cluster) -> None:
         },
     )
     until("healthy", lambda: cluster.state("sick").get("health") == "HEALTHY")
-    first = cluster.inspect("sick")["Id"]
+    first = cluster.identity("sick")
     call(cluster.engine, "exec", cluster.container("sick"), "rm", "/tmp/well")
     until(
         "replaced",
-        lambda: cluster.running("sick") and first != cluster.inspect("sick")["Id"],
+        lambda: cluster.identity("sick") not in {"", first},
     )
     assert "agent.unhealthy" in cluster.desk.log()
 
