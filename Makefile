@@ -2,14 +2,16 @@
 MAKEFLAGS += --no-print-directory
 ARCH ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: run stop test check images lock clean
+.PHONY: run stop test check images bench chaos lock clean
 
 run: ## Set up, start everything, show one mail come in and one go out; leaves it running
 	@tools/bootstrap run
 	@ARCH= tools/images
-	@$(plexus) local up
+	@$(plexus) local up >/dev/null
 	@$(plexus) local demo
 
 stop: ## Stop what `make run` started; mailboxes and queues stay in .desk
@@ -27,6 +29,16 @@ test: ## Set up and run all tests
 check: ## Style, types, the direction of knowledge, shell and container files
 	@tools/bootstrap test
 	@tools/check
+
+bench: ## Measure what the docs claim; needs root and a quiet machine (about 45 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@.venv/bin/python -m benchmarks.deliver $(BENCH_ARGS)
+
+chaos: ## 10,000 mails and 500 faults: nothing lost, nothing doubled; needs root
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@.venv/bin/python -m tests.chaos $(CHAOS_ARGS)
 
 lock: ## Lock the dependencies anew from pyproject.toml (needs uv)
 	@tools/lock --upgrade
