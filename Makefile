@@ -24,7 +24,7 @@ images: ## Build the three container images (ARCH=arm64 for t4g instances)
 test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
-	@.venv/bin/pytest $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 check: ## Style, types, the direction of knowledge, shell and container files
 	@tools/bootstrap test
