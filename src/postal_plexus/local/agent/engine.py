@@ -74,7 +74,9 @@ class Engine:
             env=dict(self.environment),
         )
         try:
-            out, err = await asyncio.wait_for(process.communicate(), timeout)
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that comes as it ends.
+            async with asyncio.timeout(timeout):
+                out, err = await process.communicate()
         except TimeoutError as error:
             process.kill()
             await process.wait()

@@ -92,7 +92,8 @@ class Keeper:
             self._wake.clear()
             await self._look()
             try:
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY)
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -101,7 +101,7 @@ class ContainerRunner:
                 await asyncio.sleep(STARTING_INTERVAL)
                 continue
             except _START_FAILURES as error:
-                reason, code = str(error), None
+                reason, code = str(error) or type(error).__name__, None
                 log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
             ran = time.monotonic() - started
             self._set(TaskState(is_running=False, health="UNKNOWN", reason=reason, exit_code=code))
@@ -259,7 +259,9 @@ class ContainerRunner:
 
 
 async def quietly(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end."""
-    task.cancel()
+    """Cancel a task and wait for its end; again if it did not take the first word."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
     with contextlib.suppress(asyncio.CancelledError):
-        await task
+        task.result()
