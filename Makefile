@@ -17,8 +17,8 @@ run: ## Set up, start everything, show one mail come in and one go out; leaves i
 stop: ## Stop what `make run` started; mailboxes and queues stay in .desk
 	@if [ -x $(plexus) ]; then $(plexus) local down; fi
 
-images: ## Build the three container images (ARCH=arm64 for t4g instances)
-	@tools/bootstrap run
+images: ## Build the container images (ARCH=arm64 for t4g instances)
+	@ARCH=$(ARCH) tools/bootstrap run
 	@ARCH=$(ARCH) tools/images
 
 test: ## Set up and run all tests
