@@ -270,15 +270,20 @@ def test_refuses_to_start_without_its_mounts(host: MailHost, without: str, why: 
 
 
 def test_stops_cleanly_and_fast(host: MailHost) -> None:
-    """SIGTERM ends Dovecot within 3 s, with clients connected; a new one finds all mail."""
+    """SIGTERM ends Dovecot within 3 s; with clients connected; a new one finds all mail."""
     deliver(host, "ann@example.org", b"Subject: kept\r\n\r\n")
-    client = host.imap("ann@example.org")
+    client, idle = host.imap("ann@example.org"), host.imap("ben@example.org")
+    idle.select()
+    idle.send(b"x1 IDLE\r\n")
+    await_true("the client to hibernate", lambda: hibernates(host, "ben@example.org"))
     container = host.containers["dovecot"]
     start = time.monotonic()
     container.stop()
     assert time.monotonic() - start < 3
     assert container.inspect("{{.State.ExitCode}}") in {"0", "143"}
+    assert b"" == client.readline()
     client.shutdown()
+    idle.shutdown()
     host.start("dovecot")
     with host.imap("ann@example.org") as again:
         assert b"Subject: kept" in newest(again)

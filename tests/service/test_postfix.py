@@ -7,7 +7,6 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from corpus import SES_LIMIT, mail_of
 from service.certificates import Authority
-from service.container_engine import Container, Network, engine, images
+from service.container_engine import Container, Network
 from service.mail_host import HOSTNAME, PASSWORD, SES_HOST, STACK, MailHost
 from service.managesieve import ManageSieve
 from service.ses_endpoint import Relayed, SesEndpoint
@@ -24,57 +23,6 @@ from wire import await_true
 pytestmark = pytest.mark.timeout(600)
 
 OUTSIDE = "someone@elsewhere.example"
-
-
-@pytest.fixture(scope="module")
-def network() -> Iterator[Network]:
-    """A bridge network between the containers and the SES endpoint."""
-    made = Network(engine())
-    try:
-        yield made
-    finally:
-        made.remove()
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the SES endpoint."""
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def endpoint(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
-    """The SES endpoint, with a certificate for SES's name."""
-    with SesEndpoint(network.gateway, *authority.issue(SES_HOST)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def host(
-    network: Network,
-    endpoint: SesEndpoint,
-    authority: Authority,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[MailHost]:
-    """A host with Dovecot and Postfix running and a directory."""
-    made = MailHost(
-        network.engine, images("dovecot", "postfix"), network, tmp_path_factory.mktemp("host")
-    )
-    try:
-        made.write_directory()
-        made.start("dovecot")
-        made.start_postfix(endpoint.port, authority.file)
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def ses(endpoint: SesEndpoint) -> SesEndpoint:
-    """The endpoint, with nothing relayed yet and no refusal."""
-    endpoint.relayed.clear()
-    endpoint.refusal = None
-    return endpoint
 
 
 def mail(sender: str, subject: str, more: str = "") -> str:
