@@ -6,7 +6,7 @@ BENCH_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: run stop test check images bench chaos lock clean
+.PHONY: run stop test test-arm64 check images push bench chaos lock clean
 
 run: ## Set up, start everything, show one mail come in and one go out; leaves it running
 	@tools/bootstrap run
@@ -19,12 +19,21 @@ stop: ## Stop what `make run` started; mailboxes and queues stay in .desk
 
 images: ## Build the container images (ARCH=arm64 for t4g instances)
 	@ARCH=$(ARCH) tools/bootstrap run
-	@ARCH=$(ARCH) tools/images
+	@ARCH=$(ARCH) tools/images dovecot postfix deliver certbot
+
+push: ## Build what is missing and push the stack's images to ECR (`pulumi up` does it too)
+	@tools/bootstrap run
+	@cd pulumi && pulumi stack output --json | ../.venv/bin/python ../tools/push --all
 
 test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 3 --dist loadfile $(PYTEST_ARGS)
+
+test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
+	@ARCH=arm64 tools/bootstrap test
+	@ARCH=arm64 tools/images dovecot postfix deliver certbot
+	@ARCH=arm64 .venv/bin/pytest -s tests/arm64 $(PYTEST_ARGS)
 
 check: ## Style, types, the direction of knowledge, shell and container files
 	@tools/bootstrap test

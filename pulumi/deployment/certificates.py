@@ -19,7 +19,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import client_documents, documents
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
-from deployment.watch import Alarm, Metric
+from deployment.watch import Alarm, Metric, namespace
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 CONTAINER = "certbot"
@@ -187,11 +187,6 @@ class Certificates(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
-
-
-def namespace(stack: str) -> str:
-    """Where a stack's own metrics are: a metric made of log lines has no dimensions."""
-    return f"PostalPlexus/{stack}"
 
 
 def alarm(stack: str) -> Alarm:

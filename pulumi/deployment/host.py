@@ -14,7 +14,7 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import documents, regions
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
 
@@ -162,7 +162,12 @@ class Host(pulumi.ComponentResource):
             volume=self.volume.id,
         ).apply(
             lambda given: user_data(
-                HostBoot(region=args.region, ssm_access=args.ssm_access, **given)
+                HostBoot(
+                    region=args.region,
+                    ssm_access=args.ssm_access,
+                    ipv6=args.region not in regions.WITHOUT_EC2_IPV6,
+                    **given,
+                )
             )
         )
         return aws.ec2.LaunchTemplate(
@@ -193,8 +198,11 @@ class Host(pulumi.ComponentResource):
             network_interfaces=[
                 {
                     "device_index": 0,
-                    "associate_public_ip_address": "false",
-                    # Until the ENI is there the host reaches AWS by IPv6, which is free.
+                    # Until the ENI is there the host reaches AWS by IPv6, which is free, where
+                    # EC2's API answers there; elsewhere by an IPv4 address of its own.
+                    "associate_public_ip_address": str(
+                        args.region in regions.WITHOUT_EC2_IPV6
+                    ).lower(),
                     "ipv6_address_count": 1,
                     "delete_on_termination": "true",
                     "security_groups": [args.network.host_group.id],

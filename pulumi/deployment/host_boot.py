@@ -22,6 +22,8 @@ class HostBoot:
     interface: str
     volume: str
     ssm_access: bool
+    # Whether EC2's API is reached by IPv6 before the address is here.
+    ipv6: bool = True
 
 
 def user_data(boot: HostBoot) -> str:
@@ -39,6 +41,7 @@ def user_data(boot: HostBoot) -> str:
         "PLEXUS_CLUSTER": boot.cluster,
         "PLEXUS_INTERFACE": boot.interface,
         "PLEXUS_VOLUME": boot.volume,
+        "PLEXUS_IPV6": "true" if boot.ipv6 else "false",
         "PLEXUS_SSM_ACCESS": "yes" if boot.ssm_access else "no",
         "PLEXUS_DIRECTORIES": directories,
     }

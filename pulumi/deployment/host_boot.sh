@@ -68,7 +68,8 @@ make_swap() {
 }
 
 install_packages() {
-    local wanted=(amazon-efs-utils awscli-2 ecs-init)
+    # The last ones are on AWS's images as a rule; what follows cannot do without them.
+    local wanted=(amazon-efs-utils awscli-2 ecs-init amazon-ec2-net-utils e2fsprogs iproute)
     [ "$PLEXUS_SSM_ACCESS" = no ] || wanted+=(amazon-ssm-agent)
     local missing=()
     local package
@@ -87,8 +88,8 @@ metadata() {
         "http://169.254.169.254/latest/meta-data/$1"
 }
 
-# Dual-stack endpoints: before the ENI is here, IPv6 is the only way out.
-ec2() { AWS_USE_DUALSTACK_ENDPOINT=true aws ec2 --region "$PLEXUS_REGION" --output text "$@"; }
+# Dual-stack endpoints: before the ENI is here, IPv6 is the only way out where EC2 has them.
+ec2() { AWS_USE_DUALSTACK_ENDPOINT=$PLEXUS_IPV6 aws ec2 --region "$PLEXUS_REGION" --output text "$@"; }
 
 # What the address or the volume hangs on now; "None" when it is free.
 holder_of_interface() {

@@ -120,9 +120,10 @@ class Images(pulumi.ComponentResource):
             create=f"{sys.executable} {_ROOT / 'tools' / 'push'}",
             environment=environment,
             triggers=[local, repository.repository_url],
-            # Paths of one machine must not push again from another.
+            # The interpreter's path is another on another machine, and no reason to push again.
+            # The environment names the image: it must never be an old one.
             opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=["create", "environment"], delete_before_replace=True
+                parent=self, ignore_changes=["create"], delete_before_replace=True
             ),
         )
         return pulumi.Output.concat(

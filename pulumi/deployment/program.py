@@ -174,6 +174,7 @@ class _Deployment:
                 subnet_ids=[subnet.id for subnet in network.subnets],
                 security_group_id=network.store_group.id,
                 backup_days=settings.backup_days,
+                infrequent_days=settings.mailboxes_infrequent_days,
             ),
             self._options,
         )
@@ -233,8 +234,11 @@ class _Deployment:
             "watch",
             WatchArgs(
                 name=settings.name("watch"),
+                stack=settings.stack,
                 account=self._account,
                 region=settings.region,
+                mail_host=settings.mail_host,
+                deliver_log=services["deliver"].log_group.name,
                 address=settings.alarm_address,
                 budget_usd=settings.budget_usd,
                 mailboxes_gb=settings.mailboxes_gb_alarm,
@@ -255,6 +259,7 @@ class _Deployment:
             "imap_host": settings.mail_host,
             "address": network.address.public_ip,
             "region": settings.region,
+            "architecture": settings.architecture,
             "bucket": archive.bucket.bucket,
             "topic_arn": notifications.topic.arn,
             "queue_url": notifications.queue.url,

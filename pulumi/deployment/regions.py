@@ -36,6 +36,11 @@ RECEIVING = frozenset(
 WITHOUT_SMTP = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1"})
 """Of these, the ones whose SES has no SMTP endpoint."""
 
+WITHOUT_EC2_IPV6 = frozenset({"ap-northeast-3", "ap-southeast-3", "il-central-1"})
+"""Of these, the ones whose EC2 API cannot be reached by IPv6: no ec2.REGION.api.aws in
+https://docs.aws.amazon.com/general/latest/gr/ec2-service.html. A host there needs a public IPv4
+address of its own to ask for the stack's."""
+
 _OWN_DKIM_DOMAIN = frozenset(
     {
         "af-south-1",

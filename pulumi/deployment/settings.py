@@ -41,6 +41,7 @@ JSON_KEYS = (
     "images",
     "log-days",
     "mailboxes-gb-alarm",
+    "mailboxes-infrequent-days",
     "replace-after-days",
     "scan",
     "spot",
@@ -63,6 +64,9 @@ _SHORTEST_ARCHIVE_DAYS = 15
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
+
+# https://docs.aws.amazon.com/efs/latest/ug/API_LifecyclePolicy.html
+_INFREQUENT_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
 
 
 class SettingsError(Exception):
@@ -98,6 +102,7 @@ class Settings:
     instance_type: str = "t4g.nano"
     log_days: int = 14
     mailboxes_gb_alarm: int = 50
+    mailboxes_infrequent_days: int = 30
     mta_sts: str = "testing"
     network: str = "10.77.0.0/16"
     replace_after_days: int = 30
@@ -254,6 +259,12 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
         ),
         "mailboxes_gb_alarm": reader.whole_number(
             "mailboxes-gb-alarm", 50, lambda size: size > 0, "Give a size in GB."
+        ),
+        "mailboxes_infrequent_days": reader.whole_number(
+            "mailboxes-infrequent-days",
+            30,
+            lambda days: days in (0, *_INFREQUENT_DAYS),
+            f"Choose one of {_INFREQUENT_DAYS}, or 0 for never.",
         ),
         "mta_sts": reader.choice("mta-sts", "testing", ("none", "testing", "enforce")),
         "network": reader.text(

@@ -28,6 +28,16 @@ _OLDEST_SECONDS = 900
 # https://docs.aws.amazon.com/efs/latest/ug/performance.html#bursting
 _BURST_CREDITS = 200 * _GB
 
+# What `deliver` counts, in CloudWatch's embedded metric format (docs/delivery.md says what each
+# number means, and which of them deserves an alarm).
+DELIVER_NAMESPACE = "PostalPlexus"
+_MANY_DEFERRED = 100
+_MANY_FAILED = 50
+
+# Log lines of `deliver` that a person should see: a fault of its own, a directory that is broken.
+FAULTS = "Faults"
+FAULTS_PATTERN = '{ ($.event = "fault") || ($.event = "directory refused") }'
+
 # CloudWatch takes ten metrics in one expression.
 _METRICS_AN_EXPRESSION = 10
 
@@ -63,7 +73,7 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Watched:
-    """Names of what is watched, as AWS has them."""
+    """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under."""
 
     queue: str
     dead_letters: str
@@ -71,11 +81,23 @@ class Watched:
     group: str
     cluster: str
     file_system: str
+    mail_host: str
 
 
-def alarms(watched: Watched, mailboxes_gb: int) -> tuple[Alarm, ...]:
+def namespace(stack: str) -> str:
+    """Where metrics made of log lines are: they have no dimensions, so each stack has its own."""
+    return f"PostalPlexus/{stack}"
+
+
+def _counted(watched: Watched, name: str, statistic: str = "Sum", period: int = 300) -> Metric:
+    """One of the numbers that `deliver` reports each minute."""
+    return Metric(DELIVER_NAMESPACE, name, {"Host": watched.mail_host}, statistic, period)
+
+
+def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]:
     """Every alarm of a stack."""
     return (
+        *_delivery_alarms(watched, stack),
         Alarm(
             "oldest-mail",
             "Received mail has been waiting for 15 minutes: is the mail host down?",
@@ -179,6 +201,36 @@ def alarms(watched: Watched, mailboxes_gb: int) -> tuple[Alarm, ...]:
     )
 
 
+def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
+    """What `deliver` itself says is wrong; that it says nothing is the oldest mail's alarm."""
+    return (
+        Alarm(
+            "deferred",
+            f"deliver has put off {_MANY_DEFERRED} deliveries in 15 minutes: Dovecot or the mail "
+            "store is in trouble.",
+            (_counted(watched, "Deferred", period=900),),
+            "GreaterThanThreshold",
+            _MANY_DEFERRED,
+        ),
+        Alarm(
+            "failed",
+            f"{_MANY_FAILED} deliveries have failed for good within an hour: a mailbox is full, "
+            "the directory is wrong, or somebody guesses addresses.",
+            (_counted(watched, "Failed", period=3600),),
+            "GreaterThanThreshold",
+            _MANY_FAILED,
+        ),
+        Alarm(
+            "faults",
+            "deliver met a fault of its own, or refused a broken directory and goes on with the "
+            "last good one: see its log for `fault` and `directory refused`.",
+            (Metric(namespace(stack), FAULTS, {}, "Sum"),),
+            "GreaterThanThreshold",
+            0,
+        ),
+    )
+
+
 def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
     """SES tried in vain to store or announce a mail; after four hours it gives up: lost."""
     found: list[Alarm] = []
@@ -206,30 +258,44 @@ def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
     return found
 
 
-def dashboard(name: str, region: str, shown: Sequence[Alarm]) -> str:
-    """The body of a dashboard: one graph an alarm, with its threshold."""
-    widgets: list[dict[str, Any]] = []
-    for index, alarm in enumerate(shown):
-        widgets.append(
-            {
-                "type": "metric",
-                "x": 8 * (index % 3),
-                "y": 6 * (index // 3),
-                "width": 8,
-                "height": 6,
-                "properties": {
-                    "title": f"{name}: {alarm.name}",
-                    "region": region,
-                    "view": "timeSeries",
-                    "period": alarm.metrics[0].period,
-                    "stat": alarm.metrics[0].statistic,
-                    "metrics": [_in_dashboard(metric) for metric in alarm.metrics],
-                    "annotations": {
-                        "horizontal": [{"label": alarm.description, "value": alarm.threshold}]
-                    },
-                },
-            }
-        )
+def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
+    """What there is to see besides the alarms: the day's mail."""
+    names = ("Received", "Delivered", "Deferred", "Failed", "DeadLettered")
+    return [
+        ("mail", tuple(_counted(watched, each) for each in names)),
+        ("seconds from SES to the mailbox, p95", (_counted(watched, "AgeAtDelivery", "p95"),)),
+        ("octets delivered", (_counted(watched, "OctetsDelivered"),)),
+    ]
+
+
+def dashboard(name: str, region: str, watched: Watched, shown: Sequence[Alarm]) -> str:
+    """The body of a dashboard: the day's mail, and one graph an alarm, with its threshold."""
+    graphs: list[tuple[str, tuple[Metric, ...], list[dict[str, Any]]]] = [
+        (title, metrics, []) for title, metrics in _graphs(watched)
+    ]
+    graphs += [
+        (alarm.name, alarm.metrics, [{"label": alarm.description, "value": alarm.threshold}])
+        for alarm in shown
+    ]
+    widgets: list[dict[str, Any]] = [
+        {
+            "type": "metric",
+            "x": 8 * (index % 3),
+            "y": 6 * (index // 3),
+            "width": 8,
+            "height": 6,
+            "properties": {
+                "title": f"{name}: {title}",
+                "region": region,
+                "view": "timeSeries",
+                "period": metrics[0].period,
+                "stat": metrics[0].statistic,
+                "metrics": [_in_dashboard(metric) for metric in metrics],
+                "annotations": {"horizontal": lines},
+            },
+        }
+        for index, (title, metrics, lines) in enumerate(graphs)
+    ]
     return json.dumps({"widgets": widgets}, sort_keys=True)
 
 
@@ -242,12 +308,16 @@ def _in_dashboard(metric: Metric) -> list[str]:
 class WatchArgs:
     """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
 
-    `watched` holds the same names as `Watched`, as they become known.
+    `watched` holds the same names as `Watched`, as they become known; `deliver_log` is the name
+    of the log group that `faults` looks at.
     """
 
     name: str
+    stack: str
     account: pulumi.Input[str]
     region: str
+    mail_host: str
+    deliver_log: pulumi.Input[str]
     address: str
     budget_usd: float
     mailboxes_gb: int
@@ -267,11 +337,23 @@ class Watch(pulumi.ComponentResource):
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
         watched = pulumi.Output.all(**args.watched).apply(
-            lambda known: Watched(rules=args.rules, **known)
+            lambda known: Watched(rules=args.rules, mail_host=args.mail_host, **known)
+        )
+        aws.cloudwatch.LogMetricFilter(
+            f"{args.name}-faults",
+            log_group_name=args.deliver_log,
+            pattern=FAULTS_PATTERN,
+            metric_transformation={
+                "namespace": namespace(args.stack),
+                "name": FAULTS,
+                "value": "1",
+                "unit": "Count",
+            },
+            opts=self._child,
         )
         actions = [self._topic()] if args.address else []
         # How many alarms there are depends on the rules alone, so that a preview knows it.
-        planned = self._alarms(_placeholder(args.rules))
+        planned = self._alarms(_placeholder(args))
         for index, alarm in enumerate(planned):
             self._alarm(
                 alarm, watched.apply(lambda known, index=index: self._nth(known, index)), actions
@@ -280,7 +362,7 @@ class Watch(pulumi.ComponentResource):
             args.name,
             dashboard_name=args.name,
             dashboard_body=watched.apply(
-                lambda known: dashboard(args.name, args.region, self._alarms(known))
+                lambda known: dashboard(args.name, args.region, known, self._alarms(known))
             ),
             opts=self._child,
         )
@@ -292,7 +374,8 @@ class Watch(pulumi.ComponentResource):
         return self._alarms(watched)[index]
 
     def _alarms(self, watched: Watched) -> tuple[Alarm, ...]:
-        return (*alarms(watched, self._args.mailboxes_gb), *self._args.more)
+        args = self._args
+        return (*alarms(watched, args.stack, args.mailboxes_gb), *args.more)
 
     def _topic(self) -> pulumi.Output[str]:
         args = self._args
@@ -388,5 +471,5 @@ class Watch(pulumi.ComponentResource):
         )
 
 
-def _placeholder(rules: tuple[str, ...]) -> Watched:
-    return Watched("", "", rules, "", "", "")
+def _placeholder(args: WatchArgs) -> Watched:
+    return Watched("", "", args.rules, "", "", "", args.mail_host)

@@ -1,5 +1,6 @@
 """What the program asks for, seen whole: names, parents, providers, secrets, protection."""
 
+import base64
 import json
 import re
 from pathlib import Path
@@ -269,3 +270,58 @@ def test_the_template_shows_every_key_with_its_default() -> None:
     }
     whole, short = record(written, certificates=True), record(bare, certificates=True)
     assert whole.registrations == short.registrations
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "ap-northeast-3", "il-central-1"])
+def test_a_fresh_host_has_a_way_to_ec2(region: str) -> None:
+    """It asks EC2 for its address: by IPv6, or by an address of its own where EC2 has no IPv6."""
+    run = record({**stack_configuration(TEMPLATE), "aws:region": region})
+    template = run.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
+    script = base64.b64decode(template["userData"]).decode()
+    (interface,) = template["networkInterfaces"]
+    by_ipv6 = region not in ("ap-northeast-3", "il-central-1")
+    assert (1, str(not by_ipv6).lower()) == (
+        interface["ipv6AddressCount"],
+        interface["associatePublicIpAddress"],
+    )
+    assert f"\nPLEXUS_IPV6={str(by_ipv6).lower()}\n" in script
+
+
+def test_every_region_deploys() -> None:
+    """Each region where SES receives and has an SMTP endpoint, with its own names of SES's hosts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAM)
+        from deployment import regions
+
+    assert 19 == len(regions.usable())
+    # As little as will do, for speed: the region is in every part all the same.
+    template = stack_configuration(TEMPLATE)
+    config = {
+        **template,
+        "postal-plexus:domains": ["example.org"],
+        "postal-plexus:mailboxes": template["postal-plexus:mailboxes"][:1],
+        "postal-plexus:aliases": [],
+        "postal-plexus:client-setup": False,
+        "postal-plexus:images": IMAGES,
+    }
+    for region in regions.usable():
+        run = record({**config, "aws:region": region})
+        records = {e.name: e.inputs["records"] for e in run.of("aws:route53/record:Record")}
+        assert [f"10 inbound-smtp.{region}.amazonaws.com"] == records["example.org-mx"]
+        assert [f"10 feedback-smtp.{region}.amazonses.com"] == records["bounce.example.org-mx"]
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [
+        (0, []),
+        (1, ["AFTER_1_DAY", "AFTER_1_ACCESS"]),
+        (30, ["AFTER_30_DAYS", "AFTER_1_ACCESS"]),
+    ],
+)
+def test_unopened_mail_goes_to_cheaper_storage_and_back(days: int, expected: list[str]) -> None:
+    """After the days of the configuration, and back at the first look; or never."""
+    key = "postal-plexus:mailboxes-infrequent-days"
+    run = record({**stack_configuration(TEMPLATE), key: days})
+    policies = run.one("aws:efs/fileSystem:FileSystem").inputs["lifecyclePolicies"]
+    assert expected == [word for policy in policies for word in policy.values()]

@@ -1,6 +1,7 @@
 """tools/push against a registry that takes real pushes: the emulator's ECR."""
 
 import base64
+import json
 import os
 import subprocess
 import sys
@@ -45,20 +46,32 @@ def image(containers: Engine, tmp_path: Path) -> Iterator[str]:
 
 def push(desk: RunningDesk, image: str, url: str) -> subprocess.CompletedProcess[str]:
     """Run tools/push as `pulumi up` does."""
+    return run(desk, PLEXUS_IMAGE=image, PLEXUS_REPOSITORY=url)
+
+
+def push_all(desk: RunningDesk, outputs: object) -> subprocess.CompletedProcess[str]:
+    """Run tools/push as `make push` does, with a stack's outputs."""
+    return run(desk, "--all", stdin=json.dumps(outputs))
+
+
+def run(
+    desk: RunningDesk, *arguments: str, stdin: str = "", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run tools/push with the desk's AWS."""
     environment = {
         **os.environ,
+        **more,
         "AWS_ACCESS_KEY_ID": desk.settings.root_key_id,
         "AWS_SECRET_ACCESS_KEY": desk.settings.root_secret,
         "AWS_ENDPOINT_URL": desk.settings.endpoint_url,
         "AWS_REGION": "us-east-1",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "PLEXUS_IMAGE": image,
-        "PLEXUS_REPOSITORY": url,
         "PLEXUS_REGISTRY_TLS": "no",
     }
     return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "push")],
+        [sys.executable, str(ROOT / "tools" / "push"), *arguments],
         env=environment,
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -122,3 +135,38 @@ def test_a_registry_that_refuses_is_told(desk: RunningDesk, image: str) -> None:
     done = push(desk, image, "127.0.0.1:9/probe")
     assert (1, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("push: ")
+
+
+def test_make_push_has_every_image_of_the_stack_there(
+    desk: RunningDesk, image: str, repository: str, containers: Engine
+) -> None:
+    """`make push` goes by the stack's outputs: its architecture's image, by content and digest."""
+    tool = [sys.executable, str(ROOT / "tools" / "images"), "--tags", "deliver"]
+    named = subprocess.run(
+        tool, env={**os.environ, "ARCH": "arm64"}, capture_output=True, text=True, check=True
+    )
+    tag = json.loads(named.stdout)["deliver"].rpartition(":")[2]
+    containers("push", "--tls-verify=false", *creds(desk), image, f"{repository}:{tag}")
+    outputs = {
+        "repositories": {"deliver": repository},
+        "region": "us-east-1",
+        "architecture": "arm64",
+    }
+    done = push_all(desk, outputs)
+    assert "" == done.stderr
+    shown = desk.client("ecr").describe_images(repositoryName=repository.partition("/")[2])
+    digest = shown["imageDetails"][0]["imageDigest"]
+    assert f"deliver  {repository}@{digest}\n" == done.stdout
+
+
+def creds(desk: RunningDesk) -> tuple[str, str]:
+    """How podman logs in to the emulator's registry; its password is no secret."""
+    token = desk.client("ecr").get_authorization_token()["authorizationData"][0]
+    return "--creds", base64.b64decode(token["authorizationToken"]).decode()
+
+
+def test_make_push_before_the_first_up_says_so(desk: RunningDesk) -> None:
+    """Without a stack there are no repositories to push to."""
+    done = push_all(desk, {})
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "run `pulumi up` once before" in done.stderr

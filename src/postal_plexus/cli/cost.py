@@ -48,6 +48,9 @@ def run(args: Namespace) -> int:
         host_image=setting("host-image", estimate.Stack.host_image),
         archive_days=setting("archive-days", estimate.Stack.archive_days),
         backup_days=setting("backup-days", estimate.Stack.backup_days),
+        mailboxes_infrequent_days=setting(
+            "mailboxes-infrequent-days", estimate.Stack.mailboxes_infrequent_days
+        ),
     )
     assumed = estimate.traffic_of(stack.mailboxes)
     traffic = estimate.Traffic(

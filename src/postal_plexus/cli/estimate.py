@@ -14,7 +14,11 @@ from typing import Any
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
-_ALARM_METRICS = 9
+_ALARM_METRICS = 12
+# Metrics of our own: eight that deliver counts, the certificate's days, faults in the log.
+_CUSTOM_METRICS = 10
+# EFS moves files that nobody has opened; a fifth of the older mail is taken to be in use.
+_IN_USE = 0.2
 _RECIPIENTS_A_RULE = 500
 # One version of each image, compressed.
 _IMAGES_GB = 0.4
@@ -42,6 +46,7 @@ class Stack:
     host_image: str = "minimal"
     archive_days: int = 30
     backup_days: int = 35
+    mailboxes_infrequent_days: int = 30
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         *_storage(stack, traffic, prices),
         Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
         *_mail(traffic, prices),
-        _watch(stack, prices),
+        *_watch(stack, prices),
     ]
 
 
@@ -102,9 +107,7 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
 
 
 def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
-    lines = [
-        Line("mailboxes", f"{traffic.gb:g} GB EFS", traffic.gb * prices["efs_standard_gb_month"])
-    ]
+    lines = _mailboxes(stack, traffic, prices)
     if stack.backup_days:
         why = f"{traffic.gb:g} GB, daily, {stack.backup_days} days"
         lines.append(Line("backup", why, traffic.gb * prices["backup_efs_gb_month"]))
@@ -112,6 +115,29 @@ def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
     puts = traffic.mails_in / 1000 * prices["s3_thousand_puts"]
     why = f"{kept:.2f} GB S3, {stack.archive_days} days"
     lines.append(Line("archive", why, kept * prices["s3_gb_month"] + puts))
+    return lines
+
+
+def _mailboxes(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+    """Standard storage, and the Infrequent Access class at the most that it can cost.
+
+    It bills each file as `efs_ia_least_kb` at least. However the sizes are spread, mails of m KB on
+    average are billed as m + `efs_ia_least_kb` at most.
+    """
+    cold = 0.0
+    if stack.mailboxes_infrequent_days:
+        recent = (
+            traffic.mails_in * traffic.mail_kb / _KB_A_GB * stack.mailboxes_infrequent_days / 30
+        )
+        cold = max(0.0, traffic.gb - recent) * (1 - _IN_USE)
+    warm = traffic.gb - cold
+    lines = [
+        Line("mailboxes", f"{warm:.1f} GB EFS Standard", warm * prices["efs_standard_gb_month"])
+    ]
+    if cold:
+        billed = cold * (1 + prices["efs_ia_least_kb"] / max(1, traffic.mail_kb))
+        why = f"{cold:.1f} GB Infrequent Access, as {billed:.1f}"
+        lines.append(Line("mailboxes, unopened", why, billed * prices["efs_ia_gb_month"]))
     return lines
 
 
@@ -136,11 +162,20 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
     ]
 
 
-def _watch(stack: Stack, prices: Mapping[str, Any]) -> Line:
+def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
-    metrics = _ALARM_METRICS + 2 * rules
-    billed = max(0, metrics - prices["alarm_free_metrics"])
-    return Line("alarms", f"{metrics} metrics", billed * prices["alarm_metric_month"])
+    watched = alarm_metrics(rules)
+    billed = max(0, watched - prices["alarm_free_metrics"])
+    own = max(0, _CUSTOM_METRICS - prices["metric_free"])
+    return [
+        Line("alarms", f"on {watched} metrics", billed * prices["alarm_metric_month"]),
+        Line("metrics", f"{_CUSTOM_METRICS} of our own", own * prices["metric_month"]),
+    ]
+
+
+def alarm_metrics(rules: int) -> int:
+    """How many metrics the alarms of a stack with so many receipt rules look at."""
+    return _ALARM_METRICS + 2 * rules
 
 
 def total(lines: list[Line]) -> float:

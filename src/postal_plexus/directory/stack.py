@@ -55,6 +55,7 @@ OTHER_KEYS = frozenset(
         "log-days",
         "mail-host",
         "mailboxes-gb-alarm",
+        "mailboxes-infrequent-days",
         "mta-sts",
         "network",
         "replace-after-days",

@@ -76,7 +76,7 @@ def test_a_fresh_host_takes_address_and_volume_and_then_starts_ecs(instance: Ins
     done = [
         next(i for i, call in enumerate(calls) if fragment in call)
         for fragment in (
-            "amazon-efs-utils awscli-2 ecs-init",
+            "amazon-efs-utils awscli-2 ecs-init amazon-ec2-net-utils e2fsprogs iproute",
             "attach-network-interface --network-interface-id eni-0123 --instance-id i-new",
             "route replace default via 10.77.0.1 dev ens6 metric 10",
             "route replace default via fe80::1 dev ens6 metric 10",

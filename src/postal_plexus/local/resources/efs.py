@@ -10,9 +10,17 @@ from postal_plexus.local.resources.resource_type import (
     Outputs,
     ResourceType,
     auto_name,
+    objects,
     pascal,
     tag_list,
 )
+
+# The Pulumi provider's names of what a policy says, and EFS's.
+_LIFECYCLE = {
+    "transitionToArchive": "TransitionToArchive",
+    "transitionToIa": "TransitionToIA",
+    "transitionToPrimaryStorageClass": "TransitionToPrimaryStorageClass",
+}
 
 
 def _create_file_system(aws: Aws, name: str, inputs: Inputs) -> Made:
@@ -25,6 +33,7 @@ def _create_file_system(aws: Aws, name: str, inputs: Inputs) -> Made:
     }
     made = aws.client("efs").create_file_system(**arguments)
     identifier = str(made["FileSystemId"])
+    _put_lifecycle(aws, identifier, inputs)
     return Made(
         identifier,
         {
@@ -35,12 +44,23 @@ def _create_file_system(aws: Aws, name: str, inputs: Inputs) -> Made:
     )
 
 
+def _put_lifecycle(aws: Aws, identifier: str, inputs: Inputs) -> None:
+    aws.client("efs").put_lifecycle_configuration(
+        FileSystemId=identifier,
+        LifecyclePolicies=[
+            {_LIFECYCLE[key]: value for key, value in policy.items()}
+            for policy in objects(inputs, "lifecyclePolicies")
+        ],
+    )
+
+
 def _update_file_system(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
     efs = aws.client("efs")
     if inputs.get("throughputMode") != existing.inputs.get("throughputMode"):
         efs.update_file_system(
             FileSystemId=existing.id, ThroughputMode=inputs.get("throughputMode", "bursting")
         )
+    _put_lifecycle(aws, existing.id, inputs)
     efs.tag_resource(ResourceId=existing.id, Tags=tag_list(inputs))
     return dict(existing.outputs)
 
@@ -153,7 +173,7 @@ TYPES = (
         _create_file_system,
         _delete_file_system,
         _update_file_system,
-        properties=frozenset({"throughputMode", "tags", "tagsAll"}),
+        properties=frozenset({"lifecyclePolicies", "throughputMode", "tags", "tagsAll"}),
         replaces=frozenset({"creationToken", "encrypted", "performanceMode"}),
     ),
     ResourceType(
