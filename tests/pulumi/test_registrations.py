@@ -12,6 +12,8 @@ from registrations import ACCOUNT, PROGRAM, Run, record, stack_configuration, wa
 from postal_plexus.directory.stack import OTHER_KEYS
 
 TEMPLATE = PROGRAM / "Pulumi.prod.yaml"
+_IMAGES_KEY = "postal-plexus:images"
+_RECORD = "aws:route53/record:Record"
 
 # What cannot be made again when it is gone.
 HOLDS_MAIL = {
@@ -287,28 +289,35 @@ def test_a_fresh_host_has_a_way_to_ec2(region: str) -> None:
     assert f"\nPLEXUS_IPV6={str(by_ipv6).lower()}\n" in script
 
 
-def test_every_region_deploys() -> None:
-    """Each region where SES receives and has an SMTP endpoint, with its own names of SES's hosts."""
+@pytest.mark.parametrize("region", ["eu-west-1", "sa-east-1", "ap-northeast-3", "il-central-1"])
+def test_regions_of_each_kind_deploy(region: str) -> None:
+    """SES's hosts have the region's name; newer regions have a DKIM domain of their own."""
+    run = record({**stack_configuration(TEMPLATE), "aws:region": region, _IMAGES_KEY: IMAGES})
+    records = {
+        entry.name: entry.inputs["records"]
+        for entry in run.of(_RECORD)
+        if "records" in entry.inputs
+    }
+    assert [f"10 inbound-smtp.{region}.amazonaws.com"] == records["example.org-mx"]
+    assert [f"10 feedback-smtp.{region}.amazonses.com"] == records["bounce.example.org-mx"]
+    own = (
+        f"dkim.{region}.amazonses.com"
+        if region in ("ap-northeast-3", "il-central-1")
+        else "dkim.amazonses.com"
+    )
+    assert records["example.org-dkim-1"][0].partition(".")[2] == own
+
+
+def test_every_region_is_known_or_refused_with_the_reason() -> None:
+    """22 regions receive mail; three of them have no SMTP endpoint to send through."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PROGRAM)
         from deployment import regions
-
-    assert 19 == len(regions.usable())
-    # As little as will do, for speed: the region is in every part all the same.
-    template = stack_configuration(TEMPLATE)
-    config = {
-        **template,
-        "postal-plexus:domains": ["example.org"],
-        "postal-plexus:mailboxes": template["postal-plexus:mailboxes"][:1],
-        "postal-plexus:aliases": [],
-        "postal-plexus:client-setup": False,
-        "postal-plexus:images": IMAGES,
-    }
-    for region in regions.usable():
-        run = record({**config, "aws:region": region})
-        records = {e.name: e.inputs["records"] for e in run.of("aws:route53/record:Record")}
-        assert [f"10 inbound-smtp.{region}.amazonaws.com"] == records["example.org-mx"]
-        assert [f"10 feedback-smtp.{region}.amazonses.com"] == records["bounce.example.org-mx"]
+    assert (22, 19) == (len(regions.RECEIVING), len(regions.usable()))
+    assert regions.WITHOUT_SMTP < regions.RECEIVING
+    assert {None} == {regions.fault_of(region) for region in regions.usable()}
+    assert "does not receive" in str(regions.fault_of("us-gov-west-1"))
+    assert "SMTP endpoint" in str(regions.fault_of("eu-south-1"))
 
 
 @pytest.mark.parametrize(
