@@ -42,6 +42,7 @@ class Sent:
     sender: str
     recipients: list[str]
     content: bytes
+    return_path: str
 
 
 @dataclass
@@ -121,7 +122,14 @@ class Desk:
             content = envelope_file.with_suffix(".eml").read_bytes()
             if mark.encode() in content:
                 envelope = json.loads(envelope_file.read_text())
-                found.append(Sent(envelope["sender"], envelope["recipients"], content))
+                found.append(
+                    Sent(
+                        envelope["sender"],
+                        envelope["recipients"],
+                        content,
+                        envelope["return_path"],
+                    )
+                )
         return found
 
     def await_outbox(self, mark: str, timeout: float = 30.0) -> Sent:

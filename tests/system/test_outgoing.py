@@ -6,10 +6,12 @@ import smtplib
 import ssl
 import subprocess
 import uuid
+from email import message_from_bytes
 
 import pytest
 
 from corpus import SES_LIMIT, mail_of
+from receiving_server import Findings, examine, resolver_at
 from system.desk import Desk, letter
 from wire import await_true
 
@@ -109,6 +111,31 @@ def test_a_large_mail_is_sent(desk: Desk) -> None:
             )
     assert 552 == refusal.value.smtp_code
     assert desk.await_outbox(mark, timeout=60)
+
+
+@pytest.mark.filterwarnings("ignore:please use dns.resolver.resolve:DeprecationWarning")
+@pytest.mark.parametrize("sender", ["ann@example.org", "sales@example.net"])
+def test_a_sent_mail_is_authentic_to_the_world(desk: Desk, sender: str) -> None:
+    """DKIM of the domain and of Amazon, SPF of the MAIL FROM domain and DMARC pass, by the zones
+    that the program wrote; a changed body breaks DKIM, another address SPF, both DMARC."""
+    mark = uuid.uuid4().hex
+    with desk.submission(desk.ann) as client:
+        client.send_message(letter(sender, "friend@elsewhere.example", mark))
+    sent = desk.await_outbox(mark)
+    domain = sender.partition("@")[2]
+    assert f"bounce.{domain}" == sent.return_path.partition("@")[2]
+    assert bytes(sent.content).startswith(b"DKIM-Signature: ")
+    address = str(message_from_bytes(sent.content)["X-SES-Outgoing"]).partition("-")[2]
+    resolver = resolver_at(*desk.endpoint("dns"))
+
+    def found(content: bytes, address: str = address) -> Findings:
+        return examine(resolver, content, sent.return_path, address, "smtp-out.amazonses.com")
+
+    assert Findings({domain: True, "amazonses.com": True}, "pass", "pass") == found(sent.content)
+    changed = sent.content.replace(b"Hello from a desk", b"Hello from a thief")
+    assert Findings({domain: False, "amazonses.com": False}, "pass", "pass") == found(changed)
+    stolen = found(changed, "198.51.100.7")
+    assert ("fail", "fail, none") == (stolen.spf, stolen.dmarc)  # the stack's policy is none
 
 
 def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:

@@ -143,7 +143,7 @@ class Daemon:
         ]
         stand_in.runner.resume()
         keeping = asyncio.create_task(keeper.run())
-        names = await _names(desk)
+        names = await _names(desk, stand_in)
         log.info("desk.running endpoint=%s", desk.endpoint_url)
         end = asyncio.create_task(self._end.wait())
         await asyncio.wait({end, web, keeping}, return_when=asyncio.FIRST_COMPLETED)
@@ -237,11 +237,15 @@ async def _until_loaded(web: asyncio.Task[None], port: int) -> None:
     await web
 
 
-async def _names(desk: DeskSettings) -> DnsServer:
+async def _names(desk: DeskSettings, stand_in: SesStandIn) -> DnsServer:
     """Serve the stored zones, and Amazon's own names, at the desk's DNS port."""
     route53 = await asyncio.to_thread(_route53, desk)
     network = (f"ip4:{desk.network.subnet}",) if desk.network.subnet else ()
-    amazon = AmazonNames(desk.region, senders=("ip4:127.0.0.0/8", f"ip4:{SES_ADDRESS}", *network))
+    amazon = AmazonNames(
+        desk.region,
+        senders=("ip4:127.0.0.0/8", f"ip4:{SES_ADDRESS}", *network),
+        dkim_key=stand_in.dkim.key_record,
+    )
     server = DnsServer(route53, outside=amazon)
     gateway = (desk.network.gateway,) if desk.network.gateway else ()
     try:

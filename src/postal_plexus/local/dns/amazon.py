@@ -2,7 +2,8 @@
 
 Publishes what SES publishes: the SPF record of amazonses.com (here with the addresses that the
 desk sends from), the DKIM keys under dkim.amazonses.com that the CNAME records of an identity point
-to, the hosts of the SMTP endpoints, and the addresses of CloudFront distributions.
+to, SES's own DKIM key, the hosts of the SMTP endpoints, and the addresses of CloudFront
+distributions.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class AmazonNames:
     """Usable as the DNS server's `outside`.
 
     `address`: the IPv4 address at which the desk plays Amazon. `senders`: SPF terms for the
-    addresses that mail leaves the desk from. `dkim_key`: the DKIM record of a token, such as
-    `p=MIIB...`, or None for a token that is not known.
+    addresses that mail leaves the desk from. `dkim_key`: the DKIM record of an identity's token or
+    of a selector of amazonses.com, such as `p=MIIB...`; None for what is not known.
     """
 
     region: str
@@ -33,8 +34,9 @@ class AmazonNames:
         if name == "amazonses.com":
             spf = f'"v=spf1 {" ".join(self.senders)} -all"'
             return (spf,) if kind == "TXT" else ()
-        if name.endswith(".dkim.amazonses.com"):
-            key = self.dkim_key(name.removesuffix(".dkim.amazonses.com"))
+        selector, _, domain = name.partition(".")
+        if domain in self._dkim_domains:
+            key = self.dkim_key(selector)
             if key is None:
                 return None
             strings = (key[start : start + 255] for start in range(0, len(key), 255))
@@ -42,6 +44,12 @@ class AmazonNames:
         if self._is_host(name):
             return (self.address,) if kind == "A" else ()
         return None
+
+    @property
+    def _dkim_domains(self) -> tuple[str, ...]:
+        # Newer regions have a domain of their own for the tokens.
+        own = f"dkim.{self.region}.amazonses.com"
+        return ("dkim.amazonses.com", own, "_domainkey.amazonses.com")
 
     def _is_host(self, name: str) -> bool:
         endpoints = (

@@ -121,32 +121,55 @@ class SesAccount:
         return bool(self._identity(identity).get("FeedbackForwardingStatus", True))
 
     def mail_from_domain(self, identity: str) -> str | None:
-        """Give the identity's custom MAIL FROM domain."""
+        """Give the identity's custom MAIL FROM domain, once its MX record is published.
+
+        Until then SES sends under amazonses.com (behaviour USE_DEFAULT_VALUE):
+        https://docs.aws.amazon.com/ses/latest/dg/mail-from.html
+        """
         attributes = cast("dict[str, Any]", self._identity(identity).get("MailFromAttributes"))
-        domain = (attributes or {}).get("MailFromDomain")
-        return str(domain) if domain else None
+        domain = str((attributes or {}).get("MailFromDomain") or "")
+        wanted = (_absolute(domain), f"10 feedback-smtp.{self.region}.amazonses.com.")
+        return domain if domain and wanted in self._published("MX") else None
 
     def signs(self, identity: str) -> bool:
         """Tell whether mail of this identity leaves with a DKIM signature of its domain.
 
         Easy DKIM signs once its three CNAME records are published, which on the desk means: are
-        in a hosted zone of this account.
+        in a hosted zone of this account, and lead to Amazon's DKIM domain.
         """
-        attributes = cast("dict[str, Any]", self._identity(identity).get("DkimAttributes") or {})
-        tokens = [str(token) for token in attributes.get("Tokens") or ()]
-        wanted = {f"{token}._domainkey.{identity.lower()}." for token in tokens}
-        return bool(wanted) and wanted <= self._published_names("CNAME")
+        tokens = self.dkim_tokens(identity)
+        if not tokens:
+            return False
+        published = self._published("CNAME")
+        return all(
+            any(
+                (_absolute(f"{token}._domainkey.{identity}"), f"{token}.{domain}.") in published
+                for domain in ("dkim.amazonses.com", f"dkim.{self.region}.amazonses.com")
+            )
+            for token in tokens
+        )
 
-    def _published_names(self, record_type: str) -> set[str]:
+    def dkim_tokens(self, identity: str) -> tuple[str, ...]:
+        """Give the identity's Easy DKIM tokens; none where it has no Easy DKIM."""
+        attributes = cast("dict[str, Any]", self._identity(identity).get("DkimAttributes") or {})
+        return tuple(str(token) for token in attributes.get("Tokens") or ())
+
+    def all_dkim_tokens(self) -> frozenset[str]:
+        """Give the tokens of all identities."""
+        return frozenset(token for name in self._identities() for token in self.dkim_tokens(name))
+
+    def _published(self, record_type: str) -> set[tuple[str, str]]:
+        """Give name and value of the records of a type in all zones; names in values absolute."""
         with environment.scope(self.account_id, self.region):
             records = environment.module("services.route53")._records
             zones = [cast("list[dict[str, Any]]", records[zone]) for zone in list(records)]
-        return {
-            f"{str(record.get('Name', '')).lower().rstrip('.')}."
-            for zone in zones
-            for record in zone
-            if record.get("Type") == record_type
-        }
+        found: set[tuple[str, str]] = set()
+        for record in (record for zone in zones for record in zone):
+            if record.get("Type") == record_type:
+                name = _absolute(str(record.get("Name", "")))
+                values = cast("list[str]", record.get("ResourceRecords") or [])
+                found |= {(name, _absolute(value)) for value in values}
+        return found
 
     def _identity(self, identity: str) -> dict[str, Any]:
         with environment.scope(self.account_id, self.region):
@@ -161,6 +184,10 @@ class SesAccount:
                 *(n for n in first if first[n].get("VerificationStatus") == "Success"),
                 *(n for n in second if second[n].get("VerifiedForSendingStatus")),
             }
+
+
+def _absolute(name: str) -> str:
+    return f"{name.lower().rstrip('.')}."
 
 
 def rule_from(stored: dict[str, Any]) -> Rule:

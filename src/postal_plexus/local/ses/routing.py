@@ -15,6 +15,7 @@ from postal_plexus.local.ses.verdicts import Origin
 
 if TYPE_CHECKING:
     from postal_plexus.local.emulator.ses_account import SesAccount
+    from postal_plexus.local.ses.dkim_signer import DkimSigner
     from postal_plexus.local.ses.events import Sent
     from postal_plexus.local.ses.outbox import Outbox
     from postal_plexus.local.ses.receiving import Reception
@@ -26,21 +27,25 @@ _ADDRESS = "192.0.2.25"
 class Router:
     """Hands on what SES sends."""
 
-    def __init__(self, account: SesAccount, reception: Reception, outbox: Outbox) -> None:
+    def __init__(
+        self, account: SesAccount, signer: DkimSigner, reception: Reception, outbox: Outbox
+    ) -> None:
         self._account = account
+        self._signer = signer
         self._reception = reception
         self._outbox = outbox
 
     async def route(
         self, sent: Sent, identity: str | None, content: bytes, *, is_report: bool = False
     ) -> list[Outcome]:
-        """Hand a mail on to all its recipients; give what became of it for each.
+        """Sign a mail and hand it on to all its recipients; give what became of it for each.
 
         A report (a bounce) goes with the null envelope sender and causes no bounce itself.
 
         Raises:
             OSError: the outbox could not be written.
         """
+        content = await asyncio.to_thread(self._signer.sign, content, identity)
         domain = self._account.mail_from_domain(identity) if identity else None
         envelope_sender = "" if is_report else return_path(sent.message_id, domain)
         simulated = [r for r in sent.recipients if is_simulator(r)]

@@ -12,6 +12,8 @@ from postal_plexus.local.emulator.ses_account import SesAccount
 from postal_plexus.local.ses import receiving, sending
 from postal_plexus.local.ses.actions import ActionRunner, RetryPolicy
 from postal_plexus.local.ses.bouncing import Bounces
+from postal_plexus.local.ses.dkim_keys import DkimKeys
+from postal_plexus.local.ses.dkim_signer import DkimSigner
 from postal_plexus.local.ses.feedback import Feedback
 from postal_plexus.local.ses.outbox import Outbox
 from postal_plexus.local.ses.received import ReceivedMails
@@ -53,7 +55,8 @@ class SesStandIn:
         self.runner = ActionRunner(account, self.spool, changed, settings.retry)
         received = ReceivedMails(settings.directory / "received.jsonl", datetime.now(UTC))
         reception = Reception(account, self.spool, received, self.runner)
-        router = Router(account, reception, Outbox(settings.outbox))
+        self.dkim = DkimSigner(account, DkimKeys(settings.directory / "dkim"))
+        router = Router(account, self.dkim, reception, Outbox(settings.outbox))
         bounces = Bounces(account, received, router)
         self.runner.bouncer = bounces
         self._inbound = InboundHandler(reception, knobs_file)
