@@ -1,4 +1,4 @@
-"""The desk's daemon: emulated AWS, SES stand-in, DNS and the container agent in one process.
+"""The desk's daemon: emulated AWS, SES stand-in, DNS, sites and the container agent, one process.
 
     python -m postal_plexus.local.daemon --desk DIR
 
@@ -32,8 +32,9 @@ from postal_plexus.local.agent.engine import NoEngineError
 from postal_plexus.local.agent.keeper import Keeper
 from postal_plexus.local.authority import Authority, Certificate
 from postal_plexus.local.dns import AmazonNames, DnsServer
-from postal_plexus.local.emulator import environment, iam_actions, runtime
+from postal_plexus.local.emulator import edge_functions, environment, iam_actions, runtime
 from postal_plexus.local.emulator.application import DeskApplication
+from postal_plexus.local.emulator.distributions import Distributions
 from postal_plexus.local.emulator.root_key import RootKey
 from postal_plexus.local.layout import DEFAULT_DESK, DeskLayout
 from postal_plexus.local.lock import DeskLock, DeskLockedError
@@ -41,6 +42,7 @@ from postal_plexus.local.ses.actions import RetryPolicy
 from postal_plexus.local.ses.sending import OUTGOING_ADDRESS as SES_ADDRESS
 from postal_plexus.local.ses.service import SesStandIn, StandInSettings
 from postal_plexus.local.settings import DeskSettings, SettingsError
+from postal_plexus.local.sites import SiteApplication, SiteConfig
 from postal_plexus.local.sockets import LOOPBACK, PortTakenError
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class _Listeners:
     ses_inbound: list[socket.socket]
     ses_smtp: list[socket.socket]
     ses_smtps: list[socket.socket]
+    sites: list[socket.socket]
 
 
 def _open(desk: DeskSettings) -> _Listeners:
@@ -74,6 +77,7 @@ def _open(desk: DeskSettings) -> _Listeners:
         ses_inbound=sockets.listen((LOOPBACK,), desk.ports.ses_inbound),
         ses_smtp=sockets.listen(both, desk.ports.ses_smtp),
         ses_smtps=sockets.listen(both, desk.ports.ses_smtps),
+        sites=sockets.listen((LOOPBACK,), desk.ports.sites),
     )
 
 
@@ -115,6 +119,7 @@ class Daemon:
         logging.getLogger("ministack").setLevel(logging.WARNING)
         runtime.keep_from_running_containers()
         iam_actions.install()
+        edge_functions.install()
 
         snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
         stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
@@ -136,6 +141,7 @@ class Daemon:
         web_end = asyncio.Event()
         web = asyncio.create_task(_serve(application, listeners, certificate, web_end))
         await _until_loaded(web, desk.ports.aws)
+        sites = asyncio.create_task(_serve_sites(desk, authority, listeners.sites, web_end))
         mail = [
             *await _mail_servers(stand_in.inbound, listeners.ses_inbound),
             *await _mail_servers(stand_in.smtp, listeners.ses_smtp),
@@ -146,7 +152,7 @@ class Daemon:
         names = await _names(desk, stand_in)
         log.info("desk.running endpoint=%s", desk.endpoint_url)
         end = asyncio.create_task(self._end.wait())
-        await asyncio.wait({end, web, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({end, web, sites, keeping}, return_when=asyncio.FIRST_COMPLETED)
         log.info("desk.ending")
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
@@ -161,10 +167,10 @@ class Daemon:
         saved()
         web_end.set()
         # Connections of containers that are gone would be waited for half a minute.
-        await asyncio.wait({web}, timeout=_WEB_END_SECONDS)
-        for one in (web, end):
+        await asyncio.wait({web, sites}, timeout=_WEB_END_SECONDS)
+        for one in (web, sites, end):
             one.cancel()
-        await asyncio.gather(web, saving, end, return_exceptions=True)
+        await asyncio.gather(web, sites, saving, end, return_exceptions=True)
         log.info("desk.ended")
 
 
@@ -218,6 +224,18 @@ async def _serve(
     config.graceful_timeout = 0.5
     config.shutdown_timeout = 30
     config.accesslog = None
+    await cast("Any", hypercorn.asyncio).serve(application, config, shutdown_trigger=end.wait)
+
+
+async def _serve_sites(
+    desk: DeskSettings, authority: Authority, listening: list[socket.socket], end: asyncio.Event
+) -> None:
+    distributions = Distributions(desk.account_id, desk.region)
+    config = SiteConfig(authority, distributions)
+    config.bind = [f"fd://{one.detach()}" for one in listening]
+    config.graceful_timeout = 0.5
+    config.accesslog = None
+    application = SiteApplication(distributions)
     await cast("Any", hypercorn.asyncio).serve(application, config, shutdown_trigger=end.wait)
 
 

@@ -40,6 +40,7 @@ class Ports:
     submissions: int = 0
     submission: int = 0
     dns: int = 0
+    sites: int = 0
 
     def of_host_port(self, host_port: int) -> int | None:
         """Give the desk's port for a port that a task publishes on its host."""
@@ -57,6 +58,7 @@ PREFERRED_PORTS = Ports(
     submissions=1465,
     submission=1587,
     dns=1053,
+    sites=1443,
 )
 
 

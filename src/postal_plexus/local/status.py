@@ -33,6 +33,7 @@ class Endpoints:
     submissions: Endpoint
     submission: Endpoint
     dns: Endpoint
+    sites: Endpoint
 
     @classmethod
     def of(cls, ports: Ports) -> Endpoints:
