@@ -22,7 +22,7 @@ from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
 from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
-from deployment.receiving import Receiving, ReceivingArgs, rules_for, should_activate
+from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
 from deployment.services import ServiceParts, make_services
 from deployment.settings import TEXT_KEYS, Settings, SettingsError, read_settings
@@ -242,7 +242,7 @@ class _Deployment:
                 address=settings.alarm_address,
                 budget_usd=settings.budget_usd,
                 mailboxes_gb=settings.mailboxes_gb_alarm,
-                rules=tuple(rule.name for rule in rules),
+                rules=tuple(rule_name(rule_set_name, rule) for rule in rules),
                 more=more_alarms,
                 watched={
                     "queue": notifications.queue.name,

@@ -20,6 +20,9 @@ from postal_plexus.directory.receipt_rules import (
     receipt_rules,
 )
 
+# How the provider's versions say that no rule set is active: SES's answer is empty.
+_NONE_ACTIVE = ("empty result", "no active", "no matching", "couldn't find resource")
+
 
 @dataclass(frozen=True)
 class ReceivingArgs:
@@ -57,8 +60,8 @@ class Receiving(pulumi.ComponentResource):
         self, args: ReceivingArgs, rule_set: aws.ses.ReceiptRuleSet, rule: RuleRecipients
     ) -> aws.ses.ReceiptRule:
         return aws.ses.ReceiptRule(
-            f"{args.rule_set_name}-{rule.name}",
-            name=rule.name,
+            rule_name(args.rule_set_name, rule),
+            name=rule_name(args.rule_set_name, rule),
             rule_set_name=rule_set.rule_set_name,
             enabled=True,
             recipients=list(rule.recipients),
@@ -78,6 +81,11 @@ class Receiving(pulumi.ComponentResource):
                 parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
             ),
         )
+
+
+def rule_name(rule_set_name: str, rule: RuleRecipients) -> str:
+    """A rule's name: SES's metrics go by it alone, so two stacks must not share one."""
+    return f"{rule_set_name}-{rule.name}"
 
 
 def rules_for(directory: Directory, accept: str) -> tuple[RuleRecipients, ...]:
@@ -111,7 +119,7 @@ def should_activate(choice: str, rule_set_name: str, provider: aws.Provider) -> 
     try:
         active = aws.ses.get_active_receipt_rule_set(opts=pulumi.InvokeOptions(provider=provider))
     except Exception as error:
-        if "empty result" not in str(error) and "no active" not in str(error).lower():
+        if not any(words in str(error).lower() for words in _NONE_ACTIVE):
             raise
         return True
     if active.rule_set_name == rule_set_name:

@@ -1,11 +1,11 @@
-"""The rules, each a function of one resource that reports what is wrong with it.
+"""The rules, each a function of one resource, or of all, that reports what is wrong.
 
 They hold for any change to the program, ours or a user's: what keeps mail, what is open to the
 world, who may do what.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pulumi_policy import (
@@ -13,6 +13,8 @@ from pulumi_policy import (
     ReportViolation,
     ResourceValidationArgs,
     ResourceValidationPolicy,
+    StackValidationArgs,
+    StackValidationPolicy,
 )
 
 Properties = Mapping[str, Any]
@@ -22,7 +24,20 @@ Check = Callable[[ResourceValidationArgs], Iterator[str]]
 _OPEN_PORTS = {993, 465, 587, 4190}
 _WORLD = {"0.0.0.0/0", "::/0"}
 
+# What ends a secret's name; such a variable belongs into `secrets`.
+_SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
+
+# Actions for which AWS knows no resource but `*` (service authorization reference).
+_WITHOUT_RESOURCES = {
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeVolumes",
+    "ecr:GetAuthorizationToken",
+    "ecs:DiscoverPollEndpoint",
+    "route53:ListHostedZones",
+}
+
 POLICIES: list[ResourceValidationPolicy] = []
+STACK_POLICIES: list[StackValidationPolicy] = []
 
 
 def _rule(name: str, *types: str) -> Callable[[Check], Check]:
@@ -47,6 +62,16 @@ def _rule(name: str, *types: str) -> Callable[[Check], Check]:
     return register
 
 
+def _listed(value: Any) -> list[Any]:
+    """What may stand alone in a policy document, as a list."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _statements(args: ResourceValidationArgs) -> list[Mapping[str, Any]]:
+    """The statements of the policy document that a resource carries."""
+    return _listed(json.loads(args.props.get("policy") or '{"Statement": []}')["Statement"])
+
+
 @_rule(
     "mail-is-protected",
     "aws:efs/fileSystem:FileSystem",
@@ -60,11 +85,43 @@ def mail_is_protected(args: ResourceValidationArgs) -> Iterator[str]:
         yield "set protect, and retain_on_delete with it"
 
 
+@_rule("archives-are-protected", "aws:s3/bucket:Bucket")
+def archives_are_protected(args: ResourceValidationArgs) -> Iterator[str]:
+    """A bucket that is not made to be thrown away, such as a site's, holds mail."""
+    if not args.props.get("forceDestroy") and not args.opts.protect:
+        yield "set protect, and retain_on_delete with it; or forceDestroy, if it holds no mail"
+    if args.props.get("forceDestroy") and args.opts.protect:
+        yield "what is protected must not have forceDestroy"
+
+
 @_rule("disks-are-encrypted", "aws:efs/fileSystem:FileSystem", "aws:ebs/volume:Volume")
 def disks_are_encrypted(args: ResourceValidationArgs) -> Iterator[str]:
     """Mail at rest is encrypted."""
     if args.props.get("encrypted") is not True:
         yield "set encrypted"
+
+
+@_rule("queues-are-encrypted", "aws:sqs/queue:Queue")
+def queues_are_encrypted(args: ResourceValidationArgs) -> Iterator[str]:
+    """Notifications name who writes to whom."""
+    if args.props.get("sqsManagedSseEnabled") is not True and not args.props.get("kmsMasterKeyId"):
+        yield "set sqs_managed_sse_enabled"
+
+
+@_rule("logs-end", "aws:cloudwatch/logGroup:LogGroup")
+def logs_end(args: ResourceValidationArgs) -> Iterator[str]:
+    """Logs name who writes to whom, and cost money: they go after a while."""
+    if not args.props.get("retentionInDays"):
+        yield "set retention_in_days"
+
+
+@_rule("images-stay-what-they-are", "aws:ecr/repository:Repository")
+def images_stay_what_they_are(args: ResourceValidationArgs) -> Iterator[str]:
+    """A tag is its content's hash, so it never names anything else."""
+    if args.props.get("imageTagMutability") != "IMMUTABLE":
+        yield "set image_tag_mutability to IMMUTABLE"
+    if (args.props.get("imageScanningConfiguration") or {}).get("scanOnPush") is not True:
+        yield "have images scanned when they are pushed"
 
 
 @_rule("few-ports-are-open", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
@@ -139,8 +196,10 @@ def containers_are_confined(args: ResourceValidationArgs) -> Iterator[str]:
         if not container.get("memory"):
             yield f"{name} has no memory limit"
         for variable in container.get("environment") or []:
-            if any(word in variable["name"] for word in ("PASSWORD", "SECRET", "TOKEN")):
+            if any(word in variable["name"] for word in _SECRET_WORDS):
                 yield f"{name} has {variable['name']} in clear: make it an ECS secret"
+        if ".dkr.ecr." in container["image"] and "@sha256:" not in container["image"]:
+            yield f"{name} is named by a tag: name its digest"
 
 
 @_rule(
@@ -150,11 +209,61 @@ def containers_are_confined(args: ResourceValidationArgs) -> Iterator[str]:
     "aws:iam/policy:Policy",
 )
 def policies_are_narrow(args: ResourceValidationArgs) -> Iterator[str]:
-    """No action with a wildcard is allowed."""
-    for statement in json.loads(args.props.get("policy") or "{}").get("Statement", []):
+    """Each action by its name, on resources by theirs where AWS knows such."""
+    for statement in _statements(args):
         if statement["Effect"] != "Allow":
             continue
-        actions = statement.get("Action") or ["*"]
-        for action in [actions] if isinstance(actions, str) else actions:
+        actions = _listed(statement.get("Action") or "*")
+        for action in actions:
             if "*" in action:
                 yield f"allows {action}"
+        if "*" in _listed(statement.get("Resource")):
+            for action in sorted(set(actions) - _WITHOUT_RESOURCES):
+                yield f"allows {action} on everything"
+
+
+@_rule(
+    "doors-are-for-somebody",
+    "aws:efs/fileSystemPolicy:FileSystemPolicy",
+    "aws:s3/bucketPolicy:BucketPolicy",
+    "aws:sns/topicPolicy:TopicPolicy",
+    "aws:sqs/queuePolicy:QueuePolicy",
+)
+def doors_are_for_somebody(args: ResourceValidationArgs) -> Iterator[str]:
+    """What a resource lets in is named; a service only on behalf of something of ours."""
+    for statement in _statements(args):
+        if statement["Effect"] != "Allow":
+            continue
+        who = statement.get("Principal")
+        if who == "*" or (isinstance(who, Mapping) and "*" in _listed(who.get("AWS"))):
+            yield f"{statement.get('Sid', 'a statement')} lets everybody in"
+        keys = {key for keys in (statement.get("Condition") or {}).values() for key in keys}
+        is_service = isinstance(who, Mapping) and "Service" in who
+        if is_service and not keys & {"aws:SourceAccount", "aws:SourceArn"}:
+            yield f"{statement.get('Sid', 'a statement')} lets a service in for anybody"
+
+
+def _buckets_are_closed(args: StackValidationArgs, report: ReportViolation) -> None:
+    count = {
+        kind: sum(resource.resource_type == f"aws:s3/{kind}" for resource in args.resources)
+        for kind in ("bucket:Bucket", *_CLOSES_A_BUCKET)
+    }
+    for kind in _CLOSES_A_BUCKET:
+        if count[kind] < count["bucket:Bucket"]:
+            report(f"{count['bucket:Bucket']} buckets, but {count[kind]} of {kind}", None)
+
+
+_CLOSES_A_BUCKET = (
+    "bucketOwnershipControls:BucketOwnershipControls",
+    "bucketPolicy:BucketPolicy",
+    "bucketPublicAccessBlock:BucketPublicAccessBlock",
+)
+
+STACK_POLICIES.append(
+    StackValidationPolicy(
+        name="buckets-are-closed",
+        description="Every bucket blocks public access, has one owner, and a policy (TLS only).",
+        enforcement_level=EnforcementLevel.MANDATORY,
+        validate=_buckets_are_closed,
+    )
+)

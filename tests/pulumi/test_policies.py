@@ -2,15 +2,22 @@
 
 import dataclasses
 import json
+import re
 import sys
 from typing import Any
 
 import pytest
-from pulumi_policy import PolicyResourceOptions, ResourceValidationArgs
+import yaml
+from pulumi_policy import (
+    PolicyResource,
+    PolicyResourceOptions,
+    ResourceValidationArgs,
+    StackValidationArgs,
+)
 from registrations import PROGRAM, Registration, Run, record, stack_configuration
 
 sys.path.insert(0, str(PROGRAM / "policies"))
-from rules import POLICIES
+from rules import POLICIES, STACK_POLICIES
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +26,35 @@ def run() -> Run:
     return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
 
 
+def as_sent(value: Any) -> Any:
+    """A value as Pulumi sends it to a policy pack: every number is a float."""
+    if isinstance(value, dict):
+        return {key: as_sent(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_sent(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def options(entry: Registration) -> PolicyResourceOptions:
+    """What a policy sees of a resource's options."""
+    return PolicyResourceOptions(
+        protect=entry.protect,
+        ignore_changes=[],
+        delete_before_replace=None,
+        aliases=[],
+        custom_timeouts=None,
+        additional_secret_outputs=[],
+    )
+
+
 def violations(entry: Registration) -> list[str]:
     """The names of the rules that a resource breaks."""
     arguments = ResourceValidationArgs(
         resource_type=entry.type,
-        props=entry.inputs,
+        props=as_sent(entry.inputs),
         urn=entry.urn,
         name=entry.name,
-        opts=PolicyResourceOptions(
-            protect=entry.protect,
-            ignore_changes=[],
-            delete_before_replace=None,
-            aliases=[],
-            custom_timeouts=None,
-            additional_secret_outputs=[],
-        ),
+        opts=options(entry),
         provider=None,
     )
     broken: list[str] = []
@@ -49,6 +70,48 @@ def test_the_stack_breaks_no_rule(run: Run) -> None:
     assert [] == [(entry.urn, broken) for entry in run.custom if (broken := violations(entry))]
 
 
+def stack_violations(entries: list[Registration]) -> list[str]:
+    """What the rules about all resources together report."""
+    resources = [
+        PolicyResource(
+            resource_type=entry.type,
+            props=as_sent(entry.inputs),
+            urn=entry.urn,
+            name=entry.name,
+            opts=options(entry),
+            provider=None,
+            parent=None,
+            dependencies=[],
+            property_dependencies={},
+        )
+        for entry in entries
+    ]
+    found: list[str] = []
+    for policy in STACK_POLICIES:
+        policy.validate(StackValidationArgs(resources), lambda text, _urn: found.append(text))
+    return found
+
+
+def test_every_bucket_is_closed(run: Run) -> None:
+    """The whole stack passes; without one bucket's public access block it does not."""
+    assert [] == stack_violations(run.custom)
+    block = run.of("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")[0]
+    (told,) = stack_violations([entry for entry in run.custom if entry is not block])
+    assert "2 buckets, but 1 of bucketPublicAccessBlock" in told
+
+
+def test_the_pack_is_one_that_pulumi_reads() -> None:
+    """Its project file, and requirements that are locked."""
+    pack = PROGRAM / "policies"
+    project = yaml.safe_load((pack / "PulumiPolicy.yaml").read_text())
+    assert "python" == project["runtime"]["name"]
+    # One environment for the program and its rules: docs/deploy.md installs into it.
+    assert "../venv" == project["runtime"]["options"]["virtualenv"]
+    locked = (pack / "requirements.txt").read_text()
+    assert {"pulumi", "pulumi-policy"} <= set(re.findall(r"^([a-z-]+)==", locked, re.MULTILINE))
+    assert "--hash=sha256:" in locked
+
+
 def test_every_rule_looks_at_something(run: Run) -> None:
     """A rule about types that the stack does not have would hold nothing."""
     types = {entry.type for entry in run.custom}
@@ -62,6 +125,7 @@ def container(**changes: Any) -> str:
         "name": "c",
         "readonlyRootFilesystem": True,
         "memory": 64,
+        "image": f"123456789012.dkr.ecr.us-east-1.amazonaws.com/c@sha256:{64 * '0'}",
         "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
     }
     return json.dumps([{**confined, **changes}])
@@ -70,6 +134,18 @@ def container(**changes: Any) -> str:
 RULE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+EVERYTHING = json.dumps(
+    {"Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}]}
+)
+TAGGED = "123456789012.dkr.ecr.us-east-1.amazonaws.com/c:latest"
+BUCKET = "aws:s3/bucket:Bucket"
+
+
+def door(**statement: Any) -> str:
+    """A resource's policy with one statement that lets somebody in."""
+    return json.dumps({"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", **statement}})
+
+
 WIDE = json.dumps({"Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]})
 BREACHES: list[tuple[str, str, dict[str, Any]]] = [
     ("aws:efs/fileSystem:FileSystem", "mail-is-protected", {"protect": False}),
@@ -101,7 +177,34 @@ BREACHES: list[tuple[str, str, dict[str, Any]]] = [
         "containers-are-confined",
         {"containerDefinitions": container(environment=[{"name": "SMTP_PASSWORD", "value": "x"}])},
     ),
+    (TASK, "containers-are-confined", {"containerDefinitions": container(image=TAGGED)}),
     ("aws:iam/rolePolicy:RolePolicy", "policies-are-narrow", {"policy": WIDE}),
+    ("aws:iam/userPolicy:UserPolicy", "policies-are-narrow", {"policy": EVERYTHING}),
+    (BUCKET, "archives-are-protected", {"protect": False}),
+    (BUCKET, "archives-are-protected", {"forceDestroy": True}),
+    ("aws:sqs/queue:Queue", "queues-are-encrypted", {"sqsManagedSseEnabled": False}),
+    ("aws:cloudwatch/logGroup:LogGroup", "logs-end", {"retentionInDays": 0}),
+    (
+        "aws:ecr/repository:Repository",
+        "images-stay-what-they-are",
+        {"imageTagMutability": "MUTABLE"},
+    ),
+    (
+        "aws:ecr/repository:Repository",
+        "images-stay-what-they-are",
+        {"imageScanningConfiguration": {"scanOnPush": False}},
+    ),
+    ("aws:sqs/queuePolicy:QueuePolicy", "doors-are-for-somebody", {"policy": door(Principal="*")}),
+    (
+        "aws:s3/bucketPolicy:BucketPolicy",
+        "doors-are-for-somebody",
+        {"policy": door(Principal={"AWS": "*"})},
+    ),
+    (
+        "aws:sns/topicPolicy:TopicPolicy",
+        "doors-are-for-somebody",
+        {"policy": door(Principal={"Service": "ses.amazonaws.com"})},
+    ),
 ]
 
 
@@ -110,7 +213,7 @@ def test_each_rule_catches_its_breach(
     run: Run, kind: str, rule: str, change: dict[str, Any]
 ) -> None:
     """Our own resource, changed for the worse in one point, breaks that rule and no other."""
-    good = run.of(kind)[0]
+    good = next(e for e in run.of(kind) if kind != BUCKET or e.name.endswith("-archive"))
     protect = change.get("protect", good.protect)
     inputs = {**good.inputs, **{k: v for k, v in change.items() if k != "protect"}}
     assert [rule] == violations(dataclasses.replace(good, inputs=inputs, protect=protect))

@@ -128,7 +128,6 @@ _NAMED_BY_THE_WORLD = {
     "aws:route53/record:Record",
     "aws:s3/bucketObjectv2:BucketObjectv2",
     "aws:route53/zone:Zone",
-    "aws:ses/receiptRule:ReceiptRule",
     "aws:sesv2/emailIdentity:EmailIdentity",
     "aws:sesv2/emailIdentityMailFromAttributes:EmailIdentityMailFromAttributes",
 }

@@ -202,3 +202,45 @@ def test_settings_that_touch_no_container(stack: LivingStack) -> None:
     assert {"updated"} == set(changed)
     restarted = {name for name in changed["updated"] if name.startswith(("Service", "Group"))}
     assert set() == restarted
+
+
+def test_a_second_stack_lives_beside_it(
+    stack: LivingStack, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two stacks in one account and region: nothing of one is the other's, or takes its mail away.
+
+    SES has one active rule set: the second stack leaves it to the first, and takes over when told.
+    """
+    desk = stack.deployer.desk
+    config = {
+        **stack.config,
+        "postal-plexus:domains": ["example.info"],
+        "postal-plexus:mail-host": "mail.example.info",
+        "postal-plexus:mailboxes": [mailbox("ann@example.info", stack.config)],
+        "postal-plexus:aliases": [],
+    }
+    second = LivingStack(Deployer(desk, tmp_path_factory.mktemp("second")), config)
+
+    def deploy(**keys: str) -> Deployment:
+        return second.deployer.deploy_stack(
+            PROGRAM, "second", {**config, **{f"postal-plexus:{k}": v for k, v in keys.items()}}
+        )
+
+    def active() -> str:
+        return desk.client("ses").describe_active_receipt_rule_set()["Metadata"]["Name"]
+
+    before = stack.deployer.state()
+    deploy()
+    ours = {(entry["type"], entry["id"]) for entry in before if entry["id"]}
+    theirs = {
+        (entry["type"], entry["id"])
+        for entry in second.deployer.state()
+        if entry["id"] and not entry["type"].startswith("pulumi:")
+    }
+    assert 100 < len(theirs)
+    assert set() == ours & theirs
+    assert "plexus-test-rules" == active()
+    assert stack.change().is_unchanged
+    deploy(**{"activate-rule-set": "yes"})
+    assert "plexus-second-rules" == active()
+    stack.change(activate_rule_set="yes")
