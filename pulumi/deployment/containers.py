@@ -58,10 +58,12 @@ class Container:
 DOVECOT = Container(
     name="dovecot",
     memory=96,
-    ports=(993,),
+    ports=(993, 4190),
     mounts=(
         Mount(MAIL_STORE),
         Mount("run-dovecot"),
+        # Vacation replies and redirects leave through Postfix's socket.
+        Mount("run-postfix", read_only=True),
         Mount("run-directory", read_only=True),
         Mount("tls"),
     ),

@@ -13,8 +13,8 @@ import pulumi_aws as aws
 
 import pulumi
 
-# What users need: IMAP, and the two ways to submit mail.
-MAIL_PORTS = (993, 465, 587)
+# What users need: IMAP, the two ways to submit mail, and ManageSieve for their filters.
+MAIL_PORTS = (993, 465, 587, 4190)
 _NFS = 2049
 
 # What the host needs: AWS's APIs, package repositories and ECR by HTTPS, SES by submission.

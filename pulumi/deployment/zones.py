@@ -48,7 +48,9 @@ class Zones(pulumi.ComponentResource):
         for identity, client in zip(args.identities, args.clients, strict=True):
             self._zone(identity.domain)
             self._mail_records(identity)
-            for record in client_records(client, tls_reports=f"postmaster@{identity.domain}"):
+            for record in client_records(
+                client, tls_reports=f"postmaster@{identity.domain}", sieve=True
+            ):
                 self.record(identity.domain, record.name, record.type, record.values, record.ttl)
         for host in dict.fromkeys((args.mail_host, *(client.host for client in args.clients))):
             domain = self._domain_of(host)

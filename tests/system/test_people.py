@@ -26,7 +26,7 @@ SPECIAL_USE = {"Archive", "Drafts", "Junk", "Sent", "Trash"}
 def test_status_says_all_that_a_client_needs(desk: Desk) -> None:
     """The endpoints answer, the accounts can log in, the CA and the outbox are there."""
     status = json.loads(desk.plexus("status", "--json").stdout)
-    for name in ("ses_inbound", "ses_smtp", "imaps", "submissions", "submission"):
+    for name in ("ses_inbound", "ses_smtp", "imaps", "submissions", "submission", "sieve"):
         place = status["endpoints"][name]
         socket.create_connection((place["host"], place["port"]), timeout=10).close()
     assert ["ann@example.org", "ben@example.org"] == [a["address"] for a in status["accounts"]]

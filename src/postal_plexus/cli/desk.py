@@ -112,6 +112,7 @@ def _show(status: DeskStatus) -> None:
     print(f"  IMAP       {at.imaps.host} port {at.imaps.port}, TLS")
     print(f"  SMTP       {at.submissions.host} port {at.submissions.port}, TLS")
     print(f"             {at.submission.host} port {at.submission.port}, STARTTLS")
+    print(f"  filters    {at.sieve.host} port {at.sieve.port}, ManageSieve with STARTTLS")
     print(f"  CA         {status.ca_file}")
     for account in status.accounts:
         print(f"  user       {account.address}, password {account.password}")

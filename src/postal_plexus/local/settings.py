@@ -39,12 +39,19 @@ class Ports:
     imaps: int = 0
     submissions: int = 0
     submission: int = 0
+    sieve: int = 0
     dns: int = 0
     sites: int = 0
 
     def of_host_port(self, host_port: int) -> int | None:
         """Give the desk's port for a port that a task publishes on its host."""
-        return {993: self.imaps, 465: self.submissions, 587: self.submission}.get(host_port)
+        published = {
+            993: self.imaps,
+            465: self.submissions,
+            587: self.submission,
+            4190: self.sieve,
+        }
+        return published.get(host_port)
 
 
 # Above 1024, and near the real ones. One that is taken is replaced by a free one.
@@ -57,6 +64,7 @@ PREFERRED_PORTS = Ports(
     imaps=1993,
     submissions=1465,
     submission=1587,
+    sieve=4190,
     dns=1053,
     sites=1443,
 )

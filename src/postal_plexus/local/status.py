@@ -32,6 +32,7 @@ class Endpoints:
     imaps: Endpoint
     submissions: Endpoint
     submission: Endpoint
+    sieve: Endpoint
     dns: Endpoint
     sites: Endpoint
 
