@@ -69,6 +69,9 @@ def make_services(
             POSTFIX,
             environment={
                 "PLEXUS_HOSTNAME": settings.mail_host,
+                "PLEXUS_SUBMISSION_LIMITS": " ".join(
+                    f"{name}={most}" for name, most in sorted(settings.submission_limits.items())
+                ),
                 "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
             },
             secrets={

@@ -46,6 +46,7 @@ JSON_KEYS = (
     "scan",
     "spot",
     "ssm-access",
+    "submission-limits",
     "txt-records",
     "zones",
 )
@@ -58,6 +59,14 @@ _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 # RFC 1918; anything else belongs to somebody.
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _DMARC = ("none", "quarantine", "reject")
+
+# What one user may send, as the Postfix container reads it (submission_limits.py says more).
+SUBMISSION_LIMITS = {
+    "messages-hour": 100,
+    "recipients-hour": 500,
+    "messages-day": 500,
+    "recipients-day": 2000,
+}
 
 # A mail that failed waits up to 14 days in the dead letters; its content must still be there.
 _SHORTEST_ARCHIVE_DAYS = 15
@@ -109,6 +118,7 @@ class Settings:
     scan: bool = True
     spot: bool = True
     ssm_access: bool = False
+    submission_limits: Mapping[str, int] = field(default_factory=lambda: dict(SUBMISSION_LIMITS))
     txt_records: Mapping[str, list[str]] = field(default_factory=dict)
     zones: int = 2
 
@@ -282,6 +292,16 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
         "scan": reader.boolean("scan", default=True),
         "spot": reader.boolean("spot", default=True),
         "ssm_access": reader.boolean("ssm-access", default=False),
+        "submission_limits": SUBMISSION_LIMITS
+        | dict(
+            reader.mapping(
+                "submission-limits",
+                lambda name, most: (
+                    name in SUBMISSION_LIMITS and type(most) is int and 1 <= most <= 10**6
+                ),
+                f"Give {', '.join(SUBMISSION_LIMITS)} as whole numbers from 1.",
+            )
+        ),
         "txt_records": reader.mapping(
             "txt-records",
             lambda name, values: (

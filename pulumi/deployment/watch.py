@@ -198,6 +198,14 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             mailboxes_gb * _GB,
         ),
+        # Postfix writes this metric only when there is something to tell.
+        Alarm(
+            "submission-limit",
+            "A user has reached the limit of what one may send: is the password stolen?",
+            (_counted(watched, "SubmissionsOverLimit"),),
+            "GreaterThanThreshold",
+            0,
+        ),
     )
 
 

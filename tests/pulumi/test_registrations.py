@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from registrations import ACCOUNT, PROGRAM, Run, record, stack_configuration, walk
+from submission_limits import Limits
 
 from postal_plexus.directory.stack import OTHER_KEYS
 
@@ -251,6 +252,15 @@ def test_plexus_knows_the_programs_keys() -> None:
         from deployment import settings
 
         assert {*settings.TEXT_KEYS, *settings.JSON_KEYS} == OTHER_KEYS
+
+
+def test_the_submission_limits_are_those_of_the_container() -> None:
+    """Program, template and container agree about names and defaults."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROGRAM)
+        from deployment.settings import SUBMISSION_LIMITS
+    text = " ".join(f"{name}={most}" for name, most in SUBMISSION_LIMITS.items())
+    assert (4, Limits()) == (len(SUBMISSION_LIMITS), Limits.parse(text))
 
 
 def test_the_template_shows_every_key_with_its_default() -> None:

@@ -149,7 +149,13 @@ class MailHost:
         return container.healthy()
 
     def start_postfix(
-        self, ses_port: int, ca_file: Path, *, ses_host: str = SES_HOST, await_health: bool = True
+        self,
+        ses_port: int,
+        ca_file: Path,
+        *,
+        ses_host: str = SES_HOST,
+        limits: str = "",
+        await_health: bool = True,
     ) -> Container:
         """Start Postfix with an SES endpoint on this machine, which `ca_file` vouches for."""
         return self.start(
@@ -158,6 +164,7 @@ class MailHost:
                 "SES_SMTP_ENDPOINT": f"{ses_host}:{ses_port}",
                 "SES_SMTP_USERNAME": "AKIDEXAMPLE",
                 "SES_SMTP_PASSWORD": "BPa55word+/=",
+                "PLEXUS_SUBMISSION_LIMITS": limits,
             },
             [
                 f"--add-host={ses_host}:{self.network.gateway}",

@@ -190,6 +190,18 @@ class Desk:
         """One of the Pulumi program's stack outputs."""
         return json.loads((self.directory / "stack-outputs.json").read_text())[name]
 
+    def _directory_place(self) -> dict[str, str]:
+        bucket, _, key = self._output("directory_object").removeprefix("s3://").partition("/")
+        return {"Bucket": bucket, "Key": key}
+
+    def directory_object(self) -> bytes:
+        """The directory as it is followed."""
+        return self._client("s3").get_object(**self._directory_place())["Body"].read()
+
+    def put_directory_object(self, octets: bytes) -> None:
+        """Another directory, past the Pulumi program."""
+        self._client("s3").put_object(**self._directory_place(), Body=octets)
+
     def enqueue(self, body: str) -> None:
         """Put something into the queue that `deliver` reads."""
         self._client("sqs").send_message(QueueUrl=self._output("queue_url"), MessageBody=body)

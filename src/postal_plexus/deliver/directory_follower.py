@@ -2,18 +2,20 @@
 
 Every `directory_seconds` the object is asked for, unless it still has the known ETag. A sound one
 is written, beside its renderings for Dovecot and Postfix, each file replaced atomically, and taken
-into use. A broken one is refused with a log line (once for each ETag), and the last good one stays:
-on the volume as well, so that a start needs no S3. Without any directory the intake waits.
+into use. A broken one is refused with a log line (once for each ETag) and a metric (at each look,
+until it is mended), and the last good one stays: on the volume as well, so that a start needs no
+S3. Without any directory the intake waits.
 """
 
 import contextlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
-from postal_plexus.deliver.aws.store import Store
+from postal_plexus.deliver.aws.store import Store, StoredObject
 from postal_plexus.directory import TABLES, Directory, DirectoryError
 
 _OBJECT = "directory.json"
@@ -21,13 +23,17 @@ _FOR_DOVECOT = "dovecot-passwd"  # holds password hashes: for owner and group on
 
 
 class DirectoryFollower:
-    """Follows; `current` is the directory in use."""
+    """Follows; `current` is the directory in use. A broken one calls `refused` at each look."""
 
-    def __init__(self, store: Store, bucket: str, key: str, path: Path) -> None:
+    def __init__(
+        self, store: Store, bucket: str, key: str, path: Path, refused: Callable[[], None]
+    ) -> None:
         self._store = store
         self._bucket = bucket
         self._key = key
         self._path = path
+        self._refused = refused
+        self._is_broken = False
         self._etag = ""
         self._complained = ""
         self._available = threading.Event()
@@ -67,14 +73,19 @@ class DirectoryFollower:
                 maillog.directory_unreachable(str(error), have_one=self._current is not None)
             return
         self._complained = ""
-        if found is None:
-            return
-        self._etag = found.etag
+        if found is not None:
+            self._etag = found.etag
+            self._is_broken = not self._follow(found)
+        if self._is_broken:
+            self._refused()
+
+    def _follow(self, found: StoredObject) -> bool:
+        """Take a changed object into use, if it is sound; whether it was."""
         try:
             directory = Directory.from_json(found.octets)
         except DirectoryError as error:
             maillog.directory_refused(found.etag, str(error))
-            return
+            return False
         try:
             self._write(directory, found.octets)
         except OSError as error:
@@ -83,6 +94,7 @@ class DirectoryFollower:
             maillog.directory_refused(found.etag, f"cannot be written: {error}")
         if directory != self._current or not self._available.is_set():
             self._take(directory, found.etag)
+        return True
 
     def run(self, seconds: float, stopping: threading.Event) -> None:
         """The follower's thread."""

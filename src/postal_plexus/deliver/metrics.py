@@ -2,7 +2,8 @@
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 One line a minute, and one at the end. Eight metrics with one dimension: within the ten that
-CloudWatch gives free. docs/delivery.md says which alarm each should raise.
+CloudWatch gives free. DirectoryRefused has lines of its own, only while there is something wrong.
+docs/delivery.md says which alarm each should raise.
 """
 
 import threading
@@ -75,7 +76,14 @@ class Metrics:
                 del values["AgeAtDelivery"]
             self._counts = dict.fromkeys(_UNITS, 0)
             self._ages = []
-        metrics = [{"Name": name, "Unit": _UNITS[name]} for name in values]
+        self._write(values)
+
+    def directory_refused(self) -> None:
+        """A broken directory is there, and the last good one is in use."""
+        self._write({"DirectoryRefused": 1})
+
+    def _write(self, values: dict[str, object]) -> None:
+        metrics = [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in values]
         maillog.metrics(
             {
                 "_aws": {

@@ -117,14 +117,15 @@ class Service:
         self._postfix = Courier(config.inject_socket, config.hostname, 2, smtp=True)
         self._gate = Gate("dovecot", self._courier.reachable, stopping)
         self._settlement = Settlement(lambda: Queue(account, self._sqs, config.queue_url))
+        self._metrics = Metrics(config.hostname)
         self._follower = DirectoryFollower(
             Store(account, self._s3),
             config.directory_bucket,
             config.directory_key,
             config.directory_path,
+            self._metrics.directory_refused,
         )
         self._journal = journal
-        self._metrics = Metrics(config.hostname)
         self._post = Post(
             config=config,
             account=account,

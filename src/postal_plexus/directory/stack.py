@@ -62,6 +62,7 @@ OTHER_KEYS = frozenset(
         "scan",
         "spot",
         "ssm-access",
+        "submission-limits",
         "txt-records",
         "zones",
     }

@@ -417,6 +417,7 @@ def test_the_directory_is_followed_and_a_broken_one_refused(bed: Bed) -> None:
     await_true("the second", lambda: b"new@" in (bed.root / "dovecot-passwd").read_bytes())
     bed.put_directory(b'{"version": 1}')
     await_true("the refusal", lambda: bed.log("directory refused"))
+    await_true("its metric", lambda: b'"DirectoryRefused": 1' in bed.log_path.read_bytes())
     bed.send("m1", "new@example.org")
     bed.await_deleted(1)
     bed.stop()

@@ -1,0 +1,209 @@
+"""How much one login may submit: messages and recipients, in any hour and in any day.
+
+A stolen password must not burn the reputation that SES gives the account, so each mail is claimed
+in a Ledger before its content is taken. Both windows slide: what counts is the last 60 minutes and
+the last 24 hours. What was claimed counts, whether the mail was taken afterwards or not, so that
+attempts cannot be free. Recipients count as the client names them, those of our own domains too.
+
+Claims are a line each in a journal on the queue's volume (`SECONDS RECIPIENTS LOGIN`), read at the
+start: a new container goes on counting where the old one ended. A journal that cannot be written
+costs that memory only, with a log line; lines that cannot be read are left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+HOUR = 3600
+DAY = 86_400
+_COMPACT_AFTER = 10_000
+"""Lines after which the journal is written anew, without what is older than a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most of each; a whole number of 1 or more."""
+
+    messages_hour: int = 100
+    recipients_hour: int = 500
+    messages_day: int = 500
+    recipients_day: int = 2000
+
+    @classmethod
+    def parse(cls, text: str) -> Limits:
+        """Read `messages-hour=100 recipients-day=2000`; the default for what is not named.
+
+        Raises ValueError, which names what is wrong.
+        """
+        known = {field.name.replace("_", "-") for field in fields(cls)}
+        given: dict[str, int] = {}
+        for part in text.split():
+            name, _, number = part.partition("=")
+            if name not in known:
+                raise ValueError(f"{name!r} is not one of {', '.join(sorted(known))}")
+            if not number.isascii() or not number.isdecimal() or not 1 <= int(number) <= 10**6:
+                raise ValueError(f"{part!r} is not a whole number from 1 to 1000000")
+            given[name.replace("-", "_")] = int(number)
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a mail is not taken now. `window` is "hour", "day" or "mail"."""
+
+    code: str
+    status: str
+    text: str
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    at: float
+    recipients: int
+
+
+class Ledger:
+    """What each login has submitted within a day. Threads share it."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        journal: Path,
+        *,
+        clock: Callable[[], float] = time.time,
+        complain: Callable[[str], None] = print,
+    ) -> None:
+        self._limits = limits
+        self._journal = journal
+        self._clock = clock
+        self._complain = complain
+        self._lock = threading.Lock()
+        self._claims: dict[str, deque[_Claim]] = {}
+        self._lines = 0
+        self._read()
+
+    def claim(self, login: str, recipients: int) -> Refusal | None:
+        """Count one mail of `login` to so many recipients, or say why it is refused."""
+        now = self._clock()
+        with self._lock:
+            claims = self._claims.setdefault(login, deque())
+            while claims and claims[0].at <= now - DAY:
+                claims.popleft()
+            if refusal := self._fault(claims, recipients, now):
+                return refusal
+            claims.append(_Claim(now, recipients))
+            self._write(f"{now:.0f} {recipients} {login}\n")
+            return None
+
+    def _fault(self, claims: deque[_Claim], recipients: int, now: float) -> Refusal | None:
+        limits = self._limits
+        most = min(limits.recipients_hour, limits.recipients_day)
+        if recipients > most:
+            text = (
+                f"{recipients} recipients are more than the {most} allowed at once; send to fewer"
+            )
+            return Refusal("550", "5.5.3", text, "mail")
+        # The day first: whoever has reached that need not try again within the hour.
+        free = _free_at(claims, recipients, DAY, limits.messages_day, limits.recipients_day, now)
+        if free is not None:
+            text = (
+                f"Your daily limit of {limits.messages_day} messages and {limits.recipients_day} "
+                f"recipients is reached, send again after {_clock_time(free)}; "
+                "if that was not you, change your password"
+            )
+            return Refusal("550", "5.7.1", text, "day")
+        free = _free_at(claims, recipients, HOUR, limits.messages_hour, limits.recipients_hour, now)
+        if free is not None:
+            text = (
+                f"Your hourly limit of {limits.messages_hour} messages and "
+                f"{limits.recipients_hour} recipients is reached, try again after "
+                f"{_clock_time(free)}"
+            )
+            return Refusal("450", "4.7.1", text, "hour")
+        return None
+
+    # The journal ---------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        try:
+            lines = self._journal.read_text("utf-8", "replace").splitlines()
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            self._complain(f"submission-guard: cannot read {self._journal}: {error}")
+            return
+        now = self._clock()
+        for line in lines:
+            at, _, rest = line.partition(" ")
+            recipients, _, login = rest.partition(" ")
+            if not (at.isdecimal() and recipients.isdecimal() and login):
+                continue
+            # What a clock that ran ahead has written must not lock anybody out for long.
+            if now - DAY < int(at) <= now + 1:
+                self._claims.setdefault(login, deque()).append(_Claim(int(at), int(recipients)))
+        if lines:
+            self._compact()
+
+    def _write(self, line: str) -> None:
+        try:
+            with self._journal.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            self._complain(f"submission-guard: cannot write {self._journal}: {error}")
+            return
+        self._lines += 1
+        if self._lines >= _COMPACT_AFTER:
+            self._compact()
+
+    def _compact(self) -> None:
+        before = self._clock() - DAY
+        self._lines = 0
+        fresh = self._journal.with_suffix(".new")
+        try:
+            with fresh.open("w", encoding="utf-8") as file:
+                file.writelines(self._since(before))
+            fresh.replace(self._journal)
+        except OSError as error:
+            self._complain(f"submission-guard: cannot write {fresh}: {error}")
+
+    def _since(self, before: float) -> Iterator[str]:
+        for login, claims in self._claims.items():
+            for each in claims:
+                if each.at > before:
+                    yield f"{each.at:.0f} {each.recipients} {login}\n"
+
+
+def _free_at(
+    claims: deque[_Claim],
+    recipients: int,
+    window: int,
+    most_messages: int,
+    most_recipients: int,
+    now: float,
+) -> float | None:
+    """When the window has room for a mail; None if it has now. Seconds since the epoch."""
+    counted = [each for each in claims if each.at > now - window]
+    messages = len(counted) + 1
+    total = recipients + sum(each.recipients for each in counted)
+    free = None
+    for each in counted:
+        if messages <= most_messages and total <= most_recipients:
+            break
+        messages -= 1
+        total -= each.recipients
+        free = each.at + window
+    return free
+
+
+def _clock_time(seconds: float) -> str:
+    """To the next whole minute, so that the time that is named is never too early."""
+    return time.strftime("%H:%M UTC", time.gmtime(seconds + 60))

@@ -1,0 +1,95 @@
+"""A flood from one account stops at its limits, over real sessions, and a new container remembers."""
+
+from __future__ import annotations
+
+import json
+import smtplib
+from collections.abc import Callable
+
+import pytest
+
+from service.certificates import Authority
+from service.mail_host import HOSTNAME, MailHost
+from service.ses_endpoint import SesEndpoint
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(300)
+
+OUTSIDE = "someone@elsewhere.example"
+CONTENT = b"Subject: flood\r\n\r\nHello\r\n"
+
+
+def send(host: MailHost, login: str, recipients: int = 1) -> smtplib.SMTPResponseException | None:
+    """Submit one mail; the refusal, if it was refused."""
+    to = [f"r{number}@elsewhere.example" for number in range(recipients)]
+    with host.submission(login) as smtp:
+        try:
+            smtp.sendmail(login, to, CONTENT)
+        except smtplib.SMTPResponseException as refusal:
+            return refusal
+    return None
+
+
+@pytest.fixture
+def limited(host: MailHost, ses: SesEndpoint, authority: Authority) -> Callable[[str], None]:
+    """Starts Postfix anew with other limits."""
+    return lambda limits: host.start_postfix(ses.port, authority.file, limits=limits) and None
+
+
+def metrics(host: MailHost) -> list[dict[str, object]]:
+    """The metric lines that the container has written."""
+    lines = host.containers["postfix"].logs().splitlines()
+    return [json.loads(line) for line in lines if line.startswith('{"_aws"')]
+
+
+def test_a_flood_ends_at_the_hourly_limit_and_tells(
+    host: MailHost, ses: SesEndpoint, limited: Callable[[str], None]
+) -> None:
+    """450 4.7.1 with the limits and a time; others go on; CloudWatch gets one line, not a hundred."""
+    limited("messages-hour=5 recipients-hour=60")
+    assert [None] * 5 == [send(host, "ann@example.org") for _ in range(5)]
+    refusals = [send(host, "ann@example.org") for _ in range(20)]
+    assert {450} == {refusal.smtp_code for refusal in refusals if refusal}
+    assert refusals[0] is not None
+    text = refusals[0].smtp_error.decode()
+    assert text.startswith("4.7.1 Your hourly limit of 5 messages and 60 recipients is reached")
+    assert send(host, "ben@example.org") is None
+    await_true("what passed to be relayed", lambda: len(ses.relayed) == 6)
+    (line,) = metrics(host)
+    assert ("ann@example.org", "hour", 1) == (
+        line["Login"],
+        line["Limit"],
+        line["SubmissionsOverLimit"],
+    )
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert ("PostalPlexus", [["Host"]]) == (directive["Namespace"], directive["Dimensions"])
+    assert HOSTNAME == line["Host"]
+
+    # A new container goes on counting; the daily limit is refused for good.
+    limited("messages-hour=100 messages-day=6")
+    assert send(host, "ann@example.org") is None
+    refusal = send(host, "ann@example.org")
+    assert refusal is not None
+    assert 550 == refusal.smtp_code
+    assert b"5.7.1 Your daily limit of 6 messages" in refusal.smtp_error
+    assert send(host, "ben@example.org") is None
+
+
+def test_many_recipients_in_one_mail_are_no_way_round(
+    host: MailHost, limited: Callable[[str], None]
+) -> None:
+    """A mail to more than an hour's recipients gets 550 5.5.3, also in a session that goes on."""
+    limited("recipients-hour=60")
+    refusal = send(host, "ann@example.org", recipients=61)
+    assert refusal is not None
+    assert 550 == refusal.smtp_code
+    assert b"5.5.3 61 recipients are more than the 60 allowed" in refusal.smtp_error
+
+
+def test_wrong_limits_refuse_the_start(host: MailHost, authority: Authority) -> None:
+    """A misspelt limit is no limit: one line that names it, and no Postfix."""
+    container = host.start_postfix(1, authority.file, limits="messages=5", await_health=False)
+    await_true("the end", lambda: not container.running())
+    assert (
+        "postfix: refused to start: PLEXUS_SUBMISSION_LIMITS: 'messages' is not" in container.logs()
+    )
