@@ -265,15 +265,17 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
     for entry in run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"):
         made = entry.inputs["metricTransformation"]
         own.add((made["namespace"], made["name"]))
+    guard = (PROGRAM.parent / "containers/postfix/submission-guard").read_text()
     host = {
         variable["value"]
-        for variable in tasks(run)["deliver"][1]["environment"]
+        for container in ("deliver", "postfix")
+        for variable in tasks(run)[container][1]["environment"]
         if variable["name"] == "PLEXUS_HOSTNAME"
     }
     for namespace, name, dimensions in watched(run):
         if namespace == metrics.NAMESPACE:
-            # `deliver` counts under the name that its task definition gives it.
-            assert name in metrics._UNITS
+            # `deliver` and Postfix's guard count under the name that their definitions give them.
+            assert name in metrics._UNITS or f'"Name": "{name}"' in guard
             assert {"Host": host} == {key: {value} for key, value in dimensions.items()}
         elif (namespace, name) in own:
             assert {} == dimensions
