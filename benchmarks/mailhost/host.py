@@ -115,9 +115,16 @@ class Place:
             path.chmod(0o640 if "passwd" in name or name.endswith("json") else 0o644)
 
     def empty_mailboxes(self) -> None:
-        """Drop every mail; the next delivery makes a mailbox anew."""
+        """Drop every mail; the next delivery makes a mailbox anew.
+
+        Dovecot may still write an index that belongs to the last one: then once more.
+        """
+        wait_until("the mailboxes to be empty", self._empty)
+
+    def _empty(self) -> bool:
         for path in self.mail.iterdir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
+        return not any(self.mail.iterdir())
 
     def record_bytes(self) -> int:
         """How much `deliver` remembers on disk."""

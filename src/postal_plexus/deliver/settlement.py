@@ -20,7 +20,7 @@ from postal_plexus.deliver.aws.queue import BATCH_AT_MOST, LONGEST_VISIBILITY, Q
 VISIBILITY_SECONDS = 120
 _T = TypeVar("_T")
 _EXTEND_BEFORE = 60.0
-_GATHER_SECONDS = 0.05
+_GATHER_SECONDS = 0.2
 
 
 @dataclass(slots=True)
