@@ -139,10 +139,9 @@ class Container:
 
     def logs(self) -> str:
         """All that it has printed."""
-        done = subprocess.run(
-            [engine(), "logs", self.name], capture_output=True, text=True, check=False
-        )
-        return done.stdout + done.stderr
+        done = subprocess.run([engine(), "logs", self.name], capture_output=True, check=False)
+        # A process that is killed may have written half a character.
+        return (done.stdout + done.stderr).decode(errors="replace")
 
     def port(self, inside: int) -> int:
         """The host's port of a published one."""

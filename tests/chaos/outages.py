@@ -133,7 +133,10 @@ class Host:
         kinds = {outage.what for outage in self._plan.outages}
         if Outage.FILL_MAIL in kinds:
             volume = sum(mail.size * len(mail.expected) for mail in self._plan.mails)
-            self._disks[Outage.FILL_MAIL] = Disk(self.place.mail, 64 + 3 * volume // 2**20)
+            megabytes = 64 + 3 * volume // 2**20
+            self._disks[Outage.FILL_MAIL] = Disk(self.place.mail, megabytes)
+            # What lies on a tmpfs counts as memory of whoever wrote it.
+            self.box = dovecot(self.box.name, self.place, memory=f"{96 + megabytes}m")
         if Outage.FILL_STATE in kinds:
             self._disks[Outage.FILL_STATE] = Disk(self.place.deliver, 64)
         for disk in self._disks.values():
