@@ -1,0 +1,122 @@
+"""What docs/ tells an operator to type or to expect is what the program and AWS have."""
+
+import json
+import re
+import shlex
+import sys
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
+
+DOCS = REPOSITORY / "docs"
+DEPLOY = (DOCS / "deploy.md").read_text()
+CHECKLIST = (DOCS / "first-deploy-checklist.md").read_text()
+
+# Of the AWS command line itself; the others are parameters of the API's operations.
+_GLOBAL = {"endpoint-url", "max-items", "output", "profile", "query", "region"}
+_NO_API = {("s3", "mb"), ("s3", "ls"), ("s3", "rb"), ("logs", "tail")}
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """The template, with its certificates issued."""
+    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+
+
+def test_the_urns_are_those_of_the_program(run: Run) -> None:
+    """Every URN that is to be typed is one that Pulumi knows."""
+    told = set(re.findall(r"urn:pulumi:[^'\s]+", DEPLOY))
+    assert told
+    assert set() == told - {entry.urn for entry in run.registrations}
+
+
+def test_the_outputs_are_those_of_the_stack(run: Run) -> None:
+    """`out NAME` and `pulumi stack output NAME`, and the services and logs inside them."""
+    text = DEPLOY + CHECKLIST
+    told = set(re.findall(r"(?:\$\(out|pulumi stack output) ([a-z_]+)", text))
+    assert len(told) > 5
+    assert set() == told - run.outputs.keys()
+    inside = set(re.findall(r"\$\(out (\w+) \.(\w+)\)", text))
+    assert inside
+    assert all(name in run.outputs[output] for output, name in inside)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of each call of the AWS command line, up to what the shell does with it."""
+    text = text.replace("\\\n", " ").replace("\\|", "|")
+    text = re.sub(r"\$\((?:out|pulumi|date) [^)]*\)", "value", text)
+    found = []
+    for start in re.finditer(r"\baws ((?:[a-z0-9]+) (?:[a-z0-9-]+))(?=[ `)\n])", text):
+        rest = re.split(r"[\n`|<#]|\)\"? ", text[start.end() :], maxsplit=1)[0]
+        options = re.findall(r"(?<=\s)--([a-z0-9-]+)", " " + rest)
+        found.append([*shlex.split(start[1]), *options])
+    return found
+
+
+@pytest.mark.parametrize("name", ["certificates.md", "deploy.md", "first-deploy-checklist.md"])
+def test_the_aws_commands_are_ones_that_aws_has(name: str) -> None:
+    """Each names an operation of the service, and parameters of it (botocore's models)."""
+    session = botocore.session.get_session()
+    wrong, seen = [], 0
+    for service, command, *options in commands((DOCS / name).read_text()):
+        if (service, command) in _NO_API:
+            continue
+        seen += 1
+        model = session.get_service_model("s3" if service == "s3api" else service)
+        operations = {xform_name(each, "-"): each for each in model.operation_names}
+        if command not in operations:
+            wrong.append(f"aws {service} {command}")
+            continue
+        shape = model.operation_model(operations[command]).input_shape
+        known = {xform_name(member, "-") for member in (shape.members if shape else {})} | _GLOBAL
+        wrong += [f"aws {service} {command} --{each}" for each in options if each not in known]
+    assert seen
+    assert [] == wrong
+
+
+def test_a_wrong_command_would_be_found() -> None:
+    """The reader of commands sees operation and options, also on a second line."""
+    text = '$(aws ses set-it --a-b "$(out x .y)" \\\n    --c d --query Q) x --e'
+    assert [["ses", "set-it", "a-b", "c", "query"]] == commands(text)
+
+
+def test_the_metadata_of_a_restore_is_json() -> None:
+    """The nested quotes of the restore command come out as AWS Backup reads them."""
+    (quoted,) = re.findall(r"--metadata ('.*')\n", DEPLOY)
+    told = json.loads(shlex.split(quoted.replace("'$FS'", "fs-1"))[0])
+    assert ["/mail/example.org/ann"] == json.loads(told["itemsToRestore"])
+    assert {"file-system-id", "newFileSystem", "itemsToRestore"} == told.keys()
+
+
+@pytest.mark.parametrize(
+    ("told", "source"),
+    [
+        ("SES has no SMTP endpoint there, which Postfix sends through", "regions.py"),
+        ("is offered in", "network.py"),
+        ("set postal-plexus:activate-rule-set to yes to take its place", "receiving.py"),
+        ("whole domains are accepted, and unknown recipients bounced", "receiving.py"),
+        ("set postal-plexus:client-hosts to shared", "client_documents.py"),
+        ("push: boto3 is missing: pip install -r requirements.txt", "../../tools/push"),
+        ("no container engine: start Docker, or on Debian", "../../tools/images"),
+        ("run `pulumi up` once before", "../../tools/push"),
+        ("is neither a mailbox nor an alias", "../../src/postal_plexus/directory/stack.py"),
+    ],
+)
+def test_the_errors_are_those_that_are_printed(told: str, source: str) -> None:
+    """The table of errors has the program's own words, and what it shows as options exists."""
+    assert told in DEPLOY
+    words = (PROGRAM / "deployment" / source).read_text()
+    assert told in re.sub(r'"\n\s*f?"', "", words)
+
+
+def test_the_keys_are_those_of_the_stack_file() -> None:
+    """A key in the docs is one that the program reads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(PROGRAM), *sys.path])
+        from deployment import settings
+    keys = {*settings.TEXT_KEYS, *settings.JSON_KEYS, *settings.DIRECTORY_KEYS}
+    told = set(re.findall(r"postal-plexus:([a-z-]+)", DEPLOY + CHECKLIST)) - {"index"}
+    assert told
+    assert set() == told - keys
