@@ -53,6 +53,7 @@ _WORKERS = 20
 _UNDER_WAY = 60
 _STACK = 256 * 1024
 _TICK_SECONDS = 5.0
+_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _FINISH_SECONDS = 15.0
 _SETTLE_SECONDS = 8.0
 _AWS_LONGEST_WAIT = 60.0
@@ -63,6 +64,10 @@ _STUCK_SECONDS = 900.0
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until told to stop. Returns the process's exit status."""
+    # Held back in all threads, and asked for by `_told_to_stop`. A handler would run in the middle
+    # of whatever the main thread does; setting an Event there can wait for ever for a lock that the
+    # main thread itself holds.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     stopping = threading.Event()
     try:
         config = read_config(environ)
@@ -72,33 +77,29 @@ def main(environ: Mapping[str, str]) -> int:
     except ValueError as error:
         sys.stderr.write(f"deliver: {error}\n")
         return EXIT_CONFIG
-    woken = threading.Event()
-
-    def stop(number: int, _frame: object) -> None:
-        reasons.append(signal.Signals(number).name)
-        stopping.set()
-        woken.set()
-
-    reasons: list[str] = []
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     try:
-        journal = _open_journal(config, stopping)
+        journal = _open_journal(config)
     except OSError as error:
         sys.stderr.write(f"deliver: the journal in {config.state_path}: {error}\n")
         return EXIT_STATE
-    Service(config, account, journal, stopping).run(woken, reasons)
+    Service(config, account, journal, stopping).run()
     return 0
 
 
-def _open_journal(config: Config, stopping: threading.Event) -> Journal:
+def _told_to_stop(seconds: float) -> str:
+    """Wait so long for the word to stop; the signal's name, or ""."""
+    told = signal.sigtimedwait(_STOP_SIGNALS, seconds)
+    return signal.Signals(told.si_signo).name if told else ""
+
+
+def _open_journal(config: Config) -> Journal:
     """Open the journal, waiting for a former process that is about to end. Raises OSError."""
     deadline = time.monotonic() + _JOURNAL_PATIENCE_SECONDS
     while True:
         try:
             return Journal(config.state_path, read_boot_id())
         except JournalBusyError:
-            if time.monotonic() > deadline or stopping.wait(0.2):
+            if time.monotonic() > deadline or _told_to_stop(0.2):
                 raise
 
 
@@ -153,8 +154,8 @@ class Service:
         self._echoing: Echoing | None = None
         self._alive_at = time.monotonic()
 
-    def run(self, woken: threading.Event, reasons: list[str]) -> None:
-        """Start everything, stay until woken by a signal, end everything."""
+    def run(self) -> None:
+        """Start everything, stay until told to stop by a signal, end everything."""
         self._follower.load_last()
         maillog.started(
             self._config.hostname,
@@ -171,13 +172,14 @@ class Service:
         receivers = [self._start_receiver(second=second) for second in (False, True)]
         if self._config.events_queue_url:
             receivers.append(self._start_echoing())
-        while not woken.wait(_TICK_SECONDS):
+        while not (reason := _told_to_stop(_TICK_SECONDS)):
             self._settlement.extend()
             self._courier.close_idle()
             self._postfix.close_idle()
             self._metrics.tick(self._settlement.held)
             self._beat()
-        self._end(receivers, settlers, reasons)
+        self._stopping.set()
+        self._end(receivers, settlers, reason)
 
     def _start_receiver(self, *, second: bool) -> threading.Thread:
         queue = Queue(self._account, self._sqs, self._config.queue_url)
@@ -280,9 +282,9 @@ class Service:
         self,
         receivers: list[threading.Thread],
         settlers: list[threading.Thread],
-        reasons: list[str],
+        reason: str,
     ) -> None:
-        maillog.stopping(reasons[0] if reasons else "")
+        maillog.stopping(reason)
         for queue in self._receivers:
             queue.abort()
         if self._echoing is not None:

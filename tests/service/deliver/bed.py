@@ -236,11 +236,12 @@ class Bed:
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> tuple[int, float]:
+    def stop(self, times: int = 1) -> tuple[int, float]:
         """SIGTERM; exit status and seconds."""
         assert self.process is not None
         began = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
+        for _ in range(times):
+            self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30), time.monotonic() - began
 
     def send(self, receipt: str, *recipients: str, content: bytes = b"Subject: a\r\n\r\nhi\r\n",

@@ -391,6 +391,15 @@ def test_sigterm_finishes_what_is_in_flight(bed: Bed) -> None:
     assert 50 == len(bed.dovecot.mailboxes[ANN])
 
 
+def test_sigterm_may_come_again_and_again(bed: Bed) -> None:
+    """Found by the long chaos run: a second one within the first one's handler hung the service."""
+    for number in range(1, 5):
+        bed.start()
+        await_true("a start", lambda wanted=number: len(bed.log("started")) == wanted)
+        status, seconds = bed.stop(times=500)
+        assert (0, True) == (status, seconds < 25)
+
+
 def test_sigterm_breaks_off_what_does_not_end(bed: Bed) -> None:
     """A server that never replies: released within 25 s, and asked about afterwards."""
     bed.dovecot.said = lambda _name, before: None if before == 0 else "250 2.0.0 Saved"
