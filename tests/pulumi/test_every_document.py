@@ -1,0 +1,387 @@
+"""Every policy document as the program registers it, asked by whom it is for and by whom it is not.
+
+`QUESTIONS` has an entry for each document of the stack; a new document without one fails. The
+questions of an entry are good enough when they notice the loss of any statement, and of any
+condition, of their document.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import (
+    EvalContext,
+    evaluate,
+    evaluate_resource_policy,
+    parse_policy_document,
+)
+from registrations import ACCOUNT, PROGRAM, REGION, Run, record, stack_configuration
+
+OTHER = "999999999999"
+HERE = f"{REGION}:{ACCOUNT}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """May `service` (or, when it is "", a role of ours) do this?"""
+
+    allowed: bool
+    action: str
+    resource: str
+    service: str = ""
+    keys: dict[str, Any] = field(default_factory=dict)
+    tls: bool = True
+    account: str = ACCOUNT
+
+
+def ask(policy: dict[str, Any], question: Question) -> bool:
+    """Whether the document does not stand in the way, and (but for a file system's) lets through.
+
+    A resource policy is asked as a service, which has no policy of its own. One that only denies
+    leaves the rest to the caller's role.
+    """
+    statements = policy["Statement"]
+    context = EvalContext(
+        principal_arn=(
+            f"arn:aws:iam::{OTHER}:role/service"
+            if question.service
+            else f"arn:aws:sts::{question.account}:assumed-role/role/session"
+        ),
+        principal_type="AssumedRole",
+        principal_account=question.account,
+        action=question.action,
+        resource_arn=question.resource,
+        region=REGION,
+        secure_transport=question.tls,
+        service_context={key.lower(): value for key, value in question.keys.items()},
+    )
+    if not any("Principal" in each for each in statements):
+        return "Allow" == evaluate(context, [parse_policy_document(policy)]).decision
+    # A trust policy has no resource; the evaluator wants one.
+    asked = {**policy, "Statement": [{"Resource": "*", **each} for each in statements]}
+    decision = evaluate_resource_policy(asked, context, service=question.service or None).decision
+    return decision != "Deny" if not question.service else decision == "Allow"
+
+
+def for_us(source: str = "", account: str = ACCOUNT) -> dict[str, str]:
+    """On whose behalf a service acts."""
+    return {"aws:SourceAccount": account} | ({"aws:SourceArn": source} if source else {})
+
+
+def trusted(service: str, ours: dict[str, str], *others: dict[str, str]) -> list[Question]:
+    """A service may take the role for us, not for others; another service may not."""
+    return [
+        Question(True, "sts:AssumeRole", "*", service, ours),
+        Question(False, "sts:AssumeRole", "*", "lambda.amazonaws.com", ours),
+        *(Question(False, "sts:AssumeRole", "*", service, other) for other in others),
+    ]
+
+
+def published(topic: str, service: str, ours: dict[str, str], *others: dict[str, str]) -> list:
+    """A service may publish for us, and not for others; nor subscribe."""
+    arn = f"arn:aws:sns:{HERE}:plexus-main-{topic}"
+    return [
+        Question(True, "sns:Publish", arn, service, ours),
+        Question(False, "sns:Subscribe", arn, service, ours),
+        *(Question(False, "sns:Publish", arn, service, other) for other in others),
+    ]
+
+
+def queued(queue: str, *topics: str) -> list[Question]:
+    """SNS sends for these topics, not for another; it cannot receive."""
+    arn, sns = f"arn:aws:sqs:{HERE}:plexus-main-{queue}", "sns.amazonaws.com"
+    ours = [for_us(f"arn:aws:sns:{HERE}:plexus-main-{topic}") for topic in topics]
+    return [
+        *(Question(True, "sqs:SendMessage", arn, sns, each) for each in ours),
+        Question(False, "sqs:ReceiveMessage", arn, sns, ours[0]),
+        Question(
+            False, "sqs:SendMessage", arn, sns, for_us(f"arn:aws:sns:{HERE}:plexus-other-received")
+        ),
+    ]
+
+
+def execution(name: str, *parameters: str) -> list[Question]:
+    """ECS starts one task: its log, its image, its parameters, and no neighbour's."""
+    neighbour = "postfix" if name != "postfix" else "dovecot"
+    log, registry = f"arn:aws:logs:{HERE}:log-group:plexus-main", f"arn:aws:ecr:{HERE}:repository"
+    parameter = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
+    return [
+        Question(True, "logs:PutLogEvents", f"{log}-{name}:log-stream:{name}/1"),
+        Question(False, "logs:PutLogEvents", f"{log}-{neighbour}:log-stream:{neighbour}/1"),
+        Question(False, "logs:DeleteLogGroup", f"{log}-{name}:*"),
+        Question(True, "ecr:GetAuthorizationToken", "*"),
+        Question(True, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{name}"),
+        Question(False, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{neighbour}"),
+        Question(False, "ecr:PutImage", f"{registry}/plexus-main-image-{name}"),
+        *(Question(True, "ssm:GetParameters", f"{parameter}/{each}") for each in parameters),
+        Question(False, "ssm:GetParameters", f"{parameter}/another"),
+    ]
+
+
+TASK = f"arn:aws:ecs:{HERE}:task/plexus-main-cluster/1"
+TASKS = trusted(
+    "ecs-tasks.amazonaws.com",
+    for_us(TASK),
+    for_us(TASK, OTHER),
+    for_us(TASK.replace(ACCOUNT, OTHER)),
+    for_us(TASK.replace(REGION, "eu-west-1")),
+)
+BUCKET = "arn:aws:s3:::plexus-main-archive-1a2b3c4"
+RULE = f"arn:aws:ses:{HERE}:receipt-rule-set/plexus-main-rules:receipt-rule/recipients-0"
+SETS = f"arn:aws:ses:{HERE}:configuration-set"
+IDENTITY = f"arn:aws:ses:{HERE}:identity"
+QUEUES = f"arn:aws:sqs:{HERE}:plexus-main"
+CLUSTER = f"arn:aws:ecs:{HERE}:cluster/plexus-main-cluster"
+INSTANCES = CLUSTER.replace(":cluster/", ":container-instance/")
+CERTBOT = f"arn:aws:ecs:{HERE}:task-definition/plexus-main-certbot:7"
+ROLES = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
+GROUP = f"arn:aws:scheduler:{HERE}:ScheduleGroup/plexus-main-certbot"
+EC2 = f"arn:aws:ec2:{HERE}"
+STORE = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123"
+DOOR = f"arn:aws:elasticfilesystem:{HERE}:access-point/fsap-0123"
+SITE = "arn:aws:s3:::plexus-main-clients-1a2b3c4"
+SITES = f"arn:aws:cloudfront:{HERE}:Distribution/plexus-main-clients"
+FROM_RULE = (
+    for_us(RULE),
+    for_us(RULE, OTHER),
+    for_us(RULE.replace("plexus-main", "plexus-other")),
+)
+BY_DOOR = {"elasticfilesystem:AccessPointArn": DOOR}
+TAGGED = {"aws:ResourceTag/postal-plexus:stack": "main"}
+IN_CLUSTER = {"ecs:cluster": CLUSTER}
+CHALLENGE = {
+    "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["_acme-challenge.mail.example.org"],
+    "route53:ChangeResourceRecordSetsRecordTypes": ["TXT"],
+    "route53:ChangeResourceRecordSetsActions": ["UPSERT"],
+}
+MX = {
+    **CHALLENGE,
+    "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["example.org"],
+    "route53:ChangeResourceRecordSetsRecordTypes": ["MX"],
+}
+ANN, STRANGER = {"ses:FromAddress": "ann@example.org"}, {"ses:FromAddress": "ann@example.com"}
+_SES, _CDN = "ses.amazonaws.com", "cloudfront.amazonaws.com"
+
+QUESTIONS: dict[str, list[Question]] = {
+    "BucketPolicy plexus-main-archive": [
+        Question(True, "s3:PutObject", f"{BUCKET}/inbound/1", _SES, FROM_RULE[0]),
+        *(
+            Question(False, "s3:PutObject", f"{BUCKET}/inbound/1", _SES, other)
+            for other in FROM_RULE[1:]
+        ),
+        Question(False, "s3:PutObject", f"{BUCKET}/directory/directory.json", _SES, FROM_RULE[0]),
+        Question(False, "s3:GetObject", f"{BUCKET}/inbound/1", _SES, FROM_RULE[0]),
+        Question(True, "s3:GetObject", f"{BUCKET}/inbound/1"),
+        Question(False, "s3:GetObject", f"{BUCKET}/inbound/1", tls=False),
+    ],
+    "BucketPolicy plexus-main-clients": [
+        Question(True, "s3:GetObject", f"{SITE}/x", _CDN, for_us(f"{SITES}-example.org")),
+        Question(False, "s3:GetObject", f"{SITE}/x", _CDN, for_us(f"{SITES}-example.com")),
+        Question(True, "s3:ListBucket", SITE, _CDN, for_us(f"{SITES}-example.net")),
+        Question(False, "s3:ListBucket", SITE, _CDN, for_us(f"{SITES}-example.com")),
+        Question(False, "s3:PutObject", f"{SITE}/x", _CDN, for_us(f"{SITES}-example.org")),
+        Question(True, "s3:GetObject", f"{SITE}/x"),
+        Question(False, "s3:GetObject", f"{SITE}/x", tls=False),
+    ],
+    "FileSystemPolicy plexus-main-mailboxes": [
+        Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientWrite", STORE),
+        Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, tls=False),
+        Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, account=OTHER),
+    ],
+    "QueuePolicy plexus-main-dead-letters": queued("dead-letters", "events", "received"),
+    "QueuePolicy plexus-main-events": queued("events", "events"),
+    "QueuePolicy plexus-main-mail": queued("mail", "received"),
+    "TopicPolicy plexus-main-events": published(
+        "events",
+        _SES,
+        for_us(f"{SETS}/plexus-main-sending"),
+        for_us(f"{SETS}/plexus-main-sending", OTHER),
+        for_us(f"{SETS}/plexus-other-sending"),
+    ),
+    "TopicPolicy plexus-main-received": published("received", _SES, *FROM_RULE),
+    "TopicPolicy plexus-main-watch-alarms": published(
+        "watch-alarms", "cloudwatch.amazonaws.com", for_us(), for_us("", OTHER)
+    ),
+    "Role plexus-main-certbot-execution": TASKS,
+    "Role plexus-main-certbot-task": TASKS,
+    "Role plexus-main-deliver-execution": TASKS,
+    "Role plexus-main-deliver-task": TASKS,
+    "Role plexus-main-dovecot-execution": TASKS,
+    "Role plexus-main-dovecot-task": TASKS,
+    "Role plexus-main-postfix-execution": TASKS,
+    "Role plexus-main-postfix-task": TASKS,
+    "Role plexus-main-certbot-schedule": trusted(
+        "scheduler.amazonaws.com",
+        for_us(GROUP),
+        for_us(GROUP, OTHER),
+        for_us(GROUP.replace("plexus-main", "plexus-other")),
+    ),
+    # EC2 gives a role to instances of its own account only, and sets no source.
+    "Role plexus-main-host": trusted("ec2.amazonaws.com", {}),
+    "Role plexus-main-mailboxes-backup": trusted(
+        "backup.amazonaws.com", for_us(), for_us("", OTHER), {}
+    ),
+    "RolePolicy plexus-main-certbot-execution": execution("certbot"),
+    "RolePolicy plexus-main-deliver-execution": execution("deliver"),
+    "RolePolicy plexus-main-dovecot-execution": execution("dovecot"),
+    "RolePolicy plexus-main-postfix-execution": execution(
+        "postfix", "ses-smtp-password", "ses-smtp-username"
+    ),
+    "RolePolicy plexus-main-certbot-schedule": [
+        Question(True, "ecs:RunTask", CERTBOT, keys=IN_CLUSTER),
+        Question(False, "ecs:RunTask", CERTBOT, keys={"ecs:cluster": CLUSTER + "2"}),
+        Question(False, "ecs:RunTask", CERTBOT.replace("certbot", "deliver"), keys=IN_CLUSTER),
+        Question(
+            True,
+            "iam:PassRole",
+            f"{ROLES}-certbot-task",
+            keys={"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+        ),
+        Question(
+            False,
+            "iam:PassRole",
+            f"{ROLES}-certbot-task",
+            keys={"iam:PassedToService": "ec2.amazonaws.com"},
+        ),
+        Question(
+            False,
+            "iam:PassRole",
+            f"{ROLES}-deliver-task",
+            keys={"iam:PassedToService": "ecs-tasks.amazonaws.com"},
+        ),
+    ],
+    "RolePolicy plexus-main-certbot-task": [
+        Question(
+            True,
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/ZEXAMPLE.ORG",
+            keys=CHALLENGE,
+        ),
+        Question(
+            False,
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/ZEXAMPLE.ORG",
+            keys=MX,
+        ),
+        Question(
+            False,
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/ZEXAMPLE.COM",
+            keys=CHALLENGE,
+        ),
+        Question(True, "route53:ListHostedZones", "*"),
+        Question(True, "route53:GetChange", "arn:aws:route53:::change/C1"),
+        Question(False, "route53:DeleteHostedZone", "arn:aws:route53:::hostedzone/ZEXAMPLE.ORG"),
+    ],
+    "RolePolicy plexus-main-deliver-task": [
+        Question(True, "s3:GetObject", f"{BUCKET}/inbound/1"),
+        Question(True, "s3:GetObject", f"{BUCKET}/directory/directory.json"),
+        Question(False, "s3:PutObject", f"{BUCKET}/inbound/1"),
+        Question(False, "s3:GetObject", f"{SITE}/x"),
+        Question(True, "s3:ListBucket", BUCKET),
+        Question(True, "sqs:ReceiveMessage", f"{QUEUES}-mail"),
+        Question(True, "sqs:DeleteMessage", f"{QUEUES}-events"),
+        Question(False, "sqs:SendMessage", f"{QUEUES}-mail"),
+        Question(True, "sqs:SendMessage", f"{QUEUES}-dead-letters"),
+        Question(False, "sqs:ReceiveMessage", f"{QUEUES}-dead-letters"),
+        Question(True, "ses:SendBounce", f"{IDENTITY}/example.org"),
+        Question(False, "ses:SendBounce", f"{IDENTITY}/example.com"),
+        Question(False, "ses:SendRawEmail", f"{IDENTITY}/example.org"),
+    ],
+    "RolePolicy plexus-main-dovecot-task": [
+        Question(True, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientMount", STORE),
+        Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientMount", STORE + "4", keys=BY_DOOR),
+    ],
+    "RolePolicy plexus-main-host": [
+        Question(True, "ec2:DescribeVolumes", "*"),
+        *(
+            Question(True, f"ec2:{verb}{what}", f"{EC2}:{arn}", keys=TAGGED)
+            for verb in ("Attach", "Detach")
+            for what, arn in (
+                ("NetworkInterface", "network-interface/networkinterface-plexus-main-network"),
+                ("Volume", "volume/volume-plexus-main-host"),
+                ("Volume", "instance/i-1"),
+            )
+        ),
+        Question(False, "ec2:AttachVolume", f"{EC2}:instance/i-1"),
+        Question(False, "ec2:DetachVolume", f"{EC2}:volume/another", keys=TAGGED),
+        Question(False, "ec2:DeleteVolume", f"{EC2}:volume/volume-plexus-main-host", keys=TAGGED),
+        Question(True, "ecs:DiscoverPollEndpoint", "*"),
+        Question(True, "ecs:RegisterContainerInstance", CLUSTER),
+        Question(False, "ecs:RegisterContainerInstance", CLUSTER + "2"),
+        Question(True, "ecs:Poll", f"{INSTANCES}/1", keys=IN_CLUSTER),
+        Question(False, "ecs:Poll", f"{INSTANCES}/1", keys={"ecs:cluster": CLUSTER + "2"}),
+        Question(True, "ecr:GetAuthorizationToken", "*"),
+        *(
+            Question(
+                True, "ecr:BatchGetImage", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-{name}"
+            )
+            for name in ("certbot", "deliver", "dovecot", "postfix")
+        ),
+        Question(False, "ecr:BatchGetImage", f"arn:aws:ecr:{HERE}:repository/another"),
+        Question(False, "s3:GetObject", f"{BUCKET}/inbound/1"),
+    ],
+    "UserPolicy plexus-main-smtp": [
+        Question(True, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=ANN),
+        Question(True, "ses:SendRawEmail", f"{SETS}/plexus-main-sending", keys=ANN),
+        Question(False, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=STRANGER),
+        Question(False, "ses:SendRawEmail", f"{SETS}/plexus-other-sending", keys=ANN),
+        Question(False, "ses:SendEmail", f"{IDENTITY}/example.org", keys=ANN),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, dict[str, Any]]:
+    """Every policy document of the template, with its certificates issued, by type and name."""
+    run: Run = record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+    return {
+        f"{entry.type.rpartition(':')[2]} {entry.name}": json.loads(entry.inputs[key])
+        for entry in run.registrations
+        for key in ("policy", "assumeRolePolicy")
+        if "Statement" in entry.inputs.get(key, "")
+    }
+
+
+def test_every_document_is_asked(documents: dict[str, dict[str, Any]]) -> None:
+    """A new document needs questions here; one that is gone needs none."""
+    assert QUESTIONS.keys() == documents.keys()
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_it_lets_through_whom_it_is_for_and_no_other(
+    documents: dict[str, dict[str, Any]], name: str
+) -> None:
+    """Each question is answered as it says, and there are some of both kinds."""
+    wrong = [each for each in QUESTIONS[name] if each.allowed != ask(documents[name], each)]
+    assert [] == wrong
+    assert {True, False} == {each.allowed for each in QUESTIONS[name]}
+
+
+def weakened(policy: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The document without one of its statements, or without one condition."""
+    for index, statement in enumerate(policy["Statement"]):
+        less = copy.deepcopy(policy)
+        del less["Statement"][index]
+        yield statement["Sid"], less
+        for operator in statement.get("Condition", {}):
+            loose = copy.deepcopy(policy)
+            del loose["Statement"][index]["Condition"][operator]
+            yield f"{statement['Sid']} {operator}", loose
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_questions_notice_any_loss(documents: dict[str, dict[str, Any]], name: str) -> None:
+    """Without any one of its statements or conditions some question has another answer."""
+    unnoticed = [
+        what
+        for what, policy in weakened(documents[name])
+        if all(each.allowed == ask(policy, each) for each in QUESTIONS[name])
+    ]
+    assert [] == unnoticed

@@ -1,0 +1,76 @@
+"""Who reaches what over the network, exactly: one rule more or less fails."""
+
+import json
+
+import pytest
+from registrations import PROGRAM, Run, record, stack_configuration
+
+HOST = "securitygroup-plexus-main-network-host"
+STORE = "securitygroup-plexus-main-network-store"
+WORLD = ("0.0.0.0/0", "::/0")
+_INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+_EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """The template, with its certificates issued."""
+    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+
+
+def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:
+    """Each rule's group, protocol, port (ranges fail), and the other end."""
+    found = []
+    for entry in run.of(kind):
+        given = entry.inputs
+        assert given["fromPort"] == given["toPort"], entry.urn
+        ends = [
+            given[key]
+            for key in ("cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId")
+            if key in given
+        ]
+        assert 1 == len(ends), entry.urn
+        found.append((given["securityGroupId"], given["ipProtocol"], given["fromPort"], ends[0]))
+    return sorted(found)
+
+
+def test_the_world_reaches_imap_submission_and_sieve_and_the_host_the_store(run: Run) -> None:
+    """993, 465, 587 and 4190 by IPv4 and IPv6; NFS from the host's group alone."""
+    mail = [(HOST, "tcp", port, source) for port in (465, 587, 993, 4190) for source in WORLD]
+    assert sorted([*mail, (STORE, "tcp", 2049, HOST)]) == rules(run, _INGRESS)
+
+
+def test_the_host_reaches_aws_and_its_store_and_nothing_else(run: Run) -> None:
+    """HTTPS, SES's submission, NFS to the store's group; the store begins no connection."""
+    out = [(HOST, "tcp", port, target) for port in (443, 587) for target in WORLD]
+    assert sorted([*out, (HOST, "tcp", 2049, STORE)]) == rules(run, _EGRESS)
+
+
+def test_no_group_has_rules_of_another_kind(run: Run) -> None:
+    """Two groups without rules inside, and nobody adds rules by the older resource."""
+    groups = run.of("aws:ec2/securityGroup:SecurityGroup")
+    assert 2 == len(groups)
+    assert [[], []] == [each.inputs.get("ingress", []) for each in groups]
+    assert [[], []] == [each.inputs["egress"] for each in groups]
+    assert [] == run.of("aws:ec2/securityGroupRule:SecurityGroupRule")
+
+
+def test_the_open_ports_are_those_on_which_a_container_listens(run: Run) -> None:
+    """Every open port has a container behind it, and every published port is open."""
+    published = {
+        mapping["hostPort"]
+        for entry in run.of("aws:ecs/taskDefinition:TaskDefinition")
+        for container in json.loads(entry.inputs["containerDefinitions"])
+        for mapping in container.get("portMappings", [])
+    }
+    assert published == {port for group, _, port, _ in rules(run, _INGRESS) if group == HOST}
+
+
+def test_host_and_store_are_in_their_groups(run: Run) -> None:
+    """The fixed address and the host's first interface in the one, the mount targets in the other."""
+    (first,) = run.one("aws:ec2/launchTemplate:LaunchTemplate").inputs["networkInterfaces"]
+    address = run.one("aws:ec2/networkInterface:NetworkInterface").inputs
+    assert [[HOST], [HOST]] == [address["securityGroups"], first["securityGroups"]]
+    targets = run.of("aws:efs/mountTarget:MountTarget")
+    assert 2 == len({each.inputs["subnetId"] for each in targets})
+    assert {(STORE,)} == {tuple(each.inputs["securityGroups"]) for each in targets}
