@@ -186,7 +186,7 @@ class Desk:
             aws_secret_access_key=aws["secret_access_key"],
         )
 
-    def _output(self, name: str) -> str:
+    def _output(self, name: str) -> Any:
         """One of the Pulumi program's stack outputs."""
         return json.loads((self.directory / "stack-outputs.json").read_text())[name]
 
@@ -201,6 +201,38 @@ class Desk:
     def put_directory_object(self, octets: bytes) -> None:
         """Another directory, past the Pulumi program."""
         self._client("s3").put_object(**self._directory_place(), Body=octets)
+
+    def environment(self, service: str) -> dict[str, str]:
+        """The environment of a service's container."""
+        told = self.engine("inspect", "--format", "{{json .Config.Env}}", self.container(service))
+        return dict(each.split("=", 1) for each in json.loads(told))
+
+    @contextlib.contextmanager
+    def role_without(self, service: str, action: str) -> Iterator[None]:
+        """A service's task role loses the right to one action, and has it again afterwards."""
+        ecs, iam = self._client("ecs"), self._client("iam")
+        definition = self._output("task_definitions")[service]
+        task = ecs.describe_task_definition(taskDefinition=definition)["taskDefinition"]
+        role = task["taskRoleArn"].rpartition("/")[2]
+        (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        rest = [each for each in whole["Statement"] if action not in each["Action"]]
+        assert len(rest) == len(whole["Statement"]) - 1, f"one statement allows {action}"
+
+        def put(statements: list[dict[str, Any]]) -> None:
+            document = json.dumps({**whole, "Statement": statements})
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+
+        put(rest)
+        try:
+            yield
+        finally:
+            put(whole["Statement"])
+
+    def log_lines(self, service: str) -> list[dict[str, Any]]:
+        """What a service's container has said so far in JSON."""
+        lines = self.engine("logs", self.container(service)).splitlines()
+        return [json.loads(line) for line in lines if line[:1] == "{" and line[-1:] == "}"]
 
     def enqueue(self, body: str) -> None:
         """Put something into the queue that `deliver` reads."""
