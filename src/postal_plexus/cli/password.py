@@ -4,8 +4,11 @@ The password is read from the terminal twice, unseen, or from the standard input
 terminal; never from the command line, which other users of a machine can see. The hash goes to the
 standard output and everything else to the standard error, so that it can be piped.
 
-The hash is Argon2id with the cost that `directory.password_hash` states and explains: 19 MiB and
-two passes, which fits a Dovecot on a host of 512 MB.
+With `--app NAME` an app password is made, for one device or program: random, printed once with its
+hash, and revoked by taking its line out of the stack file.
+
+The hash is Argon2id with the cost that `directory.password_hash` states and explains: 7 MiB and
+five passes, which fits a Dovecot on a host of 512 MB.
 
 Fails with CommandError: DATA where the password is none that a mailbox should have.
 """
@@ -20,6 +23,7 @@ from argon2 import PasswordHasher, Type
 
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.directory import AddressError
+from postal_plexus.directory.entries import is_app_name
 from postal_plexus.directory.idn import kept_address
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
 from postal_plexus.directory.problems import NAMESPACE
@@ -55,11 +59,19 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="make a strong password as well, and print both",
     )
+    parser.add_argument(
+        "--app",
+        metavar="NAME",
+        help="make a strong password for one device or program, such as `phone`, and print both",
+    )
 
 
 def run(args: Namespace) -> int:
     """Print the hash, or the entry that holds it."""
     address = None if args.address is None else _address(args.address)
+    if args.app is not None:
+        _print_app_password(address, _app_name(args.app))
+        return Exit.OK
     password = generated() if args.generate else _checked(_read())
     password_hash = hashed(password)
     if args.generate:
@@ -75,6 +87,20 @@ def run(args: Namespace) -> int:
     if sys.stdout.isatty():
         print(f"It belongs under {NAMESPACE}:mailboxes in the stack file.", file=sys.stderr)
     return Exit.OK
+
+
+def _print_app_password(address: str | None, name: str) -> None:
+    password = generated()
+    print(f"password: {password}")
+    # JSON's quotes are YAML's too. A name may look like a number or a truth value.
+    line = f"{json.dumps(name)}: {json.dumps(hashed(password))}"
+    if address is None:
+        print(f"app-passwords:\n  {line}")
+    else:
+        print(f"- address: {json.dumps(address, ensure_ascii=False)}\n  app-passwords:\n    {line}")
+    if sys.stdout.isatty():
+        place = f"the mailbox's entry under {NAMESPACE}:mailboxes"
+        print(f"Its line belongs into {place}. To revoke it, take that out.", file=sys.stderr)
 
 
 def hashed(password: str) -> str:
@@ -116,6 +142,13 @@ def _checked(password: str) -> str:
         what = "the password has a character that cannot be typed, or more than one line"
         raise CommandError(Exit.DATA, f"{what}; {remedy}")
     return password
+
+
+def _app_name(text: str) -> str:
+    if not is_app_name(text):
+        line = f"{text!r} cannot name an app password; use a to z, 0 to 9 and -, such as phone"
+        raise CommandError(Exit.USAGE, line)
+    return text
 
 
 def _address(text: str) -> str:

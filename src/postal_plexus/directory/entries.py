@@ -13,6 +13,9 @@ from postal_plexus.directory.address import Address, AddressError, is_domain, is
 
 # A scheme and printable ASCII without a colon, which ends the field in Dovecot's passwd-file.
 _PASSWORD_HASH = re.compile(r"\{[A-Z0-9][A-Z0-9.-]*\}[!-9;-~]+")
+_APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+MAIN = "main"
+"""What the list of last logins calls the mailbox's own password; no app password has this name."""
 
 
 class DirectoryError(ValueError):
@@ -35,16 +38,27 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A mailbox: its address, which is its user's login, and the hash of the user's password."""
+    """A mailbox: its address, which is its user's login, and the hashes of the user's passwords.
+
+    `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each.
+    """
 
     address: str
     password_hash: str = field(repr=False)
+    app_passwords: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if not is_hosted(self.address):
             raise DirectoryError(f"{clipped(self.address)} cannot be a mailbox's address")
         if not _PASSWORD_HASH.fullmatch(self.password_hash):
             raise DirectoryError(f"{self.address} has a password hash that is none")
+        if len(dict(self.app_passwords)) < len(self.app_passwords):
+            raise DirectoryError(f"{self.address} has an app password twice")
+        for name, password_hash in self.app_passwords:
+            if not is_app_name(name):
+                raise DirectoryError(f"{self.address} has an app password named {clipped(name)}")
+            if not _PASSWORD_HASH.fullmatch(password_hash):
+                raise DirectoryError(f"{self.address} has a password hash of {name} that is none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,11 @@ class Alias:
             raise DirectoryError(f"{self.address} has no destination")
         for destination in self.destinations:
             require_address(destination)
+
+
+def is_app_name(text: str) -> bool:
+    """Whether an app password may be called so: a to z, 0 to 9 and -, at most 32 of them."""
+    return text != MAIN and _APP_NAME.fullmatch(text) is not None
 
 
 def require_address(text: str) -> None:

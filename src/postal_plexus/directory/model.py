@@ -19,7 +19,8 @@ How an address is resolved, in this order:
 
     {"version": 1,
      "domains": [{"name": "example.net", "catch_all": "ann@example.org"}, ...],
-     "mailboxes": [{"address": "ann@example.org", "password_hash": "{ARGON2ID}..."}, ...],
+     "mailboxes": [{"address": "ann@example.org", "password_hash": "{ARGON2ID}...",
+                    "app_passwords": [{"name": "phone", "password_hash": "{ARGON2ID}..."}]}, ...],
      "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org"]}, ...]}
 
 Fields that a reader does not know are ignored, so that a newer program can add them (a quota, who
@@ -156,10 +157,7 @@ class Directory:
                 else {"name": domain.name, "catch_all": domain.catch_all}
                 for domain in self.domains
             ],
-            "mailboxes": [
-                {"address": mailbox.address, "password_hash": mailbox.password_hash}
-                for mailbox in self.mailboxes
-            ],
+            "mailboxes": [_mailbox_fields(mailbox) for mailbox in self.mailboxes],
             "aliases": [
                 {"address": alias.address, "destinations": alias.destinations}
                 for alias in self.aliases
@@ -188,7 +186,14 @@ class Directory:
                 for entry in root.entries("domains")
             ),
             tuple(
-                Mailbox(entry.text("address"), entry.text("password_hash"))
+                Mailbox(
+                    entry.text("address"),
+                    entry.text("password_hash"),
+                    tuple(
+                        (app.text("name"), app.text("password_hash"))
+                        for app in entry.optional_entries("app_passwords")
+                    ),
+                )
                 for entry in root.entries("mailboxes")
             ),
             tuple(
@@ -236,11 +241,27 @@ class _Entry:
         for position, value in enumerate(self._list(name)):
             yield _Entry.of(value, f"{name}[{position}]")
 
+    def optional_entries(self, name: str) -> Iterator["_Entry"]:
+        return iter(()) if name not in self.fields else self.entries(name)
+
     def _list(self, name: str) -> list[object]:
         value = self.fields.get(name)
         if not isinstance(value, list):
             raise DirectoryError(f"has no list {name} in {self.place}")
         return cast("list[object]", value)
+
+
+def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "address": mailbox.address,
+        "password_hash": mailbox.password_hash,
+    }
+    if mailbox.app_passwords:
+        fields["app_passwords"] = [
+            {"name": name, "password_hash": password_hash}
+            for name, password_hash in mailbox.app_passwords
+        ]
+    return fields
 
 
 def _delivered(name: str, subaddress: str | None, domain: str) -> str:

@@ -9,6 +9,8 @@ Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
     mailboxes:
       - address: ann@example.org
         password-hash: "{ARGON2ID}$argon2id$..."     # from `plexus password`
+        app-passwords:                               # may be missing; a name and a hash each
+          phone: "{ARGON2ID}$argon2id$..."           # from `plexus password --app phone`
     aliases:                              # may be missing
       - address: info@example.org
         destinations: [ann@example.org, ben@example.com]
@@ -26,7 +28,13 @@ from postal_plexus.directory.address import (
     is_hosted,
     without_subaddress,
 )
-from postal_plexus.directory.entries import Alias, Domain, Mailbox
+from postal_plexus.directory.entries import (
+    MAIN,
+    Alias,
+    Domain,
+    Mailbox,
+    is_app_name,
+)
 from postal_plexus.directory.idn import kept_address, kept_domain, shown
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import fault_of
@@ -69,6 +77,9 @@ OTHER_KEYS = frozenset(
 )
 """Those that the Pulumi program reads besides; they are not looked at here."""
 
+APP_PASSWORDS = 16
+"""The most of one mailbox: a wrong password is compared with each."""
+
 RECIPIENTS_AN_ALIAS = 1000
 """Postfix's virtual_alias_expansion_limit, by default: beyond it an alias's mail is deferred."""
 
@@ -94,7 +105,7 @@ class _Reading:
             (self._enter(self._domains, self._domain_name(entry), entry), entry)
             for entry in entries_of(config, "domains", fields, self._findings)
         ]
-        fields = ("address", "password-hash")
+        fields = ("address", "password-hash", "app-passwords")
         self._read_mailboxes = [
             (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
             for entry in entries_of(config, "mailboxes", fields, self._findings)
@@ -108,7 +119,10 @@ class _Reading:
     def directory(self) -> Directory:
         """What was read, if nothing was wrong with it."""
         catch_alls = [(name, self._catch_all(entry)) for name, entry in self._read_domains]
-        hashes = [(name, self._password_hash(entry)) for name, entry in self._read_mailboxes]
+        hashes = [
+            (name, self._password_hash(entry), self._app_passwords(entry))
+            for name, entry in self._read_mailboxes
+        ]
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
         for circle in _circles({name: to for name, to in aliases if name}):
             self._addresses[circle[0]].problem(
@@ -203,8 +217,22 @@ class _Reading:
         fault = fault_of(text, address) if text else None
         if fault is not None:
             entry.problem(f"its password-hash {fault.what}", fault.remedy)
-        scheme, brace, value = text.partition("}")
-        return scheme.upper() + brace + value
+        return _in_capitals(text)
+
+    def _app_passwords(self, entry: Entry) -> tuple[tuple[str, str], ...]:
+        remedy = 'Write a name and a hash a line: phone: "{ARGON2ID}...".'
+        found = entry.named_texts("app-passwords", remedy=remedy)
+        if len(found) > APP_PASSWORDS:
+            what = f"has {len(found)} app passwords, and {APP_PASSWORDS} are the most"
+            entry.problem(what, "Take out those that nobody uses.")
+        for name, text in found.items():
+            if not is_app_name(name):
+                what = f"its app password {quoted(name)} cannot be called so"
+                remedy = f"Use a to z, 0 to 9 and -, at most 32, and not {MAIN}."
+                entry.problem(what, remedy)
+            elif fault := fault_of(text, f"{entry.name} --app {name}"):
+                entry.problem(f"its app password {name} {fault.what}", fault.remedy)
+        return tuple((name, _in_capitals(text)) for name, text in found.items())
 
     def _destinations(self, entry: Entry) -> tuple[str, ...]:
         destinations: dict[str, None] = {}
@@ -238,6 +266,12 @@ class _Reading:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
                 what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
                 self._domains[domain.name].problem(what, remedy)
+
+
+def _in_capitals(password_hash: str) -> str:
+    """The hash with the scheme's name as Dovecot writes it."""
+    scheme, brace, value = password_hash.partition("}")
+    return scheme.upper() + brace + value
 
 
 def _circles(destinations: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:

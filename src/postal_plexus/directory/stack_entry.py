@@ -92,6 +92,24 @@ class Entry:
         """The text of a field that may be missing, but not empty; "" without one."""
         return self.text(field) if field in self._fields else ""
 
+    def named_texts(self, field: str, *, remedy: str) -> dict[str, str]:
+        """The texts of a field that may be missing, else a mapping of names to texts."""
+        value = self._fields.get(field)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            self.problem(f"its {field} are {kind_of(value)}, not names with a text each", remedy)
+            return {}
+        named: dict[str, str] = {}
+        for name, text in cast("Mapping[object, object]", value).items():
+            if not isinstance(name, str):
+                self.problem(f"has {kind_of(name)} for a name in its {field}", remedy)
+            elif not isinstance(text, str) or not text.strip():
+                self.problem(f"has no text for {quoted(name)} in its {field}", remedy)
+            else:
+                named[name] = text.strip()
+        return named
+
     def texts(self, field: str) -> list[str]:
         """The texts of a field that must be a list of at least one."""
         value = self._fields.get(field)

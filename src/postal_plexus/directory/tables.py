@@ -17,11 +17,17 @@ from postal_plexus.directory.model import Directory, Resolution
 
 
 def dovecot_passwd(directory: Directory) -> str:
-    """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::`.
+    """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-NAME={SCHEME}hash`.
 
-    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration.
+    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration. App
+    passwords are extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
     """
-    return "".join(f"{m.address}:{m.password_hash}::::::\n" for m in directory.mailboxes)
+    return "".join(
+        f"{m.address}:{m.password_hash}::::::"
+        + " ".join(f"app-{name}={password_hash}" for name, password_hash in m.app_passwords)
+        + "\n"
+        for m in directory.mailboxes
+    )
 
 
 def postfix_virtual_domains(directory: Directory) -> str:

@@ -56,6 +56,27 @@ def test_generate(plexus: Plexus) -> None:
     assert made[0]["password"] != made[1]["password"]
 
 
+def test_an_app_password(plexus: Plexus) -> None:
+    """A random password comes with its line of the mailbox's entry."""
+    told = plexus("password", "ann@example.org", "--app", "phone").out
+    first, _, rest = told.partition("\n")
+    password = first.removeprefix("password: ")
+    assert re.fullmatch(r"([a-z2-9]{4}-){4}[a-z2-9]{4}", password)
+    (entry,) = yaml.safe_load(rest)
+    assert ["address", "app-passwords"] == list(entry)
+    assert verify(entry["app-passwords"]["phone"], password)
+    bare = yaml.safe_load(plexus("password", "--app", "no").out)
+    assert verify(bare["app-passwords"]["no"], bare["password"])
+
+
+@pytest.mark.parametrize("name", ["main", "My Phone", "", "-x"])
+def test_a_wrong_app_name(name: str) -> None:
+    """A name that the stack file would refuse is refused before a password is made."""
+    ended = given(b"", f"--app={name}")
+    assert (Exit.USAGE, b"") == (ended.returncode, ended.stdout)
+    assert b"cannot name an app password" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [

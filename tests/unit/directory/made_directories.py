@@ -42,7 +42,10 @@ def directories(draw: st.DrawFn) -> Directory:
     destinations = st.lists(_tagged(addresses) | st.sampled_from(OUTSIDE), min_size=1, max_size=4)
     return Directory(
         tuple(Domain(name, draw(catch_alls)) for name in names),
-        tuple(Mailbox(address, HASH) for address in mailboxes),
+        tuple(
+            Mailbox(address, HASH, draw(st.sampled_from([(), (("phone", HASH),)])))
+            for address in mailboxes
+        ),
         tuple(Alias(address, tuple(draw(destinations))) for address in hosted[len(mailboxes) :]),
     )
 

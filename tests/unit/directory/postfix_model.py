@@ -67,7 +67,8 @@ class MailServer:
         self.users: dict[str, str] = {}
         for line in tables["dovecot-passwd"].splitlines():
             user, password_hash, *rest = line.split(":")
-            assert [""] * 6 == rest, "uid, gid, gecos, home, shell and extra fields are empty"
+            assert [""] * 5 == rest[:-1], "uid, gid, gecos, home and shell are empty"
+            assert all(each.startswith("app-") for each in rest[-1].split()), "app passwords only"
             assert not user.startswith("#"), "would be a comment"
             assert user not in self.users
             self.users[user] = password_hash

@@ -43,6 +43,35 @@ def test_the_form_of_the_object() -> None:
     assert expected == read.to_json()
 
 
+def test_the_form_of_app_passwords() -> None:
+    """App passwords are a list of names and hashes, which older containers ignore."""
+    with_app = document()
+    with_app["mailboxes"][0]["app_passwords"] = [{"name": "phone", "password_hash": HASH}]
+    read = Directory.from_json(json.dumps(with_app).encode())
+    assert (("phone", HASH),) == read.mailboxes[0].app_passwords
+    assert json.dumps(with_app, separators=(",", ":")).encode() + b"\n" == read.to_json()
+
+
+@pytest.mark.parametrize(
+    ("app_passwords", "what"),
+    [
+        ([{"name": "a b", "password_hash": HASH}], "has an app password named 'a b'"),
+        ([{"name": "main", "password_hash": HASH}], "has an app password named 'main'"),
+        ([{"name": "phone", "password_hash": "x y"}], "has a password hash of phone that is none"),
+        ([{"name": "phone", "password_hash": HASH}] * 2, "has an app password twice"),
+        ([{"name": "phone"}], "has no text password_hash in app_passwords[0]"),
+        ({"phone": HASH}, "has no list app_passwords in mailboxes[0]"),
+    ],
+)
+def test_unsound_app_passwords(app_passwords: object, what: str) -> None:
+    """What could mean something else in Dovecot's table is refused."""
+    broken = document()
+    broken["mailboxes"][0]["app_passwords"] = app_passwords
+    with pytest.raises(DirectoryError) as refused:
+        Directory.from_json(json.dumps(broken).encode())
+    assert what in str(refused.value)
+
+
 def test_fields_of_a_newer_program_are_ignored() -> None:
     """An older container still reads what a newer program added within version 1."""
     newer = document(

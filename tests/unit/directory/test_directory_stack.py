@@ -52,6 +52,45 @@ def problems(stack: dict[str, Any]) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
+def with_app_passwords(app_passwords: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which has app passwords."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"app-passwords": app_passwords}])
+
+
+def test_app_passwords() -> None:
+    """A name and a hash each; the scheme may be in small letters."""
+    small = HASH.replace("ARGON2ID", "argon2id")
+    read = read_stack(with_app_passwords({"phone": HASH, "laptop": small}))
+    assert (("phone", HASH), ("laptop", HASH)) == read.mailboxes[2].app_passwords
+
+
+@pytest.mark.parametrize(
+    ("app_passwords", "what", "remedy"),
+    [
+        ([HASH], "its app-passwords are a list, not names with a text each", "Write a name and"),
+        ({5: HASH}, "has a number for a name in its app-passwords", "Write a name and a hash"),
+        ({"phone": None}, "has no text for 'phone' in its app-passwords", "Write a name and"),
+        ({"My Phone": HASH}, "its app password 'My Phone' cannot be called so", "Use a to z"),
+        ({"main": HASH}, "its app password 'main' cannot be called so", "and not main"),
+        (
+            {"phone": "hunter2"},
+            "its app password phone is no hash but perhaps the password itself, in plain text",
+            "plexus password ben@example.org --app phone",
+        ),
+        (
+            {f"n{number}": HASH for number in range(17)},
+            "has 17 app passwords, and 16 are the most",
+            "Take out",
+        ),
+    ],
+)
+def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> None:
+    """Each mistake is named with its mailbox and a way out."""
+    (problem,) = problems(with_app_passwords(app_passwords))
+    assert ("entry 3 (ben@example.org)", what) == (problem.entry, problem.what)
+    assert remedy in problem.remedy
+
+
 def test_a_sound_configuration() -> None:
     """Domains, mailboxes and aliases come in their order; unquoted catch-alls and defaults too."""
     expected = Directory(

@@ -46,6 +46,14 @@ def test_dovecot_passwd() -> None:
     assert expected == dovecot_passwd(directory())
 
 
+def test_dovecot_passwd_with_app_passwords() -> None:
+    """App passwords are extra fields of the user's line, as passwords.lua reads them."""
+    apps = (("phone", HASH), ("old-laptop", HASH))
+    made = Directory((Domain("example.org"),), (Mailbox("ann@example.org", HASH, apps),))
+    expected = f"ann@example.org:{HASH}::::::app-phone={HASH} app-old-laptop={HASH}\n"
+    assert expected == dovecot_passwd(made)
+
+
 def test_postfix_virtual_domains() -> None:
     """Postfix keeps mail of these domains."""
     assert "example.org OK\nexample.net OK\n" == postfix_virtual_domains(directory())

@@ -1,0 +1,225 @@
+"""Passwords: app passwords and their end, guessing on each protocol, and the list of last logins."""
+
+from __future__ import annotations
+
+import base64
+import imaplib
+import smtplib
+import socket
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from postal_plexus.cli.password import hashed
+from service.container_engine import Container
+from service.mail_host import PASSWORD, STACK, MailHost
+from service.managesieve import ManageSieve
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(300)
+
+ANN, BEN = "ann@example.org", "ben@example.org"
+APP_PASSWORD = "abcd-efgh-jkmn-pqrs-tuvw"
+APP_HASH = hashed(APP_PASSWORD)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_guessed(host: MailHost) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Each test begins without notes of wrong passwords; Dovecot's own penalty stays."""
+    for notes in (host.root / "run/dovecot/guesses").iterdir():
+        notes.unlink()
+
+
+class AuthClient:
+    """Postfix's side of auth.sock, which names the client's address; requests may run side by side.
+
+    Without Dovecot's own penalty (2 to 15 s for each address), so that tests need not wait for it.
+    """
+
+    def __init__(self, host: MailHost) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(120)
+        self._socket.connect(str(host.root / "run/dovecot/auth.sock"))
+        self._file = self._socket.makefile("r", encoding="utf-8")
+        self._socket.sendall(b"VERSION\t1\t2\nCPID\t4711\n")
+        self._number = 0
+
+    def ask(self, address: str, *attempts: tuple[str, str]) -> list[str]:
+        """The outcome of each (user, password): "ok", "wrong" or "later"."""
+        numbers = [self._send(address, *attempt) for attempt in attempts]
+        outcomes: dict[str, str] = {}
+        while not outcomes.keys() >= set(numbers):
+            word, *fields = self._file.readline().rstrip("\n").split("\t")
+            if word == "OK":
+                outcomes[fields[0]] = "ok"
+            elif word == "FAIL":
+                outcomes[fields[0]] = "later" if "code=temp_fail" in fields else "wrong"
+        return [outcomes[number] for number in numbers]
+
+    def _send(self, address: str, user: str, password: str) -> str:
+        self._number += 1
+        secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        line = f"AUTH\t{self._number}\tPLAIN\tservice=smtp\tsecured\tno-penalty\trip={address}\t"
+        self._socket.sendall(f"{line}resp={secret}\n".encode())
+        return str(self._number)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+
+@pytest.fixture
+def auth(host: MailHost) -> Iterator[AuthClient]:
+    """A client of auth.sock."""
+    made = AuthClient(host)
+    yield made
+    made.close()
+
+
+def by_imap(host: MailHost, password: str) -> str:
+    """IMAP's answer to a login of ann: "" or the refusal's text."""
+    try:
+        with host.imap(ANN, password):
+            return ""
+    except imaplib.IMAP4.error as refusal:
+        return str(refusal)
+
+
+def by_managesieve(host: MailHost, password: str) -> str:
+    """ManageSieve's answer to a login of ann."""
+    try:
+        ManageSieve(host.containers["dovecot"].port(4190), host.tls(), ANN, password).close()
+    except AssertionError as refusal:
+        return str(refusal)
+    return ""
+
+
+def by_submission(host: MailHost, password: str) -> str:
+    """Submission's answer to a login of ann."""
+    with host.submission() as smtp:
+        try:
+            smtp.login(ANN, password)
+        except smtplib.SMTPAuthenticationError as refusal:
+            return f"{refusal.smtp_code} {refusal.smtp_error.decode()}"
+    return ""
+
+
+PROTOCOLS = (by_imap, by_managesieve, by_submission)
+
+
+def on_every_protocol(host: MailHost, password: str) -> list[str]:
+    """What IMAP, ManageSieve and submission answer, asked side by side."""
+    with ThreadPoolExecutor(len(PROTOCOLS)) as side_by_side:
+        return list(side_by_side.map(lambda login: login(host, password), PROTOCOLS))
+
+
+def last_logins(host: MailHost, *arguments: str) -> list[list[str]]:
+    """What the operator's command shows."""
+    shown = host.containers["dovecot"].exec("logins", *arguments)
+    return [line.split(" ") for line in shown.splitlines()]
+
+
+def with_app_passwords(apps: Mapping[str, str]) -> dict[str, object]:
+    """The stack, in which ann has app passwords."""
+    ann, *others = STACK["mailboxes"]
+    return STACK | {"mailboxes": [ann | {"app-passwords": dict(apps)}, *others]}
+
+
+def test_an_app_password_opens_every_protocol_until_it_is_revoked(host: MailHost) -> None:
+    """It logs in beside the main password, is nobody else's, and ends with its line in the stack."""
+    host.write_directory(with_app_passwords({"phone": APP_HASH, "laptop": hashed("another one")}))
+    try:
+        assert [""] * 3 == on_every_protocol(host, APP_PASSWORD)
+        assert by_imap(host, PASSWORD) == ""
+        with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+            host.imap(BEN, APP_PASSWORD)
+        names = {(user, name) for user, name, *_ in last_logins(host, ANN)}
+        assert {(ANN, "phone"), (ANN, "main")} == names
+    finally:
+        host.write_directory()
+    refusals = on_every_protocol(host, APP_PASSWORD)
+    assert "AUTHENTICATIONFAILED" in refusals[0]
+    assert refusals[1].startswith("NO")
+    assert refusals[2].startswith("535 5.7.8")
+
+
+def test_last_logins_say_when_from_where_and_with_what(host: MailHost, auth: AuthClient) -> None:
+    """The newest of each password; with -a each protocol and address."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    assert auth.ask("192.0.2.1", (BEN, PASSWORD)) == ["ok"]
+    assert auth.ask("192.0.2.2", (BEN, PASSWORD)) == ["ok"]
+    with host.imap(BEN):
+        pass
+    ((user, name, at, *_),) = last_logins(host, BEN)
+    assert (BEN, "main") == (user, name)
+    assert before <= datetime.fromisoformat(at) <= datetime.now(UTC)
+    everything = {(protocol, address) for *_, protocol, address in last_logins(host, "-a", BEN)}
+    assert {("smtp", "192.0.2.1"), ("smtp", "192.0.2.2")} < everything
+    assert "imap" in {protocol for protocol, _ in everything}
+
+
+def test_an_address_that_guesses_is_blocked_on_every_protocol(
+    host: MailHost, auth: AuthClient
+) -> None:
+    """Guesses count together; then even the right password has to wait; others are not concerned."""
+    first = [(ANN, f"guess {number}") for number in range(7)]
+    assert auth.ask(host.network.gateway, *first) == ["wrong"] * 7
+    with ThreadPoolExecutor(3) as side_by_side:
+        guesses = [side_by_side.submit(login, host, login.__name__) for login in PROTOCOLS]
+    imap, managesieve, submission = [guess.result() for guess in guesses]
+    assert "[AUTHENTICATIONFAILED]" in imap
+    assert managesieve.startswith("NO")
+    assert submission.startswith("535 5.7.8")
+
+    imap, managesieve, submission = on_every_protocol(host, PASSWORD)
+    assert "[UNAVAILABLE]" in imap
+    assert managesieve.startswith("NO")
+    # Postfix does not tell the two apart.
+    assert submission.startswith("535 5.7.8")
+    assert auth.ask("192.0.2.10", (ANN, PASSWORD), (BEN, PASSWORD)) == ["ok", "ok"]
+    assert logged(host.containers["dovecot"], "blocked: ", "has guessed 10 passwords within 900 s")
+
+    age_notes(host, minutes=16)
+    assert [""] * 3 == on_every_protocol(host, PASSWORD)
+
+
+def test_a_user_who_is_guessed_at_is_let_in_from_known_addresses(
+    host: MailHost, auth: AuthClient
+) -> None:
+    """Guesses from many addresses block a user's strangers, and nobody else."""
+    assert auth.ask("192.0.2.20", (ANN, PASSWORD)) == ["ok"]
+    for each in range(4):
+        tried = [(ANN, f"guess {each} {number}") for number in range(5)]
+        assert auth.ask(f"198.51.100.{each}", *tried) == ["wrong"] * 5
+    assert auth.ask("192.0.2.21", (ANN, PASSWORD), (BEN, PASSWORD)) == ["later", "ok"]
+    assert auth.ask("192.0.2.20", (ANN, PASSWORD), (ANN, "guess")) == ["ok", "wrong"]
+    assert logged(host.containers["dovecot"], f"blocked: 20 passwords of {ANN} were guessed")
+    age_notes(host, minutes=16)
+    assert auth.ask("192.0.2.21", (ANN, PASSWORD)) == ["ok"]
+
+
+def test_a_forgotten_device_blocks_nobody(auth: AuthClient) -> None:
+    """The same wrong password counts once, however often it comes; on many users it counts for each."""
+    assert auth.ask("192.0.2.30", *[(ANN, "last year's")] * 15) == ["wrong"] * 15
+    assert auth.ask("192.0.2.30", (ANN, PASSWORD)) == ["ok"]
+    sprayed = [(f"user{number}@example.org", "password1234") for number in range(10)]
+    assert auth.ask("192.0.2.31", *sprayed) == ["wrong"] * 10
+    assert auth.ask("192.0.2.31", (ANN, PASSWORD)) == ["later"]
+
+
+def logged(container: Container, *parts: str) -> bool:
+    """Whether a line of the log holds all the parts, once it is there."""
+    return await_true(
+        f"a log line with {parts}",
+        lambda: any(all(part in line for part in parts) for line in container.logs().splitlines()),
+    )
+
+
+def age_notes(host: MailHost, *, minutes: int) -> None:
+    """Let the time that the notes of wrong passwords tell be longer ago."""
+    seconds = int(timedelta(minutes=minutes).total_seconds())
+    for notes in (host.root / "run/dovecot/guesses").iterdir():
+        aged = [line.split(" ") for line in notes.read_text().splitlines()]
+        notes.write_text("".join(f"{int(at) - seconds} {check}\n" for at, check in aged))
