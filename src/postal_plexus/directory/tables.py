@@ -17,7 +17,7 @@ from postal_plexus.directory.model import Directory, Resolution
 
 
 def dovecot_passwd(directory: Directory) -> str:
-    """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-NAME={SCHEME}hash`.
+    """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-X={SCHEME}hash`.
 
     Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration. App
     passwords are extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
