@@ -9,9 +9,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+_MAY_SIGN = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
-    """Makes certificates; `file` is what a client must trust."""
+    """Makes certificates as the web's authorities do; `file` is what a client must trust."""
 
     def __init__(self, folder: Path, name: str = "Test authority") -> None:
         self._folder = folder
@@ -20,6 +32,8 @@ class Authority:
         certificate = (
             self._begin(self._name, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_MAY_SIGN, critical=True)
+            .add_extension(self._identifier(), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.file = folder / "authority.pem"
@@ -39,6 +53,9 @@ class Authority:
             .not_valid_after(now + timedelta(days=1))
         )
 
+    def _identifier(self) -> x509.SubjectKeyIdentifier:
+        return x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+
     def issue(self, host: str) -> tuple[Path, Path]:
         """Files of a certificate for a host name, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -46,6 +63,13 @@ class Authority:
         certificate = (
             self._begin(subject, key)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(
+                x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._identifier()),
+                critical=False,
+            )
             .sign(self._key, hashes.SHA256())
         )
         certificate_file = self._folder / f"{host}.pem"

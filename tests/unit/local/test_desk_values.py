@@ -109,7 +109,7 @@ def test_accounts_keep_their_passwords(tmp_path: Path) -> None:
     again, ben = accounts.for_mailboxes(path, ["ann@example.org", "ben@example.org"])
     assert ann == again
     assert ann.password != ben.password
-    assert ben.password_hash.startswith("{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$")
+    assert ben.password_hash.startswith("{ARGON2ID}$argon2id$v=19$m=7168,t=5,p=1$")
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
