@@ -14,9 +14,10 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents, regions
+from deployment import documents
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
+from postal_plexus.stack import regions
 
 # The newest image each time an instance is launched, so that a replacement is patched.
 # https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 import pulumi_aws as aws
+from pulumi.runtime.config import CONFIG, get_config_env
 
 import pulumi
-from deployment import documents, regions
+from deployment import documents
 from deployment.archive import Archive, ArchiveArgs
 from deployment.certificates import Certificates, CertificatesArgs
 from deployment.certificates import alarm as certificate_alarm
@@ -25,11 +26,13 @@ from deployment.notifications import Notifications, NotificationsArgs
 from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
 from deployment.services import ServiceParts, make_services
-from deployment.settings import TEXT_KEYS, Settings, SettingsError, read_settings
 from deployment.storage import Storage, StorageArgs
 from deployment.watch import Alarm, Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
 from postal_plexus.clients import MtaStsMode, MtaStsPolicy, certificate_names
+from postal_plexus.directory.problems import NAMESPACE, StackError
+from postal_plexus.stack import regions
+from postal_plexus.stack.settings import Settings, read_settings
 
 
 def read() -> Settings:
@@ -38,16 +41,18 @@ def read() -> Settings:
     Raises:
         pulumi.RunError: with one line a problem; Pulumi prints it without a traceback.
     """
-    config = pulumi.Config("postal-plexus")
-
-    def get(key: str) -> Any:
-        # Not get_secret_object: a secret would be known only inside `apply`, and the number of
-        # receipt rules depends on it. What is secret in it is wrapped again where it is used.
-        return config.get(key) if key in TEXT_KEYS else config.get_object(key)
-
+    # Not pulumi.Config: it gives only the keys that one asks for, so that a misspelled one would
+    # pass unseen, and stops at the first value that is not JSON. Nor as secrets: they would be
+    # known only inside `apply`, and the number of receipt rules depends on them. What is secret
+    # is wrapped again where it is used.
+    given = {**get_config_env(), **CONFIG.get()}
+    prefix = f"{NAMESPACE}:"
+    config = {
+        key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)
+    }
     try:
-        return read_settings(pulumi.get_stack(), pulumi.Config("aws").get("region"), get)
-    except SettingsError as error:
+        return read_settings(pulumi.get_stack(), given.get("aws:region"), config)
+    except StackError as error:
         raise pulumi.RunError(str(error)) from error
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents, regions
+from deployment import documents
 from deployment.archive import INBOUND_PREFIX, Archive
 from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
@@ -15,8 +15,9 @@ from deployment.images import Images
 from deployment.notifications import Notifications
 from deployment.sending import Sending
 from deployment.service import Service, ServiceArgs
-from deployment.settings import Settings
 from deployment.storage import Storage
+from postal_plexus.stack import regions
+from postal_plexus.stack.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import regions
 from deployment.identities import Identity
 from postal_plexus.clients import ClientSetup, client_records, txt_value
+from postal_plexus.stack import regions
 
 # Long enough to be cheap, short enough to put a mistake right within the hour.
 _TTL_SECONDS = 3600

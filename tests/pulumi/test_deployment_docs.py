@@ -3,12 +3,13 @@
 import json
 import re
 import shlex
-import sys
 
 import botocore.session
 import pytest
 from botocore import xform_name
 from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
+
+from postal_plexus.directory.stack import KEYS, OTHER_KEYS
 
 DOCS = REPOSITORY / "docs"
 DEPLOY = (DOCS / "deploy.md").read_text()
@@ -93,7 +94,10 @@ def test_the_metadata_of_a_restore_is_json() -> None:
 @pytest.mark.parametrize(
     ("told", "source"),
     [
-        ("SES has no SMTP endpoint there, which Postfix sends through", "regions.py"),
+        (
+            "SES has no SMTP endpoint there, which Postfix sends through",
+            "../../src/postal_plexus/stack/regions.py",
+        ),
         ("is offered in", "network.py"),
         ("set postal-plexus:activate-rule-set to yes to take its place", "receiving.py"),
         ("whole domains are accepted, and unknown recipients bounced", "receiving.py"),
@@ -113,10 +117,7 @@ def test_the_errors_are_those_that_are_printed(told: str, source: str) -> None:
 
 def test_the_keys_are_those_of_the_stack_file() -> None:
     """A key in the docs is one that the program reads."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(PROGRAM), *sys.path])
-        from deployment import settings
-    keys = {*settings.TEXT_KEYS, *settings.JSON_KEYS, *settings.DIRECTORY_KEYS}
+    keys = {*OTHER_KEYS, *KEYS}
     told = set(re.findall(r"postal-plexus:([a-z-]+)", DEPLOY + CHECKLIST)) - {"index"}
     assert told
     assert set() == told - keys

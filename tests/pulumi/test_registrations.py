@@ -18,7 +18,11 @@ from registrations import (
 )
 from submission_limits import Limits
 
+import pulumi
 from postal_plexus.directory.stack import OTHER_KEYS
+from postal_plexus.stack import regions
+from postal_plexus.stack.settings import SUBMISSION_LIMITS
+from stack_mistakes import MISTAKES, Mistake
 
 TEMPLATE = PROGRAM / "Pulumi.prod.yaml"
 _IMAGES_KEY = "postal-plexus:images"
@@ -249,6 +253,15 @@ def test_the_program_says_all_that_is_wrong_at_once() -> None:
         assert f"postal-plexus:{key}: " in text
 
 
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_the_program_tells_each_mistake_as_plexus_check_does(mistake: Mistake) -> None:
+    """Nothing is registered, no traceback: the same line."""
+    with pytest.raises(pulumi.RunError) as raised:
+        record(mistake.config())
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(mistake.told)
+
+
 def test_the_template_is_explained() -> None:
     """Every key of the template has a comment above it."""
     lines = Path(TEMPLATE).read_text().splitlines()
@@ -258,20 +271,8 @@ def test_the_template_is_explained() -> None:
             assert above.lstrip().startswith("#"), line
 
 
-def test_plexus_knows_the_programs_keys() -> None:
-    """A key that the program reads is no mistake to the checker of stack files, and no other."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAM)
-        from deployment import settings
-
-        assert {*settings.TEXT_KEYS, *settings.JSON_KEYS} == OTHER_KEYS
-
-
 def test_the_submission_limits_are_those_of_the_container() -> None:
     """Program, template and container agree about names and defaults."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAM)
-        from deployment.settings import SUBMISSION_LIMITS
     text = " ".join(f"{name}={most}" for name, most in SUBMISSION_LIMITS.items())
     assert (4, Limits()) == (len(SUBMISSION_LIMITS), Limits.parse(text))
 
@@ -279,12 +280,7 @@ def test_the_submission_limits_are_those_of_the_container() -> None:
 def test_the_template_shows_every_key_with_its_default() -> None:
     """Each key that the program reads is in the template, as it is without being written."""
     text = TEMPLATE.read_text()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAM)
-        from deployment import settings
-
-        keys = {*settings.TEXT_KEYS, *settings.JSON_KEYS}
-    assert set() == {key for key in keys if f"postal-plexus:{key}:" not in text}
+    assert set() == {key for key in OTHER_KEYS if f"postal-plexus:{key}:" not in text}
     written = {**stack_configuration(TEMPLATE), "postal-plexus:images": IMAGES}
     needed = {f"postal-plexus:{key}" for key in ("domains", "mailboxes", "aliases", "images")}
     bare = {
@@ -332,9 +328,6 @@ def test_regions_of_each_kind_deploy(region: str) -> None:
 
 def test_every_region_is_known_or_refused_with_the_reason() -> None:
     """22 regions receive mail; three of them have no SMTP endpoint to send through."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(PROGRAM)
-        from deployment import regions
     assert (22, 19) == (len(regions.RECEIVING), len(regions.usable()))
     assert regions.WITHOUT_SMTP < regions.RECEIVING
     assert {None} == {regions.fault_of(region) for region in regions.usable()}

@@ -11,6 +11,7 @@ import pytest
 from postal_plexus.cli import estimate
 from postal_plexus.cli.estimate import Stack, Traffic, UnknownPrice
 from postal_plexus.cli.main import main
+from postal_plexus.stack.settings import Settings
 
 PRICES: dict[str, Any] = json.loads(
     resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
@@ -99,19 +100,15 @@ def test_prices_have_a_date_and_sources() -> None:
 
 def test_the_defaults_are_those_of_the_program() -> None:
     """What a stack file does not say is taken as the program takes it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(TEMPLATE.parent)
-        from deployment.settings import Settings
-
-        for name in (
-            "instance_type",
-            "spot",
-            "host_image",
-            "archive_days",
-            "backup_days",
-            "mailboxes_infrequent_days",
-        ):
-            assert getattr(Settings, name) == getattr(Stack, name)
+    for name in (
+        "instance_type",
+        "spot",
+        "host_image",
+        "archive_days",
+        "backup_days",
+        "mailboxes_infrequent_days",
+    ):
+        assert getattr(Settings, name) == getattr(Stack, name)
 
 
 def test_json_has_the_total(capsys: pytest.CaptureFixture[str]) -> None:

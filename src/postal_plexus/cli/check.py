@@ -8,9 +8,9 @@ from postal_plexus.cli.exits import Exit
 SUMMARY = "check a stack file: every problem, with its key, entry and remedy"
 
 DETAILS = """
-The lists postal-plexus:domains, :mailboxes and :aliases are read as the Pulumi program reads them;
-of the other settings only the names are checked here, and their values when it runs. Password
-hashes that Pulumi has sealed are taken as they are.
+The file is read as the Pulumi program reads it, to its end: what passes here is refused by the
+program only for what the account and the region have. Password hashes that Pulumi has sealed are
+taken as they are.
 """
 
 
@@ -22,7 +22,8 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print one line: what is in the file. Raises CommandError with the problems."""
     path = stack_files.chosen(args.stack_file)
-    stack, directory = stack_files.read(path)
+    stack, settings = stack_files.read_whole(path)
+    directory = settings.directory
     catch_alls = sum(domain.catch_all is not None for domain in directory.domains)
     counts = (
         _count(len(directory.domains), "domain"),

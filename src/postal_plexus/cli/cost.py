@@ -7,7 +7,6 @@ from typing import Any
 
 from postal_plexus.cli import estimate, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.directory.problems import NAMESPACE
 
 SUMMARY = "estimate what a stack costs a month, beside what others take for the same users"
 
@@ -30,27 +29,21 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the estimate. Raises CommandError for a wrong stack file or an unknown price."""
     path = stack_files.chosen(args.stack_file)
-    file, directory = stack_files.read(path)
+    _, settings = stack_files.read_whole(path)
+    directory = settings.directory
     prices: dict[str, Any] = json.loads(
         resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
     )
-
-    def setting(key: str, default: Any) -> Any:
-        value = file.settings.get(f"{NAMESPACE}:{key}")
-        return default if value is None else value
-
     stack = estimate.Stack(
         domains=len(directory.domains),
         mailboxes=len(directory.mailboxes),
         addresses=len(directory.mailboxes) + len(directory.aliases),
-        instance_type=setting("instance-type", estimate.Stack.instance_type),
-        spot=setting("spot", estimate.Stack.spot),
-        host_image=setting("host-image", estimate.Stack.host_image),
-        archive_days=setting("archive-days", estimate.Stack.archive_days),
-        backup_days=setting("backup-days", estimate.Stack.backup_days),
-        mailboxes_infrequent_days=setting(
-            "mailboxes-infrequent-days", estimate.Stack.mailboxes_infrequent_days
-        ),
+        instance_type=settings.instance_type,
+        spot=settings.spot,
+        host_image=settings.host_image,
+        archive_days=settings.archive_days,
+        backup_days=settings.backup_days,
+        mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
     )
     assumed = estimate.traffic_of(stack.mailboxes)
     traffic = estimate.Traffic(

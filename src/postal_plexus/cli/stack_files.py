@@ -3,15 +3,18 @@
 Fails with CommandError: NO_INPUT where a file cannot be read or chosen, CONFIG where it is wrong.
 """
 
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.directory import Directory
-from postal_plexus.directory.problems import StackError
+from postal_plexus.directory.problems import NAMESPACE, StackError
 from postal_plexus.directory.stack_file import StackFile, read_stack_file
+from postal_plexus.stack.settings import Settings, read_settings
 
 _PATTERN = "Pulumi.*.yaml"
+_NAME = re.compile(r"Pulumi\.(.+)\.ya?ml")
 _PLACES = (Path(), Path("pulumi"))
 
 
@@ -44,17 +47,38 @@ def chosen(given: Path | None) -> Path:
 
 def read(path: Path) -> tuple[StackFile, Directory]:
     """What the file says, and the directory that it makes."""
+    file = _read(path)
     try:
-        text = path.read_bytes()
+        return file, file.directory()
+    except StackError as error:
+        raise wrong(path, error) from error
+
+
+def read_whole(path: Path) -> tuple[StackFile, Settings]:
+    """What the file says, and the settings that it makes: nothing of it is left unchecked."""
+    file = _read(path)
+    named = _NAME.fullmatch(path.name)
+    prefix = f"{NAMESPACE}:"
+    config = {
+        key.removeprefix(prefix): value
+        for key, value in file.settings.items()
+        if key.startswith(prefix)
+    }
+    try:
+        return file, read_settings(named and named[1], file.settings.get("aws:region"), config)
+    except StackError as error:
+        raise wrong(path, error) from error
+
+
+def _read(path: Path) -> StackFile:
+    try:
+        return read_stack_file(path.read_bytes())
     except OSError as error:
         raise CommandError(
             Exit.NO_INPUT,
             f"cannot be read ({error.strerror}); give the path of a Pulumi.<stack>.yaml",
             source=str(path),
         ) from error
-    try:
-        stack = read_stack_file(text)
-        return stack, stack.directory()
     except StackError as error:
         raise wrong(path, error) from error
 

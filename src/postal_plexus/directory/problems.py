@@ -52,7 +52,7 @@ def quoted(text: str) -> str:
 
 _KINDS: tuple[tuple[type, str], ...] = (
     (NoneType, "nothing"),
-    (bool, "a truth value (YAML reads yes, no, on and off so)"),
+    (bool, "a truth value"),
     (int, "a number"),
     (float, "a number"),
     (str, "a text"),

@@ -75,7 +75,7 @@ OTHER_KEYS = frozenset(
         "zones",
     }
 )
-"""Those that the Pulumi program reads besides; they are not looked at here."""
+"""Those that `postal_plexus.stack` reads besides; they are not looked at here."""
 
 APP_PASSWORDS = 16
 """The most of one mailbox: a wrong password is compared with each."""

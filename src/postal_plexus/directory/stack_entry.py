@@ -1,6 +1,6 @@
 """One entry of a list in the stack configuration, taken apart by type, and the problems found.
 
-YAML gives anything where a text or a list was meant: `no` is a truth value, `1.10` a number, a
+YAML gives anything where a text or a list was meant: `true` is no text, `1.10` a number, a
 forgotten dash makes a mapping of a list. Each such mistake becomes a Problem that names key and
 entry; reading goes on with what is left. Nothing here raises but `Findings.raise_if_any`.
 """

@@ -6,11 +6,14 @@ may be JSON in a text, and `{secure: ...}` stands for a secret that only Pulumi 
 password hash is expected, a hash that no password fits takes the secret's place; anywhere else in
 our keys a secret is a problem, since nothing can be said of it.
 
+Pulumi reads `yes`, `no`, `on` and `off` as texts where YAML 1.1 has truth values, and so do we.
+
 YAML itself would let the second of two equal keys win in silence, and with it half the mailboxes
 disappear; here that is a problem. Fails with StackError. Needs the library `yaml`.
 """
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +26,22 @@ from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
 from postal_plexus.directory.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 from postal_plexus.directory.stack import KEYS, read_stack
+
+_TRUTH_VALUE = "tag:yaml.org,2002:bool"
+
+
+class _Loader(yaml.SafeLoader):
+    """Texts as Pulumi's YAML library reads them: only true and false are truth values."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  what the library looks at
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TRUTH_VALUE]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
+    _TRUTH_VALUE, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
 
 _TWICE = "Keep one of the two; YAML would drop the first without a word."
 _PULUMI_KEYS = ("config", "environment", "encryptionsalt", "encryptedkey", "secretsprovider")
@@ -93,7 +112,7 @@ def read_stack_file(text: str | bytes) -> StackFile:
 
 def _parsed(text: str) -> object:
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None

@@ -24,6 +24,7 @@ config:
 
 WRONG = """
 config:
+  aws:region: us-east-1
   postal-plexus:domains: [example.org]
   postal-plexus:mailbox: []
   postal-plexus:mailboxes:

@@ -185,7 +185,7 @@ def test_postmaster_is_an_address_by_itself() -> None:
         (
             config(domains=["example.org", "example.net", False]),
             "domains: entry 3",
-            "is a truth value (YAML reads yes, no, on and off so), not an entry",
+            "is a truth value, not an entry",
             'Begin it with "- name:", and put its text between quotes.',
         ),
         (

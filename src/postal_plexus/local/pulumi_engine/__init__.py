@@ -163,7 +163,7 @@ def fingerprint_of(program: Path, request: Mapping[str, object]) -> str:
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     package = Path(__file__).parents[2]
     sources = [path for path in program.rglob("*") if path.suffix in _PROGRAM_SUFFIXES]
-    for name in ("clients", "directory", "local/pulumi_engine", "local/resources"):
+    for name in ("clients", "directory", "stack", "local/pulumi_engine", "local/resources"):
         sources += [*(package / name).rglob("*.py"), *(package / name).rglob("*.js")]
     for path in sorted(sources):
         digest.update(f"\0{path}\0".encode() + path.read_bytes())

@@ -1,63 +1,50 @@
 """The stack's configuration, read once and checked whole: `Settings` is what the parts get.
 
-Failures: `SettingsError` carries every problem found, each with key, entry and remedy.
+`plexus check` and `plexus cost` read a stack file by it, the Pulumi program what Pulumi made of the
+file. Fails with StackError, which holds every problem with key, entry and remedy.
 """
 
 import ipaddress
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from deployment import regions
-from deployment.config_reader import ConfigReader
 from postal_plexus.clients import ClientSetup, ClientSetupError, client_setups
+from postal_plexus.directory.address import AddressError
+from postal_plexus.directory.idn import kept_address, kept_domain
 from postal_plexus.directory.model import Directory
-from postal_plexus.directory.problems import StackError
+from postal_plexus.directory.problems import Problem, StackError
 from postal_plexus.directory.stack import read_stack
+from postal_plexus.stack import regions
+from postal_plexus.stack.config_reader import ConfigReader
 
-DIRECTORY_KEYS = ("domains", "mailboxes", "aliases")
-
-# The other keys of the namespace; texts stay texts, all else is JSON to Pulumi.
-TEXT_KEYS = (
-    "accept",
-    "activate-rule-set",
-    "alarm-address",
-    "client-hosts",
-    "dmarc-policy",
-    "host-image",
-    "instance-type",
-    "mail-host",
-    "mta-sts",
-    "network",
-)
-JSON_KEYS = (
-    "archive-days",
-    "backup-days",
-    "budget-usd",
-    "client-setup",
-    "dmarc-policies",
-    "existing-zones",
-    "images",
-    "log-days",
-    "mailboxes-gb-alarm",
-    "mailboxes-infrequent-days",
-    "replace-after-days",
-    "scan",
-    "spot",
-    "ssm-access",
-    "submission-limits",
-    "txt-records",
-    "zones",
+# Texts stay texts, all else is JSON to Pulumi.
+TEXT_KEYS = frozenset(
+    {
+        "accept",
+        "activate-rule-set",
+        "alarm-address",
+        "client-hosts",
+        "dmarc-policy",
+        "host-image",
+        "instance-type",
+        "mail-host",
+        "mta-sts",
+        "network",
+    }
 )
 
-# Names of AWS resources derive from the stack's; the longest (an IAM role) has 64 characters.
-_STACK_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+# Names of AWS resources derive from the stack's; the longest (an IAM role) has 64 characters, and
+# ECR takes single hyphens between other characters only.
+_STACK_NAME = re.compile(r"(?=.{1,20}\Z)[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
 _NEEDED_IMAGES = frozenset({"deliver", "dovecot", "postfix"})
 _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 # RFC 1918; anything else belongs to somebody.
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+_ZONE_ID = re.compile(r"Z[0-9A-Z]{1,31}")
 _DMARC = ("none", "quarantine", "reject")
 
 # What one user may send, as the Postfix container reads it (submission_limits.py says more).
@@ -74,16 +61,12 @@ _SHORTEST_ARCHIVE_DAYS = 15
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 
+# AWS Backup keeps a recovery point for a hundred years at most; so long is long enough for S3 too.
+# https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
+_LONGEST_DAYS = 36500
+
 # https://docs.aws.amazon.com/efs/latest/ug/API_LifecyclePolicy.html
 _INFREQUENT_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
-
-
-class SettingsError(Exception):
-    """The configuration cannot be deployed; one line a problem."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)
@@ -104,10 +87,10 @@ class Settings:
     client_setup: bool = True
     clients_share_host: bool = False
     dmarc_policy: str = "none"
-    dmarc_policies: Mapping[str, str] = field(default_factory=dict)
-    existing_zones: Mapping[str, str] = field(default_factory=dict)
+    dmarc_policies: Mapping[str, str] = field(default_factory=dict[str, str])
+    existing_zones: Mapping[str, str] = field(default_factory=dict[str, str])
     host_image: str = "minimal"
-    images: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict[str, str])
     instance_type: str = "t4g.nano"
     log_days: int = 14
     mailboxes_gb_alarm: int = 50
@@ -119,7 +102,7 @@ class Settings:
     spot: bool = True
     ssm_access: bool = False
     submission_limits: Mapping[str, int] = field(default_factory=lambda: dict(SUBMISSION_LIMITS))
-    txt_records: Mapping[str, list[str]] = field(default_factory=dict)
+    txt_records: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
     zones: int = 2
 
     def name(self, part: str) -> str:
@@ -157,107 +140,167 @@ def _is_private_network(block: str) -> bool:
     return 16 <= network.prefixlen <= 24 and any(network.subnet_of(part) for part in _PRIVATE)
 
 
-def read_settings(stack: str, region: str | None, get: Callable[[str], Any]) -> Settings:
+def decoded(key: str, value: object) -> object:
+    """A value as Pulumi's program gets it: JSON in a text is read, but of keys that are texts.
+
+    What should be JSON and is none stays a text, for `read_settings` to say what is wrong with it.
+    """
+    if key in TEXT_KEYS or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def read_settings(stack: str | None, region: object, config: Mapping[str, object]) -> Settings:
     """The settings of `stack`.
 
     Args:
-        stack: the stack's name.
+        stack: the stack's name; None where it is not known and not to be checked.
         region: `aws:region`.
-        get: the value of a key in the namespace `postal-plexus`, None when it is not there.
+        config: every key of the namespace `postal-plexus`, without it.
 
     Raises:
-        SettingsError: with all problems.
+        StackError: with all problems.
     """
-    reader = ConfigReader(get)
-    if not _STACK_NAME.fullmatch(stack):
-        reader.problems.append(
-            f"stack {stack!r}: names of AWS resources are made of it. Call it something of up to "
-            "20 small letters, digits and hyphens."
+    config = {key: decoded(key, value) for key, value in config.items()}
+    reader = ConfigReader(config)
+    if stack is not None and not _STACK_NAME.fullmatch(stack):
+        remedy = (
+            "Call it something of up to 20 small letters and digits, with single hyphens between."
         )
-    fault = regions.fault_of(region) if region else "is missing"
+        what = "names of AWS resources are made of it"
+        reader.problems.append(Problem(f"stack {stack!r}", "", what, remedy))
+    fault = regions.fault_of(str(region)) if region else "is missing"
     if fault:
-        reader.problems.append(
-            f"aws:region: {region or ''}: {fault}. Choose one of {', '.join(regions.usable())}."
-        )
-    config = {key: value for key in DIRECTORY_KEYS if (value := get(key)) is not None}
+        remedy = f"Choose one of {', '.join(regions.usable())}."
+        reader.problems.append(Problem("aws:region", str(region or ""), fault, remedy))
     try:
         directory = read_stack(config)
     except StackError as error:
-        raise SettingsError([*map(str, error.problems), *reader.problems]) from error
+        # What is said of domains cannot be checked without them.
+        _rest(reader, None)
+        raise StackError([*error.problems, *reader.problems]) from error
     domains = tuple(domain.name for domain in directory.domains)
-    mail_host = reader.text(
-        "mail-host",
-        f"mail.{domains[0]}",
-        lambda host: any(host.endswith(f".{domain}") for domain in domains),
-        f"Name a host in one of the domains, such as mail.{domains[0]}.",
-    )
+    mail_host = _mail_host(reader, domains)
     shared = reader.choice("client-hosts", "own", ("own", "shared")) == "shared"
     try:
         clients = client_setups(domains, mail_host=mail_host, shared=shared)
     except ClientSetupError as error:
         reader.problem("client-hosts", str(error), "Choose shared.")
         clients = ()
-    settings = _rest(reader, domains)
-    given = frozenset(settings["images"])
-    if given and not given >= _NEEDED_IMAGES:
-        missing = ", ".join(sorted(_NEEDED_IMAGES - given))
-        reader.problem("images", f"lacks {missing}", "Give all images, or none to have them built.")
+    rest = _rest(reader, domains)
     if reader.problems:
-        raise SettingsError(reader.problems)
+        raise StackError(reader.problems)
     return Settings(
-        stack=stack,
+        stack=stack or "",
         region=str(region),
         directory=directory,
         mail_host=mail_host,
         clients=clients,
         clients_share_host=shared,
-        **settings,
+        **rest,
     )
 
 
-def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
-    """The settings that depend on the domains' names at most."""
+def _mail_host(reader: ConfigReader, domains: tuple[str, ...]) -> str:
+    def allowed(host: str) -> bool:
+        return _kept(host).endswith(tuple(f".{domain}" for domain in domains))
+
+    default = f"mail.{domains[0]}"
+    remedy = f"Name a host in one of the domains, such as {default}."
+    return _kept(reader.text("mail-host", default, allowed, remedy))
+
+
+def _kept(domain: str) -> str:
+    """A domain name as it is kept, "" for what is none."""
+    try:
+        return kept_domain(domain)
+    except AddressError:
+        return ""
+
+
+def _is_outside(address: str, domains: Collection[str] | None) -> bool:
+    """Whether this is an address, and none of ours."""
+    try:
+        return kept_address(address).domain not in (domains or ())
+    except AddressError:
+        return False
+
+
+def _by_domain(
+    reader: ConfigReader,
+    key: str,
+    domains: Collection[str] | None,
+    allowed: Callable[[object], bool],
+    remedy: str,
+) -> dict[str, Any]:
+    """A mapping from domains of the stack, whatever their script and case, to values."""
+    given = reader.mapping(
+        key,
+        lambda name, value: (_kept(name) in domains if domains else True) and allowed(value),
+        f"Map a domain of this stack to {remedy}",
+    )
+    return {_kept(name): value for name, value in given.items()}
+
+
+def _are_texts(value: object) -> bool:
+    """Whether these are TXT records that can stand beside ours: texts, and no second SPF."""
+    texts = cast("list[object]", value) if isinstance(value, list) else [None]
+    return all(
+        isinstance(text, str) and text != "" and not text.lower().startswith("v=spf1")
+        for text in texts
+    )
+
+
+def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, Any]:
+    """The settings that depend on the domains' names at most; None where these are not known."""
     return {
         "accept": reader.choice("accept", "addresses", ("addresses", "domains")),
         "activate_rule_set": reader.choice("activate-rule-set", "auto", ("auto", "yes", "no")),
         "alarm_address": reader.text(
             "alarm-address",
             "",
-            lambda address: (
-                address.count("@") == 1 and address.rpartition("@")[2].lower() not in domains
-            ),
+            lambda address: _is_outside(address, domains),
             "Give an address outside this mail system: it must arrive when this one is down.",
         ),
         "archive_days": reader.whole_number(
             "archive-days",
             30,
-            lambda days: days >= _SHORTEST_ARCHIVE_DAYS,
+            lambda days: _SHORTEST_ARCHIVE_DAYS <= days <= _LONGEST_DAYS,
             f"Give at least {_SHORTEST_ARCHIVE_DAYS} days, so that what failed can be replayed.",
         ),
         "backup_days": reader.whole_number(
-            "backup-days", 35, lambda days: days >= 0, "Give a number of days, 0 for no backup."
+            "backup-days",
+            35,
+            lambda days: 0 <= days <= _LONGEST_DAYS,
+            "Give a number of days, 0 for no backup.",
         ),
         "budget_usd": reader.number(
-            "budget-usd", 15.0, lambda usd: usd >= 0, "Give dollars a month, 0 for no budget."
+            "budget-usd",
+            15.0,
+            lambda usd: 0 <= usd <= 10**6,
+            "Give dollars a month, 0 for no budget.",
         ),
         "client_setup": reader.boolean("client-setup", default=True),
         "dmarc_policy": reader.choice("dmarc-policy", "none", _DMARC),
-        "dmarc_policies": reader.mapping(
+        "dmarc_policies": _by_domain(
+            reader,
             "dmarc-policies",
-            lambda name, policy: name in domains and policy in _DMARC,
-            f"Map a domain of this stack to one of {', '.join(_DMARC)}.",
+            domains,
+            lambda policy: policy in _DMARC,
+            f"one of {', '.join(_DMARC)}.",
         ),
-        "existing_zones": reader.mapping(
+        "existing_zones": _by_domain(
+            reader,
             "existing-zones",
-            lambda name, zone: name in domains and isinstance(zone, str) and zone.startswith("Z"),
-            "Map a domain of this stack to the id of its Route 53 zone, which begins with Z.",
+            domains,
+            lambda zone: isinstance(zone, str) and _ZONE_ID.fullmatch(zone) is not None,
+            "the id of its Route 53 zone: Z, then capitals and digits.",
         ),
         "host_image": reader.choice("host-image", "minimal", ("minimal", "ecs-optimized")),
-        "images": reader.mapping(
-            "images",
-            lambda name, image: name in _IMAGE_NAMES and isinstance(image, str) and image != "",
-            f"Name images of {', '.join(_IMAGE_NAMES)}.",
-        ),
+        "images": _images(reader),
         "instance_type": reader.text(
             "instance-type",
             "t4g.nano",
@@ -293,25 +336,33 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...]) -> dict[str, Any]:
         "spot": reader.boolean("spot", default=True),
         "ssm_access": reader.boolean("ssm-access", default=False),
         "submission_limits": SUBMISSION_LIMITS
-        | dict(
-            reader.mapping(
-                "submission-limits",
-                lambda name, most: (
-                    name in SUBMISSION_LIMITS and type(most) is int and 1 <= most <= 10**6
-                ),
-                f"Give {', '.join(SUBMISSION_LIMITS)} as whole numbers from 1.",
-            )
-        ),
-        "txt_records": reader.mapping(
-            "txt-records",
-            lambda name, values: (
-                name in domains
-                and isinstance(values, list)
-                and all(isinstance(value, str) and value for value in values)
+        | reader.mapping(
+            "submission-limits",
+            lambda name, most: (
+                name in SUBMISSION_LIMITS and type(most) is int and 1 <= most <= 10**6
             ),
-            "Map a domain of this stack to a list of texts.",
+            f"Give {', '.join(SUBMISSION_LIMITS)} as whole numbers from 1.",
+        ),
+        "txt_records": _by_domain(
+            reader,
+            "txt-records",
+            domains,
+            _are_texts,
+            "a list of texts. Its SPF record (v=spf1) is made by itself; a second one breaks both.",
         ),
         "zones": reader.whole_number(
             "zones", 2, lambda number: 2 <= number <= 6, "Give 2 to 6 availability zones."
         ),
     }
+
+
+def _images(reader: ConfigReader) -> dict[str, Any]:
+    given = reader.mapping(
+        "images",
+        lambda name, image: name in _IMAGE_NAMES and isinstance(image, str) and image != "",
+        f"Name images of {', '.join(_IMAGE_NAMES)}.",
+    )
+    if given and not given.keys() >= _NEEDED_IMAGES:
+        missing = ", ".join(sorted(_NEEDED_IMAGES - given.keys()))
+        reader.problem("images", f"lacks {missing}", "Give all images, or none to have them built.")
+    return given

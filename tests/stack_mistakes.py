@@ -1,0 +1,189 @@
+"""What people get wrong in a stack file, and what they are told: the same by `plexus check` and by
+the Pulumi program.
+
+A mistake changes the template's configuration; None takes a key away.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TEMPLATE = Path(__file__).parents[1] / "pulumi" / "Pulumi.prod.yaml"
+_CONFIG: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text())["config"]
+HASH = _CONFIG["postal-plexus:mailboxes"][0]["password-hash"]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Changed keys, each without its namespace, and the one line that comes of it.
+
+    `told` is that line, or its beginning where the rest is a long list.
+    """
+
+    name: str
+    changes: dict[str, Any]
+    told: str
+
+    def config(self) -> dict[str, Any]:
+        """The template's configuration with the mistake in it."""
+        changed = {
+            key if ":" in key else f"postal-plexus:{key}": value
+            for key, value in self.changes.items()
+        }
+        merged = {**_CONFIG, **changed}
+        return {key: value for key, value in merged.items() if value is not None}
+
+
+def _mailbox(address: str, password_hash: str | None = HASH) -> dict[str, Any]:
+    return {"address": address} | ({"password-hash": password_hash} if password_hash else {})
+
+
+_PEOPLE = [_mailbox("ann@example.org"), _mailbox("ben@example.net")]
+_LONG = "l" * 65
+
+MISTAKES = (
+    Mistake(
+        "unknown key",
+        {"spott": False},
+        "postal-plexus:spott: is not a key of Postal Plexus. Did you mean spot?",
+    ),
+    Mistake(
+        "unknown key that is like no other",
+        {"colour": "blue"},
+        "postal-plexus:colour: is not a key of Postal Plexus. Remove it; the keys are accept, ",
+    ),
+    Mistake(
+        "a word for a number",
+        {"archive-days": "thirty"},
+        "postal-plexus:archive-days: is 'thirty'. "
+        "Give at least 15 days, so that what failed can be replayed.",
+    ),
+    Mistake(
+        "a number out of range",
+        {"archive-days": 3},
+        "postal-plexus:archive-days: is 3. "
+        "Give at least 15 days, so that what failed can be replayed.",
+    ),
+    Mistake(
+        "yes is a text to Pulumi",
+        {"spot": "yes"},
+        "postal-plexus:spot: is 'yes'. Write true or false.",
+    ),
+    Mistake(
+        "a list for a mapping",
+        {"existing-zones": ["example.net"]},
+        "postal-plexus:existing-zones: is a list, not a mapping. Map a domain of this stack to the "
+        "id of its Route 53 zone: Z, then capitals and digits.",
+    ),
+    Mistake(
+        "a choice that is none",
+        {"dmarc-policy": "quarantene"},
+        "postal-plexus:dmarc-policy: is 'quarantene'. Did you mean quarantine?",
+    ),
+    Mistake(
+        "a region that there is not",
+        {"aws:region": "us-eest-1"},
+        "aws:region: us-eest-1: SES does not receive mail there. Choose one of ap-northeast-1, ",
+    ),
+    Mistake(
+        "a region without SMTP",
+        {"aws:region": "eu-south-1"},
+        "aws:region: eu-south-1: SES has no SMTP endpoint there, which Postfix sends through. "
+        "Choose one of ap-northeast-1, ",
+    ),
+    Mistake(
+        "no region", {"aws:region": None}, "aws:region: is missing. Choose one of ap-northeast-1, "
+    ),
+    Mistake(
+        "a host elsewhere",
+        {"mail-host": "mail.example.com"},
+        "postal-plexus:mail-host: is 'mail.example.com'. "
+        "Name a host in one of the domains, such as mail.example.org.",
+    ),
+    Mistake(
+        "a host that is none",
+        {"mail-host": "my mail.example.org"},
+        "postal-plexus:mail-host: is 'my mail.example.org'. "
+        "Name a host in one of the domains, such as mail.example.org.",
+    ),
+    Mistake(
+        "alarms to ourselves",
+        {"alarm-address": "Ann@EXAMPLE.org"},
+        "postal-plexus:alarm-address: is 'Ann@EXAMPLE.org'. "
+        "Give an address outside this mail system: it must arrive when this one is down.",
+    ),
+    Mistake(
+        "a foreign domain's zone",
+        {"existing-zones": {"example.com": "Z0123456789"}},
+        "postal-plexus:existing-zones: has 'example.com': 'Z0123456789'. Map a domain of this "
+        "stack to the id of its Route 53 zone: Z, then capitals and digits.",
+    ),
+    Mistake(
+        "a second SPF record",
+        {"txt-records": {"example.org": ["v=spf1 -all"]}},
+        "postal-plexus:txt-records: has 'example.org': ['v=spf1 -all']. Map a domain of this stack "
+        "to a list of texts. Its SPF record (v=spf1) is made by itself; a second one breaks both.",
+    ),
+    Mistake(
+        "somebody's network",
+        {"network": "172.38.0.0/16"},
+        "postal-plexus:network: is '172.38.0.0/16'. "
+        "Give private IPv4 space of /16 to /24, such as 10.77.0.0/16.",
+    ),
+    Mistake(
+        "half the images",
+        {"images": {"dovecot": "registry.example/dovecot:1"}},
+        "postal-plexus:images: lacks deliver, postfix. "
+        "Give all images, or none to have them built.",
+    ),
+    Mistake(
+        "a limit of nothing",
+        {"submission-limits": {"messages-hour": 0}},
+        "postal-plexus:submission-limits: has 'messages-hour': 0. Give messages-hour, "
+        "recipients-hour, messages-day, recipients-day as whole numbers from 1.",
+    ),
+    Mistake(
+        "a domain twice, in another case",
+        {"domains": ["example.org", "example.net", "Example.ORG"]},
+        "postal-plexus:domains: entry 3 (Example.ORG): "
+        "is there already, as entry 1 (example.org) of domains. Keep one of the two.",
+    ),
+    Mistake(
+        "a domain twice, in another script",
+        {"domains": ["example.org", "example.net", "bücher.example", "xn--bcher-kva.example"]},
+        "postal-plexus:domains: entry 4 (xn--bcher-kva.example): "
+        "is there already, as entry 3 (bücher.example) of domains. Keep one of the two.",
+    ),
+    Mistake(
+        "a mailbox in a foreign domain",
+        {"mailboxes": [*_PEOPLE, _mailbox("cara@example.com")]},
+        "postal-plexus:mailboxes: entry 3 (cara@example.com): its domain example.com is not among "
+        "postal-plexus:domains. Did you mean example.org?",
+    ),
+    Mistake(
+        "a mailbox without a hash",
+        {"mailboxes": [*_PEOPLE, _mailbox("cara@example.org", None)]},
+        "postal-plexus:mailboxes: entry 3 (cara@example.org): has no password-hash. "
+        "Make one with: plexus password cara@example.org",
+    ),
+    Mistake(
+        "a name that is too long",
+        {"mailboxes": [*_PEOPLE, _mailbox(f"{_LONG}@example.org")]},
+        f"postal-plexus:mailboxes: entry 3 ({_LONG}@example.org): its address "
+        f"'{_LONG}@example.org' has more than 64 characters before the @. "
+        "Write one address: ann@example.org.",
+    ),
+    Mistake(
+        "aliases in a circle",
+        {
+            "aliases": [
+                {"address": "a@example.org", "destinations": ["b@example.org"]},
+                {"address": "b@example.org", "destinations": ["a@example.org"]},
+            ]
+        },
+        "postal-plexus:aliases: entry 1 (a@example.org): goes in a circle: "
+        "a@example.org -> b@example.org -> a@example.org. Take one of these steps out of its alias.",
+    ),
+)
