@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from postal_plexus.cli import check, cost, directory, local, password
+from postal_plexus.cli import app_passwords, check, cost, directory, local, password
 from postal_plexus.cli.exits import CommandError, Exit, table
 
 _COMMANDS = {
@@ -15,6 +15,7 @@ _COMMANDS = {
     "cost": cost,
     "directory": directory,
     "password": password,
+    "app-passwords": app_passwords,
     "local": local,
 }
 

@@ -5,7 +5,7 @@ terminal; never from the command line, which other users of a machine can see. T
 standard output and everything else to the standard error, so that it can be piped.
 
 With `--app NAME` an app password is made, for one device or program: random, printed once with its
-hash, and revoked by taking its line out of the stack file.
+hash. `plexus app-passwords make` also writes that to the stack file.
 
 The hash is Argon2id with the cost that `directory.password_hash` states and explains: 7 MiB and
 five passes, which fits a Dovecot on a host of 512 MB.
@@ -68,9 +68,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Print the hash, or the entry that holds it."""
-    address = None if args.address is None else _address(args.address)
+    address = args.address
+    if address is not None:
+        checked_address(address)
     if args.app is not None:
-        _print_app_password(address, _app_name(args.app))
+        _print_app_password(address, checked_app_name(args.app))
         return Exit.OK
     password = generated() if args.generate else _checked(_read())
     password_hash = hashed(password)
@@ -144,17 +146,18 @@ def _checked(password: str) -> str:
     return password
 
 
-def _app_name(text: str) -> str:
+def checked_app_name(text: str) -> str:
+    """The name of an app password; raises CommandError where it cannot be one."""
     if not is_app_name(text):
         line = f"{text!r} cannot name an app password; use a to z, 0 to 9 and -, such as phone"
         raise CommandError(Exit.USAGE, line)
     return text
 
 
-def _address(text: str) -> str:
+def checked_address(text: str) -> str:
+    """The address as the directory keeps it; raises CommandError where it is none."""
     try:
-        kept_address(text)
+        return str(kept_address(text)).lower()
     except AddressError as error:
         line = f"the address {text!r} {error}; write it as ann@example.org"
         raise CommandError(Exit.USAGE, line) from error
-    return text

@@ -10,7 +10,7 @@ Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
       - address: ann@example.org
         password-hash: "{ARGON2ID}$argon2id$..."     # from `plexus password`
         app-passwords:                               # may be missing; a name and a hash each
-          phone: "{ARGON2ID}$argon2id$..."           # from `plexus password --app phone`
+          phone: "{ARGON2ID}$argon2id$..."           # from `plexus app-passwords make`
     aliases:                              # may be missing
       - address: info@example.org
         destinations: [ann@example.org, ben@example.com]

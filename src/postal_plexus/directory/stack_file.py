@@ -103,11 +103,9 @@ def read_stack_file(text: str | bytes) -> StackFile:
     if not isinstance(mailboxes, list):
         return StackFile(settings, 0)
     entries = cast("list[object]", mailboxes)
-    opened = [_without_secret(entry) for entry in entries]
-    settings[f"{NAMESPACE}:mailboxes"] = opened
-    return StackFile(
-        settings, sum(new is not old for new, old in zip(opened, entries, strict=True))
-    )
+    opened = [_without_secrets(entry) for entry in entries]
+    settings[f"{NAMESPACE}:mailboxes"] = [entry for entry, _ in opened]
+    return StackFile(settings, sum(sealed for _, sealed in opened))
 
 
 def _parsed(text: str) -> object:
@@ -185,12 +183,22 @@ def _sealed_keys(config: Mapping[object, object]) -> Iterator[Problem]:
             )
 
 
-def _without_secret(entry: object) -> object:
-    """A mailbox's entry with SEALED_HASH for a hash that is a secret; else the entry itself."""
+def _without_secrets(entry: object) -> tuple[object, int]:
+    """A mailbox's entry with SEALED_HASH for each hash that is a secret, and how many were."""
     fields = _mapping(entry)
-    if fields is None or not _is_sealed(fields.get("password-hash")):
-        return entry
-    return {**fields, "password-hash": SEALED_HASH}
+    if fields is None:
+        return entry, 0
+    opened = dict(fields)
+    sealed = 0
+    if _is_sealed(fields.get("password-hash")):
+        opened["password-hash"] = SEALED_HASH
+        sealed += 1
+    apps = _mapping(fields.get("app-passwords"))
+    if apps is not None:
+        names = [name for name, value in apps.items() if _is_sealed(value)]
+        opened["app-passwords"] = {**apps, **dict.fromkeys(names, SEALED_HASH)}
+        sealed += len(names)
+    return opened, sealed
 
 
 def _is_sealed(value: object) -> bool:

@@ -34,7 +34,7 @@ def test_help_documents_every_exit_code(plexus: Plexus) -> None:
         ]
 
 
-@pytest.mark.parametrize("command", ["check", "directory", "password", "local"])
+@pytest.mark.parametrize("command", ["check", "directory", "password", "app-passwords", "local"])
 def test_each_command_has_help(plexus: Plexus, command: str) -> None:
     """Help is there, and names no thing of the program's inside."""
     told = plexus(command, "--help")
@@ -51,6 +51,8 @@ def test_each_command_has_help(plexus: Plexus, command: str) -> None:
         ("local",),
         ("local", "send"),
         ("password", "a", "b"),
+        ("app-passwords",),
+        ("app-passwords", "revoke", "ann@example.org"),
     ],
 )
 def test_a_wrong_command_line(plexus: Plexus, args: tuple[str, ...]) -> None:
