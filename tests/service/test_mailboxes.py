@@ -6,7 +6,6 @@ import imaplib
 import re
 import shutil
 import smtplib
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -284,76 +283,3 @@ def test_folder_shared_with_a_colleague(host: MailHost) -> None:
         assert ann.deleteacl("Project", BEN)[0] == "OK"
         ben.unselect()
         assert not any(f"shared/{ANN}/Project".encode() in line for line in ben.list()[1])
-
-
-# Extensions -------------------------------------------------------------------------------------
-
-
-def test_capabilities_after_login(host: MailHost) -> None:
-    """Every extension that clients of today look for is announced."""
-    with host.imap(BEN) as client:
-        announced = set(client.capability()[1][-1].decode().split())
-    wanted = {
-        *("IDLE", "NOTIFY", "CONDSTORE", "QRESYNC", "COMPRESS=DEFLATE", "SPECIAL-USE", "MOVE"),
-        *("SORT", "THREAD=REFERENCES", "NAMESPACE", "UIDPLUS", "ESEARCH", "LIST-STATUS", "BINARY"),
-        *("ACL", "RIGHTS=texk", "QUOTA", "APPENDLIMIT=41943040", "ID", "ENABLE", "SAVEDATE"),
-    }
-    assert wanted - announced == set()
-
-
-def test_compressed_session_works(host: MailHost) -> None:
-    """COMPRESS=DEFLATE compresses both directions."""
-    deliver(host, BEN, mail("compressed"))
-    client = host.imap(BEN)
-    assert client.xatom("COMPRESS", "DEFLATE")[0] == "OK"
-    packer = zlib.compressobj(wbits=-15)
-    unpacker = zlib.decompressobj(wbits=-15)
-    command = b"z1 STATUS INBOX (MESSAGES)\r\n"
-    client.sock.sendall(packer.compress(command) + packer.flush(zlib.Z_SYNC_FLUSH))
-    plain = b""
-    while b"z1 OK" not in plain:
-        plain += unpacker.decompress(client.sock.recv(4096))
-    client.shutdown()
-    assert b"* STATUS INBOX (MESSAGES" in plain
-
-
-def test_notify_tells_of_other_folders(host: MailHost) -> None:
-    """NOTIFY reports a mail in a folder that is not open."""
-    with host.imap(BEN) as client:
-        client.select()
-        client.send(b"n1 NOTIFY SET (personal (MessageNew MessageExpunge))\r\n")
-        while not (line := client.readline()).startswith(b"n1 "):
-            pass
-        assert line.startswith(b"n1 OK")
-        deliver(host, BEN, mail("junk news", verdict="FAIL"))
-        while b"STATUS Junk" not in client.readline():
-            pass
-
-
-def test_qresync_reports_what_vanished(host: MailHost) -> None:
-    """A client that was away learns which mails are gone since it last looked."""
-    with host.imap(BEN) as client:
-        client.enable("QRESYNC")
-        client.create("Sync")
-        for number in range(3):
-            client.append("Sync", None, None, f"Subject: {number}\r\n\r\n".encode())
-        client.select("Sync")
-        validity = client.response("UIDVALIDITY")[1][0].decode()
-        modseq = client.response("HIGHESTMODSEQ")[1][0].decode()
-        client.uid("STORE", "2", "+FLAGS.SILENT", r"(\Deleted)")
-        client.expunge()
-        client.unselect()
-        client.response("VANISHED")
-        client.send(f"q1 SELECT Sync (QRESYNC ({validity} {modseq}))\r\n".encode())
-        lines: list[bytes] = []
-        while not lines or not lines[-1].startswith(b"q1 "):
-            lines.append(client.readline())
-        assert b"* VANISHED (EARLIER) 2\r\n" in lines
-
-
-def test_append_beyond_the_limit_is_refused(host: MailHost) -> None:
-    """APPENDLIMIT holds: a larger mail is refused, not stored."""
-    content = b"Subject: x\r\n\r\n" + b"x" * 42_000_000
-    with host.imap(BEN) as client:
-        code, text = client.append("INBOX", None, None, content)
-        assert (code, text[0][:7]) == ("NO", b"[LIMIT]")
