@@ -7,6 +7,8 @@ import re
 import shutil
 import smtplib
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.policy import default
 
 import pytest
 
@@ -182,15 +184,28 @@ def test_quota_warns_and_then_refuses(host: MailHost) -> None:
                 f"the warning at {percent} %",
                 lambda percent=percent: found(client, "INBOX", "SUBJECT", f'"{percent} % full"'),
             )
+        warning = message_from_bytes(client.fetch("*", "(BODY[])")[1][0][1], policy=default)
+        assert str(warning["From"]) == "Mailbox <postmaster@example.org>"
+        assert str(warning["To"]) == carla
+        assert "Delete what you do not need" in warning.get_content()
         with host.lmtp() as lmtp, pytest.raises(smtplib.SMTPDataError) as refused:
             for _ in range(3):  # the last mail may exceed by the grace of 10 MB
                 lmtp.sendmail(
                     "s@elsewhere.example", [carla], "Subject: big\r\n\r\n" + block * 100_000
                 )
         assert (refused.value.smtp_code, refused.value.smtp_error[:5]) == (552, b"5.2.2")
+        code, text = client.append("INBOX", None, None, mail("own").encode())
+        assert (code, text[0][:11]) == ("NO", b"[OVERQUOTA]")
+        # Deleting still works, by way of the Trash as clients do it.
+        (uid, *_) = found(client, "INBOX", "SUBJECT", "filler")
+        assert client.uid("MOVE", uid, "Trash")[0] == "OK"
         found(client, "INBOX", "ALL")
         client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
         client.expunge()
+        found(client, "Trash", "ALL")
+        client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        # What can still be restored does not count.
         assert b"STORAGE 0 2048" in client.getquotaroot("INBOX")[1][1][0]
 
 
@@ -213,22 +228,80 @@ def test_expunged_mail_can_be_restored_by_the_operator(host: MailHost) -> None:
         assert len(found(client, "INBOX", "SUBJECT", "regretted")) == 1
 
 
+def test_expunged_mail_can_be_restored_by_the_user(host: MailHost) -> None:
+    """No list shows .Expunged, but its owner can open it by name, subscribe to it, and move mail back."""
+    deliver(host, ANN, mail("mistake"))
+    with host.imap(ANN) as client:
+        (uid,) = found(client, "INBOX", "SUBJECT", "mistake")
+        client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        (uid,) = found(client, ".Expunged", "SUBJECT", "mistake")
+        assert client.uid("MOVE", uid, "INBOX")[0] == "OK"
+        assert found(client, ".Expunged", "SUBJECT", "mistake") == []
+        assert len(found(client, "INBOX", "SUBJECT", "mistake")) == 1
+        assert not any(b".Expunged" in line for line in client.list()[1])
+        client.subscribe(".Expunged")
+        assert any(b".Expunged" in line for line in client.lsub()[1])
+    with host.imap(BEN) as client:
+        assert client.select(f"shared/{ANN}/.Expunged")[0] == "NO"
+
+
+def test_trash_and_junk_are_emptied_by_themselves(host: MailHost) -> None:
+    """Mails go at the end of a session once they are as old as the limit: 30 days, 14 in .Expunged.
+
+    The limit is shortened for one session; the mail from the Trash is restorable after that.
+    """
+    container = host.containers["dovecot"]
+    shown = container.exec("doveconf", "-n")
+    limits = re.findall(r"mailbox (\S+) \{(?:(?!\n  mailbox)[^}])*?autoexpunge = (\w+)", shown)
+    assert dict(limits) == {"Junk": "30d", "Trash": "30d", ".Expunged": "14d"}
+    with host.imap(BEN) as client:
+        for folder in ("Trash", "Junk", "INBOX"):
+            client.append(folder, None, None, mail("expires").encode())
+
+    def left(*limits: str) -> dict[str, int]:
+        """Open a session with other limits, end it, and count the mails of each folder."""
+        session = "printf '1 logout\\r\\n' | exec setpriv --reuid=5000 --regid=5000 --clear-groups"
+        container.exec("sh", "-c", " ".join([session, f"/usr/lib/dovecot/imap -u {BEN}", *limits]))
+        with host.imap(BEN) as client:
+            folders = ("Trash", "Junk", "INBOX", ".Expunged")
+            return {each: len(found(client, each, "SUBJECT", "expires")) for each in folders}
+
+    assert left() == {"Trash": 1, "Junk": 1, "INBOX": 1, ".Expunged": 0}
+    option = "-o namespace/inbox/mailbox/{}/mailbox_autoexpunge=1s"
+    short = [option.format(each) for each in ("Trash", "Junk")]
+    kept = {"Trash": 0, "Junk": 0, "INBOX": 1, ".Expunged": 2}
+    await_true("the mails to expire", lambda: left(*short) == kept)
+    await_true(
+        "the second chance to expire",
+        lambda: left(option.format(".Expunged")) == kept | {".Expunged": 0},
+    )
+
+
 # Search -----------------------------------------------------------------------------------------
 
 
 def test_body_search_uses_the_index(host: MailHost) -> None:
-    """Words are found in bodies whatever their case and accents, from an index."""
-    deliver(
-        host,
-        BEN,
-        "Subject: s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße aus Überlingen\r\n",
-    )
+    """Words are found in bodies by their beginnings, whatever their case and accents, from an index.
+
+    As docs/mailboxes.md says: not from the middle of a word, and phrases word by word.
+    """
+    words = "Grüße aus Überlingen, Donaudampfschiff, straße, ann@example.net, 東京都"
+    head = "Subject: s\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
+    deliver(host, BEN, f"{head}{words}\r\n")
+    page = "<p>Entschl&uuml;sselt</p>\r\n"
+    deliver(host, BEN, head.replace("plain", "html") + page)
+    seen: dict[str, int] = {}
     with host.imap(BEN) as client:
         client.select()
-        for word in ("überlingen", "UBERLINGEN", "Grüße"):
+        for word in (
+            *("überlingen", "UBERLINGEN", "Uberl", "Grüße", "gruße aus", "straße", "donau"),
+            *("example.net", "東京", "entschlusselt", "lingen", "schiff", "strasse", "uße aus"),
+        ):
             client.literal = word.encode()
-            uids = client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")[1][0].split()
-            assert len(uids) == 1, word
+            seen[word] = len(client.uid("SEARCH", "CHARSET", "UTF-8", "BODY")[1][0].split())
+    middles = {"lingen", "schiff", "uße aus", "strasse"}
+    assert seen == {word: int(word not in middles) for word in seen}
     container = host.containers["dovecot"]
     shown = container.exec("doveadm", "fts", "flatcurve", "stats", "-u", BEN, "INBOX")
     assert "messages" in shown.lower()
@@ -263,6 +336,31 @@ def test_indexing_yields_to_delivery(host: MailHost) -> None:
         " then cut -d' ' -f19 $each/stat; fi; done"
     )
     await_true("the indexer", lambda: "19" in container.exec("sh", "-c", script).split())
+
+
+def test_delivery_waits_for_no_indexing(host: MailHost) -> None:
+    """While the indexer stands still mails arrive and are read; afterwards they are found."""
+    container = host.containers["dovecot"]
+    deliver(host, ANN, mail("wakes the indexer"))
+
+    def signal(name: str) -> bool:
+        script = f"kill -{name} $(grep -lsx indexer-worker /proc/[0-9]*/comm | cut -d/ -f3)"
+        try:
+            container.exec("sh", "-c", script)
+        except AssertionError:
+            return False
+        return True
+
+    await_true("the indexer to be there", lambda: signal("STOP"))
+    try:
+        for number in range(5):
+            deliver(host, ANN, mail(f"number {number}").replace("Hello", "quixotic"))
+        with host.imap(ANN) as client:
+            assert len(found(client, "INBOX", "SUBJECT", '"number"')) == 5
+    finally:
+        signal("CONT")
+    with host.imap(ANN) as client:
+        assert len(found(client, "INBOX", "BODY", "quixotic")) == 5
 
 
 # Sharing ----------------------------------------------------------------------------------------
