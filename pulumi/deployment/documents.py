@@ -315,6 +315,32 @@ def instance(
     )
 
 
+def session_manager(account: str, region: str) -> str:
+    """What a shell by Session Manager needs of the host, and no more.
+
+    AWS's own AmazonSSMManagedInstanceCore would also let the host read every parameter of the
+    account. The channels know no resources.
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
+    """
+    return document(
+        _allow(
+            "BeThere",
+            ["ssm:UpdateInstanceInformation"],
+            [f"arn:aws:ec2:{region}:{account}:instance/*"],
+        ),
+        _allow(
+            "OpenSessions",
+            [
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            ["*"],
+        ),
+    )
+
+
 def alarm_topic(topic_arn: str, account: str) -> str:
     """CloudWatch's alarms of this account may tell the operator."""
     return document(

@@ -147,10 +147,12 @@ class Host(pulumi.ComponentResource):
             opts=self._child,
         )
         if args.ssm_access:
-            aws.iam.RolePolicyAttachment(
+            aws.iam.RolePolicy(
                 f"{args.name}-ssm",
                 role=role.name,
-                policy_arn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
+                policy=pulumi.Output.from_input(args.account).apply(
+                    lambda account: documents.session_manager(account, args.region)
+                ),
                 opts=self._child,
             )
         return aws.iam.InstanceProfile(args.name, role=role.name, opts=self._child)

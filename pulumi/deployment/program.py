@@ -248,6 +248,7 @@ class _Deployment:
                 budget_usd=settings.budget_usd,
                 mailboxes_gb=settings.mailboxes_gb_alarm,
                 rules=tuple(rule_name(rule_set_name, rule) for rule in rules),
+                services={name: part.service.name for name, part in services.items()},
                 more=more_alarms,
                 watched={
                     "queue": notifications.queue.name,
@@ -295,6 +296,10 @@ class _Deployment:
         """The task that looks after the mail host's certificate, and its alarm."""
         settings = self._settings
         if "certbot" not in images.references:
+            pulumi.warn(
+                "postal-plexus:images names no certbot, so nothing asks for the mail host's "
+                "certificate: clients see a self-signed one"
+            )
             return ()
         Certificates(
             "certificates",

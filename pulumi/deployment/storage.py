@@ -3,9 +3,9 @@
 Bursting throughput costs nothing beyond the storage, and mail never reads or writes enough to
 spend its credits.
 
-What nobody has opened for a month goes to the Infrequent Access class. It costs a nineteenth a GB
+What nobody has opened for a month goes to the Infrequent Access class. It costs a twelfth a GB
 but bills 128 KiB for the smallest mail. However the sizes are spread, mails of m KiB on average are
-billed as m + 128 at most, so it pays from 7.2 KiB on: (m + 128) x 0.016 < m x 0.30. Ten times that
+billed as m + 128 at most, so it pays from 11.7 KiB on: (m + 128) x 0.025 < m x 0.30. Six times that
 is usual. A mail that is opened comes back, and so do the indexes of a mailbox that wakes up.
 https://docs.aws.amazon.com/efs/latest/ug/lifecycle-management-efs.html
 

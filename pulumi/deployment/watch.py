@@ -73,7 +73,10 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Watched:
-    """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under."""
+    """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under.
+
+    `services`: a container's name to its service's.
+    """
 
     queue: str
     dead_letters: str
@@ -81,6 +84,7 @@ class Watched:
     group: str
     cluster: str
     file_system: str
+    services: Mapping[str, str]
     mail_host: str
 
 
@@ -160,14 +164,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             # No instance at all reports nothing.
             missing="breaching",
         ),
-        Alarm(
-            "memory",
-            "The containers use 90 % of the memory that they have together.",
-            (Metric("AWS/ECS", "MemoryUtilization", {"ClusterName": watched.cluster}, "Maximum"),),
-            "GreaterThanThreshold",
-            90,
-            periods=3,
-        ),
+        *_service_alarms(watched),
         Alarm(
             "store-credits",
             "The mail store has used up its burst credits: it will become slow.",
@@ -207,6 +204,34 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             0,
         ),
     )
+
+
+def _service_alarms(watched: Watched) -> list[Alarm]:
+    """Each container's memory, of its own hard limit; what does not run reports none.
+
+    The cluster's figure would be of no use: it is a share of all that the host has registered,
+    which the limits together do not reach.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
+    """
+    return [
+        Alarm(
+            f"service-{container}",
+            f"{container} uses 90 % of its memory, or does not run.",
+            (
+                Metric(
+                    "AWS/ECS",
+                    "MemoryUtilization",
+                    {"ClusterName": watched.cluster, "ServiceName": service},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            90,
+            periods=3,
+            missing="breaching",
+        )
+        for container, service in watched.services.items()
+    ]
 
 
 def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
@@ -316,8 +341,8 @@ def _in_dashboard(metric: Metric) -> list[str]:
 class WatchArgs:
     """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
 
-    `watched` holds the same names as `Watched`, as they become known; `deliver_log` is the name
-    of the log group that `faults` looks at.
+    `watched` holds the same names as `Watched`, as they become known, but the services', which
+    are given apart; `deliver_log` is the name of the log group that `faults` looks at.
     """
 
     name: str
@@ -330,6 +355,7 @@ class WatchArgs:
     budget_usd: float
     mailboxes_gb: int
     watched: Mapping[str, pulumi.Input[Any]]
+    services: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
@@ -344,7 +370,7 @@ class Watch(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Watch", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        watched = pulumi.Output.all(**args.watched).apply(
+        watched = pulumi.Output.all(**args.watched, services=dict(args.services)).apply(
             lambda known: Watched(rules=args.rules, mail_host=args.mail_host, **known)
         )
         aws.cloudwatch.LogMetricFilter(
@@ -480,4 +506,4 @@ class Watch(pulumi.ComponentResource):
 
 
 def _placeholder(args: WatchArgs) -> Watched:
-    return Watched("", "", args.rules, "", "", "", args.mail_host)
+    return Watched("", "", args.rules, "", "", "", dict.fromkeys(args.services, ""), args.mail_host)

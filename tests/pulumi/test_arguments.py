@@ -218,7 +218,7 @@ AWS_METRICS = {
     ("AWS/SES", "Reputation.BounceRate"): set(),
     ("AWS/SES", "Reputation.ComplaintRate"): set(),
     ("AWS/EC2", "StatusCheckFailed"): {"AutoScalingGroupName"},
-    ("AWS/ECS", "MemoryUtilization"): {"ClusterName"},
+    ("AWS/ECS", "MemoryUtilization"): {"ClusterName", "ServiceName"},
     ("AWS/EFS", "BurstCreditBalance"): {"FileSystemId"},
     ("AWS/EFS", "StorageBytes"): {"FileSystemId", "StorageClass"},
 }
@@ -319,6 +319,24 @@ def test_what_is_watched_exists_in_this_stack(run: Run) -> None:
 def test_it_is_watched(run: Run, what: tuple[str, str]) -> None:
     """Nothing of this list loses its alarm unnoticed."""
     assert what in {(namespace, name) for namespace, name, _ in watched(run)}
+
+
+def test_each_service_tells_when_it_is_short_of_memory_or_gone(run: Run) -> None:
+    """A service that does not run reports nothing, and that is what tells."""
+    alarms = {
+        entry.inputs["dimensions"]["ServiceName"]: entry.inputs
+        for entry in run.of("aws:cloudwatch/metricAlarm:MetricAlarm")
+        if entry.inputs.get("metricName") == "MemoryUtilization"
+    }
+    assert {entry.name for entry in run.of("aws:ecs/service:Service")} == alarms.keys()
+    assert {("breaching", 90, 900)} == {
+        (
+            given["treatMissingData"],
+            given["threshold"],
+            given["period"] * given["evaluationPeriods"],
+        )
+        for given in alarms.values()
+    }
 
 
 def test_faults_are_the_log_lines_that_deliver_writes(

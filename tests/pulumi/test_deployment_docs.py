@@ -3,12 +3,14 @@
 import json
 import re
 import shlex
+from importlib import resources
 
 import botocore.session
 import pytest
 from botocore import xform_name
 from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
 
+from postal_plexus.cli import estimate
 from postal_plexus.directory.stack import KEYS, OTHER_KEYS
 
 DOCS = REPOSITORY / "docs"
@@ -121,3 +123,15 @@ def test_the_keys_are_those_of_the_stack_file() -> None:
     told = set(re.findall(r"postal-plexus:([a-z-]+)", DEPLOY + CHECKLIST)) - {"index"}
     assert told
     assert set() == told - keys
+
+
+def test_the_cost_is_what_the_estimate_says() -> None:
+    """The sum that the guide promises, and what cheaper storage makes of it."""
+    prices = json.loads(
+        resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
+    )
+    lines = estimate.estimate(estimate.Stack(1, 5, 5), estimate.traffic_of(5), prices)
+    told = re.findall(r"\$(\d+\.\d\d) (?:a month,|for one domain)", DEPLOY)
+    assert [f"{estimate.total(lines):.2f}"] * 2 == told
+    stored = sum(line.usd for line in lines if line.what.startswith("mailboxes"))
+    assert f"({stored:.2f} for 5 GB instead of 1.50; see" in DEPLOY

@@ -342,14 +342,19 @@ _WILDCARDS = {
     "ecs:DiscoverPollEndpoint",
     "route53:ListHostedZones",
     "route53:GetChange",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
 }
 _POLICY_PROPERTIES = ("policy", "assumeRolePolicy")
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+    """The template, with all that it may have."""
+    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
+    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
 
 
 def policies(run: Run) -> list[tuple[str, dict[str, Any]]]:

@@ -327,6 +327,12 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "ecr:BatchGetImage", f"arn:aws:ecr:{HERE}:repository/another"),
         Question(False, "s3:GetObject", f"{BUCKET}/inbound/1"),
     ],
+    "RolePolicy plexus-main-host-ssm": [
+        Question(True, "ssm:UpdateInstanceInformation", f"{EC2}:instance/i-1"),
+        Question(True, "ssmmessages:OpenDataChannel", "*"),
+        Question(False, "ssm:GetParameters", f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main/x"),
+        Question(False, "ssm:SendCommand", f"{EC2}:instance/i-1"),
+    ],
     "UserPolicy plexus-main-smtp": [
         Question(True, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=ANN),
         Question(True, "ses:SendRawEmail", f"{SETS}/plexus-main-sending", keys=ANN),
@@ -339,8 +345,9 @@ QUESTIONS: dict[str, list[Question]] = {
 
 @pytest.fixture(scope="module")
 def documents() -> dict[str, dict[str, Any]]:
-    """Every policy document of the template, with its certificates issued, by type and name."""
-    run: Run = record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+    """Every policy document of the template, with all that it may have, by type and name."""
+    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
+    run: Run = record({**config, "postal-plexus:ssm-access": True}, certificates=True)
     return {
         f"{entry.type.rpartition(':')[2]} {entry.name}": json.loads(entry.inputs[key])
         for entry in run.registrations

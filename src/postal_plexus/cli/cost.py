@@ -80,5 +80,5 @@ def _table(lines: list[estimate.Line], others: dict[str, float], prices: dict[st
     rows.append(f"{'a month':<64}{estimate.total(lines):>8.2f} USD")
     rows.append("")
     rows += [f"{name:<64}{usd:>8.2f} USD" for name, usd in others.items()]
-    rows.append(f"\nprices of {prices['region']}, {prices['date']}, without taxes")
+    rows.append(f"\nprices of {prices['region']} as known on {prices['date']}, without taxes")
     return "\n".join(rows)
