@@ -34,6 +34,10 @@ _WITHOUT_RESOURCES = {
     "ecr:GetAuthorizationToken",
     "ecs:DiscoverPollEndpoint",
     "route53:ListHostedZones",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
 }
 
 POLICIES: list[ResourceValidationPolicy] = []

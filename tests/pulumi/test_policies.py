@@ -22,8 +22,9 @@ from rules import POLICIES, STACK_POLICIES
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+    """The template, with all that it may have."""
+    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
+    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
 
 
 def as_sent(value: Any) -> Any:

@@ -13,6 +13,9 @@ program only for what the account and the region have. Password hashes that Pulu
 taken as they are.
 """
 
+# Of the hashes in Pulumi.prod.yaml, which are of no password: "replace-this-one".
+_TEMPLATE_SALT = "$cmVwbGFjZS10aGlzLW9uZQ$"
+
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
@@ -35,6 +38,10 @@ def run(args: Namespace) -> int:
     if stack.sealed_hashes:
         hashes = _count(stack.sealed_hashes, "password hash", "password hashes")
         line += f"; {hashes} sealed by Pulumi, not looked at"
+    untouched = sum(_TEMPLATE_SALT in mailbox.password_hash for mailbox in directory.mailboxes)
+    if untouched:
+        hashes = _count(untouched, "password hash is", "password hashes are")
+        line += f"; {hashes} the template's, and nobody can log in with that: use plexus password"
     print(line)
     return Exit.OK
 

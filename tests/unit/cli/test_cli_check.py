@@ -19,6 +19,17 @@ def test_in_order(plexus: Plexus, sound: Path) -> None:
     assert (0, expected, "") == (told.code, told.out, told.err)
 
 
+def test_what_is_still_the_templates(plexus: Plexus) -> None:
+    """The template is in order, but its users would wait in vain at the login."""
+    template = Path(__file__).parents[3] / "pulumi" / "Pulumi.prod.yaml"
+    told = plexus("check", "--stack-file", template)
+    assert 0 == told.code
+    assert told.out.endswith(
+        "; 2 password hashes are the template's, and nobody can log in with that: "
+        "use plexus password\n"
+    )
+
+
 def test_wrong(plexus: Plexus, wrong: Path) -> None:
     """Every problem: file, key, entry, what, remedy; the code is 78."""
     told = plexus("check", "--stack-file", wrong)

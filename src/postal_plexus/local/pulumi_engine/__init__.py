@@ -162,7 +162,12 @@ def fingerprint_of(program: Path, request: Mapping[str, object]) -> str:
     """A hash of all that a deployment is made from: request, program, our packages, Pulumi's."""
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     package = Path(__file__).parents[2]
-    sources = [path for path in program.rglob("*") if path.suffix in _PROGRAM_SUFFIXES]
+    sources = [
+        path
+        for path in program.rglob("*")
+        # `pulumi` keeps its virtual environment beside the program.
+        if path.suffix in _PROGRAM_SUFFIXES and "venv" not in path.relative_to(program).parts
+    ]
     for name in ("clients", "directory", "stack", "local/pulumi_engine", "local/resources"):
         sources += [*(package / name).rglob("*.py"), *(package / name).rglob("*.js")]
     for path in sorted(sources):
