@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from pulumi.output import UNKNOWN
 
 import pulumi
+from postal_plexus.stack.dns_records import MAIL_FROM_LABEL
 
 # Easy DKIM gives three tokens; the number is part of the API, so that records can be planned
 # before SES has answered.
@@ -26,7 +27,6 @@ class IdentitiesArgs:
     events_topic_arn: pulumi.Input[str]
     needed: Sequence[pulumi.Resource]
     domains: tuple[str, ...]
-    mail_from_label: str = "bounce"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Identities(pulumi.ComponentResource):
                 dkim_signing_attributes={"next_signing_key_length": "RSA_2048_BIT"},
                 opts=child,
             )
-            mail_from_domain = f"{args.mail_from_label}.{domain}"
+            mail_from_domain = f"{MAIL_FROM_LABEL}.{domain}"
             aws.sesv2.EmailIdentityMailFromAttributes(
                 domain,
                 email_identity=identity.email_identity,

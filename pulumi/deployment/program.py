@@ -284,6 +284,7 @@ class _Deployment:
             "file_system": storage.file_system.id,
             "access_point": storage.access_point.id,
             "name_servers": zones.name_servers,
+            "dkim_records": zones.dkim_records,
             "client_setup_pending": pending,
             "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
         }

@@ -7,8 +7,9 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment.identities import Identity
-from postal_plexus.clients import ClientSetup, client_records, txt_value
+from postal_plexus.clients import ClientSetup, client_records
 from postal_plexus.stack import regions
+from postal_plexus.stack.dns_records import mail_records
 
 # Long enough to be cheap, short enough to put a mistake right within the hour.
 _TTL_SECONDS = 3600
@@ -36,7 +37,10 @@ class ZonesArgs:
 
 
 class Zones(pulumi.ComponentResource):
-    """One zone a domain with its mail records; `name_servers` is what the registrar needs."""
+    """One zone a domain with its mail records; `name_servers` is what the registrar needs.
+
+    `dkim_records`: names and targets of each domain's CNAME records.
+    """
 
     def __init__(
         self, name: str, args: ZonesArgs, opts: pulumi.ResourceOptions | None = None
@@ -45,6 +49,7 @@ class Zones(pulumi.ComponentResource):
         self._args = args
         self.zone_ids: dict[str, pulumi.Input[str]] = {}
         self.name_servers: dict[str, pulumi.Output[Sequence[str]]] = {}
+        self.dkim_records: dict[str, list[list[pulumi.Output[str]]]] = {}
         for identity, client in zip(args.identities, args.clients, strict=True):
             self._zone(identity.domain)
             self._mail_records(identity)
@@ -79,34 +84,31 @@ class Zones(pulumi.ComponentResource):
 
     def _mail_records(self, identity: Identity) -> None:
         domain, region = identity.domain, self._args.region
-        self.record(domain, domain, "MX", [f"10 {regions.inbound_host(region)}"])
-        # What is sent bears the MAIL FROM below; this is for those who check the bare domain.
-        self.record(
+        for record in mail_records(
             domain,
-            domain,
-            "TXT",
-            ["v=spf1 include:amazonses.com ~all", *map(txt_value, self._args.txt.get(domain, ()))],
-        )
-        policy = self._args.dmarc(domain)
-        self.record(
-            domain,
-            f"_dmarc.{domain}",
-            "TXT",
-            [f"v=DMARC1; p={policy}; rua=mailto:postmaster@{domain}"],
-        )
-        sender = identity.mail_from_domain
-        self.record(domain, sender, "MX", [f"10 {regions.feedback_host(region)}"])
-        self.record(domain, sender, "TXT", ["v=spf1 include:amazonses.com -all"])
-        for index, token in enumerate(identity.dkim_tokens):
+            region=region,
+            dmarc=self._args.dmarc(domain),
+            texts=self._args.txt.get(domain, ()),
+        ):
+            self.record(domain, record.name, record.type, record.values)
+        keys = [
+            (
+                token.apply(lambda text: f"{text}._domainkey.{domain}"),
+                token.apply(lambda text: regions.dkim_target(text, region)),
+            )
+            for token in identity.dkim_tokens
+        ]
+        for index, (name, target) in enumerate(keys):
             aws.route53.Record(
                 f"{domain}-dkim-{index + 1}",
                 zone_id=self.zone_ids[domain],
-                name=token.apply(lambda text, domain=domain: f"{text}._domainkey.{domain}"),
+                name=name,
                 type="CNAME",
                 ttl=_TTL_SECONDS,
-                records=[token.apply(lambda text: regions.dkim_target(text, region))],
+                records=[target],
                 opts=pulumi.ResourceOptions(parent=self),
             )
+        self.dkim_records[domain] = [list(pair) for pair in keys]
 
     def record(
         self,

@@ -12,6 +12,7 @@ means a fault of Postal Plexus itself, with Python's own exit code 1.
 | 65   | DATA        | what was given to read is not usable, such as a short password |
 | 66   | NO_INPUT    | a file cannot be read                                          |
 | 67   | NO_USER     | an address is nobody's                                         |
+| 68   | NO_RECORD   | the public DNS lacks a record, has a wrong one or does not answer |
 | 69   | UNAVAILABLE | the desk, or something that it needs, does not run             |
 | 78   | CONFIG      | the stack file is wrong                                        |
 | 130  | INTERRUPTED | Control-C                                                      |
@@ -39,6 +40,7 @@ class Exit(IntEnum):
     DATA = 65, "what was given to read is not usable, such as a short password"
     NO_INPUT = 66, "a file cannot be read"
     NO_USER = 67, "an address is nobody's"
+    NO_RECORD = 68, "the public DNS lacks a record, has a wrong one or does not answer"
     UNAVAILABLE = 69, "the desk, or something that it needs, does not run"
     CONFIG = 78, "the stack file is wrong"
     INTERRUPTED = 130, "Control-C"

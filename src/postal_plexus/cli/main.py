@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from postal_plexus.cli import app_passwords, check, cost, directory, local, password
+from postal_plexus.cli import app_passwords, check, cost, directory, dns, local, password
 from postal_plexus.cli.exits import CommandError, Exit, table
 
 _COMMANDS = {
     "check": check,
     "cost": cost,
     "directory": directory,
+    "dns": dns,
     "password": password,
     "app-passwords": app_passwords,
     "local": local,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import http.client
 import json
 import plistlib
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from checkdmarc.spf import check_spf
 from lxml import etree
 from postfix_mta_sts_resolver.utils import parse_mta_sts_policy as parse_as_postfix
 
+from postal_plexus.cli.main import main
 from receiving_server import resolver_at
 from service.desk.running import RunningDesk
 from service.pulumi_engine.deployer import Deployer
@@ -40,6 +42,8 @@ class World:
     """The desk as somebody outside sees it."""
 
     desk: RunningDesk
+    config: dict[str, object]
+    outputs: Mapping[str, object]
 
     @property
     def resolver(self) -> dns.resolver.Resolver:
@@ -82,10 +86,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     deployer = Deployer(desk, tmp_path_factory.mktemp("stack"))
     pending = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
     assert sorted(DOMAINS) == sorted(pending["client_setup_pending"])
-    assert (
-        [] == deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs["client_setup_pending"]
-    )
-    yield World(desk)
+    outputs = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
+    assert [] == outputs["client_setup_pending"]
+    yield World(desk, config, outputs)
     assert 0 == desk.stop()
 
 
@@ -227,3 +230,82 @@ def test_what_is_not_there_is_refused(world: World) -> None:
     with socket.create_connection(address, 30) as plain:
         with pytest.raises(ssl.SSLError, match="EOF|unrecognized"):
             context.wrap_socket(plain, server_hostname="autoconfig.example.com")
+
+
+# --- plexus dns: the operator's own look -----------------------------------------------------------
+
+
+def plexus_dns(world: World, directory: Path, *args: str) -> int:
+    """Runs the command with the stack's file and outputs, against the desk's DNS."""
+    stack_file, outputs = directory / "Pulumi.test.yaml", directory / "outputs.json"
+    stack_file.write_text(yaml.safe_dump({"config": world.config}))
+    outputs.write_text(json.dumps(dict(world.outputs)))
+    resolver = f"127.0.0.1:{world.desk.settings.ports.dns}"
+    options = ["--stack-file", stack_file, "--outputs", outputs, "--resolver", resolver]
+    return main(["dns", *map(str, options), *args])
+
+
+def test_plexus_dns_finds_all_that_the_program_wrote(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every record set of the zones is one that is asked for, and is in order."""
+    assert 0 == plexus_dns(world, tmp_path, "--all")
+    lines = capsys.readouterr().out.splitlines()
+    asked = set(re.findall(r"^[^ ]+: (\w+) ([^ ]+): ok$", "\n".join(lines), re.MULTILINE))
+    assert [
+        f"{domain}: {len(asked) // 2} of {len(asked) // 2} records in order" for domain in DOMAINS
+    ] == [line for line in lines if line.endswith("in order")]
+    route53 = world.desk.client("route53")
+    zones = [z for z in route53.list_hosted_zones()["HostedZones"] if z["Name"][:-1] in DOMAINS]
+    sets = [
+        record
+        for zone in zones
+        for record in route53.list_resource_record_sets(HostedZoneId=zone["Id"])[
+            "ResourceRecordSets"
+        ]
+    ]
+    # ACM alone looks at its validation records, SOA is Route 53's own, and the sites have IPv4 too.
+    assert asked == {
+        (record["Type"], record["Name"].rstrip("."))
+        for record in sets
+        if record["Type"] != "SOA"
+        and "acm" not in str(record.get("ResourceRecords"))
+        and not (record["Type"] == "AAAA" and "AliasTarget" in record)
+    }
+
+
+def test_plexus_dns_tells_what_is_missing_and_wrong(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A domain at another registrar: one record forgotten, one left over, a second SPF."""
+    route53 = world.desk.client("route53")
+    (zone,) = [z for z in route53.list_hosted_zones()["HostedZones"] if "example.net." == z["Name"]]
+    sets = route53.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]
+    at = {(each["Name"].rstrip("."), each["Type"]): each for each in sets}
+
+    def change(action: str, record: dict[str, object]) -> None:
+        batch = {"Changes": [{"Action": action, "ResourceRecordSet": record}]}
+        route53.change_resource_record_sets(HostedZoneId=zone["Id"], ChangeBatch=batch)
+
+    dmarc, mx, texts = (
+        at[key]
+        for key in (("_dmarc.example.net", "TXT"), ("example.net", "MX"), ("example.net", "TXT"))
+    )
+    change("DELETE", dmarc)
+    change("UPSERT", {**mx, "ResourceRecords": [{"Value": "10 mx.elsewhere.example"}]})
+    second = [{"Value": '"v=spf1 mx -all"'}, {"Value": '"a text of mine"'}]
+    change("UPSERT", {**texts, "ResourceRecords": [*texts["ResourceRecords"], *second]})
+    try:
+        code = plexus_dns(world, tmp_path, "example.net")
+    finally:
+        for record in (dmarc, mx, texts):
+            change("UPSERT", record)
+    *told, last = capsys.readouterr().out.splitlines()
+    assert (68, ["25", "28"]) == (code, re.findall(r"\d+", last))
+    policy = "v=DMARC1; p=none; rua=mailto:postmaster@example.net"
+    spf = "v=spf1 include:amazonses.com ~all"
+    assert {
+        f"MX example.net: is 10 mx.elsewhere.example.; should be 10 {MX}",
+        f"TXT _dmarc.example.net: is missing; should be {policy}",
+        f"TXT example.net: is a text of mine; {spf}; v=spf1 mx -all; should be {spf}",
+    } == {line.removeprefix("example.net: ") for line in told}

@@ -34,7 +34,9 @@ def test_help_documents_every_exit_code(plexus: Plexus) -> None:
         ]
 
 
-@pytest.mark.parametrize("command", ["check", "directory", "password", "app-passwords", "local"])
+@pytest.mark.parametrize(
+    "command", ["check", "cost", "directory", "dns", "password", "app-passwords", "local"]
+)
 def test_each_command_has_help(plexus: Plexus, command: str) -> None:
     """Help is there, and names no thing of the program's inside."""
     told = plexus(command, "--help")
@@ -48,6 +50,7 @@ def test_each_command_has_help(plexus: Plexus, command: str) -> None:
         (),
         ("nothing",),
         ("check", "--nothing"),
+        ("dns", "--nothing"),
         ("local",),
         ("local", "send"),
         ("password", "a", "b"),
@@ -96,7 +99,7 @@ def test_the_desk_is_loaded_only_for_the_desk() -> None:
         capture_output=True,
         text=True,
     ).stdout.split()
-    heavy = ("postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
+    heavy = ("dns", "postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
     assert not set(heavy) & set(loaded)
 
 

@@ -1,0 +1,122 @@
+"""`plexus dns`: whether the public DNS has what a stack's domains need.
+
+The resolver's library is loaded only when it is used.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from postal_plexus.cli import stack_files
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.clients.records import Record
+from postal_plexus.directory.idn import shown
+from postal_plexus.stack.dns_records import Made, State, expected, judge
+
+SUMMARY = "say which DNS records of the domains are missing or wrong, as the world sees them"
+
+DETAILS = """
+Asks for every record that the stack's domains should have. With the stack's outputs it also knows
+the name servers, the DKIM records and the address:
+  pulumi stack output --json | plexus dns --stack-file Pulumi.main.yaml --outputs -
+Ends with 68 if something is missing, wrong or not to be had.
+"""
+
+# All of a domain's: a resolver that does not answer must not take minutes.
+_AT_ONCE = 40
+
+Look = tuple[Record, State | None, tuple[str, ...]]
+"""A record, how it is, and what was found; None where the lookup failed, with the reason."""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    stack_files.add_option(parser, stack_files.DEFAULT)
+    parser.add_argument(
+        "--outputs", metavar="FILE", help="what `pulumi stack output --json` printed; - for stdin"
+    )
+    parser.add_argument(
+        "--resolver", metavar="ADDRESS[:PORT]", help="whom to ask (default: the machine's resolver)"
+    )
+    parser.add_argument("--all", action="store_true", help="show what is in order, too")
+    parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="only these (default: all)")
+
+
+def run(args: Namespace) -> int:
+    """Print what is not as it should be, and a line for each domain."""
+    _, settings = stack_files.read_whole(stack_files.chosen(args.stack_file))
+    made = _made(args.outputs)
+    wanted = expected(settings, made)
+    unknown = [name for name in args.domains if name not in wanted]
+    if unknown:
+        line = f"{unknown[0]} is no domain of the stack; name one of {', '.join(wanted)}"
+        raise CommandError(Exit.USAGE, line)
+    look_up = _resolver(args.resolver)
+    in_order = True
+    for domain in args.domains or wanted:
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            looks = list(threads.map(partial(_look, look_up), wanted[domain]))
+        bad = [look for look in looks if look[1] is not State.OK]
+        in_order = in_order and not bad
+        for look in looks if args.all else bad:
+            print(f"{shown(domain)}: {_told(look)}")
+        print(f"{shown(domain)}: {len(looks) - len(bad)} of {len(looks)} records in order")
+    if not made.dkim:
+        print("DKIM was not looked at: only the stack's outputs name its records (--outputs)")
+    return Exit.OK if in_order else Exit.NO_RECORD
+
+
+def _made(given: str | None) -> Made:
+    if given is None:
+        return Made()
+    try:
+        text = sys.stdin.read() if given == "-" else Path(given).read_text("utf-8")
+        outputs: dict[str, Any] = json.loads(text)
+        return Made(outputs["name_servers"], outputs["dkim_records"], outputs["address"])
+    except OSError as error:
+        line = f"cannot be read ({error.strerror}); give what `pulumi stack output --json` printed"
+        raise CommandError(Exit.NO_INPUT, line, source=given) from error
+    except (ValueError, KeyError, TypeError) as error:
+        line = "is not what `pulumi stack output --json` prints of a deployed stack"
+        raise CommandError(Exit.DATA, line, source=given) from error
+
+
+def _resolver(given: str | None) -> Callable[[Record], tuple[str, ...]]:
+    try:
+        from postal_plexus.cli import resolving  # noqa: PLC0415 - see above
+    except ImportError as error:
+        line = "the library dnspython is missing: run `make images` (or pip install dnspython)"
+        raise CommandError(Exit.UNAVAILABLE, line) from error
+    return resolving.look_up_by(given)
+
+
+def _look(look_up: Callable[[Record], tuple[str, ...]], record: Record) -> Look:
+    try:
+        found = look_up(record)
+    except LookupError as error:
+        return record, None, (str(error),)
+    return record, judge(record, found), found
+
+
+def _told(look: Look) -> str:
+    return ": ".join(_parts(look))
+
+
+def _parts(look: Look) -> Iterator[str]:
+    record, state, found = look
+    yield f"{record.type} {record.name}"
+    values = "; ".join(value.replace('""', "") for value in record.values)
+    should = f"should be {values}" if values else "should be there"
+    if state is None:
+        yield f"cannot be looked up ({found[0]}); {should}"
+    elif state is State.OK:
+        yield "ok"
+    elif state is State.MISSING:
+        yield f"is missing; {should}"
+    else:
+        yield f"is {'; '.join(sorted(found))}; {should}"

@@ -1,0 +1,43 @@
+"""Looking records up, for `plexus dns`. Fails with CommandError (USAGE) for a wrong resolver, and
+with LookupError, in the library's words, for a look-up that has no answer.
+"""
+
+from collections.abc import Callable
+
+import dns.exception
+import dns.rdtypes.ANY.TXT
+import dns.resolver
+
+from postal_plexus.certificates.delegation import resolver
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.clients.records import Record
+
+_SECONDS = 5.0
+
+
+def look_up_by(given: str | None) -> Callable[[Record], tuple[str, ...]]:
+    """How to look a record set up at the resolver `address:port`, or at the machine's own.
+
+    What it gives are the values as a zone file has them, but texts whole and without quotes.
+    """
+    try:
+        ask = resolver(given)
+    except (ValueError, dns.exception.DNSException) as error:
+        line = f"--resolver {given}: {error}; give an address, such as 9.9.9.9 or 127.0.0.1:5353"
+        raise CommandError(Exit.USAGE, line) from error
+
+    def look_up(record: Record) -> tuple[str, ...]:
+        try:
+            answer = ask.resolve(record.name, record.type, lifetime=_SECONDS, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return ()
+        except dns.exception.DNSException as error:
+            raise LookupError(str(error) or type(error).__name__) from error
+        return tuple(
+            b"".join(each.strings).decode("utf-8", "replace")
+            if isinstance(each, dns.rdtypes.ANY.TXT.TXT)
+            else each.to_text()
+            for each in answer
+        )
+
+    return look_up
