@@ -207,13 +207,17 @@ class Desk:
         told = self.engine("inspect", "--format", "{{json .Config.Env}}", self.container(service))
         return dict(each.split("=", 1) for each in json.loads(told))
 
+    def task_definition(self, service: str) -> dict[str, Any]:
+        """What the Pulumi program registered of a service's task."""
+        definition = self._output("task_definitions")[service]
+        found = self._client("ecs").describe_task_definition(taskDefinition=definition)
+        return found["taskDefinition"]
+
     @contextlib.contextmanager
     def role_without(self, service: str, action: str) -> Iterator[None]:
         """A service's task role loses the right to one action, and has it again afterwards."""
-        ecs, iam = self._client("ecs"), self._client("iam")
-        definition = self._output("task_definitions")[service]
-        task = ecs.describe_task_definition(taskDefinition=definition)["taskDefinition"]
-        role = task["taskRoleArn"].rpartition("/")[2]
+        iam = self._client("iam")
+        role = self.task_definition(service)["taskRoleArn"].rpartition("/")[2]
         (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
         whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         rest = [each for each in whole["Statement"] if action not in each["Action"]]
