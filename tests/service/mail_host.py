@@ -67,7 +67,7 @@ STACK = {
     "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],
     "mailboxes": [
         {"address": "ann@example.org", "password-hash": _HASH},
-        {"address": "ben@example.org", "password-hash": _HASH},
+        {"address": "ben@example.org", "password-hash": _HASH, "send-as": ["away@example.org"]},
         {"address": ODD_ADDRESS, "password-hash": _HASH},
     ],
     "aliases": [

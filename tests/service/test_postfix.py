@@ -70,8 +70,8 @@ def test_mail_outside_goes_to_ses(host: MailHost, ses: SesEndpoint, port: int) -
 
 
 def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None:
-    """What leaves names neither the client's address nor its program's guess of it."""
-    more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\n"
+    """What leaves names neither the client's address nor its program's guess of it; its program it may."""
+    more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\nUser-Agent: Any 1.0\r\n"
     with host.submission("ann@example.org") as smtp:
         smtp.ehlo("laptop-of-ann")
         smtp.login("ann@example.org", PASSWORD)
@@ -80,6 +80,7 @@ def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None
     head = content.partition(b"\r\n\r\n")[0]
     for private in (b"192.168.", b"10.", b"laptop-of-ann", b"Originating", host_address(host)):
         assert private not in head
+    assert b"\r\nUser-Agent: Any 1.0\r\n" in head
     assert b"Message-I" in head
     assert b"\r\nDate: " in head
 
@@ -134,6 +135,21 @@ def test_own_addresses_may_be_sent_from(host: MailHost, ses: SesEndpoint, sender
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail(sender, [OUTSIDE], mail(f'"Ann, of Example" <{sender}>', f"as {sender}"))
     assert relayed(ses, f"as {sender}").sender.lower() == sender.lower()
+
+
+@pytest.mark.parametrize("sender", ["away@example.org", "Away+x@example.org"])
+def test_an_address_of_the_send_as_list_may_be_sent_from(
+    host: MailHost, ses: SesEndpoint, sender: str
+) -> None:
+    """Envelope and From, by whose list it is; nobody else, though the address is nobody's mailbox."""
+    with host.submission("ben@example.org") as smtp:
+        smtp.sendmail(sender, [OUTSIDE], mail(sender, f"listed {sender}"))
+    assert relayed(ses, f"listed {sender}").sender == sender
+    with host.submission("ann@example.org") as smtp:
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            smtp.sendmail(sender, [OUTSIDE], mail("ann@example.org", "not listed"))
+        with pytest.raises(smtplib.SMTPDataError):
+            smtp.sendmail("ann@example.org", [OUTSIDE], mail(sender, "not listed"))
 
 
 @pytest.mark.parametrize(
@@ -293,17 +309,27 @@ def test_refusal_by_ses_comes_back_readable(host: MailHost, ses: SesEndpoint) ->
     assert sender == f"Mail Delivery System <MAILER-DAEMON@{HOSTNAME}>"
 
 
-def test_throttling_by_ses_keeps_the_mail(host: MailHost, ses: SesEndpoint) -> None:
-    """454 Throttling leaves the mail in the queue, and it goes out when SES takes it."""
-    ses.refusal = "454 Throttling failure: Maximum sending rate exceeded."
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "454 Throttling failure: Maximum sending rate exceeded.",
+        "454 Throttling failure: Daily message quota exceeded.",
+        "421 Too many concurrent SMTP connections; please try again later.",
+        "451 Temporary service failure",
+    ],
+)
+def test_throttling_by_ses_keeps_the_mail(host: MailHost, ses: SesEndpoint, reply: str) -> None:
+    """The mail stays in the queue, with SES's words, and goes out once when SES takes it."""
+    ses.refusal = reply
     container = host.containers["postfix"]
     with host.submission("ann@example.org") as smtp:
-        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "patience"))
-    await_true("the mail to wait", lambda: "Maximum sending rate exceeded" in queue(container))
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", f"patience {reply}"))
+    await_true("the mail to wait", lambda: reply[4:] in queue(container))
     ses.refusal = None
     container.exec("postqueue", "-f")
-    relayed(ses, "patience")
+    relayed(ses, f"patience {reply}")
     await_true("an empty queue", lambda: "Mail queue is empty" in queue(container))
+    assert len(ses.relayed) == 1
 
 
 def test_changed_directory_is_followed_without_a_restart(host: MailHost) -> None:

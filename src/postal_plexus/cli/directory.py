@@ -39,14 +39,15 @@ def run(args: Namespace) -> int:
 
 def _drawn_up(directory: Directory) -> Iterator[str]:
     """The directory, domain by domain: its mailboxes, who hands on to whom, and the rest."""
-    mailboxes = {mailbox.address for mailbox in directory.mailboxes}
+    mailboxes = {mailbox.address: mailbox for mailbox in directory.mailboxes}
     for domain in directory.domains:
         yield shown(domain.name)
         for address in directory.hosted_addresses():
             if address.rpartition("@")[2] != domain.name:
                 continue
             if address in mailboxes:
-                yield f"  {shown(address)}"
+                send_as = ", ".join(map(shown, mailboxes[address].send_as))
+                yield f"  {shown(address)}{send_as and f' (may also send as {send_as})'}"
             else:
                 yield f"  {shown(address)} -> {_recipients(directory.resolve(address))}"
         if domain.catch_all is not None:

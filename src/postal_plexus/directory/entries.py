@@ -40,12 +40,14 @@ class Domain:
 class Mailbox:
     """A mailbox: its address, which is its user's login, and the hashes of the user's passwords.
 
-    `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each.
+    `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
+    are addresses of ours that the user may write as, besides those whose mail the mailbox gets.
     """
 
     address: str
     password_hash: str = field(repr=False)
     app_passwords: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    send_as: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not is_hosted(self.address):
@@ -59,6 +61,11 @@ class Mailbox:
                 raise DirectoryError(f"{self.address} has an app password named {clipped(name)}")
             if not _PASSWORD_HASH.fullmatch(password_hash):
                 raise DirectoryError(f"{self.address} has a password hash of {name} that is none")
+        if len(set(self.send_as)) < len(self.send_as):
+            raise DirectoryError(f"{self.address} may send as an address twice")
+        for address in self.send_as:
+            if not is_hosted(address):
+                raise DirectoryError(f"{self.address} cannot send as {clipped(address)}")
 
 
 @dataclass(frozen=True, slots=True)

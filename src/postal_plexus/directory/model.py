@@ -20,11 +20,12 @@ How an address is resolved, in this order:
     {"version": 1,
      "domains": [{"name": "example.net", "catch_all": "ann@example.org"}, ...],
      "mailboxes": [{"address": "ann@example.org", "password_hash": "{ARGON2ID}...",
-                    "app_passwords": [{"name": "phone", "password_hash": "{ARGON2ID}..."}]}, ...],
+                    "app_passwords": [{"name": "phone", "password_hash": "{ARGON2ID}..."}],
+                    "send_as": ["office@example.org"]}, ...],
      "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org"]}, ...]}
 
-Fields that a reader does not know are ignored, so that a newer program can add them (a quota, who
-may send as whom) while older containers still run. A field that is dangerous to ignore needs a new
+Fields that a reader does not know are ignored, so that a newer program can add them (such as a
+quota) while older containers still run. A field that is dangerous to ignore needs a new
 version, which older readers refuse.
 
 Fails with DirectoryError, and with nothing else, whatever bytes are read.
@@ -82,6 +83,10 @@ class Directory:
         for address in (*mailboxes, *aliases):
             if address.rpartition("@")[2] not in catch_alls:
                 raise DirectoryError(f"has {clipped(address)}, but not its domain")
+        for mailbox in self.mailboxes:
+            for address in mailbox.send_as:
+                if address.rpartition("@")[2] not in catch_alls:
+                    raise DirectoryError(f"lets {mailbox.address} send as {clipped(address)}")
         for name, catch_all in catch_alls.items():
             postmaster = f"postmaster@{name}"
             if catch_all is None:
@@ -193,6 +198,7 @@ class Directory:
                         (app.text("name"), app.text("password_hash"))
                         for app in entry.optional_entries("app_passwords")
                     ),
+                    entry.optional_texts("send_as"),
                 )
                 for entry in root.entries("mailboxes")
             ),
@@ -237,6 +243,9 @@ class _Entry:
             raise DirectoryError(f"has something else than texts in {name} of {self.place}")
         return tuple(cast("list[str]", values))
 
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        return self.texts(name) if name in self.fields else ()
+
     def entries(self, name: str) -> Iterator["_Entry"]:
         for position, value in enumerate(self._list(name)):
             yield _Entry.of(value, f"{name}[{position}]")
@@ -261,6 +270,8 @@ def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
             {"name": name, "password_hash": password_hash}
             for name, password_hash in mailbox.app_passwords
         ]
+    if mailbox.send_as:
+        fields["send_as"] = mailbox.send_as
     return fields
 
 

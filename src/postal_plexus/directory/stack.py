@@ -11,6 +11,7 @@ Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
         password-hash: "{ARGON2ID}$argon2id$..."     # from `plexus password`
         app-passwords:                               # may be missing; a name and a hash each
           phone: "{ARGON2ID}$argon2id$..."           # from `plexus app-passwords make`
+        send-as: [office@example.org]                # may be missing; others of our addresses
     aliases:                              # may be missing
       - address: info@example.org
         destinations: [ann@example.org, ben@example.com]
@@ -105,7 +106,7 @@ class _Reading:
             (self._enter(self._domains, self._domain_name(entry), entry), entry)
             for entry in entries_of(config, "domains", fields, self._findings)
         ]
-        fields = ("address", "password-hash", "app-passwords")
+        fields = ("address", "password-hash", "app-passwords", "send-as")
         self._read_mailboxes = [
             (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
             for entry in entries_of(config, "mailboxes", fields, self._findings)
@@ -120,7 +121,7 @@ class _Reading:
         """What was read, if nothing was wrong with it."""
         catch_alls = [(name, self._catch_all(entry)) for name, entry in self._read_domains]
         hashes = [
-            (name, self._password_hash(entry), self._app_passwords(entry))
+            (name, self._password_hash(entry), self._app_passwords(entry), self._send_as(entry))
             for name, entry in self._read_mailboxes
         ]
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
@@ -234,6 +235,24 @@ class _Reading:
                 entry.problem(f"its app password {name} {fault.what}", fault.remedy)
         return tuple((name, _in_capitals(text)) for name, text in found.items())
 
+    def _send_as(self, entry: Entry) -> tuple[str, ...]:
+        addresses: dict[str, None] = {}
+        for text in entry.optional_texts("send-as"):
+            address = self._address(entry, "send-as", text)
+            if address is None:
+                continue
+            what = f"its send-as {quoted(text)}"
+            if str(address) in addresses:
+                entry.problem(f"{what} is there twice", "Take one out.")
+            elif address.domain not in self._domains:
+                remedy = "SES sends for your own domains only: write an address of one."
+                entry.problem(f"{what} is at no domain of ours", remedy)
+            elif address.subaddress is not None or not is_hosted(str(address)):
+                remedy = "Write it without +; its subaddresses may be sent from as well."
+                entry.problem(f"{what} cannot be a mailbox or an alias", remedy)
+            addresses[str(address)] = None
+        return tuple(addresses)
+
     def _destinations(self, entry: Entry) -> tuple[str, ...]:
         destinations: dict[str, None] = {}
         for text in entry.texts("destinations"):
@@ -262,6 +281,12 @@ class _Reading:
                     f"leads to {recipients} recipients, and Postfix allows {RECIPIENTS_AN_ALIAS}",
                     "Use the software of a mailing list for so many.",
                 )
+        for mailbox in directory.mailboxes:
+            for address in mailbox.send_as:
+                if not directory.resolve(address).known:
+                    what = f"its send-as {quoted(address)} is nobody's address"
+                    remedy = "Make an alias of it, so that answers and bounces reach somebody."
+                    self._addresses[mailbox.address].problem(what, remedy)
         for domain in directory.domains:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
                 what, remedy = "its catch-all leads to nobody", "Give it a mailbox."

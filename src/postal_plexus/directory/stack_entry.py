@@ -110,6 +110,10 @@ class Entry:
                 named[name] = text.strip()
         return named
 
+    def optional_texts(self, field: str) -> list[str]:
+        """The texts of a field that may be missing, but not empty; none without one."""
+        return self.texts(field) if field in self._fields else []
+
     def texts(self, field: str) -> list[str]:
         """The texts of a field that must be a list of at least one."""
         value = self._fields.get(field)

@@ -70,9 +70,10 @@ def postfix_virtual_aliases(directory: Directory) -> str:
 def postfix_sender_logins(directory: Directory) -> str:
     """Render smtpd_sender_login_maps: which logins may send as an address.
 
-    A mailbox may send as itself, as each alias that leads to it, and as what its catch-all takes.
-    Postfix strips subaddresses before it looks an address up. An alias that leads only outside
-    belongs to no login; it names itself, which is none, lest a catch-all give it to somebody.
+    A mailbox may send as itself, as each alias that leads to it, as what its catch-all takes, and
+    as what its entry names (`send_as`), which takes nothing away from anybody else. Postfix strips
+    subaddresses before it looks an address up. An alias that leads only outside belongs to no
+    login; it names itself, which is none, lest a catch-all give it to somebody.
     """
     lines: dict[str, tuple[str, ...]] = {m.address: (m.address,) for m in directory.mailboxes}
     for address in _handed_on(directory):
@@ -80,6 +81,11 @@ def postfix_sender_logins(directory: Directory) -> str:
     for domain in directory.domains:
         if domain.catch_all is not None:
             lines[f"@{domain.name}"] = _logins(directory.resolve(domain.catch_all))
+    for mailbox in directory.mailboxes:
+        for address in mailbox.send_as:
+            # An entry of its own hides the catch-all's, so those who have that come along.
+            logins = lines.get(address) or lines.get(f"@{_domain(address)}") or ()
+            lines[address] = tuple(dict.fromkeys((*logins, mailbox.address)))
     return _lines((address, ", ".join(logins)) for address, logins in lines.items() if logins)
 
 

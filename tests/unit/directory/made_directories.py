@@ -43,7 +43,12 @@ def directories(draw: st.DrawFn) -> Directory:
     return Directory(
         tuple(Domain(name, draw(catch_alls)) for name in names),
         tuple(
-            Mailbox(address, HASH, draw(st.sampled_from([(), (("phone", HASH),)])))
+            Mailbox(
+                address,
+                HASH,
+                draw(st.sampled_from([(), (("phone", HASH),)])),
+                tuple(draw(st.lists(addresses, max_size=2, unique=True))),
+            )
             for address in mailboxes
         ),
         tuple(Alias(address, tuple(draw(destinations))) for address in hosted[len(mailboxes) :]),

@@ -72,13 +72,41 @@ def test_unsound_app_passwords(app_passwords: object, what: str) -> None:
     assert what in str(refused.value)
 
 
+def test_the_form_of_send_as() -> None:
+    """Who may send as whom is a list of addresses."""
+    with_list = document()
+    with_list["mailboxes"][0]["send_as"] = ["info@example.org", "any@example.net"]
+    read = Directory.from_json(json.dumps(with_list).encode())
+    assert ("info@example.org", "any@example.net") == read.mailboxes[0].send_as
+    assert json.dumps(with_list, separators=(",", ":")).encode() + b"\n" == read.to_json()
+
+
+@pytest.mark.parametrize(
+    ("send_as", "what"),
+    [
+        (["x@elsewhere.example"], "lets ann@example.org send as 'x@elsewhere.example'"),
+        (["@example.org"], "cannot send as '@example.org'"),
+        (["a b@example.org"], "cannot send as"),
+        (["X@example.org"], "cannot send as"),
+        (["x@example.org"] * 2, "may send as an address twice"),
+        ("x@example.org", "has no list send_as in mailboxes[0]"),
+        ([7], "has something else than texts in send_as of mailboxes[0]"),
+    ],
+)
+def test_unsound_send_as(send_as: object, what: str) -> None:
+    """Nothing but plain addresses of ours can come into Postfix's table."""
+    broken = document()
+    broken["mailboxes"][0]["send_as"] = send_as
+    with pytest.raises(DirectoryError) as refused:
+        Directory.from_json(json.dumps(broken).encode())
+    assert what in str(refused.value)
+
+
 def test_fields_of_a_newer_program_are_ignored() -> None:
     """An older container still reads what a newer program added within version 1."""
     newer = document(
         generation=7,
-        mailboxes=[
-            {"address": "ann@example.org", "password_hash": HASH, "send_as": ["x@example.org"]}
-        ],
+        mailboxes=[{"address": "ann@example.org", "password_hash": HASH, "quota": 7}],
         forwards=[],
     )
     assert Directory.from_json(json.dumps(document()).encode()) == Directory.from_json(

@@ -91,6 +91,38 @@ def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> N
     assert remedy in problem.remedy
 
 
+def with_send_as(send_as: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which may send as others."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"send-as": send_as}])
+
+
+def test_send_as() -> None:
+    """Mailboxes, aliases, and what a catch-all takes; in any case."""
+    read = read_stack(with_send_as(["Info@Example.org", "ben@example.net", "any@example.net"]))
+    expected = ("info@example.org", "ben@example.net", "any@example.net")
+    assert expected == read.mailboxes[2].send_as
+
+
+@pytest.mark.parametrize(
+    ("send_as", "what", "remedy"),
+    [
+        ("info@example.org", "its send-as are a text, not a list", "Write a list"),
+        ([], "has no send-as", "Write a list"),
+        (["info"], "its send-as 'info' has no @", "Write one address"),
+        (["x@elsewhere.example"], "its send-as 'x@elsewhere.example' is at no domain", "SES sends"),
+        (["info+x@example.org"], "its send-as 'info+x@example.org' cannot be", "without +"),
+        (["no@example.org"], "its send-as 'no@example.org' is nobody's address", "Make an alias"),
+        (["info@example.org"] * 2, "its send-as 'info@example.org' is there twice", "Take one"),
+    ],
+)
+def test_wrong_send_as(send_as: object, what: str, remedy: str) -> None:
+    """Each mistake is named with its mailbox and a way out."""
+    (problem,) = problems(with_send_as(send_as))
+    assert "entry 3 (ben@example.org)" == problem.entry
+    assert problem.what.startswith(what)
+    assert remedy in problem.remedy
+
+
 def test_a_sound_configuration() -> None:
     """Domains, mailboxes and aliases come in their order; unquoted catch-alls and defaults too."""
     expected = Directory(

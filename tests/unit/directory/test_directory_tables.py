@@ -92,6 +92,25 @@ def test_postfix_sender_logins() -> None:
     assert expected == postfix_sender_logins(directory())
 
 
+def test_postfix_sender_logins_with_send_as() -> None:
+    """A named address is added to whose it is, and hides no catch-all from its owner."""
+    made = Directory(
+        (Domain("example.org"), Domain("example.net", "ann@example.org")),
+        (
+            Mailbox("ann@example.org", HASH),
+            Mailbox("ben@example.org", HASH, (), ("ann@example.org", "shop@example.net")),
+        ),
+    )
+    expected = (
+        "ann@example.org ann@example.org, ben@example.org\n"
+        "ben@example.org ben@example.org\n"
+        "postmaster@example.org ann@example.org\n"
+        "@example.net ann@example.org\n"
+        "shop@example.net ann@example.org, ben@example.org\n"
+    )
+    assert expected == postfix_sender_logins(made)
+
+
 @given(directories(), recipients())
 def test_postfix_delivers_where_the_directory_says(made: Directory, recipient: str) -> None:
     """A mail that a user submits is accepted and goes where a mail from the world goes.
@@ -116,11 +135,15 @@ def test_postfix_delivers_where_the_directory_says(made: Directory, recipient: s
 
 @given(directories(), recipients())
 def test_a_user_sends_only_as_whose_mail_they_get(made: Directory, sender: str) -> None:
-    """The login may use a sender address exactly if mail to it reaches that login's mailbox."""
+    """The login may use a sender address exactly if mail to it reaches that login's mailbox, or the
+    mailbox's entry names it.
+    """
     plain = _as_postfix_takes(sender)
     receivers = {without_subaddress(m) for m in made.resolve(plain).mailboxes}
     for mailbox in made.mailboxes:
-        assert (mailbox.address in receivers) == server(made).may_send_as(mailbox.address, plain)
+        named = without_subaddress(plain).lower() in mailbox.send_as
+        expected = mailbox.address in receivers or named
+        assert expected == server(made).may_send_as(mailbox.address, plain)
 
 
 @given(directories())

@@ -1,0 +1,114 @@
+"""What one client may take of a small host, and what it is told when it wants more."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import smtplib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from service.mail_host import MailHost
+from service.ses_endpoint import SesEndpoint
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(300)
+
+ANN = "ann@example.org"
+OUTSIDE = "someone@elsewhere.example"
+
+
+def greeting(host: MailHost, port: int, client: socket.socket) -> str:
+    """Connect to submission; what it says first."""
+    client.settimeout(20)
+    client.connect(("127.0.0.1", host.containers["postfix"].port(port)))
+    return client.recv(1000).decode()
+
+
+def test_ninth_submission_connection_of_an_address_has_to_wait(host: MailHost) -> None:
+    """421 4.7.0, and as soon as one ends the next is served."""
+    with contextlib.ExitStack() as open_ones:
+        clients = [open_ones.enter_context(socket.socket()) for _ in range(9)]
+        told = [greeting(host, 587, client) for client in clients]
+    assert ["220"] * 8 == [each[:3] for each in told[:8]]
+    assert told[8].startswith("421 4.7.0 ")
+    assert "too many connections" in told[8]
+    with host.submission(ANN) as smtp:
+        assert smtp.noop()[0] == 250
+
+
+def test_client_that_talks_nonsense_is_sent_away(host: MailHost) -> None:
+    """After six errors 421 4.7.0, and the connection ends."""
+    with host.submission() as smtp:
+        assert [500] * 6 == [smtp.docmd("NONSENSE")[0] for _ in range(6)]
+        code, text = smtp.getreply()
+        assert (421, b"4.7.0") == (code, text[:5])
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            smtp.getreply()
+
+
+def test_more_than_a_thousand_recipients_are_too_many(host: MailHost) -> None:
+    """452 4.5.3 to the one that is too many (RFC 5321, 4.5.3.1.10)."""
+    with host.submission(ANN) as smtp:
+        smtp.mail(ANN)
+        for number in range(1000):
+            assert smtp.rcpt(f"r{number}@elsewhere.example")[0] == 250
+        code, text = smtp.rcpt(OUTSIDE)
+        assert (452, b"4.5.3") == (code, text[:5])
+
+
+def test_headers_without_end_are_refused(host: MailHost, ses: SesEndpoint) -> None:
+    """256 KB of headers together are enough: 552 5.3.4; a large one of 90 KB passes."""
+    head = f"From: {ANN}\r\nSubject: heads\r\n"
+    with host.submission(ANN) as smtp:
+        large = "".join(f"X-{number}: {'x' * 900}\r\n" for number in range(100))
+        assert {} == smtp.sendmail(ANN, [OUTSIDE], f"{head}{large}\r\nHello\r\n")
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            smtp.sendmail(ANN, [OUTSIDE], f"{head}{large * 3}\r\nHello\r\n")
+    assert (552, b"5.3.4") == (refused.value.smtp_code, refused.value.smtp_error[:5])
+    await_true("the first to arrive", lambda: ses.relayed)
+    assert [b"X-299" in each.content for each in ses.relayed] == [False]
+
+
+def test_commands_are_cut_off_at_two_kilobytes(host: MailHost) -> None:
+    """What is beyond is never kept, so a path that long has no end: 501 (RFC 5321, 4.5.3.1.4)."""
+    with host.submission(ANN) as smtp:
+        assert smtp.docmd(f"MAIL FROM:<{'x' * 3000}@example.org>")[0] == 501
+        assert smtp.mail(ANN)[0] == 250
+
+
+@contextlib.contextmanager
+def imap_sessions(host: MailHost, count: int) -> Iterator[list[imaplib.IMAP4_SSL]]:
+    """So many sessions of ann's."""
+    with contextlib.ExitStack() as open_ones:
+        yield [open_ones.enter_context(host.imap(ANN)) for _ in range(count)]
+
+
+def test_twenty_first_imap_session_of_a_user_and_address(host: MailHost) -> None:
+    """NO [LIMIT]; other users are not concerned, and one that ends makes room."""
+    with imap_sessions(host, 19), host.imap(ANN) as last:
+        with pytest.raises(imaplib.IMAP4.error, match=r"\[LIMIT\]"):
+            host.imap(ANN)
+        with host.imap("ben@example.org") as other:
+            assert other.noop()[0] == "OK"
+        last.logout()
+        with host.imap(ANN) as again:
+            assert again.noop()[0] == "OK"
+
+
+def test_imap_lines_without_end(host: MailHost) -> None:
+    """64 KB a line: BAD for a user; for a stranger a few KB, and then BYE."""
+    with host.imap(ANN) as client:
+        client.select(readonly=True)
+        with pytest.raises(imaplib.IMAP4.error, match="BAD.*Too long argument"):
+            client.search(None, "SUBJECT", f'"{"x" * 100_000}"')
+    port = host.containers["dovecot"].port(993)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        host.tls().wrap_socket(plain) as stranger,
+    ):
+        assert stranger.recv(1000).startswith(b"* OK")
+        stranger.sendall(b"a LOGIN " + b"x" * 5000)
+        assert stranger.recv(1000).startswith(b"* BYE Input buffer full")
