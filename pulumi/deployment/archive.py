@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import documents
+from deployment.buckets import close
 
 # SES writes received mail here, and `deliver` reads it.
 INBOUND_PREFIX = "inbound/"
@@ -35,21 +36,7 @@ class Archive(pulumi.ComponentResource):
         kept = pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True)
         self.bucket = aws.s3.Bucket(args.name, opts=kept)
         bucket = self.bucket.bucket
-        aws.s3.BucketOwnershipControls(
-            args.name,
-            bucket=bucket,
-            rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=child,
-        )
-        block = aws.s3.BucketPublicAccessBlock(
-            args.name,
-            bucket=bucket,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=child,
-        )
+        block = close(args.name, bucket, child)
         # The bucket's own key: SES's KMS option is client-side encryption that only two of AWS's
         # client libraries can read.
         encryption = aws.s3.BucketServerSideEncryptionConfiguration(
@@ -85,7 +72,6 @@ class Archive(pulumi.ComponentResource):
             policy=pulumi.Output.all(self.bucket.arn, args.account, args.rule_set_arn).apply(
                 lambda given: documents.archive_bucket(*given, INBOUND_PREFIX)
             ),
-            # S3 refuses a policy while it is still unsure whether it would be public.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
         )
         self.ready: list[pulumi.Resource] = [policy, encryption, block]

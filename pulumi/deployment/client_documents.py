@@ -98,16 +98,7 @@ def site_bucket(bucket_arn: str, distribution_arns: Sequence[str]) -> str:
 
     Listing lets S3 say "not there" (404) instead of "denied" (403) for a file that is not there.
     """
-    statements: list[dict[str, Any]] = [
-        {
-            "Sid": "TlsOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [bucket_arn, f"{bucket_arn}/*"],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        }
-    ]
+    statements = [documents.bucket_by_tls_only(bucket_arn)]
     if distribution_arns:
         statements += [
             {

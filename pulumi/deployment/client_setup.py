@@ -18,6 +18,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import client_documents
+from deployment.buckets import close
 from postal_plexus.clients import (
     ClientSetup,
     MtaStsPolicy,
@@ -116,21 +117,7 @@ class ClientSetupSites(pulumi.ComponentResource):
 
     def _close_bucket(self, distributions: Sequence[aws.cloudfront.Distribution]) -> None:
         name, bucket = self._args.name, self._bucket.bucket
-        aws.s3.BucketOwnershipControls(
-            name,
-            bucket=bucket,
-            rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=self._child,
-        )
-        block = aws.s3.BucketPublicAccessBlock(
-            name,
-            bucket=bucket,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=self._child,
-        )
+        block = close(name, bucket, self._child)
         aws.s3.BucketPolicy(
             name,
             bucket=bucket,

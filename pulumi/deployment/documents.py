@@ -49,6 +49,18 @@ def _from_rules(account: str, rule_set_arn: str) -> dict[str, Any]:
     }
 
 
+def bucket_by_tls_only(bucket_arn: str) -> Statement:
+    """Nobody reaches a bucket without TLS, whatever else allows it."""
+    return {
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [bucket_arn, f"{bucket_arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
 def archive_bucket(bucket_arn: str, account: str, rule_set_arn: str, prefix: str) -> str:
     """SES may write received mail under `prefix`; nobody comes without TLS."""
     return document(
@@ -60,14 +72,7 @@ def archive_bucket(bucket_arn: str, account: str, rule_set_arn: str, prefix: str
             "Resource": f"{bucket_arn}/{prefix}*",
             "Condition": _from_rules(account, rule_set_arn),
         },
-        {
-            "Sid": "TlsOnly",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": [bucket_arn, f"{bucket_arn}/*"],
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-        },
+        bucket_by_tls_only(bucket_arn),
     )
 
 

@@ -6,6 +6,7 @@ mail store has a mount target in every subnet.
 """
 
 import ipaddress
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ _NFS = 2049
 
 # What the host needs: AWS's APIs, package repositories and ECR by HTTPS, SES by submission.
 _OUTWARD_PORTS = (443, 587)
+
+_EVERYBODY = {"ipv4": {"cidr_ipv4": "0.0.0.0/0"}, "ipv6": {"cidr_ipv6": "::/0"}}
 
 
 @dataclass(frozen=True)
@@ -155,35 +158,20 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{self._args.name}-host"},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["egress", "ingress"]),
         )
-        for port in MAIL_PORTS:
-            for suffix, source in (
-                ("ipv4", {"cidr_ipv4": "0.0.0.0/0"}),
-                ("ipv6", {"cidr_ipv6": "::/0"}),
-            ):
-                aws.vpc.SecurityGroupIngressRule(
-                    f"{self._args.name}-in-{port}-{suffix}",
+        for direction, ports, rule, description in (
+            ("in", MAIL_PORTS, aws.vpc.SecurityGroupIngressRule, "Mail clients"),
+            ("out", _OUTWARD_PORTS, aws.vpc.SecurityGroupEgressRule, "AWS's services"),
+        ):
+            for port, (suffix, everybody) in itertools.product(ports, _EVERYBODY.items()):
+                rule(
+                    f"{self._args.name}-{direction}-{port}-{suffix}",
                     security_group_id=group.id,
                     ip_protocol="tcp",
                     from_port=port,
                     to_port=port,
-                    description="Mail clients",
+                    description=description,
                     opts=self._child,
-                    **source,
-                )
-        for port in _OUTWARD_PORTS:
-            for suffix, target in (
-                ("ipv4", {"cidr_ipv4": "0.0.0.0/0"}),
-                ("ipv6", {"cidr_ipv6": "::/0"}),
-            ):
-                aws.vpc.SecurityGroupEgressRule(
-                    f"{self._args.name}-out-{port}-{suffix}",
-                    security_group_id=group.id,
-                    ip_protocol="tcp",
-                    from_port=port,
-                    to_port=port,
-                    description="AWS's services",
-                    opts=self._child,
-                    **target,
+                    **everybody,
                 )
         return group
 

@@ -57,6 +57,7 @@ class Zones(pulumi.ComponentResource):
                 client, tls_reports=f"postmaster@{identity.domain}", sieve=True
             ):
                 self.record(identity.domain, record.name, record.type, record.values, record.ttl)
+        self._delegate_subdomains()
         for host in dict.fromkeys((args.mail_host, *(client.host for client in args.clients))):
             domain = self._domain_of(host)
             self.record(domain, host, "A", [args.ipv4], _ADDRESS_TTL_SECONDS)
@@ -77,10 +78,16 @@ class Zones(pulumi.ComponentResource):
         self.zone_ids[domain] = zone.zone_id
         self.name_servers[domain] = zone.name_servers
 
-    def _domain_of(self, host: str) -> str:
-        """The most specific of our domains that `host` is in."""
-        within = [domain for domain in self.zone_ids if host.endswith(f".{domain}")]
-        return max(within, key=len)
+    def _delegate_subdomains(self) -> None:
+        """A zone that we made below another of ours is found through that one."""
+        for domain, servers in self.name_servers.items():
+            if parent := self._domain_of(domain):
+                self.record(parent, domain, "NS", servers)
+
+    def _domain_of(self, name: str) -> str:
+        """The most specific of our domains that `name` is below, "" for none."""
+        within = [domain for domain in self.zone_ids if name.endswith(f".{domain}")]
+        return max(within, key=len, default="")
 
     def _mail_records(self, identity: Identity) -> None:
         domain, region = identity.domain, self._args.region
@@ -115,7 +122,7 @@ class Zones(pulumi.ComponentResource):
         domain: str,
         name: str,
         record_type: str,
-        values: Sequence[pulumi.Input[str]],
+        values: pulumi.Input[Sequence[pulumi.Input[str]]],
         ttl: int = _TTL_SECONDS,
     ) -> None:
         """One record set of `domain`'s zone."""
@@ -125,6 +132,6 @@ class Zones(pulumi.ComponentResource):
             name=name,
             type=record_type,
             ttl=ttl,
-            records=list(values),
+            records=pulumi.Output.from_input(values).apply(list),
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -349,3 +349,18 @@ def test_unopened_mail_goes_to_cheaper_storage_and_back(days: int, expected: lis
     run = record({**stack_configuration(TEMPLATE), key: days})
     policies = run.one("aws:efs/fileSystem:FileSystem").inputs["lifecyclePolicies"]
     assert expected == [word for policy in policies for word in policy.values()]
+
+
+def test_a_subdomains_zone_is_delegated_by_its_parents() -> None:
+    """Of a zone that we make; an adopted one is delegated already."""
+    config = {
+        **stack_configuration(TEMPLATE),
+        "postal-plexus:domains": ["example.org", "example.net", "a.example.org", "b.example.org"],
+        "postal-plexus:existing-zones": {"b.example.org": "Z0123456789"},
+    }
+    run = record(config)
+    found = [entry for entry in run.of(_RECORD) if "NS" == entry.inputs["type"]]
+    made = run.outputs["name_servers"]["a.example.org"]
+    assert [("a.example.org", "ZEXAMPLE.ORG", made)] == [
+        (entry.inputs["name"], entry.inputs["zoneId"], entry.inputs["records"]) for entry in found
+    ]
