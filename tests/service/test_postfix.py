@@ -155,20 +155,23 @@ def test_an_address_of_the_send_as_list_may_be_sent_from(
 @pytest.mark.parametrize(
     ("sender", "code"),
     [
-        ("ben@example.org", b"5.7.1"),
-        (OUTSIDE, b"5.7.1"),
-        ("nobody@example.org", b"5.7.1"),
-        ("ann", b"5.5.2"),
+        ("ben@example.org", (553, b"5.7.1")),
+        (OUTSIDE, (553, b"5.7.1")),
+        ("nobody@example.org", (553, b"5.7.1")),
+        ("ann", (504, b"5.5.2")),
     ],
 )
-def test_foreign_envelope_sender_is_refused(host: MailHost, sender: str, code: bytes) -> None:
+def test_foreign_envelope_sender_is_refused(
+    host: MailHost, sender: str, code: tuple[int, bytes]
+) -> None:
     """Nobody sends with another's envelope sender."""
     with (
         host.submission("ann@example.org") as smtp,
         pytest.raises(smtplib.SMTPRecipientsRefused) as refused,
     ):
         smtp.sendmail(sender, [OUTSIDE], mail("ann@example.org", "forged"))
-    assert refused.value.recipients[OUTSIDE][1].startswith(code)
+    reply, text = refused.value.recipients[OUTSIDE]
+    assert code == (reply, text[:5])
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,23 @@ def test_forged_marks_lose_their_name(host: MailHost) -> None:
         content = client.fetch("*", "(BODY.PEEK[])")[1][0][1]
     assert b"\r\nX-Forged-X-Plexus-Verdicts: spam=FAIL\r\n" in content
     assert b"\r\nX-Plexus-Verdicts" not in content
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\r"])
+def test_a_smuggled_mail_stays_content(host: MailHost, ses: SesEndpoint, end: bytes) -> None:
+    """Only CRLF.CRLF ends a mail: what a user hides behind another end never is a mail of its own."""
+    inner = b"MAIL FROM:<ben@example.org>\r\nRCPT TO:<ben@example.org>\r\nDATA\r\nhidden"
+    head = b"From: ann@example.org\r\nSubject: outer " + end.hex().encode()
+    with host.submission("ann@example.org") as smtp:
+        smtp.mail("ann@example.org")
+        smtp.rcpt(OUTSIDE)
+        assert smtp.docmd("DATA")[0] == 354
+        assert smtp.sock is not None
+        smtp.sock.sendall(head + b"\r\n\r\nbefore" + end + inner + b"\r\n.\r\n")
+        assert smtp.getreply()[0] == 250
+        assert smtp.noop()[0] == 250
+    assert b"hidden" in relayed(ses, f"outer {end.hex()}").content
+    assert len(ses.relayed) == 1
 
 
 @pytest.mark.parametrize("recipient", [OUTSIDE, "ann@example.org"])

@@ -1,0 +1,29 @@
+"""A claim in the docs names the test that holds it, and that test is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TESTS = tuple((REPOSITORY / "tests").rglob("test_*.py"))
+DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
+NAMED = re.compile(r"`((?:[\w/]+/)?test_\w+(?:\.py)?)`")
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
+    """Functions by their name; files by their name, or by their path in the repository."""
+    functions = {name for file in TESTS for name in re.findall(r"def (test_\w+)", file.read_text())}
+    paths = {file.relative_to(REPOSITORY).as_posix() for file in TESTS}
+    known = functions | paths | {file.name for file in TESTS}
+    assert set() == set(NAMED.findall(page.read_text())) - known
+
+
+def test_each_refusal_of_the_security_page_has_a_test() -> None:
+    """No row of the table of refusals is without one."""
+    section = (REPOSITORY / "docs/security.md").read_text().partition("## What is refused")[2]
+    table = section.partition("\n## ")[0].split("|---|---|---|\n")[1].partition("\n\n")[0]
+    rows = table.splitlines()
+    assert len(rows) > 15
+    assert [] == [row for row in rows if not NAMED.search(row.split("|")[3])]
