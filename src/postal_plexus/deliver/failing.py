@@ -89,12 +89,14 @@ class Failing:
         fields = bounce_fields(receipt, failed, post.config.hostname)
         if self._sender is None:
             self._sender = BounceSender(post.account)
-        post.journal.record(keys, State.FAILING)
         for attempt in range(_THROTTLED_TRIES):
-            post.bounce_pace.wait(post.stopping)
+            if not post.bounce_pace.wait(post.stopping):
+                raise Throttled("SendBounce", "Postponed", "too many bounces come before this one")
+            post.journal.record(keys, State.FAILING)
             try:
                 self._sender.send(fields)
             except Throttled as error:
+                post.journal.record(keys, State.OWED)  # SES surely has not taken it
                 maillog.bounce_refused(receipt, str(error))
                 if attempt == _THROTTLED_TRIES - 1:
                     return False

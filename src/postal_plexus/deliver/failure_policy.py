@@ -22,7 +22,8 @@ mail concerns all its recipients, what a reply says concerns one recipient.
     deferred for more than 5 days           failed 4.4.7
     a fault of our own                      deferred
 
-    failed, and a bounce is safe            bounce; if SES refuses it, dead letter
+    failed, and a bounce is safe            bounce; if SES refuses it, dead letter; if five others
+                                            wait for their turn, deferred
     failed otherwise                        dead letter with recipient and reason
 """
 

@@ -145,7 +145,8 @@ class Service:
             stopping=stopping,
         )
         self._waiting: SimpleQueue[QueueMessage | None] = SimpleQueue()
-        self._room = threading.Semaphore(_UNDER_WAY)
+        self._room = _UNDER_WAY
+        self._freed = threading.Condition()
         self._crowded = threading.Event()
         self._lock = threading.Lock()
         self._workers: list[tuple[threading.Thread, Delivery]] = []
@@ -242,15 +243,17 @@ class Service:
 
         A request costs the same for one entry as for ten.
         """
-        for taken in range(RECEIVE_AT_MOST):
-            if not self._room.acquire(timeout=0.5):
-                self._give_room(taken)
+        with self._freed:
+            if not self._freed.wait_for(lambda: self._room >= RECEIVE_AT_MOST, 0.5):
                 return 0
+            self._room -= RECEIVE_AT_MOST
         return RECEIVE_AT_MOST
 
-    def _give_room(self, places: int) -> None:
-        if places:
-            self._room.release(places)
+    def _give_room(self, places: int = 1) -> None:
+        with self._freed:
+            self._room += places
+            if self._room >= RECEIVE_AT_MOST:
+                self._freed.notify()
 
     def _hand_over(self, message: QueueMessage) -> None:
         self._waiting.put(message)
@@ -276,7 +279,7 @@ class Service:
                 self._settlement.release(message, 0)
             else:
                 delivery.handle(message)
-            self._room.release()
+            self._give_room()
 
     def _end(
         self,

@@ -245,6 +245,17 @@ def test_a_refused_bounce_is_a_dead_letter(bed: Bed) -> None:
     assert ([], 1) == (bed.stub.get("dump")["bounces"], len(bed.dead_letters()))
 
 
+def test_a_flood_of_bounces_holds_up_nobody_else(bed: Bed) -> None:
+    """SES takes a bounce a second: mail to many unknown addresses waits without the workers."""
+    for number in range(50):
+        bed.send(f"flood{number}", f"nobody{number}@example.org", **AUTHENTIC)
+    bed.send("m1", ANN)
+    bed.start()
+    await_true("the mail behind it", lambda: len(bed.dovecot.mailboxes[ANN]) == 1, 15.0)
+    assert 1 <= len(bed.stub.get("dump")["bounces"]) <= 20
+    assert [] == bed.dead_letters()
+
+
 def test_a_missing_object_is_retried_and_then_dead_lettered(bed: Bed) -> None:
     """Five receives; the other mails are not held up."""
     bed.send("gone", ANN, stored=False, **FORGED)

@@ -179,6 +179,14 @@ def test_bounces_are_a_second_apart() -> None:
     assert time.monotonic() - began >= 2.0
 
 
+def test_a_bounce_whose_turn_is_far_off_does_not_wait() -> None:
+    """Five may wait; the next one is told at once, and takes no turn."""
+    pace, stopped = BouncePace(), threading.Event()
+    stopped.set()
+    turns = [pace.wait(stopped) for _ in range(10)]
+    assert turns == [True] * 5 + [False] * 5
+
+
 def test_twins_are_never_at_work_together() -> None:
     """Two notifications of one mail: one after the other. Others are not held up."""
     twins = Twins()
