@@ -481,6 +481,20 @@ def test_redirected_mail_has_a_sender_that_ses_accepts(host: MailHost, ses: SesE
     activate(host, "ben@example.org", "keep;\r\n")
 
 
+def test_redirects_are_limited(host: MailHost, ses: SesEndpoint) -> None:
+    """A mail goes to four addresses at most; a fifth stops all, and the mail is kept."""
+    script = "".join(f'redirect "friend{number}@elsewhere.example";\r\n' for number in range(4))
+    activate(host, "ben@example.org", script)
+    deliver(host, "a@author.example", "ben@example.org", mail("a@author.example", "to four"))
+    await_true("four redirects", lambda: len(ses.relayed) == 4)
+    activate(host, "ben@example.org", script + f'redirect "{OUTSIDE}";\r\n')
+    deliver(host, "a@author.example", "ben@example.org", mail("a@author.example", "to five"))
+    assert b"Subject: to five" in subjects(host, "ben@example.org")
+    assert b"Subject: to four" not in subjects(host, "ben@example.org")
+    assert len(ses.relayed) == 4
+    activate(host, "ben@example.org", "keep;\r\n")
+
+
 # Failures ---------------------------------------------------------------------------------------
 
 

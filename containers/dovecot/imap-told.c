@@ -1,0 +1,69 @@
+/* A Dovecot plugin (imap_told): a client hibernates only when it has been told of all changes.
+ *
+ * Dovecot tells a client in IDLE of a change half a second after it happens, and hands a client that
+ * has been quiet for imap_hibernate_timeout over to imap-hibernate. It does that also when a change is
+ * still to be told (2.4.1, cmd-idle.c): a mail that came in that half second is announced only with
+ * the next change, and one that was expunged makes the connection end when the client is woken
+ * ("Failed to import client state"). Here the hand-over is refused while something is to be told;
+ * when it has been told, Dovecot tries again by itself.
+ *
+ * tests/service/test_imap_load.py fails without it.
+ */
+#include "imap-common.h"
+#include "mail-storage-private.h"
+#include "mail-index-private.h"
+
+void imap_told_plugin_init(struct module *module);
+void imap_told_plugin_deinit(void);
+
+const char *imap_told_plugin_version = DOVECOT_ABI_VERSION;
+const char imap_told_plugin_binary_dependency[] = "imap";
+
+static imap_client_created_func_t *next_hook;
+/* The same for all clients: what Dovecot gives a new one. */
+static int (*state_export)(struct client *client, bool internal, buffer_t *dest,
+			   const char **error_r);
+
+/* Whether mails have come or gone of which the client does not know. */
+static bool is_to_be_told(struct mailbox *box)
+{
+	const struct mail_index_header *told, *now;
+
+	/* Dovecot has noticed, and waits for more. */
+	if (box->to_notify_delay != NULL)
+		return TRUE;
+	/* It will notice in a moment. */
+	if (mail_index_refresh(box->index) < 0)
+		return TRUE;
+	told = mail_index_get_header(box->view);
+	now = &box->index->map->hdr;
+	return told->messages_count != now->messages_count || told->next_uid != now->next_uid;
+}
+
+static int state_export_when_told(struct client *client, bool internal, buffer_t *dest,
+				  const char **error_r)
+{
+	if (internal && client->mailbox != NULL && is_to_be_told(client->mailbox)) {
+		*error_r = "Changes are still to be told";
+		return 0;
+	}
+	return state_export(client, internal, dest, error_r);
+}
+
+static void client_created(struct client **client)
+{
+	state_export = (*client)->v.state_export;
+	(*client)->v.state_export = state_export_when_told;
+	if (next_hook != NULL)
+		next_hook(client);
+}
+
+void imap_told_plugin_init(struct module *module ATTR_UNUSED)
+{
+	next_hook = imap_client_created_hook_set(client_created);
+}
+
+void imap_told_plugin_deinit(void)
+{
+	imap_client_created_hook_set(next_hook);
+}

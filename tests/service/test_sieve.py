@@ -1,0 +1,160 @@
+"""Users' filters by ManageSieve (RFC 5804), through a client library that verifies our certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sievelib.factory import FiltersSet
+from sievelib.managesieve import Client
+
+from service.container_engine import Network, engine, images
+from service.mail_host import HOSTNAME, PASSWORD, MailHost
+
+pytestmark = pytest.mark.timeout(600)
+
+ANN = "ann@example.org"
+LISTS = """require ["fileinto", "mailbox"];
+if header :contains "list-id" "plexus" { fileinto :create "Lists"; stop; }
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+    """A host with Dovecot running."""
+    run = engine()
+    network = Network(run)
+    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
+    try:
+        made.write_directory()
+        made.start("dovecot")
+        yield made
+    finally:
+        made.close()
+        network.remove()
+
+
+@pytest.fixture
+def ann(host: MailHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Ann's session, inside TLS; no script is there before and after."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(host.root / "tls/certificate.pem"))
+    client = Client("127.0.0.1", host.containers["dovecot"].port(4190), srvhostname=HOSTNAME)
+    assert client.connect(ANN, PASSWORD, starttls=True)
+    yield client
+    client.setactive("")
+    for name in client.listscripts()[1]:
+        assert client.deletescript(name), client.errmsg
+    client.logout()
+
+
+def delivered(host: MailHost, subject: str, *headers: str) -> str:
+    """Deliver a mail to Ann by LMTP; the folder in which it is."""
+    content = "\r\n".join([f"Subject: {subject}", *headers, "", "Hello", ""]).encode()
+    with host.lmtp() as lmtp:
+        assert {} == lmtp.sendmail("s@elsewhere.example", [ANN], content)
+    with host.imap(ANN) as client:
+        for line in client.list()[1]:
+            folder = line.decode().partition(' "/" ')[2]
+            client.select(folder, readonly=True)
+            if client.search(None, "SUBJECT", f'"{subject}"')[1] != [b""]:
+                return folder.strip('"')
+    raise AssertionError(f"{subject} is nowhere")
+
+
+def test_scripts_are_uploaded_listed_activated_and_deleted(host: MailHost, ann: Client) -> None:
+    """A script's whole life; what is active files mail, and cannot be deleted by accident."""
+    assert "Dovecot" not in ann.get_implementation()
+    assert ann.havespace("lists", len(LISTS))
+    assert ann.putscript("lists", LISTS), ann.errmsg
+    assert ann.putscript("other", "keep;\n"), ann.errmsg
+    assert "INBOX" == delivered(host, "not yet active", "List-Id: <plexus.example.org>")
+    assert ann.setactive("lists")
+    assert ("lists", ["other"]) == ann.listscripts()
+    assert LISTS.strip() == ann.getscript("lists").strip()
+    assert "Lists" == delivered(host, "to the list", "List-Id: <plexus.example.org>")
+    assert not ann.deletescript("lists")
+    assert b"ACTIVE" == ann.errcode
+    assert ann.renamescript("lists", "filters")
+    assert ("filters", ["other"]) == ann.listscripts()
+    assert ann.setactive("")
+    assert ann.deletescript("filters")
+    assert (None, ["other"]) == ann.listscripts()
+    assert "INBOX" == delivered(host, "no longer active", "List-Id: <plexus.example.org>")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("keep;\nfileinto :frob 1;\n", "line 2"),
+        ('require "vnd.dovecot.execute";\nexecute "learn-sender";\n', "vnd.dovecot.execute"),
+        ('require "vnd.dovecot.pipe";\npipe "learn-sender";\n', "vnd.dovecot.pipe"),
+        ('require "editheader";\ndeleteheader "Received";\n', "editheader"),
+        ("# " + "x" * 1024 * 1024, "too large"),
+    ],
+    ids=["syntax", "execute", "pipe", "editheader", "too large"],
+)
+def test_refused_script_is_explained_and_not_stored(ann: Client, script: str, reason: str) -> None:
+    """A script with a mistake, or that wants what is not for users, is refused with the reason."""
+    assert not ann.putscript("refused", script)
+    assert reason in ann.errmsg.decode()
+    assert "refused" not in ann.listscripts()[1]
+
+
+def test_what_filters_may_use(ann: Client) -> None:
+    """What filter editors of today write is there; what could harm others is not."""
+    offered = set(ann.get_sieve_capabilities())
+    wanted = {
+        *(
+            "fileinto",
+            "reject",
+            "envelope",
+            "vacation",
+            "subaddress",
+            "relational",
+            "regex",
+            "copy",
+        ),
+        *("include", "variables", "body", "imap4flags", "date", "mailbox", "duplicate", "index"),
+        *("comparator-i;ascii-numeric", "extracttext", "mime", "foreverypart"),
+    }
+    never = {"editheader", "vnd.dovecot.execute", "vnd.dovecot.pipe", "vnd.dovecot.filter"}
+    assert set() == (wanted - offered) | (never & offered)
+
+
+def test_scripts_include_others(host: MailHost, ann: Client) -> None:
+    """A script may be made of several (RFC 6609); one that is not there is no failure if optional."""
+    assert ann.putscript("lists", LISTS), ann.errmsg
+    both = (
+        'require ["include", "fileinto", "mailbox"];\ninclude :personal :optional "absent";\n'
+        'include :personal "lists";\n'
+        'if header :is "subject" "invoice" { fileinto :create "Invoices"; }\n'
+    )
+    assert ann.putscript("all", both), ann.errmsg
+    assert ann.setactive("all")
+    assert "Lists" == delivered(host, "included", "List-Id: <plexus.example.org>")
+    assert "Invoices" == delivered(host, "invoice")
+    assert "INBOX" == delivered(host, "neither")
+
+
+def test_script_of_a_filter_editor_works(host: MailHost, ann: Client) -> None:
+    """What the library's own editor writes, as webmail programs use it, is taken and does its work."""
+    filters = FiltersSet("rules")
+    filters.addfilter(
+        "boss", [("From", ":contains", "boss@work.example")], [("fileinto", ":create", "Work")]
+    )
+    filters.addfilter(
+        "big news", [("Subject", ":matches", "*urgent*")], [("fileinto", ":copy", "Archive")]
+    )
+    script = str(filters)
+    assert ann.checkscript(script), ann.errmsg
+    assert ann.putscript("rules", script), ann.errmsg
+    assert ann.setactive("rules")
+    assert "Work" == delivered(host, "weekly", "From: The Boss <boss@work.example>")
+    assert {"Archive", "INBOX"} >= {delivered(host, "very urgent thing")}
+
+
+def test_wrong_password_opens_nothing(host: MailHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ManageSieve asks the same directory as IMAP."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(host.root / "tls/certificate.pem"))
+    client = Client("127.0.0.1", host.containers["dovecot"].port(4190), srvhostname=HOSTNAME)
+    assert not client.connect(ANN, "a guess", starttls=True)
