@@ -3,10 +3,11 @@ MAKEFLAGS += --no-print-directory
 ARCH ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH_HOST_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: run stop test test-arm64 check images push bench chaos lock clean
+.PHONY: run stop test test-arm64 check images push bench bench-host chaos lock clean
 
 run: ## Set up, start everything, show one mail come in and one go out; leaves it running
 	@tools/bootstrap run
@@ -43,6 +44,11 @@ bench: ## Measure what the docs claim; needs root and a quiet machine (about 45 
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.deliver $(BENCH_ARGS)
+
+bench-host: ## Measure the three containers, default settings beside ours; needs root (about 15 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@.venv/bin/python -m benchmarks.host $(BENCH_HOST_ARGS)
 
 chaos: ## 10,000 mails and 500 faults: nothing lost, nothing doubled; needs root
 	@tools/bootstrap test

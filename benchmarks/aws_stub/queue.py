@@ -140,9 +140,10 @@ class Queue:
         return message
 
     def prefill(self, bodies: Iterator[tuple[str, str]], count: int) -> None:
-        """Hold `count` messages that are built when received, from bodies and their JSON."""
-        self._prefill = bodies
-        self._prefill_left = count
+        """Hold `count` messages more that are built when received, from bodies and their JSON."""
+        earlier = itertools.islice(self._prefill or (), self._prefill_left)
+        self._prefill = itertools.chain(earlier, bodies)
+        self._prefill_left += count
         self.figures.sent += count
 
     def _new(self, body: str, attributes: Mapping[str, object], faults: list[str]) -> Message:

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.deliver import latency, memory, picture, results, throughput
 from benchmarks.deliver.bed import laid
 from benchmarks.deliver.peer import at_hand
+from benchmarks.mailhost import report
 from benchmarks.mailhost.engine import ROOT, EngineError
 
 PARTS = ("throughput", "predecessor", "memory", "latency", "growth")
@@ -39,7 +40,7 @@ def main() -> int:
     except EngineError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 69
-    out = arguments.out or (ROOT / ".build/bench" if arguments.quick else results.RESULTS)
+    out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     drawn = ""
     if found.get("throughput"):
         drawn = picture.drawn(found["throughput"], f"{found['date']}, {found['machine']}")
@@ -57,9 +58,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     parts = arguments.only or PARTS
     pairs = arguments.pairs or (2 if quick else 5)
     found: dict[str, Any] = {
-        "date": results.today(),
-        "machine": results.machine(),
-        "versions": results.versions(),
+        "date": report.today(),
+        "machine": report.machine(),
+        "versions": report.versions(),
         "deliver_as": "process" if arguments.process else "container",
         "quick": quick,
     }
@@ -139,7 +140,7 @@ def _latency(bed: Any, samples: int, *, boxed: bool) -> dict[str, Any]:
         courier.stop()
     found: dict[str, Any] = {"latency_samples": samples}
     for name, taken in (("latency", queued), ("latency_dovecot_alone", direct)):
-        p50, p99 = (latency.percentile(taken, percent) * 1000 for percent in (50, 99))
+        p50, p99 = (report.percentile(taken, percent) * 1000 for percent in (50, 99))
         _say(f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {max(taken) * 1000:.1f} ms")
         found |= {f"{name}_p50_ms": p50, f"{name}_p99_ms": p99}
     return found

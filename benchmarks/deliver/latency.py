@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import time
 from typing import TYPE_CHECKING
 
@@ -12,53 +11,15 @@ from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notifica
 from benchmarks.aws_stub.objects import mail_of
 from benchmarks.deliver.bed import HEAD, SENDER, USERS, user
 from benchmarks.mailhost.courier import BUCKET
-from benchmarks.mailhost.host import HOSTNAME, PASSWORD, trusting
+from benchmarks.mailhost.host import PASSWORD, trusting
+from benchmarks.mailhost.imap import Session
+from benchmarks.mailhost.lmtp import Lmtp
 
 if TYPE_CHECKING:
     from benchmarks.aws_stub.process import Stub
     from benchmarks.deliver.bed import Bed
 
 REST = 2.4  # seconds between two mails to one user: Dovecot hibernates an idle session after one
-
-
-class Session:
-    """One user's IMAP connection in IDLE."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, bed: Bed, address: str) -> Session:
-        """Log in, open INBOX, say IDLE."""
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", bed.box.port(993), ssl=trusting(bed.place), server_hostname=HOSTNAME
-        )
-        session = cls(reader, writer)
-        await session._reader.readline()
-        await session._command(f"a LOGIN {address} {PASSWORD}", b"a OK")
-        await session._command("b SELECT INBOX", b"b OK")
-        await session._command("c IDLE", b"+")
-        return session
-
-    async def _command(self, command: str, ready: bytes) -> None:
-        self._writer.write(command.encode() + b"\r\n")
-        while not (line := await self._reader.readline()).startswith(ready):
-            if not line:
-                raise ConnectionError(f"IMAP ended at {command.split()[1]}")
-
-    async def notice(self) -> float:
-        """The clock at the next EXISTS."""
-        while True:
-            line = await self._reader.readline()
-            if not line:
-                raise ConnectionError("IMAP ended in IDLE")
-            if b"EXISTS" in line:
-                return time.monotonic()
-
-    def close(self) -> None:
-        """Without a word."""
-        self._writer.close()
 
 
 def measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
@@ -70,14 +31,14 @@ def measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
 
 
 async def _measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
-    bed.stub.put_object(f"{BUCKET}/incoming/latency", _mail())
-    sessions = [await Session.open(bed, user(n)) for n in range(1, USERS + 1)]
+    mail = _mail()
+    bed.stub.put_object(f"{BUCKET}/incoming/latency", mail)
+    port, trust = bed.box.port(993), trusting(bed.place)
+    sessions = [await Session.open(port, trust, user(n), PASSWORD) for n in range(1, USERS + 1)]
+    for session in sessions:
+        await session.idle()
     aws = await asyncio.open_connection(bed.stub.host, bed.stub.port)
-    lmtp = await asyncio.open_unix_connection(bed.place.lmtp)
-    await lmtp[0].readline()
-    lmtp[1].write(b"LHLO bench.example\r\n")
-    while (await lmtp[0].readline())[3:4] == b"-":
-        pass
+    lmtp = await Lmtp.open(bed.place.lmtp)
     queued: list[float] = []
     direct: list[float] = []
     try:
@@ -90,29 +51,24 @@ async def _measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
             begun = time.monotonic()
             if by_queue:
                 aws[1].write(_send_message(bed.stub, sample, recipient))
+                answered = asyncio.create_task(_answer(aws[0]))
             else:
-                lmtp[1].write(_transaction(recipient))
+                answered = asyncio.create_task(lmtp.deliver(recipient, mail))
             taken = await asyncio.wait_for(sessions[number].notice(), 30) - begun
             (queued if by_queue else direct).append(taken)
-            if by_queue:
-                head = await aws[0].readuntil(b"\r\n\r\n")
-                await aws[0].readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
-            else:
-                for _ in range(3):
-                    assert (await lmtp[0].readline()).startswith(b"2")
+            await answered
             await asyncio.sleep(max(0, REST / USERS - taken))
     finally:
         aws[1].close()
-        lmtp[1].close()
+        lmtp.close()
         for session in sessions:
             session.close()
     return queued, direct
 
 
-def _transaction(recipient: str) -> bytes:
-    mail = _mail()
-    head = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient}>\r\nBDAT {len(mail)} LAST\r\n"
-    return head.encode() + mail
+async def _answer(reader: asyncio.StreamReader) -> None:
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(int(head.lower().split(b"content-length:")[1].split()[0]))
 
 
 def _mail() -> bytes:
@@ -129,9 +85,3 @@ def _send_message(stub: Stub, sample: int, recipient: str) -> bytes:
         f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
-
-
-def percentile(values: list[float], percent: float) -> float:
-    """The smallest value that is not below so many percent of all."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.mailhost.engine import ROOT, command, image
+from benchmarks.mailhost import report
+from benchmarks.mailhost.report import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RESULTS = ROOT / "benchmarks" / "results"
+    from pathlib import Path
 
 # What must be reached: name, key, comparison, figure.
 DEMANDS = (
@@ -30,47 +26,9 @@ DEMANDS = (
 )
 
 
-def machine() -> str:
-    """The processor, its cores and the kernel."""
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    cores = Path("/proc/cpuinfo").read_text().count("processor\t")
-    return f"{model}, {cores} cores, Linux {platform.release()}"
-
-
-def versions() -> dict[str, str]:
-    """Of all that took part, and the commit."""
-    dovecot = command("run", "--rm", "--entrypoint", "dovecot", image("dovecot"), "--version")
-    postfix = command(
-        "run", "--rm", "--entrypoint", "postconf", image("postfix"), "-dh", "mail_version"
-    )
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    return {
-        "commit": commit,
-        "python": platform.python_version(),
-        "dovecot": dovecot.split()[0],
-        "postfix": postfix,
-    }
-
-
 def judged(results: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]:
     """Each demand whose figure was measured: name, found, comparison, wanted, reached."""
-    found: list[tuple[str, float, str, float, bool]] = []
-    for name, key, comparison, wanted in DEMANDS:
-        value = results.get(key)
-        if value is not None:
-            reached = value >= wanted if comparison == ">=" else value <= wanted
-            found.append((name, value, comparison, wanted, reached))
-    return found
+    return report.judged(results, DEMANDS)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -86,7 +44,7 @@ def table(results: dict[str, Any]) -> str:
         "|---|---:|---:|---|",
     ]
     lines += [
-        f"| {name} | {_short(value)} | {comparison} {wanted:g} | {'yes' if reached else 'no'} |"
+        f"| {name} | {short(value)} | {comparison} {wanted:g} | {'yes' if reached else 'no'} |"
         for name, value, comparison, wanted, reached in judged(results)
     ]
     if results.get("throughput"):
@@ -138,21 +96,12 @@ def write(results: dict[str, Any], picture: str, directory: Path) -> None:
         (directory / "deliver.svg").write_text(picture)
 
 
-def today() -> str:
-    """The date in UTC."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
-
-
 def _throughput(found: dict[str, Any]) -> str:
     ours, theirs = found["deliver_median"], found["smtp_source_median"]
     return (
         f"| {found['name']} | {ours:.0f} | {theirs:.0f} | {found['ratio']:.2f} "
         f"| {_range(found['ratios'])} | {found['cpu_ms_median']:.2f} |"
     )
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _range(values: Sequence[float]) -> str:

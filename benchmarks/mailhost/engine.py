@@ -162,6 +162,25 @@ class Container:
         return ControlGroup.of(self.pid)
 
 
+class Network:
+    """A bridge network; this machine answers at its gateway."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        if not _has("network", name):
+            command("network", "create", name)
+        where = (
+            "{{(index .IPAM.Config 0).Gateway}}"
+            if engine() == "docker"
+            else "{{(index .Subnets 0).Gateway}}"
+        )
+        self.gateway = command("network", "inspect", "--format", where, name)
+
+    def remove(self) -> None:
+        """Forget it; its containers must be gone."""
+        command("network", "rm", self.name)
+
+
 def _has(kind: str, name: str) -> bool:
     """Whether the engine has a container or an image of this name."""
     done = subprocess.run(
@@ -216,6 +235,14 @@ class ControlGroup:
             if name == wanted:
                 return int(value)
         raise EngineError(f"no {wanted} in {self._memory}/memory.stat")
+
+    def killed(self) -> int:
+        """How many of its processes the kernel has killed for want of memory."""
+        name = "memory.events" if self._second else "memory.oom_control"
+        for line in (self._memory / name).read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+        raise EngineError(f"no oom_kill in {self._memory}/{name}")
 
     def processes(self) -> list[int]:
         """Process ids, as the host sees them."""

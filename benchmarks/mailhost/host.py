@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from benchmarks.mailhost.engine import Network
     from postal_plexus.directory import Directory
 
 HOSTNAME = "mail.example.org"
+SES_HOST = "email-smtp.us-east-1.amazonaws.com"
+POSTFIX_FILES = ("main.cf", "master.cf")
 VMAIL, DELIVER, POSTFIX, GROUP = 5000, 5001, 5002, 5003
 PASSWORD = "a-password-of-no-worth"
 
@@ -85,6 +88,11 @@ class Place:
         return self.root / "deliver"
 
     @property
+    def queue(self) -> Path:
+        """Postfix's queue."""
+        return self.root / "queue"
+
+    @property
     def lmtp(self) -> Path:
         """Dovecot's LMTP socket."""
         return self.dovecot / "lmtp.sock"
@@ -95,7 +103,8 @@ class Place:
             (self.root, 0, 0, 0o755),
             (self.root / "run", 0, 0, 0o755),
             (self.dovecot, 0, 0, 0o755),
-            (self.postfix, 0, 0, 0o755),
+            (self.postfix, POSTFIX, POSTFIX, 0o755),
+            (self.queue, 0, 0, 0o755),
             (self.directory, DELIVER, GROUP, 0o755),
             (self.tls, 0, GROUP, 0o750),
             (self.mail, VMAIL, VMAIL, 0o750),
@@ -132,20 +141,36 @@ class Place:
 
 
 def dovecot(
-    name: str, place: Place, *, memory: str = "96m", options: Sequence[str] = ()
+    name: str,
+    place: Place,
+    *,
+    memory: str = "96m",
+    configuration: Path | None = None,
+    options: Sequence[str] = (),
 ) -> Container:
-    """The Dovecot container of this checkout on a place, not started."""
+    """The Dovecot container of this checkout on a place, not started.
+
+    `configuration` takes the place of its own file: to measure one setting against another.
+    """
+    own = "/etc/dovecot/dovecot.conf"
     return Container(
         name,
         image("dovecot"),
         mounts=[
             Mount(place.dovecot, "/run/plexus/dovecot"),
+            Mount(place.postfix, "/run/plexus/postfix", read_only=True),
             Mount(place.directory, "/run/plexus/directory", read_only=True),
             Mount(place.tls, "/etc/plexus/tls"),
             Mount(place.mail, "/srv/mail"),
+            *([Mount(configuration, own, read_only=True)] if configuration else []),
         ],
         environment={"PLEXUS_HOSTNAME": HOSTNAME},
-        options=["--memory", memory, "--publish", "127.0.0.1::993", *CONFINED, *options],
+        options=[
+            *("--memory", memory, "--memory-swap", memory),
+            *("--publish", "127.0.0.1::993", "--publish", "127.0.0.1::4190"),
+            *CONFINED,
+            *options,
+        ],
     )
 
 
@@ -155,8 +180,61 @@ def start_dovecot(container: Container, place: Place) -> None:
     wait_until(f"LMTP of {container.name}: {container.logs()[-500:]}", lambda: greets(place.lmtp))
 
 
+def postfix(
+    name: str,
+    place: Place,
+    network: Network,
+    endpoint: int,
+    trusted: Path,
+    *,
+    memory: str = "64m",
+    configuration: Path | None = None,
+) -> Container:
+    """The Postfix container of this checkout on a place, not started.
+
+    SES is at port `endpoint` of the network's gateway, and `trusted` vouches for it. A directory
+    `configuration` with main.cf and master.cf takes the place of its own.
+    """
+    own = "/usr/local/share/plexus/postfix"
+    replaced = POSTFIX_FILES if configuration else ()
+    return Container(
+        name,
+        image("postfix"),
+        mounts=[
+            Mount(place.dovecot, "/run/plexus/dovecot", read_only=True),
+            Mount(place.postfix, "/run/plexus/postfix"),
+            Mount(place.directory, "/run/plexus/directory", read_only=True),
+            Mount(place.tls, "/etc/plexus/tls", read_only=True),
+            Mount(place.queue, "/var/spool/postfix"),
+            Mount(trusted, "/etc/ssl/certs/ca-certificates.crt", read_only=True),
+            *(
+                Mount(configuration / file, f"{own}/{file}", read_only=True)
+                for file in replaced
+                if configuration
+            ),
+        ],
+        environment={
+            "PLEXUS_HOSTNAME": HOSTNAME,
+            "SES_SMTP_ENDPOINT": f"{SES_HOST}:{endpoint}",
+            "SES_SMTP_USERNAME": "AKIDEXAMPLE",
+            "SES_SMTP_PASSWORD": "BPa55word",
+        },
+        options=[
+            *("--memory", memory, "--memory-swap", memory, "--network", network.name),
+            *("--publish", "127.0.0.1::465", "--add-host", f"{SES_HOST}:{network.gateway}"),
+            *CONFINED,
+        ],
+    )
+
+
+def start_postfix(container: Container, place: Place) -> None:
+    """Start it; returns when it takes mail from its neighbours. Raises EngineError with its log."""
+    container.start()
+    wait_until(f"Postfix: {container.logs()[-500:]}", lambda: greets(place.postfix / "inject.sock"))
+
+
 def greets(path: Path) -> bool:
-    """Whether an LMTP server answers on a unix socket."""
+    """Whether an LMTP or SMTP server answers on a unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(2)
         try:

@@ -4,10 +4,10 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 import pytest
-from benchmarks.deliver.latency import percentile
 from benchmarks.deliver.picture import drawn
 from benchmarks.deliver.results import judged, table
 from benchmarks.deliver.throughput import Measured, scenarios
+from benchmarks.mailhost.report import percentile
 
 
 def measured(name: str = "4 KB, 1 mailbox") -> dict[str, Any]:

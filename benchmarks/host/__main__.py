@@ -1,0 +1,99 @@
+"""Measures the three containers of a host and writes the results.
+
+Exit status: 0 measured, 1 measured and a demand is not reached, 69 something it needs is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.host import mailbox, memory, notices, picture, relay, results
+from benchmarks.host.bed import CONFIGURATIONS, laid
+from benchmarks.mailhost import report
+from benchmarks.mailhost.engine import ROOT, EngineError
+
+PARTS = ("memory", "notices", "mailbox", "relay")
+
+
+def main() -> int:
+    """Measure the parts that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.host", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short runs, for development")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
+    parser.add_argument("--out", type=Path, help="default benchmarks/results; quick: .build/bench")
+    for name, limit in memory.LIMITS.items():
+        parser.add_argument(f"--{name}", type=int, default=limit, help="its limit in MB")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        print("bench-host: needs root, as the host's directories belong to several users")
+        return 69
+    out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
+    try:
+        about = {
+            "date": report.today(),
+            "machine": report.machine(),
+            "versions": report.versions(),
+            "quick": arguments.quick,
+        }
+        for part in arguments.only or PARTS:
+            found = {part: about | {"found": measure(part, arguments)}}
+            parts = results.merged(out, found)
+            results.write(parts, picture.drawn(results.flat(parts)), out)
+    except EngineError as error:
+        print(f"bench-host: {error}", file=sys.stderr)
+        return 69
+    print(f"\nWritten to {out}/mailhost.md, .json, .svg\n")
+    judged = results.judged(parts)
+    for name, value, comparison, wanted, reached in judged:
+        print(f"{'ok  ' if reached else 'MISS'} {name}: {value:.2f} ({comparison} {wanted:.2f})")
+    return 0 if all(reached for *_, reached in judged) else 1
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One part's figures. Raises EngineError."""
+    quick = arguments.quick
+    limits = {name: getattr(arguments, name) for name in memory.LIMITS}
+    if part == "memory":
+        ample = dict.fromkeys(limits, memory.AMPLE)
+        found: dict[str, Any] = {}
+        for which, given in (("ours", limits), ("defaults", ample)):
+            with laid(which) as (bed,):
+                found[which] = memory.measure(bed, given, size=500 if quick else 5000, say=_say)
+        return {"memory": found}
+    if part == "notices":
+        found = {}
+        for which in CONFIGURATIONS:
+            with laid(which) as (bed,):
+                memory_limit = limits["dovecot"] if which == "ours" else memory.AMPLE
+                samples = 100 if quick else 1000
+                found |= notices.measure(bed, f"{memory_limit}m", samples, _say)
+        return found
+    if part == "relay":
+        with laid(*CONFIGURATIONS) as beds:
+            return relay.measure(beds, 500 if quick else 3000, 2 if quick else 5, _say)
+    return _mailbox(2000 if quick else 50_000, limits["dovecot"], quick=quick)
+
+
+def _mailbox(count: int, limit: int, *, quick: bool) -> dict[str, Any]:
+    with laid("ours") as (bed,):
+        box = bed.dovecot(f"{limit}m")
+        found: dict[str, Any] = {"mails": count}
+        found["fill"] = mailbox.fill(bed, box, count)
+        _say(f"filled at {found['fill']:.0f} mails/s")
+        mailbox.await_indexer(box)
+        found["index_seconds"] = mailbox.index(bed, box)
+        _say(f"indexed the rest in {found['index_seconds']:.0f} s")
+        found |= mailbox.reading(bed, box, _say)
+        return found | mailbox.growth(bed, box, 200 if quick else 2000, 2 if quick else 5, _say)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

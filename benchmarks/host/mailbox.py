@@ -1,0 +1,140 @@
+"""A mailbox of 50,000 mails: what a client waits for, and what delivery into it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.host import mails
+from benchmarks.host.bed import BIG, USERS, user
+from benchmarks.mailhost.engine import wait_until
+from benchmarks.mailhost.lmtp import deliver_all
+from benchmarks.mailhost.report import percentile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from benchmarks.host.bed import Bed
+    from benchmarks.mailhost.engine import Container
+    from benchmarks.mailhost.imap import Session
+
+QUIET = 0.03  # seconds of processor time within one second
+SESSIONS = 4  # as many as `deliver` keeps
+# What Thunderbird asks for to show a list.
+HEADERS = (
+    "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID "
+    "Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To)])"
+)
+
+
+def fill(bed: Bed, box: Container, count: int) -> float:
+    """Mails a second into the big mailbox, which had none."""
+    box.execute("doveadm", "mailbox", "status", "-u", BIG, "messages", "INBOX")
+    begun = time.monotonic()
+    work = ((BIG, mails.mail(number)) for number in range(count))
+    asyncio.run(deliver_all(bed.place.lmtp, work, SESSIONS))
+    return count / (time.monotonic() - begun)
+
+
+def await_indexer(box: Container) -> None:
+    """Until no indexing is under way: the container has almost nothing to do for a second."""
+
+    def quiet() -> bool:
+        before = box.usage().processor_seconds()
+        time.sleep(1)
+        return box.usage().processor_seconds() - before < QUIET
+
+    wait_until("the indexer", quiet, 900)
+
+
+def index(bed: Bed, box: Container) -> float:
+    """Seconds to index the big mailbox, by searching its bodies."""
+
+    async def search() -> float:
+        session = await bed.session(box, BIG)
+        await session.command("SELECT INBOX")
+        taken = await session.timed(f"SEARCH BODY {mails.word(100)}")
+        session.close()
+        return taken
+
+    return asyncio.run(search())
+
+
+def reading(bed: Bed, box: Container, say: Callable[[str], None]) -> dict[str, Any]:
+    """Milliseconds of SELECT, of the headers of the last 100 mails, and of body searches."""
+    found = asyncio.run(_reading(bed, box))
+    say("; ".join(f"{name} {value:.2f}" for name, value in found.items()))
+    return found
+
+
+async def _reading(bed: Bed, box: Container) -> dict[str, Any]:
+    fresh: list[float] = []
+    for _ in range(10):
+        session = await bed.session(box, BIG)
+        fresh.append(await session.timed("SELECT INBOX"))
+        await session.command("LOGOUT")
+    session = await bed.session(box, BIG)
+    found = {"select_new_session_ms": statistics.median(fresh) * 1000}
+    selects = [await _selected(session) for _ in range(200)]
+    found["select_ms"] = statistics.median(selects[1:]) * 1000
+    found["select_p99_ms"] = percentile(selects[1:], 99) * 1000
+    exists = await session.command("SELECT INBOX")
+    count = next(int(line.split()[1]) for line in exists if line.endswith(b"EXISTS\r\n"))
+    headers = [await session.timed(f"FETCH {count - 99}:{count} {HEADERS}") for _ in range(100)]
+    found["headers_first_ms"] = headers[0] * 1000
+    found["headers_ms"] = statistics.median(headers[1:]) * 1000
+    first: list[float] = []
+    again: list[float] = []
+    for rank in range(20, 2020, 40):
+        first.append(await session.timed(f"UID SEARCH BODY {mails.word(rank)}"))
+        again.append(await session.timed(f"UID SEARCH BODY {mails.word(rank)}"))
+    found["search_first_ms"] = statistics.median(first) * 1000
+    found["search_first_most_ms"] = max(first) * 1000
+    found["search_ms"] = statistics.median(again) * 1000
+    found["search_p99_ms"] = percentile(again, 99) * 1000
+    session.close()
+    return found
+
+
+async def _selected(session: Session) -> float:
+    taken = await session.timed("SELECT INBOX")
+    await session.command("UNSELECT")
+    return taken
+
+
+def growth(
+    bed: Bed, box: Container, count: int, pairs: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Mails a second into the big mailbox over those into an empty one, in pairs."""
+    into: dict[str, list[float]] = {"big": [], "empty": []}
+    number = 1_000_000
+    for pair in range(pairs):
+        order = ("big", "empty") if pair % 2 else ("empty", "big")
+        for which in order:
+            recipient = BIG if which == "big" else user(pair % USERS + 1)
+            if which == "empty":
+                shutil.rmtree(home(bed, recipient), ignore_errors=True)
+            await_indexer(box)
+            work = [(recipient, mails.mail(number + each)) for each in range(count)]
+            number += count
+            begun = time.monotonic()
+            asyncio.run(deliver_all(bed.place.lmtp, work, SESSIONS))
+            into[which].append(count / (time.monotonic() - begun))
+            say(f"delivery, {which}: {into[which][-1]:.0f} mails/s")
+    ratios = [big / empty for big, empty in zip(into["big"], into["empty"], strict=True)]
+    return {
+        "delivery_big": statistics.median(into["big"]),
+        "delivery_empty": statistics.median(into["empty"]),
+        "delivery_ratios": ratios,
+        "delivery_ratio": statistics.median(ratios),
+    }
+
+
+def home(bed: Bed, address: str) -> Path:
+    """A user's home on the host."""
+    local_part, _, domain = address.partition("@")
+    return bed.place.mail / domain / local_part

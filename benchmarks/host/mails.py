@@ -1,0 +1,48 @@
+"""Mails that differ as people's do: by number, always the same. Pure."""
+
+from __future__ import annotations
+
+import random
+from itertools import accumulate
+
+WORDS = 20_000  # of the language that they are written in
+_SYLLABLES = [a + b for a in "bdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er", "is")]
+
+
+def _word(number: int) -> str:
+    letters = ""
+    while True:
+        letters += _SYLLABLES[number % len(_SYLLABLES)]
+        number //= len(_SYLLABLES)
+        if not number:
+            return letters
+
+
+_LANGUAGE = [_word(number) for number in range(WORDS)]
+# Zipf's law: the n-th word of a language is written 1/n times as often as the first.
+_WEIGHTS = list(accumulate(1 / (rank + 1) for rank in range(WORDS)))
+
+
+def word(rank: int) -> str:
+    """The word of this rank, 0 the commonest."""
+    return _LANGUAGE[rank]
+
+
+def mail(number: int, size: int = 4096) -> bytes:
+    """The mail of this number, of about `size` bytes."""
+    chance = random.Random(number)
+    text: list[str] = []
+    for found in chance.choices(_LANGUAGE, cum_weights=_WEIGHTS, k=size // 6):
+        text.append(found)
+        if not len(text) % 11:
+            text.append("\r\n")
+    day, minute = number % 28 + 1, number // 28 % 1440
+    sender = f"person{chance.randrange(200)}@sender.example"
+    head = (
+        f"From: Person <{sender}>\r\nTo: A user <user@example.org>\r\n"
+        f"Subject: {' '.join(chance.choices(_LANGUAGE, cum_weights=_WEIGHTS, k=5))} {number}\r\n"
+        f"Date: {day:02d} Oct 2026 {minute // 60:02d}:{minute % 60:02d}:00 +0000\r\n"
+        f"Message-ID: <{number}@sender.example>\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
+    )
+    return (head + " ".join(text)[: size - len(head) - 2] + "\r\n").encode()

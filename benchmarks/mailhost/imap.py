@@ -1,0 +1,78 @@
+"""An IMAP connection for measurements: it reads what is measured. Raises ConnectionError."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+
+_LITERAL = re.compile(rb"\{(\d+)\}\r\n$")
+
+
+class Session:
+    """One user's connection over TLS, logged in."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._commands = 0
+
+    @classmethod
+    async def open(cls, port: int, trust: ssl.SSLContext, address: str, password: str) -> Session:
+        """Connect to a port of this machine and log in."""
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=trust, server_hostname="mail.example.org", limit=2**20
+        )
+        session = cls(reader, writer)
+        await session._line()
+        await session.command(f"LOGIN {address} {password}")
+        return session
+
+    async def _line(self) -> bytes:
+        line = await self._reader.readline()
+        if not line:
+            raise ConnectionError("IMAP ended")
+        while literal := _LITERAL.search(line):
+            line += await self._reader.readexactly(int(literal[1]))
+            line += await self._reader.readline()
+        return line
+
+    async def command(self, command: str) -> list[bytes]:
+        """The untagged answers. Raises ConnectionError if it is refused."""
+        self._commands += 1
+        tag = f"c{self._commands}".encode()
+        self._writer.write(tag + b" " + command.encode() + b"\r\n")
+        answers: list[bytes] = []
+        while not (line := await self._line()).startswith(tag + b" "):
+            answers.append(line)
+        if not line.startswith(tag + b" OK"):
+            verb = command.split(maxsplit=1)[0]
+            raise ConnectionError(f"{verb}: {line.decode(errors='replace').strip()}")
+        return answers
+
+    async def timed(self, command: str) -> float:
+        """Seconds from the command to its OK."""
+        begun = time.perf_counter()
+        await self.command(command)
+        return time.perf_counter() - begun
+
+    async def idle(self) -> None:
+        """Open INBOX and say IDLE."""
+        await self.command("SELECT INBOX")
+        self._writer.write(b"idle IDLE\r\n")
+        while not (await self._line()).startswith(b"+"):
+            pass
+
+    async def notice(self) -> float:
+        """The clock at the next EXISTS."""
+        while b"EXISTS" not in await self._line():
+            pass
+        return time.monotonic()
+
+    def close(self) -> None:
+        """Without a word."""
+        self._writer.close()
