@@ -29,6 +29,8 @@ POSTFIX = frozenset(
         "initial_destination_concurrency",
         "max_idle",
         "max_use",
+        "qmgr_message_active_limit",
+        "qmgr_message_recipient_limit",
         "smtp_tls_connection_reuse",
         "smtpd_client_connection_count_limit",
     }
