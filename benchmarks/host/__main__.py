@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.host import mailbox, memory, notices, picture, relay, results
+from benchmarks.host import mailbox, memory, notices, picture, relay, results, storage
 from benchmarks.host.bed import CONFIGURATIONS, laid
 from benchmarks.mailhost import report
 from benchmarks.mailhost.engine import ROOT, EngineError
 
-PARTS = ("memory", "notices", "mailbox", "relay")
+PARTS = ("memory", "notices", "mailbox", "relay", "storage")
 
 
 def main() -> int:
@@ -32,6 +32,7 @@ def main() -> int:
         print("bench-host: needs root, as the host's directories belong to several users")
         return 69
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
+    parts: dict[str, Any] = {}
     try:
         about = {
             "date": report.today(),
@@ -79,6 +80,9 @@ def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if part == "relay":
         with laid(*CONFIGURATIONS) as beds:
             return relay.measure(beds, 500 if quick else 3000, 2 if quick else 5, _say)
+    if part == "storage":
+        with laid("ours") as (bed,):
+            return storage.measure(bed, 2000 if quick else 50_000, _say, quick=quick)
     return _mailbox(2000 if quick else 50_000, limits["dovecot"], quick=quick)
 
 

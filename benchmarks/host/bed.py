@@ -90,6 +90,11 @@ class Bed:
         start_dovecot(box, self.place)
         return box
 
+    def restart(self, box: Container) -> None:
+        """Start a Dovecot again, stopped or not; its mails stay."""
+        box.stop()
+        start_dovecot(box, self.place)
+
     def postfix(self, memory: str) -> Container:
         """A running Postfix with this bed's settings."""
         _, own = configuration(self.place.root / "defaults", self.which)

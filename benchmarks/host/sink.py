@@ -111,7 +111,7 @@ async def _run(address: str, certificate: str, key: str) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
     endpoint = _Endpoint(context)
-    # asyncio turns Nagle's algorithm off only where the protocol is named; with it each reply waits 40 ms.
+    # asyncio turns Nagle's algorithm off only where the protocol is named; else replies wait 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
     listener.bind((address, 0))
