@@ -33,6 +33,7 @@ LIMITS = {"dovecot": 64, "postfix": 48, "deliver": 40}  # MB
 AMPLE = 1024  # MB: what stands beside ours may use all it wants
 LARGE = 39 * 1024 * 1024
 LARGE_MAILS = 5
+SEARCHING = 1  # clients, one search after the other
 FILTER = """require ["fileinto", "mailbox", "envelope", "subaddress"];
 if header :contains "subject" "hundred" { fileinto :create "Lists"; }
 elsif envelope :detail "to" "shop" { fileinto :create "Shops"; }
@@ -95,12 +96,12 @@ async def _hour(
     sessions = [await bed.session(box, user(n)) for n in range(1, USERS + 1)]
     for session in sessions:
         await session.idle()
-    filters = [_managesieve(box) for _ in range(10)]
+    filters = [_managesieve(box) for _ in range(3)]
     await asyncio.sleep(3)  # the clients hibernate
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(8) as threads:
         over = asyncio.Event()
-        searches = [asyncio.create_task(_search(bed, box, over)) for _ in range(3)]
+        searches = [asyncio.create_task(_search(bed, box, over)) for _ in range(SEARCHING)]
         work = [
             loop.run_in_executor(threads, _incoming, stub),
             loop.run_in_executor(threads, source.send, 2000),

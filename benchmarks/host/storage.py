@@ -39,7 +39,9 @@ _CALL = re.compile(r"^\d+\s+(\w+)\((.*)$")
 _WRITES = frozenset({"rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat"})
 _WRITES |= frozenset({"mkdir", "mkdirat", "rmdir", "symlink", "ftruncate", "chmod", "fchmod"})
 _WRITES |= frozenset({"utime", "utimensat", "fsync", "fdatasync"})
-_READS = frozenset({"stat", "lstat", "newfstatat", "access", "faccessat2", "readlink", "getdents64"})
+_READS = frozenset(
+    {"stat", "lstat", "newfstatat", "access", "faccessat2", "readlink", "getdents64"}
+)
 
 
 def configuration(bed: Bed, driver: str) -> Path:

@@ -152,7 +152,7 @@ class Boxed:
         place: Place,
         settings: Mapping[str, str],
         *,
-        memory: str = "64m",
+        memory: str = "40m",
         options: Sequence[str] = (),
         arguments: Sequence[str] = (),
     ) -> None:

@@ -187,7 +187,7 @@ def postfix(
     endpoint: int,
     trusted: Path,
     *,
-    memory: str = "64m",
+    memory: str = "48m",
     configuration: Path | None = None,
 ) -> Container:
     """The Postfix container of this checkout on a place, not started.

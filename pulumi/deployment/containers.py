@@ -83,7 +83,7 @@ DOVECOT = Container(
 
 POSTFIX = Container(
     name="postfix",
-    memory=64,
+    memory=48,
     ports=(465, 587),
     mounts=(
         Mount("queue"),
@@ -107,7 +107,7 @@ POSTFIX = Container(
 
 DELIVER_CONTAINER = Container(
     name="deliver",
-    memory=64,
+    memory=40,
     mounts=(
         Mount("run-dovecot", read_only=True),
         Mount("run-postfix", read_only=True),

@@ -25,9 +25,7 @@ HOSTNAME = "mail.example.org"
 SES_HOST = "email-smtp.us-east-1.amazonaws.com"
 ODD_ADDRESS = "a!#$%&*=?^_`{|}~-b@example.org"
 PASSWORD = "correct horse battery staple"
-_HASH = "{ARGON2ID}" + PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(
-    PASSWORD
-)
+_HASH = "{ARGON2ID}" + PasswordHasher(time_cost=5, memory_cost=7168, parallelism=1).hash(PASSWORD)
 
 # Path on the host below the test's directory: owner, group, mode.
 HOST_DIRECTORIES = {
@@ -60,7 +58,7 @@ CAPABILITIES = {
     "dovecot": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
     "postfix": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID",
 }
-MEMORY = {"dovecot": "96m", "postfix": "64m"}
+MEMORY = {"dovecot": "96m", "postfix": "48m"}
 PORTS = {"dovecot": (993, 4190), "postfix": (465, 587)}
 
 STACK = {

@@ -22,7 +22,7 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
     PLEXUS_STATE_PATH             /var/lib/plexus/deliver
     PLEXUS_HEARTBEAT              /tmp/heartbeat
     PLEXUS_UNKNOWN_SECONDS        30: how old an unknown outcome must be before Dovecot is asked
-    PLEXUS_LMTP_CONNECTIONS       4: Dovecot has a process for each, and Postfix needs some too
+    PLEXUS_LMTP_CONNECTIONS       3: Dovecot has a process for each, and Postfix needs some too
     PLEXUS_DIRECTORY_SECONDS      30: between two looks at the directory object
 """
 
@@ -140,7 +140,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         state_path=Path(environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver"),
         heartbeat_path=Path(environ.get("PLEXUS_HEARTBEAT") or "/tmp/heartbeat"),  # noqa: S108
         unknown_seconds=number("PLEXUS_UNKNOWN_SECONDS", 30.0),
-        lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 4.0))),
+        lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 3.0))),
         directory_seconds=number("PLEXUS_DIRECTORY_SECONDS", 30.0),
     )
     if problems:
