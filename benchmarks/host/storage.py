@@ -1,8 +1,9 @@
-"""Mailbox formats side by side: speed, EFS's share in it, what a crash and a lost index leave, files.
+"""Mailbox formats side by side: speed, EFS's share in it, files, and what a crash leaves.
 
-The disk here answers at once and EFS does not, so the calls that one delivery makes on the mail store
-are counted (strace) and weighed with the latency that AWS states for EFS. A client of NFS spares some
-of those reads by its caches: the milliseconds are what the format asks for, not what EFS was seen to do.
+The disk here answers at once and EFS does not, so the calls that one delivery makes on the mail
+store are counted (strace) and weighed with the latency that AWS states for EFS. A client of NFS
+spares some of those reads by its caches: the milliseconds are what the format asks for, not what
+EFS was seen to do.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _READS = frozenset(
 
 
 def configuration(bed: Bed, driver: str) -> Path:
-    """Our dovecot.conf with another format, and without the search index, which is the same in all."""
+    """Our dovecot.conf with another format, and without the search index: it is the same in all."""
     text = (ROOT / "containers" / "dovecot" / "dovecot.conf").read_text()
     for ours, other in (
         ("mail_driver = sdbox", f"mail_driver = {driver}"),
@@ -165,8 +166,8 @@ def _calls(bed: Bed, box: Container, address: str, numbers: Iterable[int]) -> tu
 def weighed(trace: str, below: tuple[str, ...]) -> tuple[int, int]:
     """How many calls of a trace (strace -y) on files below these paths EFS must answer. Pure.
 
-    What was written and not synced is written when the file is closed; a file descriptor's reads come
-    from the client's cache.
+    What was written and not synced is written when the file is closed; a file descriptor's reads
+    come from the client's cache.
     """
     reads = writes = 0
     dirty: set[str] = set()
