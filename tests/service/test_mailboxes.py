@@ -13,7 +13,7 @@ from email.policy import default
 import pytest
 
 from postal_plexus.deliver.question import Question
-from service.container_engine import Network, engine, images
+from service.container_engine import ROOT, Network, engine, images
 from service.mail_host import PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
 from wire import await_true
@@ -381,3 +381,42 @@ def test_folder_shared_with_a_colleague(host: MailHost) -> None:
         assert ann.deleteacl("Project", BEN)[0] == "OK"
         ben.unselect()
         assert not any(f"shared/{ANN}/Project".encode() in line for line in ben.list()[1])
+
+
+# What docs/mailboxes.md tells the operator -------------------------------------------------------
+
+
+def test_operators_commands_work(host: MailHost) -> None:
+    """Each command of docs/mailboxes.md runs; the mail comes back, and a renamed mailbox has its mail."""
+    text = (ROOT / "docs/mailboxes.md").read_text()
+    lines = re.findall(r"^dovecot (.+)$", text, re.MULTILINE)
+    assert len(lines) > 10
+    deliver(host, BEN, mail("invoice"))
+    deliver(host, ANN, mail("moves along"))
+    with host.imap(BEN) as client:
+        (uid,) = found(client, "INBOX", "SUBJECT", "invoice")
+        client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+    container = host.containers["dovecot"]
+    for line in lines:
+        # 68: nobody to kick.
+        container.exec(
+            "sh", "-c", f"{line} >/tmp/said 2>&1 || [ $? = 68 ] || {{ cat /tmp/said >&2; exit 1; }}"
+        )
+    with host.imap(BEN) as client:
+        assert len(found(client, "INBOX", "SUBJECT", "invoice")) == 1
+    anna = {"address": "anna@example.org", "password-hash": STACK["mailboxes"][0]["password-hash"]}
+    rest = [each for each in STACK["mailboxes"] if each["address"] != ANN]
+    alias = {"address": ANN, "destinations": ["anna@example.org"]}
+    others = [each for each in STACK["aliases"] if ANN not in each["destinations"]]
+    renamed = {"domains": ["example.org"], "mailboxes": [anna, *rest], "aliases": [alias, *others]}
+    host.write_directory(STACK | renamed)
+
+    def logged_in() -> bool:
+        try:
+            with host.imap("anna@example.org") as client:
+                return len(found(client, "INBOX", "SUBJECT", '"moves along"')) == 1
+        except imaplib.IMAP4.error:
+            return False
+
+    await_true("anna to have ann's mail", logged_in)

@@ -1,8 +1,10 @@
-"""What a person does on the desk: the commands, mbsync, a wrong stack file."""
+"""What a person does on the desk: the commands, mbsync, mutt, msmtp, a wrong stack file."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import socket
 import subprocess
 import uuid
@@ -97,6 +99,72 @@ def test_mbsync_fetches_the_mailbox(desk: Desk, tmp_path: Path) -> None:
     assert 0 == run.returncode, run.stderr
     assert SPECIAL_USE | {"INBOX"} <= {folder.name for folder in copy.iterdir()}
     assert any(mark.encode() in mail.read_bytes() for mail in copy.glob("INBOX/*/*"))
+
+
+def test_mutt_reads_and_sends(desk: Desk, tmp_path: Path) -> None:
+    """mutt reads a mail by IMAP in a terminal, and sends one from a script by submission."""
+    mark, ann, password = uuid.uuid4().hex, desk.ann.replace("@", "%40"), desk.password(desk.ann)
+    desk.plexus("send", desk.ann, "--subject", f"for mutt {mark}")
+    with desk.mailbox(desk.ann) as mailbox:
+        mailbox.await_mail("SUBJECT", mark)
+    shown, rc = tmp_path / "shown", tmp_path / "muttrc"
+    rc.write_text(
+        f"set folder=imaps://{ann}@localhost:{desk.endpoint('imaps')[1]}/ spoolfile=+INBOX\n"
+        f'set imap_pass="{password}" smtp_pass="{password}" from={desk.ann} realname="Ann A."\n'
+        f"set smtp_url=smtps://{ann}@localhost:{desk.endpoint('submissions')[1]}/\n"
+        f"set ssl_ca_certificates_file={desk.ca_file} ssl_force_tls=yes ssl_usesystemcerts=no\n"
+        "set record=+Sent wait_key=no pipe_decode=yes quit=yes\n"
+    )
+    keys = f"<limit>~s{mark}<enter><pipe-message>cat>{shown}<enter><quit>"
+    environment = {**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}
+    # script gives it a terminal.
+    command = shlex.join(["mutt", "-F", str(rc), "-e", f'push "{keys}"'])
+    subprocess.run(
+        ["script", "--quiet", "--command", command, "/dev/null"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert f"Subject: for mutt {mark}" in shown.read_text()
+    sent = subprocess.run(
+        ["mutt", "-F", str(rc), "-s", f"by mutt {mark}", "--", "friend@elsewhere.example"],
+        env=environment,
+        input="Hello from a script.\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == sent.returncode, sent.stderr
+    assert desk.ann == desk.await_outbox(f"by mutt {mark}").sender
+    with desk.mailbox(desk.ann) as mailbox:
+        mailbox.imap.select("Sent")
+        assert 1 == len(mailbox.search("SUBJECT", mark))
+
+
+@pytest.mark.parametrize(("port", "starttls"), [("submissions", "off"), ("submission", "on")])
+def test_msmtp_sends(desk: Desk, tmp_path: Path, port: str, starttls: str) -> None:
+    """msmtp, the sendmail of many a server, submits on both ports with our certificate verified."""
+    mark = uuid.uuid4().hex
+    rc = tmp_path / "msmtprc"
+    rc.write_text(
+        f"defaults\nauth on\ntls on\ntls_starttls {starttls}\ntls_trust_file {desk.ca_file}\n"
+        f"account plexus\nhost localhost\nport {desk.endpoint(port)[1]}\nfrom {desk.ann}\n"
+        f"user {desk.ann}\npassword {desk.password(desk.ann)}\naccount default : plexus\n"
+    )
+    rc.chmod(0o600)
+    done = subprocess.run(
+        ["msmtp", f"--file={rc}", "friend@elsewhere.example"],
+        input=f"From: {desk.ann}\nTo: friend@elsewhere.example\nSubject: mark {mark}\n\nHello\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr
+    assert desk.ann == desk.await_outbox(mark).sender
 
 
 @pytest.mark.parametrize(
