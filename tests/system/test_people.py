@@ -112,7 +112,7 @@ def test_mutt_reads_and_sends(desk: Desk, tmp_path: Path) -> None:
         f"set folder=imaps://{ann}@localhost:{desk.endpoint('imaps')[1]}/ spoolfile=+INBOX\n"
         f'set imap_pass="{password}" smtp_pass="{password}" from={desk.ann} realname="Ann A."\n'
         f"set smtp_url=smtps://{ann}@localhost:{desk.endpoint('submissions')[1]}/\n"
-        f"set ssl_ca_certificates_file={desk.ca_file} ssl_force_tls=yes ssl_usesystemcerts=no\n"
+        f"set ssl_ca_certificates_file={desk.ca_file} ssl_force_tls=yes\n"
         "set record=+Sent wait_key=no pipe_decode=yes quit=yes\n"
     )
     keys = f"<limit>~s{mark}<enter><pipe-message>cat>{shown}<enter><quit>"
