@@ -59,13 +59,14 @@ def spot_types(instance_type: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HostArgs:
-    """See deployment.settings for what the choices mean."""
+    """See postal_plexus.stack.settings for what the choices mean."""
 
     name: str
     stack: str
     account: pulumi.Input[str]
     region: str
     network: Network
+    zone: int
     cluster_name: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
     repository_arns: Sequence[pulumi.Input[str]]
@@ -86,9 +87,11 @@ class Host(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Host", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        subnet = args.network.subnets[0]
+        subnet = args.network.host_subnet
+        # In another zone it is another volume: the one that may still hold mail is not replaced.
+        suffix = "" if args.zone == 1 else f"-{args.zone}"
         self.volume = aws.ebs.Volume(
-            args.name,
+            f"{args.name}{suffix}",
             availability_zone=subnet.availability_zone,
             size=_STATE_GB,
             type="gp3",

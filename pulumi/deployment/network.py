@@ -26,11 +26,15 @@ _EVERYBODY = {"ipv4": {"cidr_ipv4": "0.0.0.0/0"}, "ipv6": {"cidr_ipv6": "::/0"}}
 
 @dataclass(frozen=True)
 class NetworkArgs:
-    """`block`: private IPv4 space; `zones`: how many availability zones."""
+    """`block`: private IPv4 space; `zones`: how many availability zones.
+
+    `host_zone`: in which of them, from 1, the address and thus the host is.
+    """
 
     name: str
     block: str
     zones: int
+    host_zone: int
     instance_type: str
 
 
@@ -68,11 +72,12 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
         self.subnets = self._make_subnets()
+        self.host_subnet = self.subnets[args.host_zone - 1]
         self.host_group = self._make_host_group()
         self.store_group = self._make_store_group()
         self.interface = aws.ec2.NetworkInterface(
             args.name,
-            subnet_id=self.subnets[0].id,
+            subnet_id=self.host_subnet.id,
             security_groups=[self.host_group.id],
             ipv6_address_count=1,
             description=f"{args.name}: the address of the mail host, whichever instance has it",

@@ -130,7 +130,11 @@ class _Deployment:
         network = Network(
             "network",
             NetworkArgs(
-                settings.name("network"), settings.network, settings.zones, settings.instance_type
+                settings.name("network"),
+                settings.network,
+                settings.zones,
+                settings.host_zone,
+                settings.instance_type,
             ),
             self._options,
         )
@@ -206,6 +210,7 @@ class _Deployment:
                 account=self._account,
                 region=settings.region,
                 network=network,
+                zone=settings.host_zone,
                 cluster_name=cluster.name,
                 cluster_arn=cluster.arn,
                 repository_arns=list(images.repository_arns.values()),

@@ -59,6 +59,7 @@ OTHER_KEYS = frozenset(
         "dmarc-policy",
         "existing-zones",
         "host-image",
+        "host-zone",
         "images",
         "instance-type",
         "log-days",

@@ -90,6 +90,7 @@ class Settings:
     dmarc_policies: Mapping[str, str] = field(default_factory=dict[str, str])
     existing_zones: Mapping[str, str] = field(default_factory=dict[str, str])
     host_image: str = "minimal"
+    host_zone: int = 1
     images: Mapping[str, str] = field(default_factory=dict[str, str])
     instance_type: str = "t4g.nano"
     log_days: int = 14
@@ -256,6 +257,9 @@ def _are_texts(value: object) -> bool:
 
 def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, Any]:
     """The settings that depend on the domains' names at most; None where these are not known."""
+    zones = reader.whole_number(
+        "zones", 2, lambda number: 2 <= number <= 6, "Give 2 to 6 availability zones."
+    )
     return {
         "accept": reader.choice("accept", "addresses", ("addresses", "domains")),
         "activate_rule_set": reader.choice("activate-rule-set", "auto", ("auto", "yes", "no")),
@@ -301,6 +305,12 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
         ),
         "host_image": reader.choice("host-image", "minimal", ("minimal", "ecs-optimized")),
         "images": _images(reader),
+        "host_zone": reader.whole_number(
+            "host-zone",
+            1,
+            lambda number: 1 <= number <= zones,
+            f"Give 1 to {zones}: there are so many zones.",
+        ),
         "instance_type": reader.text(
             "instance-type",
             "t4g.nano",
@@ -350,9 +360,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             _are_texts,
             "a list of texts. Its SPF record (v=spf1) is made by itself; a second one breaks both.",
         ),
-        "zones": reader.whole_number(
-            "zones", 2, lambda number: 2 <= number <= 6, "Give 2 to 6 availability zones."
-        ),
+        "zones": zones,
     }
 
 

@@ -70,7 +70,7 @@ def mail_is_not_touched(stack: LivingStack) -> Iterator[None]:
     before = stack.protected()
     yield
     after = stack.protected()
-    let_go = {urn for urn in before if urn.endswith("::example.edu")}
+    let_go = {urn for urn in before if urn.endswith(("::example.edu", "Volume::plexus-test-host"))}
     assert {urn: before[urn] for urn in before.keys() - let_go}.items() <= after.items()
     assert MAIL == stack.archived()
 
@@ -202,6 +202,31 @@ def test_settings_that_touch_no_container(stack: LivingStack) -> None:
     assert {"updated"} == set(changed)
     restarted = {name for name in changed["updated"] if name.startswith(("Service", "Group"))}
     assert set() == restarted
+
+
+def test_the_host_moves_when_its_zone_is_out(stack: LivingStack) -> None:
+    """Address and state volume are made in the other zone; mailboxes stay, the old volume too."""
+    volume = next(e for e in stack.deployer.state() if e["protect"] and "Volume" in e["urn"])
+    address = stack.last.outputs["address"]
+    unprotect(stack.deployer.state_file, volume["urn"])
+    changed = touched(stack.change(host_zone=2))
+    assert {"Volume plexus-test-host-2"} == changed["created"]
+    assert {"NetworkInterface plexus-test-network"} == changed["replaced"]
+    assert {"Volume plexus-test-host", "NetworkInterface plexus-test-network"} == changed["deleted"]
+    # The IPv6 address is of the other zone's subnet, too.
+    assert {
+        "Eip plexus-test-network",
+        "Group plexus-test-host",
+        "LaunchTemplate plexus-test-host",
+        "RolePolicy plexus-test-host",
+    } == {each for each in changed["updated"] if not each.endswith("-aaaa")}
+    assert address == stack.last.outputs["address"]
+    ec2 = stack.deployer.desk.client("ec2")
+    (kept,) = ec2.describe_volumes(VolumeIds=[volume["id"]])["Volumes"]
+    (moved,) = (e for e in stack.deployer.state() if e["name"] == "plexus-test-host-2")
+    (made,) = ec2.describe_volumes(VolumeIds=[moved["id"]])["Volumes"]
+    assert kept["AvailabilityZone"] != made["AvailabilityZone"]
+    assert moved["protect"]
 
 
 def test_a_second_stack_lives_beside_it(
