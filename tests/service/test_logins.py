@@ -14,7 +14,7 @@ import pytest
 
 from postal_plexus.cli.password import hashed
 from service.container_engine import Container
-from service.mail_host import PASSWORD, STACK, MailHost
+from service.mail_host import ODD_ADDRESS, PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
 from wire import await_true
 
@@ -78,29 +78,29 @@ def auth(host: MailHost) -> Iterator[AuthClient]:
     made.close()
 
 
-def by_imap(host: MailHost, password: str) -> str:
-    """IMAP's answer to a login of ann: "" or the refusal's text."""
+def by_imap(host: MailHost, password: str, user: str = ANN) -> str:
+    """IMAP's answer to a login: "" or the refusal's text."""
     try:
-        with host.imap(ANN, password):
+        with host.imap(user, password):
             return ""
     except imaplib.IMAP4.error as refusal:
         return str(refusal)
 
 
-def by_managesieve(host: MailHost, password: str) -> str:
-    """ManageSieve's answer to a login of ann."""
+def by_managesieve(host: MailHost, password: str, user: str = ANN) -> str:
+    """ManageSieve's answer to a login."""
     try:
-        ManageSieve(host.containers["dovecot"].port(4190), host.tls(), ANN, password).close()
+        ManageSieve(host.containers["dovecot"].port(4190), host.tls(), user, password).close()
     except AssertionError as refusal:
         return str(refusal)
     return ""
 
 
-def by_submission(host: MailHost, password: str) -> str:
-    """Submission's answer to a login of ann."""
+def by_submission(host: MailHost, password: str, user: str = ANN) -> str:
+    """Submission's answer to a login."""
     with host.submission() as smtp:
         try:
-            smtp.login(ANN, password)
+            smtp.login(user, password)
         except smtplib.SMTPAuthenticationError as refusal:
             return f"{refusal.smtp_code} {refusal.smtp_error.decode()}"
     return ""
@@ -109,10 +109,10 @@ def by_submission(host: MailHost, password: str) -> str:
 PROTOCOLS = (by_imap, by_managesieve, by_submission)
 
 
-def on_every_protocol(host: MailHost, password: str) -> list[str]:
+def on_every_protocol(host: MailHost, password: str, user: str = ANN) -> list[str]:
     """What IMAP, ManageSieve and submission answer, asked side by side."""
     with ThreadPoolExecutor(len(PROTOCOLS)) as side_by_side:
-        return list(side_by_side.map(lambda login: login(host, password), PROTOCOLS))
+        return list(side_by_side.map(lambda login: login(host, password, user), PROTOCOLS))
 
 
 def last_logins(host: MailHost, *arguments: str) -> list[list[str]]:
@@ -198,6 +198,27 @@ def test_a_user_who_is_guessed_at_is_let_in_from_known_addresses(
     assert logged(host.containers["dovecot"], f"blocked: 20 passwords of {ANN} were guessed")
     age_notes(host, minutes=16)
     assert auth.ask("192.0.2.21", (ANN, PASSWORD)) == ["ok"]
+
+
+def test_a_user_who_is_guessed_at_is_blocked_on_every_protocol(
+    host: MailHost, auth: AuthClient
+) -> None:
+    """Guesses on each protocol count for the user; then none lets an unknown address in."""
+    for each in range(3):
+        tried = [(ODD_ADDRESS, f"guess {each} {number}") for number in range(6)]
+        assert auth.ask(f"198.51.100.{each}", *tried) == ["wrong"] * 6
+    with ThreadPoolExecutor(3) as side_by_side:
+        guesses = [
+            side_by_side.submit(login, host, login.__name__, ODD_ADDRESS) for login in PROTOCOLS
+        ]
+    assert all(guess.result() for guess in guesses)
+    imap, managesieve, submission = on_every_protocol(host, PASSWORD, ODD_ADDRESS)
+    assert "[UNAVAILABLE]" in imap
+    assert managesieve.startswith("NO")
+    assert submission.startswith("535 5.7.8")
+    assert by_imap(host, PASSWORD) == ""
+    age_notes(host, minutes=16)
+    assert [""] * 3 == on_every_protocol(host, PASSWORD, ODD_ADDRESS)
 
 
 def test_a_forgotten_device_blocks_nobody(auth: AuthClient) -> None:

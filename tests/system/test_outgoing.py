@@ -144,3 +144,28 @@ def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
     desk.submit(desk.ann, "success@simulator.amazonses.com", mark)
     await_true("Postfix's queue to be empty", lambda: not desk.postfix_queue())
     assert not desk.outbox(mark)
+
+
+def test_while_ses_throttles_mails_wait_and_none_is_lost(desk: Desk) -> None:
+    """SES takes no connection, then few mails a second: all arrive, each once."""
+    mark = uuid.uuid4().hex
+    knobs = desk.directory / "ses" / "knobs.json"
+    try:
+        knobs.write_text('{"greeting": "421 Too many concurrent SMTP connections"}')
+        desk.submit(desk.ann, "world@elsewhere.example", f"{mark} refused")
+        await_true("a mail that waits", lambda: "Too many concurrent" in desk.postfix_queue())
+        assert [] == desk.outbox(mark)
+        knobs.write_text('{"max_send_rate": 2}')
+        for number in range(6):
+            desk.submit(desk.ann, "world@elsewhere.example", f"{mark} slow {number}")
+        await_true("the rate's refusal", lambda: "Maximum sending rate" in desk.postfix_queue())
+        await_true("an empty queue", lambda: is_flushed(desk), timeout=60)
+    finally:
+        knobs.unlink(missing_ok=True)
+    assert 7 == len(desk.outbox(mark))
+
+
+def is_flushed(desk: Desk) -> bool:
+    """Whether nothing waits in Postfix; what does is tried again at once."""
+    desk.engine("exec", desk.container("postfix"), "postqueue", "-f")
+    return desk.postfix_queue() == ""
