@@ -1,7 +1,7 @@
 -- Passwords: who may log in, who has guessed too often, and when a password was last used.
 --
--- Dovecot calls auth_password_verify in one worker process of its own, so that hashing holds up no
--- delivery. The process has a Lua state for each protocol; what these share lies in files.
+-- Dovecot calls auth_password_verify in its auth process, one question after the other. That may have
+-- several Lua states; what these share lies in files.
 --
 -- A user's line in the directory's table holds the hash of the main password and, as further fields
 -- `app-NAME={SCHEME}hash`, those of app passwords. The line is read at each login: what was revoked is
