@@ -7,7 +7,7 @@
  * ("Failed to import client state"). Here the hand-over is refused while something is to be told;
  * when it has been told, Dovecot tries again by itself.
  *
- * tests/service/test_imap_load.py fails without it.
+ * tests/service/test_imap_extensions.py (test_news_just_before_sleep_is_told) fails without it.
  */
 #include "imap-common.h"
 #include "mail-storage-private.h"
