@@ -1,0 +1,55 @@
+"""Fifty clients in IDLE, mails for all, a search and a submission: nothing is killed for memory."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from benchmarks.mailhost.engine import ControlGroup
+
+from service.mail_host import MailHost
+from service.ses_endpoint import SesEndpoint
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(300)
+
+USERS = ("ann@example.org", "ben@example.org", "a!#$%&*=?^_`{|}~-b@example.org")
+EACH = 17  # sessions of a user; Dovecot allows twenty from an address
+MAILS = 40
+
+
+def killed(host: MailHost, name: str) -> int:
+    """How many processes of a container the kernel has killed for want of memory."""
+    pid = int(host.containers[name].inspect("{{.State.Pid}}"))
+    return ControlGroup.of(pid).killed()
+
+
+def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
+    host: MailHost, ses: SesEndpoint
+) -> None:
+    """Each client is told of the mails, the search finds them, the submitted mail leaves."""
+    with contextlib.ExitStack() as open_ones:
+        idle = [host.imap(user) for user in USERS for _ in range(EACH)]
+        for client in idle:
+            open_ones.callback(client.shutdown)
+            client.select()
+            client.send(b"idle IDLE\r\n")
+            assert client.readline().startswith(b"+")
+        with host.lmtp() as lmtp:
+            for number in range(MAILS):
+                text = f"Subject: number {number}\r\n\r\nwarbling {number}\r\n" * 20
+                for user in USERS:
+                    assert lmtp.sendmail("someone@elsewhere.example", user, text) == {}
+        for client in idle:
+            while b"EXISTS" not in client.readline():
+                pass
+        with host.imap(USERS[0]) as searching:
+            searching.select()
+            await_true(
+                "the search to find all",
+                lambda: len(searching.search(None, "BODY", "warbling")[1][0].split()) == MAILS,
+            )
+        with host.submission(USERS[0], port=465) as smtp:
+            smtp.sendmail(USERS[0], ["someone@elsewhere.example"], f"From: {USERS[0]}\r\n\r\nhello")
+        await_true("the mail to leave", lambda: len(ses.relayed) == 1)
+        assert [killed(host, name) for name in ("dovecot", "postfix")] == [0, 0]
