@@ -232,6 +232,12 @@ def test_ten_sessions_agree_on_one_mailbox(host: MailHost) -> None:
     assert truth, "nothing is left to compare"
     for number, view in enumerate(views):
         assert view == truth, f"seed {seed}, session {number}"
+    contents = fresh.client.fetch([uid for uid, _ in truth], ["BODY.PEEK[]"])
+    assert sorted(contents) == [uid for uid, _ in truth]
+    assert all(
+        content[b"BODY[]"].startswith(b"Subject: ") or b"\nSubject: " in content[b"BODY[]"]
+        for content in contents.values()
+    )
     for session in (*sessions, fresh):
         session.close()
     assert container.inspect("{{.State.OOMKilled}}") == "false"
