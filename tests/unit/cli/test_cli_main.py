@@ -68,9 +68,9 @@ def test_a_wrong_command_line(plexus: Plexus, args: tuple[str, ...]) -> None:
 
 def test_interrupted() -> None:
     """Control-C ends with 130 and no traceback."""
-    with subprocess.Popen(
-        [*_PLEXUS, "password"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    # A shell lets what it runs in the background ignore the signal.
+    interruptible = ["env", "--default-signal=INT", *_PLEXUS, "password"]
+    with subprocess.Popen(interruptible, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         _await_reading(process.pid)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
