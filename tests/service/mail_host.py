@@ -120,7 +120,9 @@ class MailHost:
         await_health: bool = True,
     ) -> Container:
         """Start Dovecot or Postfix; by default wait until its health check passes."""
-        given = {"PLEXUS_HOSTNAME": HOSTNAME, "PLEXUS_FOLLOW_SECONDS": "1"} | dict(environment or {})
+        given = {"PLEXUS_HOSTNAME": HOSTNAME, "PLEXUS_FOLLOW_SECONDS": "1"} | dict(
+            environment or {}
+        )
         if old := self.containers.pop(name, None):
             old.remove()
         container = Container.run(
