@@ -36,23 +36,24 @@ def endpoint(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
 
 
 @pytest.fixture(scope="module")
-def host(
-    network: Network,
-    endpoint: SesEndpoint,
-    authority: Authority,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[MailHost]:
-    """A host with Dovecot and Postfix running and a directory."""
+def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+    """A host with a directory, on which nothing runs yet."""
     made = MailHost(
         network.engine, images("dovecot", "postfix"), network, tmp_path_factory.mktemp("host")
     )
     try:
         made.write_directory()
-        made.start("dovecot")
-        made.start_postfix(endpoint.port, authority.file)
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture(scope="module")
+def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> MailHost:
+    """A host with Dovecot and Postfix running and a directory."""
+    idle_host.start("dovecot")
+    idle_host.start_postfix(endpoint.port, authority.file)
+    return idle_host
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ import socket
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
 from corpus import SES_LIMIT, edge_mails, mail_of, wire
-from service.container_engine import Container, Network, engine, images
+from service.container_engine import Container
 from service.mail_host import HOSTNAME, ODD_ADDRESS, STACK, MailHost
 from wire import await_true
 
@@ -23,18 +22,10 @@ FOLDERS = {"Drafts", "Sent", "Archive", "Junk", "Trash"}
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running and a directory."""
-    run = engine()
-    network = Network(run)
-    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
-    try:
-        made.write_directory()
-        made.start("dovecot")
-        yield made
-    finally:
-        made.close()
-        network.remove()
+    idle_host.start("dovecot")
+    return idle_host
 
 
 def deliver(host: MailHost, recipient: str, content: bytes) -> None:

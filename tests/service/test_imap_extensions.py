@@ -15,7 +15,6 @@ import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
-from service.container_engine import Network, engine, images
 from service.mail_host import PASSWORD, MailHost
 from wire import await_true
 
@@ -27,18 +26,10 @@ APPEND_LIMIT = 40 * 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running."""
-    run = engine()
-    network = Network(run)
-    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
-    try:
-        made.write_directory()
-        made.start("dovecot")
-        yield made
-    finally:
-        made.close()
-        network.remove()
+    idle_host.start("dovecot")
+    return idle_host
 
 
 def session(host: MailHost, address: str) -> IMAPClient:

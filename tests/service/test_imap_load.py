@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,6 @@ import pytest
 from imapclient import IMAPClient
 from imapclient.exceptions import IMAPClientError
 
-from service.container_engine import Network, engine, images
 from service.mail_host import PASSWORD, MailHost
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,18 +31,10 @@ FLAGS = (r"\Seen", r"\Flagged", r"\Answered", "$Forwarded", "$Work")
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running, in 64 MB."""
-    run = engine()
-    network = Network(run)
-    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
-    try:
-        made.write_directory()
-        made.start("dovecot", options=["--memory=64m", "--memory-swap=64m"])
-        yield made
-    finally:
-        made.close()
-        network.remove()
+    idle_host.start("dovecot", options=["--memory=64m", "--memory-swap=64m"])
+    return idle_host
 
 
 @dataclass

@@ -6,14 +6,13 @@ import imaplib
 import re
 import shutil
 import smtplib
-from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
 
 import pytest
 
 from postal_plexus.deliver.question import Question
-from service.container_engine import ROOT, Network, engine, images
+from service.container_engine import ROOT
 from service.mail_host import PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
 from wire import await_true
@@ -25,22 +24,14 @@ BEN = "ben@example.org"
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running; carla's mailbox has room for 2 MB."""
-    run = engine()
-    network = Network(run)
-    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
     password_hash = STACK["mailboxes"][0]["password-hash"]
-    try:
-        made.write_directory()
-        passwd = (made.root / "run/directory/dovecot-passwd").read_text()
-        small = f"carla@example.org:{password_hash}::::::userdb_quota_storage_size=2M\n"
-        made.write_table("dovecot-passwd", passwd + small)
-        made.start("dovecot")
-        yield made
-    finally:
-        made.close()
-        network.remove()
+    passwd = (idle_host.root / "run/directory/dovecot-passwd").read_text()
+    small = f"carla@example.org:{password_hash}::::::userdb_quota_storage_size=2M\n"
+    idle_host.write_table("dovecot-passwd", passwd + small)
+    idle_host.start("dovecot")
+    return idle_host
 
 
 def deliver(

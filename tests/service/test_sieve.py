@@ -8,7 +8,6 @@ import pytest
 from sievelib.factory import FiltersSet
 from sievelib.managesieve import Client
 
-from service.container_engine import Network, engine, images
 from service.mail_host import HOSTNAME, PASSWORD, MailHost
 
 pytestmark = pytest.mark.timeout(600)
@@ -20,18 +19,10 @@ if header :contains "list-id" "plexus" { fileinto :create "Lists"; stop; }
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running."""
-    run = engine()
-    network = Network(run)
-    made = MailHost(run, images("dovecot"), network, tmp_path_factory.mktemp("host"))
-    try:
-        made.write_directory()
-        made.start("dovecot")
-        yield made
-    finally:
-        made.close()
-        network.remove()
+    idle_host.start("dovecot")
+    return idle_host
 
 
 @pytest.fixture

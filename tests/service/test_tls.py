@@ -16,7 +16,6 @@ from cryptography import x509
 
 from postal_plexus.certificates.tls_directory import TlsDirectory
 from service.certificates import Authority
-from service.container_engine import Network, images
 from service.mail_host import HOSTNAME, MailHost
 from service.ses_endpoint import SesEndpoint
 
@@ -26,25 +25,13 @@ SSLYZE = Path(__file__).resolve().parents[2] / ".build/sslyze/bin/sslyze"
 
 
 @pytest.fixture(scope="module")
-def host(
-    network: Network,
-    endpoint: SesEndpoint,
-    authority: Authority,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[MailHost]:
+def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> MailHost:
     """A host that has a certificate as an authority issues it: its age and key are rated too."""
-    made = MailHost(
-        network.engine, images("dovecot", "postfix"), network, tmp_path_factory.mktemp("host")
-    )
     chain, key = (file.read_bytes() for file in authority.issue(HOSTNAME))
-    TlsDirectory(made.root / "tls").install(chain, key, x509.load_pem_x509_certificate(chain))
-    try:
-        made.write_directory()
-        made.start("dovecot")
-        made.start_postfix(endpoint.port, authority.file)
-        yield made
-    finally:
-        made.close()
+    TlsDirectory(idle_host.root / "tls").install(chain, key, x509.load_pem_x509_certificate(chain))
+    idle_host.start("dovecot")
+    idle_host.start_postfix(endpoint.port, authority.file)
+    return idle_host
 
 
 class _AfterStartTls(socketserver.BaseRequestHandler):
