@@ -4,14 +4,13 @@ Each mailbox and each address outside comes once, however many recipients lead t
 decides about the subaddress.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postal_plexus.directory import Directory, without_subaddress
 from postal_plexus.mail.envelope import Envelope, is_address
 
 
-@dataclass(frozen=True, slots=True)
-class Addressee:
+class Addressee(NamedTuple):
     """One mailbox, or one address outside.
 
     `name` is what it is known by in the journal: the mailbox without a subaddress, or the address
@@ -28,8 +27,7 @@ class Addressee:
         return without_subaddress(self.original.lower())
 
 
-@dataclass(frozen=True, slots=True)
-class Addressing:
+class Addressing(NamedTuple):
     """All addressees, and the recipients that nobody has."""
 
     mailboxes: tuple[Addressee, ...]

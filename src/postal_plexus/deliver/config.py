@@ -28,9 +28,9 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from postal_plexus.deliver.aws.http import Endpoint
 
@@ -51,8 +51,7 @@ class VirusPolicy(Enum):
     DROP = "drop"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """All that can be chosen. Times in seconds."""
 
     region: str

@@ -10,7 +10,7 @@ twice and no failure is untold. Raises AwsError when the dead letters cannot be 
 """
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError, Throttled
@@ -25,8 +25,7 @@ from postal_plexus.mail.receipt import Receipt
 _THROTTLED_TRIES = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A failure, and the envelope recipient that the sender knows."""
 
     disposition: Disposition

@@ -27,7 +27,7 @@ mail concerns all its recipients, what a reply says concerns one recipient.
     failed otherwise                        dead letter with recipient and reason
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.receipt import Receipt
@@ -44,8 +44,7 @@ _LONGEST_RETRY_SECONDS = 2 * 3600
 _LIST_PRECEDENCES = ("bulk", "list", "junk")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What can be chosen about it."""
 
     over_quota_seconds: float

@@ -12,8 +12,7 @@ for each point of a crash is in docs/delivery.md.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.addressing import Addressee
@@ -64,8 +63,7 @@ class Carried(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Consignment:
+class Consignment(NamedTuple):
     """What is handed over: `receipt_id` is what the mailbox and the journal know it by."""
 
     receipt_id: str

@@ -27,9 +27,9 @@ import os
 import struct
 import threading
 import time
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 _ENTRIES = 1 << 17
 _ENTRY = struct.Struct("<QI")
@@ -51,8 +51,7 @@ class State(IntEnum):
     ACCOUNTED = 4  # failed for good, and the sender or the operator knows
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A state, and when it was recorded (seconds since the epoch)."""
 
     state: State

@@ -1,7 +1,7 @@
 """What all workers share: the parts of the service, put together once in `service`."""
 
 import threading
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postal_plexus.deliver.aws.session import AwsAccount
 from postal_plexus.deliver.aws.signing import Signer
@@ -17,8 +17,7 @@ from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.twins import Twins
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """The post office. Everything in it may be used by all threads."""
 
     config: Config

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from postal_plexus.deliver import maillog
@@ -23,11 +22,13 @@ _EXTEND_BEFORE = 60.0
 _GATHER_SECONDS = 0.2
 
 
-@dataclass(slots=True)
 class _Held:
-    message: QueueMessage
-    received_at: float
-    hidden_until: float
+    __slots__ = ("hidden_until", "message", "received_at")
+
+    def __init__(self, message: QueueMessage, received_at: float) -> None:
+        self.message = message
+        self.received_at = received_at
+        self.hidden_until = received_at + VISIBILITY_SECONDS
 
 
 class Settlement:
@@ -48,7 +49,7 @@ class Settlement:
         now = time.monotonic()
         with self._changed:
             for message in messages:
-                self._held[message.receipt_handle] = _Held(message, now, now + VISIBILITY_SECONDS)
+                self._held[message.receipt_handle] = _Held(message, now)
 
     def delete(self, message: QueueMessage) -> None:
         """Everything is done for it."""

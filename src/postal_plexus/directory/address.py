@@ -12,7 +12,7 @@ Fails with AddressError, whose text completes the sentence "the address ...". No
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 ADDRESS_LIMIT = 254
 """Octets in an address: RFC 5321, 4.5.3.1.3 allows a path 256, its two angle brackets included."""
@@ -38,15 +38,20 @@ class AddressError(ValueError):
     """A text is not an address; says why, to complete "the address ..."."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes."""
-
+class _Address(NamedTuple):
     local_part: str
     domain: str
-    subaddress: str | None = None
+    subaddress: str | None
 
-    def __post_init__(self) -> None:
+
+class Address(_Address):
+    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes."""
+
+    __slots__ = ()
+
+    def __new__(cls, local_part: str, domain: str, subaddress: str | None = None) -> Self:
+        """Raises AddressError."""
+        self = super().__new__(cls, local_part, domain, subaddress)
         if not is_domain(self.domain):
             raise AddressError("has no domain name of at least two labels after the @")
         if not self.local_part:
@@ -60,6 +65,7 @@ class Address:
             raise AddressError(f"has more than {LOCAL_PART_LIMIT} characters before the @")
         if len(str(self)) > ADDRESS_LIMIT:
             raise AddressError(f"has more than {ADDRESS_LIMIT} characters")
+        return self
 
     @classmethod
     def parse(cls, text: str) -> "Address":

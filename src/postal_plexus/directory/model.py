@@ -33,8 +33,7 @@ Fails with DirectoryError, and with nothing else, whatever bytes are read.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from postal_plexus.directory.address import envelope_parts
 from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
@@ -45,8 +44,7 @@ SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes of the largest object that is read; 10,000 mailboxes take about 2 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """Who gets a mail: mailboxes of ours, each once, and addresses outside. Empty: unknown."""
 
     mailboxes: tuple[str, ...] = ()
@@ -58,45 +56,60 @@ class Resolution:
         return bool(self.mailboxes or self.outside)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Directory:
-    """Domains, mailboxes and aliases in their configured order, and the lookups over them."""
+    """Domains, mailboxes and aliases in their configured order, and the lookups over them.
 
-    domains: tuple[Domain, ...]
-    mailboxes: tuple[Mailbox, ...]
-    aliases: tuple[Alias, ...] = ()
-    _mailboxes: frozenset[str] = field(init=False, compare=False)
-    _aliases: dict[str, tuple[str, ...]] = field(init=False, compare=False)
-    _catch_alls: dict[str, str | None] = field(init=False, compare=False)
+    Never changed once it is made, so threads share it.
+    """
 
-    def __post_init__(self) -> None:
-        catch_alls = {domain.name: domain.catch_all for domain in self.domains}
-        mailboxes = frozenset(mailbox.address for mailbox in self.mailboxes)
-        aliases = {alias.address: alias.destinations for alias in self.aliases}
+    __slots__ = ("_aliases", "_catch_alls", "_mailboxes", "aliases", "domains", "mailboxes")
+
+    def __init__(
+        self,
+        domains: tuple[Domain, ...],
+        mailboxes: tuple[Mailbox, ...],
+        aliases: tuple[Alias, ...] = (),
+    ) -> None:
+        self.domains = domains
+        self.mailboxes = mailboxes
+        self.aliases = aliases
+        self._catch_alls = {domain.name: domain.catch_all for domain in domains}
+        self._mailboxes = frozenset(mailbox.address for mailbox in mailboxes)
+        self._aliases = {alias.address: alias.destinations for alias in aliases}
+        self._check()
+        for name, catch_all in self._catch_alls.items():
+            postmaster = f"postmaster@{name}"
+            if catch_all is None and postmaster not in self._mailboxes:
+                self._aliases.setdefault(postmaster, (self._first_mailbox(name),))
+
+    def _check(self) -> None:
+        ours, taken = self._catch_alls, self._mailboxes | self._aliases.keys()
         # An empty directory would refuse all mail: no one means that, so it must be a mistake.
-        if not catch_alls or not mailboxes:
+        if not ours or not self._mailboxes:
             raise DirectoryError("has no domain or no mailbox")
-        if len(catch_alls) < len(self.domains):
+        if len(ours) < len(self.domains):
             raise DirectoryError("has a domain twice")
-        if len(mailboxes | aliases.keys()) < len(self.mailboxes) + len(self.aliases):
+        if len(taken) < len(self.mailboxes) + len(self.aliases):
             raise DirectoryError("has an address twice")
-        for address in (*mailboxes, *aliases):
-            if address.rpartition("@")[2] not in catch_alls:
+        for address in taken:
+            if address.rpartition("@")[2] not in ours:
                 raise DirectoryError(f"has {clipped(address)}, but not its domain")
         for mailbox in self.mailboxes:
             for address in mailbox.send_as:
-                if address.rpartition("@")[2] not in catch_alls:
+                if address.rpartition("@")[2] not in ours:
                     raise DirectoryError(f"lets {mailbox.address} send as {clipped(address)}")
-        for name, catch_all in catch_alls.items():
-            postmaster = f"postmaster@{name}"
-            if catch_all is None:
-                if postmaster not in mailboxes:
-                    aliases.setdefault(postmaster, (self._first_mailbox(name),))
-            elif catch_all.rpartition("@")[2] not in catch_alls:
+        for name, catch_all in ours.items():
+            if catch_all is not None and catch_all.rpartition("@")[2] not in ours:
                 raise DirectoryError(f"has a catch-all of {name} that is not ours")
-        object.__setattr__(self, "_mailboxes", mailboxes)
-        object.__setattr__(self, "_aliases", aliases)
-        object.__setattr__(self, "_catch_alls", catch_alls)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Directory) and self._entries() == other._entries()
+
+    def __hash__(self) -> int:
+        return hash(self._entries())
+
+    def _entries(self) -> tuple[tuple[Domain, ...], tuple[Mailbox, ...], tuple[Alias, ...]]:
+        return self.domains, self.mailboxes, self.aliases
 
     def resolve(self, recipient: str) -> Resolution:
         """Say who gets a mail to `recipient`, an envelope recipient as the world wrote it.
@@ -215,8 +228,7 @@ class Directory:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One JSON object of the document; its fields are taken out by type, or DirectoryError."""
 
     fields: dict[str, object]

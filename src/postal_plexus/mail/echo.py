@@ -8,10 +8,9 @@ In-Reply-To. Other events (sends, opens) read as None. Pure; raises Notification
 """
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import cast
+from typing import NamedTuple, cast
 
 from postal_plexus.mail.receipt import NotificationError, unwrap
 
@@ -26,8 +25,7 @@ class EchoKind(Enum):
     DELAY = "DeliveryDelay"
 
 
-@dataclass(frozen=True, slots=True)
-class EchoedRecipient:
+class EchoedRecipient(NamedTuple):
     """One recipient that the event speaks of. `status` and `diagnostic` may be ""."""
 
     address: str
@@ -35,8 +33,7 @@ class EchoedRecipient:
     diagnostic: str
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
+class Echo(NamedTuple):
     """One event. `echo_id` is the same whenever the same event comes again."""
 
     kind: EchoKind

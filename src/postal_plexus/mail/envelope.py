@@ -5,7 +5,7 @@ the command early is refused here, with `EnvelopeError`, and nowhere else.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 # RFC 5321 section 4.1.2 without the optional source route: dot-string or quoted string, then a
 # domain or an address literal. The local part is read generously (SES has accepted it already);
@@ -21,23 +21,28 @@ class EnvelopeError(ValueError):
     """An address that cannot be put on the wire."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """Envelope sender ("" for the null sender of a bounce) and its recipients, each once."""
-
+class _Envelope(NamedTuple):
     sender: str
     recipients: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        if self.sender and not is_address(self.sender):
-            raise EnvelopeError(f"envelope sender {self.sender!r} is not an address")
-        if not self.recipients:
+
+class Envelope(_Envelope):
+    """Envelope sender ("" for the null sender of a bounce) and its recipients, each once."""
+
+    __slots__ = ()
+
+    def __new__(cls, sender: str, recipients: tuple[str, ...]) -> Self:
+        """Raises EnvelopeError unless all of it can be put on the wire."""
+        if sender and not is_address(sender):
+            raise EnvelopeError(f"envelope sender {sender!r} is not an address")
+        if not recipients:
             raise EnvelopeError("an envelope needs a recipient")
-        if len(set(self.recipients)) != len(self.recipients):
+        if len(set(recipients)) != len(recipients):
             raise EnvelopeError("a recipient appears twice")
-        for recipient in self.recipients:
+        for recipient in recipients:
             if not is_address(recipient):
                 raise EnvelopeError(f"recipient {recipient!r} is not an address")
+        return super().__new__(cls, sender, recipients)
 
 
 def is_address(text: str) -> bool:

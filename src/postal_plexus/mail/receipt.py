@@ -7,9 +7,8 @@ receipt rule is made, is recognised: there is no mail behind it.
 """
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import NamedTuple, cast
 
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
 from postal_plexus.mail.verdicts import Verdicts, read_verdict
@@ -23,13 +22,11 @@ class NotificationError(ValueError):
     """A queue body that is no notification of received mail; the text says why, for a person."""
 
 
-@dataclass(frozen=True, slots=True)
 class SetupNotification:
     """SES made or changed a receipt rule: nothing to deliver."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What SES accepted.
 
     `accepted_at` is seconds since the epoch. `headers` are the mail's own as SES's JSON has them,

@@ -5,7 +5,7 @@ that grows without end, raises `ReplyError`; the connection is then of no furthe
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _LINE = re.compile(rb"([2345][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)")
@@ -16,8 +16,7 @@ class ReplyError(Exception):
     """The server sent something that is no reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """Code, enhanced status code ("" where the server gave none), and the text of all lines."""
 
     code: int

@@ -12,8 +12,7 @@ replaced once before that.
 
 import contextlib
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from postal_plexus.deliver.aws.errors import Unreachable
 from postal_plexus.deliver.sockets import limit_waits
@@ -28,8 +27,7 @@ _READ_AT_ONCE = 64 * 1024
 _RECEIVE_BUFFER = 128 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a service answers. `prefix` is a path that precedes every request's ("" mostly)."""
 
     secure: bool

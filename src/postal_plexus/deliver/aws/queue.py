@@ -5,8 +5,7 @@ entries, since the rest of the batch did what it should.
 """
 
 import json
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from postal_plexus.deliver.aws.errors import Unreachable
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
@@ -21,8 +20,7 @@ _ANSWER_SECONDS = 35.0
 _Answer = dict[str, list[dict[str, object]]]
 
 
-@dataclass(frozen=True, slots=True)
-class QueueMessage:
+class QueueMessage(NamedTuple):
     """One delivery of one queue entry. `receive_count` is 1 at the first."""
 
     body: str

@@ -9,8 +9,7 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from postal_plexus.deliver.aws.credentials import CredentialsSource
 from postal_plexus.deliver.aws.errors import AwsError, AwsTransient, Denied, from_answer
@@ -47,8 +46,7 @@ class Tls:
             return self._context
 
 
-@dataclass(frozen=True, slots=True)
-class AwsAccount:
+class AwsAccount(NamedTuple):
     """What all sessions share: region, credentials, endpoints, and the word to stop."""
 
     region: str

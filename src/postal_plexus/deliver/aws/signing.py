@@ -7,14 +7,13 @@ no query string.
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 EMPTY_PAYLOAD = hashlib.sha256(b"").hexdigest()
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """An access key; `expires_at` is in seconds since the epoch, None for one that lasts."""
 
     access_key: str

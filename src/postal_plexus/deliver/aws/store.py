@@ -1,14 +1,13 @@
 """S3: objects read as streams. Raises AwsError; `Missing` where the object does not exist."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, percent_encode
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """An object as it was at one moment."""
 
     octets: bytes
