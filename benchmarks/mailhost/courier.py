@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.mailhost.engine import Container, ControlGroup, Mount, image
+from benchmarks.mailhost.engine import Container, ControlGroup, Mount, entrypoint, image
 from benchmarks.mailhost.host import HOSTNAME
 
 if TYPE_CHECKING:
@@ -179,10 +179,10 @@ class Boxed:
     @classmethod
     def stamped(cls, name: str, place: Place, settings: Mapping[str, str]) -> Boxed:
         """One that notes the time just before its own command is executed."""
-        note = "date +%s.%N >/var/lib/plexus/deliver/began"
-        command = f"{note}; exec /usr/bin/python3 -m postal_plexus.deliver"
+        script = 'date +%s.%N >/var/lib/plexus/deliver/began; exec "$@"'
         shell = ["--entrypoint", "/bin/sh"]
-        return cls(name, place, settings, options=shell, arguments=["-c", command])
+        own = entrypoint(image("deliver"))
+        return cls(name, place, settings, options=shell, arguments=["-c", script, "sh", *own])
 
     def stamp(self) -> float:
         """The monotonic time that a stamped one has noted."""

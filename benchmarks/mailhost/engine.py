@@ -68,6 +68,13 @@ def image(name: str) -> str:
     return reference
 
 
+def entrypoint(reference: str) -> list[str]:
+    """The command that an image's containers execute."""
+    return json.loads(
+        command("image", "inspect", "--format", "{{json .Config.Entrypoint}}", reference)
+    )
+
+
 def _images(*arguments: str) -> str:
     """`tools/images`: the names of this checkout's images, or build one."""
     done = subprocess.run(

@@ -101,7 +101,9 @@ class Journal:
     def look_up(self, key: bytes) -> Entry | None:
         """What is known of that recipient of that mail."""
         with self._lock:
-            return self._young.get(key) or self._old.get(key)
+            entry = self._young.get(key)
+            # Before the first turn the older table is empty: its pages need not come into memory.
+            return self._old.get(key) if entry is None and self._old.used else entry
 
     def record(self, keys: list[bytes], state: State) -> None:
         """Record one state for all of them."""
@@ -156,6 +158,8 @@ class _Table:
                 os.ftruncate(descriptor, 0)
             os.posix_fallocate(descriptor, 0, self.size)
             self._map = mmap.mmap(descriptor, self.size)
+            # A key lies anywhere. Read ahead, the whole file would come into memory at the start.
+            self._map.madvise(mmap.MADV_RANDOM)
         finally:
             os.close(descriptor)
         magic, size, self.used, self.born, self.horizon, self.boot = _HEADER.unpack_from(self._map)
@@ -163,6 +167,7 @@ class _Table:
 
     def recount(self) -> None:
         """Count the entries; the header's number may be too low after a crash of the host."""
+        self._map.madvise(mmap.MADV_WILLNEED)
         unpack, step = _ENTRY.unpack_from, _ENTRY.size
         places = range(_HEADER_SIZE, self.size, step)
         self.used = sum(1 for place in places if unpack(self._map, place)[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import signal
 import subprocess
@@ -49,6 +51,43 @@ def test_it_knows_what_was_recorded_also_when_opened_again(
         known[number] = state
     for number, state in list(known.items())[-24:]:
         assert state is state_of(journal, journal_key("m", str(number)))
+    journal.close()
+
+
+def resident_pages(path: Path) -> int:
+    """How much of a file is in memory (mincore(2)), in pages."""
+    size = path.stat().st_size
+    pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
+    found = (ctypes.c_ubyte * pages)()
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), size) as mapped:
+        anchor = ctypes.c_char.from_buffer(mapped)
+        libc = ctypes.CDLL(None, use_errno=True)
+        address = ctypes.c_void_p(ctypes.addressof(anchor))
+        assert 0 == libc.mincore(address, ctypes.c_size_t(size), found)
+        del anchor
+    return sum(page & 1 for page in found)
+
+
+def test_only_what_is_asked_for_comes_into_memory(tmp_path: Path) -> None:
+    """A start reads one page of each file, a lookup one more, and none of a table that is empty."""
+    journal = Journal(tmp_path, BOOT)
+    journal.record([journal_key("m", "ann@example.org")], State.DELIVERED)
+    journal.close()
+    files = [tmp_path / "journal-0", tmp_path / "journal-1"]
+    for path in files:
+        descriptor = os.open(path, os.O_RDWR)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+    if any(map(resident_pages, files)):
+        pytest.skip("this file system keeps its files in memory")
+    journal = Journal(tmp_path, BOOT)
+    assert [1, 1] == sorted(map(resident_pages, files))
+    for number in range(30):
+        assert None is journal.look_up(journal_key(f"unknown-{number}", "ann@example.org"))
+    once, young = sorted(map(resident_pages, files))
+    assert 1 == once
+    assert young <= 31
     journal.close()
 
 
