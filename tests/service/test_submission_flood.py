@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import smtplib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from benchmarks.mailhost.engine import ControlGroup
 
 from service.certificates import Authority
 from service.mail_host import HOSTNAME, MailHost
@@ -93,3 +97,35 @@ def test_wrong_limits_refuse_the_start(host: MailHost, authority: Authority) -> 
     assert (
         "postfix: refused to start: PLEXUS_SUBMISSION_LIMITS: 'messages' is not" in container.logs()
     )
+
+
+def guards(host: MailHost) -> list[int]:
+    """The processes that are the submission guard, as this machine sees them."""
+    first = int(host.containers["postfix"].inspect("{{.State.Pid}}"))
+    commands = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        for pid in ControlGroup.of(first).processes()
+    }
+    return [
+        pid for pid, command in commands.items() if b"/usr/local/bin/submission-guard" in command
+    ]
+
+
+def test_a_guard_that_was_killed_is_begun_again(
+    host: MailHost, ses: SesEndpoint, limited: Callable[[str], None]
+) -> None:
+    """Until it is back clients are told to try again, since nobody would check senders; then mail goes."""
+    limited("messages-hour=50 recipients-hour=60")
+    (guard,) = guards(host)
+    os.kill(guard, signal.SIGKILL)
+
+    def sent() -> bool:
+        try:
+            return send(host, "ann@example.org") is None
+        except smtplib.SMTPResponseException as refusal:
+            assert refusal.smtp_code == 454  # noqa: PT017 - any other would be a fault
+            return False
+
+    await_true("a mail to be taken again", sent)
+    assert guards(host) != [guard]
+    await_true("it to be relayed", lambda: len(ses.relayed) == 1)
