@@ -123,7 +123,7 @@ def test_a_guard_that_was_killed_is_begun_again(
         try:
             return send(host, "ann@example.org") is None
         except smtplib.SMTPResponseException as refusal:
-            assert refusal.smtp_code == 454  # noqa: PT017 - any other would be a fault
+            assert refusal.smtp_code == 454
             return False
 
     await_true("a mail to be taken again", sent)
