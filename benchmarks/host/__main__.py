@@ -94,7 +94,7 @@ def _mailbox(count: int, limit: int, *, quick: bool) -> dict[str, Any]:
         _say(f"filled at {found['fill']:.0f} mails/s")
         mailbox.await_indexer(box)
         found["index_seconds"] = mailbox.index(bed, box)
-        _say(f"indexed the rest in {found['index_seconds']:.0f} s")
+        _say(f"indexed anew in {found['index_seconds']:.0f} s")
         found |= mailbox.reading(bed, box, _say)
         return found | mailbox.growth(bed, box, 200 if quick else 2000, 2 if quick else 5, _say)
 

@@ -20,6 +20,7 @@ class Session:
         self._reader = reader
         self._writer = writer
         self._commands = 0
+        self.answers: list[bytes] = []  # to the last command, untagged
 
     @classmethod
     async def open(cls, port: int, trust: ssl.SSLContext, address: str, password: str) -> Session:
@@ -46,13 +47,13 @@ class Session:
         self._commands += 1
         tag = f"c{self._commands}".encode()
         self._writer.write(tag + b" " + command.encode() + b"\r\n")
-        answers: list[bytes] = []
+        self.answers = []
         while not (line := await self._line()).startswith(tag + b" "):
-            answers.append(line)
+            self.answers.append(line)
         if not line.startswith(tag + b" OK"):
             verb = command.split(maxsplit=1)[0]
             raise ConnectionError(f"{verb}: {line.decode(errors='replace').strip()}")
-        return answers
+        return self.answers
 
     async def timed(self, command: str) -> float:
         """Seconds from the command to its OK."""
