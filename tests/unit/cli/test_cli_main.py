@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from plexus_runs import Plexus
 
+from loading import loaded_by
 from postal_plexus.cli import exits
 from postal_plexus.cli.exits import Exit
 
@@ -93,14 +94,8 @@ def test_the_reader_has_gone(sound: Path) -> None:
 
 def test_the_desk_is_loaded_only_for_the_desk() -> None:
     """The other commands start without loading the emulator's and the containers' code."""
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, postal_plexus.cli.main; print(*sys.modules)"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
     heavy = ("dns", "postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
-    assert not set(heavy) & set(loaded)
+    assert not set(heavy) & loaded_by("postal_plexus.cli.main")
 
 
 def _await_reading(pid: int) -> None:
