@@ -20,7 +20,6 @@ class Session:
         self._reader = reader
         self._writer = writer
         self._commands = 0
-        self.answers: list[bytes] = []  # to the last command, untagged
 
     @classmethod
     async def open(cls, port: int, trust: ssl.SSLContext, address: str, password: str) -> Session:
@@ -47,19 +46,19 @@ class Session:
         self._commands += 1
         tag = f"c{self._commands}".encode()
         self._writer.write(tag + b" " + command.encode() + b"\r\n")
-        self.answers = []
+        answers: list[bytes] = []
         while not (line := await self._line()).startswith(tag + b" "):
-            self.answers.append(line)
+            answers.append(line)
         if not line.startswith(tag + b" OK"):
             verb = command.split(maxsplit=1)[0]
             raise ConnectionError(f"{verb}: {line.decode(errors='replace').strip()}")
-        return self.answers
+        return answers
 
-    async def timed(self, command: str) -> float:
-        """Seconds from the command to its OK."""
+    async def timed(self, command: str) -> tuple[float, list[bytes]]:
+        """Seconds from the command to its OK, and the untagged answers."""
         begun = time.perf_counter()
-        await self.command(command)
-        return time.perf_counter() - begun
+        answers = await self.command(command)
+        return time.perf_counter() - begun, answers
 
     async def idle(self) -> None:
         """Open INBOX and say IDLE."""
