@@ -147,7 +147,7 @@ def _calls(bed: Bed, box: Container, address: str, numbers: Iterable[int]) -> tu
     """Reads and writes on the mail store for a mail, one connection, everything warm."""
     trace = bed.place.root / "trace"
     asyncio.run(_delivered(bed, address, 3, numbers))
-    pids = [pid for pid in box.usage().processes() if b"lmtp" in _command_line(pid)]
+    pids = box.usage().processes_of(b"lmtp")
     tracer = subprocess.Popen(
         ["strace", "-f", "-y", "-qq", "-o", trace, *(f"--attach={pid}" for pid in pids)],
         stderr=subprocess.DEVNULL,
@@ -187,13 +187,6 @@ def weighed(trace: str, below: tuple[str, ...]) -> tuple[int, int]:
         elif (name in _READS and '""' not in arguments) or (name == "fcntl" and "LK" in arguments):
             reads += 1
     return reads, writes
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _status(pid: int) -> str:

@@ -255,6 +255,10 @@ class ControlGroup:
         """Process ids, as the host sees them."""
         return [int(line) for line in (self._memory / "cgroup.procs").read_text().split()]
 
+    def processes_of(self, part: bytes) -> list[int]:
+        """Those of its processes whose command line, words ended by NUL, holds this."""
+        return [pid for pid in self.processes() if part in _command_line(pid)]
+
     def processor_seconds(self) -> float:
         """Processor time used so far by all its processes."""
         if not self._second:
@@ -269,6 +273,14 @@ class ControlGroup:
 
     def _number_in(self, path: Path) -> int:
         return int(path.read_text())
+
+
+def _command_line(pid: int) -> bytes:
+    """Nothing of a process that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def wait_until(what: str, ready: object, seconds: float = 30) -> None:

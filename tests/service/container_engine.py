@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from benchmarks.mailhost.engine import ControlGroup
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,6 +129,15 @@ class Container:
     def inspect(self, template: str) -> str:
         """One fact from the engine."""
         return self.engine("inspect", "--format", template, self.id)
+
+    @property
+    def pid(self) -> int:
+        """Of its first process, as this machine sees it."""
+        return int(self.inspect("{{.State.Pid}}"))
+
+    def usage(self) -> ControlGroup:
+        """Its control group: what it uses, and which processes it has."""
+        return ControlGroup.of(self.pid)
 
     def stop(self, seconds: int = 30) -> None:
         """SIGTERM, and SIGKILL after so many seconds, as ECS does."""

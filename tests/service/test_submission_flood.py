@@ -7,10 +7,8 @@ import os
 import signal
 import smtplib
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from benchmarks.mailhost.engine import ControlGroup
 
 from service.certificates import Authority
 from service.mail_host import HOSTNAME, MailHost
@@ -101,14 +99,7 @@ def test_wrong_limits_refuse_the_start(host: MailHost, authority: Authority) -> 
 
 def guards(host: MailHost) -> list[int]:
     """The processes that are the submission guard, as this machine sees them."""
-    first = int(host.containers["postfix"].inspect("{{.State.Pid}}"))
-    commands = {
-        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        for pid in ControlGroup.of(first).processes()
-    }
-    return [
-        pid for pid, command in commands.items() if b"/usr/local/bin/submission-guard" in command
-    ]
+    return host.containers["postfix"].usage().processes_of(b"\0/usr/local/bin/submission-guard\0")
 
 
 def test_a_guard_that_was_killed_is_begun_again(
