@@ -40,7 +40,7 @@ class Tls:
         """The context. Raises OSError if the file of authorities cannot be read."""
         with self._lock:
             if self._context is None:
-                import ssl  # noqa: PLC0415  (5 MB that only TLS needs)
+                import ssl  # noqa: PLC0415  (megabytes that only TLS needs)
 
                 self._context = ssl.create_default_context(cafile=self._ca_file or None)
             return self._context
