@@ -51,12 +51,16 @@ def await_indexer(box: Container) -> None:
     wait_until("the indexer", quiet, 900)
 
 
-def index(bed: Bed, box: Container) -> float:
-    """Seconds to index the big mailbox anew, from nothing."""
+def index(bed: Bed, box: Container) -> tuple[int, float]:
+    """How many mails the big mailbox has, and the seconds to index it anew, from nothing."""
+    await_indexer(box)
+    status = box.execute(
+        "doveadm", "-f", "tab", "mailbox", "status", "-u", BIG, "messages", "INBOX"
+    )
     shutil.rmtree(next(home(bed, BIG).rglob("INBOX/*/fts-flatcurve")))
     begun = time.monotonic()
     box.execute("doveadm", "index", "-u", BIG, "INBOX", timeout=900)
-    return time.monotonic() - begun
+    return int(status.split()[-1]), time.monotonic() - begun
 
 
 def reading(bed: Bed, box: Container, say: Callable[[str], None]) -> dict[str, Any]:
@@ -89,11 +93,14 @@ async def _reading(bed: Bed, box: Container) -> dict[str, Any]:
     found["headers_ms"] = statistics.median(headers[1:]) * 1000
     first: list[float] = []
     again: list[float] = []
+    hits: list[int] = []
     for rank in range(20, 2020, 40):
         for times in (first, again):
             taken, answers = await session.timed(f"UID SEARCH BODY {mails.word(rank)}")
             assert len(answers[-1].split()) > 2, answers  # "* SEARCH", and mails
             times.append(taken)
+        hits.append(len(answers[-1].split()) - 2)
+    found["search_hits"], found["search_hits_most"] = int(statistics.median(hits)), max(hits)
     found["search_first_ms"] = statistics.median(first) * 1000
     found["search_first_most_ms"] = max(first) * 1000
     found["search_ms"] = statistics.median(again) * 1000

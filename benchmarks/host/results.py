@@ -132,8 +132,13 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
         f"| {name} | {found[key]:.2f} | {f'{found[other]:.2f}' if other else ''} |"
         for name, key, other in rows
     ]
+    lines.append(
+        f"| Mails that a body search finds (most) | {found['search_hits']:,} "
+        f"| {found['search_hits_most']:,} |"
+    )
     if "index_seconds" in found:
-        lines.append(f"| Making its search index anew, s | {found['index_seconds']:.0f} | |")
+        rate = found["index_mails"] / found["index_seconds"]
+        lines.append(f"| Making its search index anew, mails a second | {rate:.0f} | |")
     if "delivery_big" in found:
         lines += [
             "",
