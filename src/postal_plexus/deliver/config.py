@@ -29,7 +29,6 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
 import re
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import NamedTuple
 
 from postal_plexus.deliver.aws.http import Endpoint
@@ -68,9 +67,9 @@ class Config(NamedTuple):
     lmtp_socket: str
     question_socket: str
     inject_socket: str
-    directory_path: Path
-    state_path: Path
-    heartbeat_path: Path
+    directory_path: str
+    state_path: str
+    heartbeat_path: str
     unknown_seconds: float
     lmtp_connections: int
     directory_seconds: float
@@ -135,9 +134,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
         question_socket=environ.get("PLEXUS_QUESTION_SOCKET")
         or "/run/plexus/dovecot/question.sock",
         inject_socket=environ.get("PLEXUS_INJECT_SOCKET") or "/run/plexus/postfix/inject.sock",
-        directory_path=Path(environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory"),
-        state_path=Path(environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver"),
-        heartbeat_path=Path(environ.get("PLEXUS_HEARTBEAT") or "/tmp/heartbeat"),  # noqa: S108
+        directory_path=environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory",
+        state_path=environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver",
+        heartbeat_path=environ.get("PLEXUS_HEARTBEAT") or "/tmp/heartbeat",  # noqa: S108
         unknown_seconds=number("PLEXUS_UNKNOWN_SECONDS", 30.0),
         lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 3.0))),
         directory_seconds=number("PLEXUS_DIRECTORY_SECONDS", 30.0),

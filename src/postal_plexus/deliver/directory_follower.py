@@ -11,7 +11,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
@@ -26,12 +25,13 @@ class DirectoryFollower:
     """Follows; `current` is the directory in use. A broken one calls `refused` at each look."""
 
     def __init__(
-        self, store: Store, bucket: str, key: str, path: Path, refused: Callable[[], None]
+        self, store: Store, bucket: str, key: str, path: str, refused: Callable[[], None]
     ) -> None:
         self._store = store
         self._bucket = bucket
         self._key = key
         self._path = path
+        self._last = os.path.join(path, _OBJECT)
         self._refused = refused
         self._is_broken = False
         self._etag = ""
@@ -53,12 +53,12 @@ class DirectoryFollower:
     def load_last(self) -> bool:
         """Take the last good directory from the volume into use, if there is one."""
         try:
-            document = (self._path / _OBJECT).read_bytes()
-            directory = Directory.from_json(document)
+            with open(self._last, "rb") as file:
+                directory = Directory.from_json(file.read())
         except FileNotFoundError:
             return False
         except (OSError, DirectoryError) as error:
-            maillog.directory_refused("", f"{self._path / _OBJECT}: {error}")
+            maillog.directory_refused("", f"{self._last}: {error}")
             return False
         self._take(directory, "")
         return True
@@ -112,17 +112,18 @@ class DirectoryFollower:
     def _write(self, directory: Directory, document: bytes) -> None:
         for name, render in TABLES.items():
             mode = 0o640 if name == _FOR_DOVECOT else 0o644
-            replace_file(self._path / name, render(directory).encode(), mode)
+            replace_file(os.path.join(self._path, name), render(directory).encode(), mode)
         # Last, and holding hashes as well: at the next start it stands for all of them.
-        replace_file(self._path / _OBJECT, document, 0o640)
+        replace_file(self._last, document, 0o640)
 
 
-def replace_file(path: Path, octets: bytes, mode: int) -> None:
+def replace_file(path: str, octets: bytes, mode: int) -> None:
     """Replace a file atomically, or leave it as it is if nothing would change. Raises OSError."""
-    with contextlib.suppress(OSError):
-        if path.read_bytes() == octets and path.stat().st_mode & 0o777 == mode:
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read() == octets and os.fstat(file.fileno()).st_mode & 0o777 == mode:
             return
-    temporary = path.with_name(f".{path.name}.new")
+    parent, name = os.path.split(path)
+    temporary = os.path.join(parent, f".{name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         os.fchmod(descriptor, mode)
@@ -131,8 +132,8 @@ def replace_file(path: Path, octets: bytes, mode: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.replace(temporary, path)
+    directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:

@@ -12,7 +12,6 @@ import hmac
 import os
 import re
 import time
-from pathlib import Path
 
 _FILE = "forward-seal.key"
 _DAYS = 14
@@ -22,13 +21,14 @@ _SEALED = re.compile(r"postmaster\+fwd-([0-9]{1,6})-([0-9a-f]{20})@(.+)", re.IGN
 class ForwardSeal:
     """Seals and recognises. Raises OSError when the key can be neither read nor made."""
 
-    def __init__(self, directory: Path) -> None:
-        path = directory / _FILE
+    def __init__(self, directory: str) -> None:
+        path = os.path.join(directory, _FILE)
         with contextlib.suppress(FileExistsError):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(os.urandom(32))
-        self._key = path.read_bytes() or b"\0"
+        with open(path, "rb") as file:
+            self._key = file.read() or b"\0"
 
     def sender(self, domain: str) -> str:
         """The envelope sender of a forward that leaves now."""

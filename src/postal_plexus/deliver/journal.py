@@ -28,7 +28,6 @@ import struct
 import threading
 import time
 from enum import IntEnum
-from pathlib import Path
 from typing import NamedTuple
 
 _ENTRIES = 1 << 17
@@ -65,12 +64,12 @@ class JournalBusyError(OSError):
 class Journal:
     """The open journal. Threads share it; other processes wait for it."""
 
-    def __init__(self, directory: Path, boot_id: bytes, entries: int = _ENTRIES) -> None:
+    def __init__(self, directory: str, boot_id: bytes, entries: int = _ENTRIES) -> None:
         self._lock = threading.Lock()
         self._entries = entries
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(directory, exist_ok=True)
         self._lock_file = os.open(
-            directory / "journal.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            os.path.join(directory, "journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -79,7 +78,7 @@ class Journal:
             raise JournalBusyError(f"{directory}: another process holds the journal") from error
         now = time.time()
         boot = hashlib.blake2b(boot_id, digest_size=16).digest()
-        tables = [_Table(directory / f"journal-{index}", entries) for index in (0, 1)]
+        tables = [_Table(os.path.join(directory, f"journal-{index}"), entries) for index in (0, 1)]
         known = [table for table in tables if table.valid]
         if not boot_id or not known or any(table.boot != boot for table in known):
             # A new volume, or a host that crashed: what came before is not to be relied upon.
@@ -140,15 +139,15 @@ def journal_key(message_id: str, recipient: str) -> bytes:
 
 def read_boot_id() -> bytes:
     """What distinguishes this boot of the host from others; b"" where the kernel does not say."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        return file.read().strip()
     return b""
 
 
 class _Table:
     """One file: a header page and a table with linear probing; key 0 marks a free entry."""
 
-    def __init__(self, path: Path, entries: int) -> None:
+    def __init__(self, path: str, entries: int) -> None:
         self._entries = entries
         self.size = _HEADER_SIZE + entries * _ENTRY.size
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -14,6 +14,7 @@ The order of the end, on SIGTERM or SIGINT:
 """
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -331,8 +332,8 @@ class Service:
             self._touch()
 
     def _touch(self) -> None:
-        with contextlib.suppress(OSError):
-            self._config.heartbeat_path.touch()
+        with contextlib.suppress(OSError), open(self._config.heartbeat_path, "ab") as file:
+            os.utime(file.fileno())
 
 
 def _join(threads: list[threading.Thread], seconds: float) -> None:

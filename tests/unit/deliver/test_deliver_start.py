@@ -12,6 +12,7 @@ DEAR = {
     "http",
     "inspect",
     "logging",
+    "pathlib",
     "random",
     "ssl",
     "subprocess",

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from postal_plexus.deliver.aws.errors import AwsError, Denied, Unreachable
@@ -87,7 +86,8 @@ class CredentialsSource:
             endpoint = Endpoint.parse(self._url)
             token = self._token
             if self._token_file:
-                token = Path(self._token_file).read_text(encoding="ascii").strip()
+                with open(self._token_file, encoding="ascii") as file:
+                    token = file.read().strip()
         except (ValueError, OSError) as error:
             raise Denied(operation, type(error).__name__, str(error)) from error
         authorization = f"Authorization: {token}\r\n" if token else ""
