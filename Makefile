@@ -45,7 +45,7 @@ bench: ## Measure what the docs claim; needs root and a quiet machine (about 45 
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.deliver $(BENCH_ARGS)
 
-bench-host: ## Measure the three containers, default settings beside ours; needs root (about an hour)
+bench-host: ## Measure the three containers, default settings beside ours; needs root (about 40 minutes)
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.host $(BENCH_HOST_ARGS)
