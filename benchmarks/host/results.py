@@ -132,22 +132,18 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
         f"| {name} | {found[key]:.2f} | {f'{found[other]:.2f}' if other else ''} |"
         for name, key, other in rows
     ]
-    lines.append(
-        f"| Mails that a body search finds (most) | {found['search_hits']:,} "
-        f"| {found['search_hits_most']:,} |"
-    )
-    if "index_seconds" in found:
-        rate = found["index_mails"] / found["index_seconds"]
-        lines.append(f"| Making its search index anew, mails a second | {rate:.0f} | |")
-    if "delivery_big" in found:
-        lines += [
-            "",
-            "| Delivery, mails a second | |",
-            "|---|---:|",
-            f"| into an empty mailbox | {found['delivery_empty']:.0f} |",
-            f"| into that of {found['mails']:,} | {found['delivery_big']:.0f} |",
-        ]
-    return lines
+    hits, most = found["search_hits"], found["search_hits_most"]
+    rate = found["index_mails"] / found["index_seconds"]
+    return [
+        *lines,
+        f"| Mails that a body search finds (most) | {hits:,} | {most:,} |",
+        f"| Making its search index anew, mails a second | {rate:.0f} | |",
+        "",
+        "| Delivery, mails a second | |",
+        "|---|---:|",
+        f"| into an empty mailbox | {found['delivery_empty']:.0f} |",
+        f"| into that of {found['mails']:,} | {found['delivery_big']:.0f} |",
+    ]
 
 
 def _formats(formats: Mapping[str, Any]) -> list[str]:
