@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from tests.chaos.plan import Plan
 
+# Seconds without progress. A lock that a killed LMTP process left is broken by Dovecot after 180.
+PATIENCE = 240
+
 
 @dataclass(slots=True)
 class Report:
@@ -63,7 +66,7 @@ class Run:
         *,
         name: str = "plexus-chaos",
         arguments: Sequence[str] = ("-m", "postal_plexus.deliver"),
-        patience: float = 120,
+        patience: float = PATIENCE,
     ) -> None:
         root.mkdir(parents=True)
         self._plan = plan
@@ -89,7 +92,7 @@ class Run:
 
     def _count(self) -> None:
         host = self._host
-        wait_until("Dovecot at the end", lambda: greets(host.place.lmtp))
+        wait_until("Dovecot at the end", lambda: greets(host.place.lmtp), self._patience)
         kept = ledger.mailboxes(host.box.port(993), trusting(host.place), HOSTNAME)
         dump = host.stub.get("dump")
         left = [

@@ -13,7 +13,7 @@ SEED = int(os.environ.get("PLEXUS_CHAOS_SEED", "20261124"))
 
 
 @pytest.mark.usefixtures("mail_host")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path) -> None:
     """Each (mail, mailbox) exactly once or accounted for, whatever is killed, cut or full."""
     plan = make(SEED, 300, 80)

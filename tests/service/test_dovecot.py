@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import imaplib
+import os
+import shutil
 import smtplib
 import socket
 import ssl
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,6 +21,7 @@ from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
+VMAIL = 5000
 FOLDERS = {"Drafts", "Sent", "Archive", "Junk", "Trash"}
 
 
@@ -32,6 +36,17 @@ def deliver(host: MailHost, recipient: str, content: bytes) -> None:
     """Deliver by LMTP."""
     with host.lmtp() as lmtp:
         assert lmtp.sendmail("sender@elsewhere.example", [recipient], content) == {}
+
+
+def answer(host: MailHost, recipient: str) -> int:
+    """The code with which a mail is taken or deferred; 0 where no process is free for it."""
+    try:
+        deliver(host, recipient, b"Subject: one of many\r\n\r\n")
+    except smtplib.SMTPServerDisconnected:
+        return 0
+    except smtplib.SMTPDataError as deferred:
+        return deferred.smtp_code
+    return 250
 
 
 def logs_in(host: MailHost, address: str) -> bool:
@@ -208,6 +223,32 @@ def test_unwritable_mail_store_defers(host: MailHost) -> None:
     finally:
         store.rmdir()
         moved.rename(store)
+
+
+def test_lock_of_the_dead_holds_one_mailbox_up(host: MailHost) -> None:
+    """A lock that a killed process left makes mail of its mailbox wait (451), and nobody else's.
+
+    Such a lock is broken after three minutes; four mails that wait for it so long would be all
+    that LMTP can take. And 30 s after it has gone away, `deliver` believes that nothing comes any more.
+    """
+    deliver(host, "ann@example.org", b"Subject: before\r\n\r\n")
+    folder = host.root / "mail/example.org/ann/sdbox/mailboxes/INBOX/dbox-Mails"
+    # Killed after its mail got its place, within the repair of the index that followed.
+    last = max(int(path.suffix[1:]) for path in folder.glob("u.*"))
+    left = folder / f"u.{last + 1}"
+    shutil.copy(folder / f"u.{last}", left)
+    lock = folder / "dovecot.index.log.newlock"
+    lock.touch()
+    for path in (left, lock):
+        os.chown(path, VMAIL, VMAIL)
+    with ThreadPoolExecutor() as pool:
+        waiting = [pool.submit(answer, host, "ann@example.org") for _ in range(4)]
+        await_true("ben's mail", lambda: answer(host, "ben@example.org") == 250, 60)
+        assert {each.result() for each in waiting} == {451}
+    lock.unlink()
+    await_true("ann's mail", lambda: answer(host, "ann@example.org") == 250)
+    with host.imap("ann@example.org") as client:
+        assert b"Subject: one of many" in newest(client)
 
 
 def test_idle_client_hears_of_a_mail_at_once(host: MailHost) -> None:
