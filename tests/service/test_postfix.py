@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
@@ -78,16 +79,12 @@ def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None
         smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "private", more))
     content = relayed(ses, "private").content
     head = content.partition(b"\r\n\r\n")[0]
-    for private in (b"192.168.", b"10.", b"laptop-of-ann", b"Originating", host_address(host)):
+    for private in (b"laptop-of-ann", b"Originating"):
         assert private not in head
+    assert not re.findall(rb"\b\d{1,3}(?:\.\d{1,3}){3}\b", head)
     assert b"\r\nUser-Agent: Any 1.0\r\n" in head
     assert b"Message-I" in head
     assert b"\r\nDate: " in head
-
-
-def host_address(host: MailHost) -> bytes:
-    """The address from which this test's clients come, as the container sees it."""
-    return host.network.gateway.encode()
 
 
 def test_local_mail_takes_the_short_way(host: MailHost, ses: SesEndpoint) -> None:
