@@ -10,17 +10,11 @@ start: a new container goes on counting where the old one ended. A journal that 
 costs that memory only, with a log line; lines that cannot be read are left out.
 """
 
-from __future__ import annotations
-
+import os
 import threading
 import time
-from collections import deque
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+from collections import deque, namedtuple
+from collections.abc import Callable, Iterator
 
 HOUR = 3600
 DAY = 86_400
@@ -28,22 +22,24 @@ _COMPACT_AFTER = 10_000
 """Lines after which the journal is written anew, without what is older than a day."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(
+    namedtuple(
+        "Limits",
+        "messages_hour recipients_hour messages_day recipients_day",
+        defaults=(100, 500, 500, 2000),
+    )
+):
     """The most of each; a whole number of 1 or more."""
 
-    messages_hour: int = 100
-    recipients_hour: int = 500
-    messages_day: int = 500
-    recipients_day: int = 2000
+    __slots__ = ()
 
     @classmethod
-    def parse(cls, text: str) -> Limits:
+    def parse(cls, text: str) -> "Limits":
         """Read `messages-hour=100 recipients-day=2000`; the default for what is not named.
 
         Raises ValueError, which names what is wrong.
         """
-        known = {field.name.replace("_", "-") for field in fields(cls)}
+        known = {name.replace("_", "-") for name in cls._fields}
         given: dict[str, int] = {}
         for part in text.split():
             name, _, number = part.partition("=")
@@ -55,20 +51,9 @@ class Limits:
         return cls(**given)
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a mail is not taken now. `window` is "hour", "day" or "mail"."""
-
-    code: str
-    status: str
-    text: str
-    window: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    at: float
-    recipients: int
+# Why a mail is not taken now. `window` is "hour", "day" or "mail".
+Refusal = namedtuple("Refusal", "code status text window")
+_Claim = namedtuple("_Claim", "at recipients")
 
 
 class Ledger:
@@ -77,7 +62,7 @@ class Ledger:
     def __init__(
         self,
         limits: Limits,
-        journal: Path,
+        journal: str,
         *,
         clock: Callable[[], float] = time.time,
         complain: Callable[[str], None] = print,
@@ -135,7 +120,8 @@ class Ledger:
 
     def _read(self) -> None:
         try:
-            lines = self._journal.read_text("utf-8", "replace").splitlines()
+            with open(self._journal, encoding="utf-8", errors="replace") as file:
+                lines = file.read().splitlines()
         except FileNotFoundError:
             lines = []
         except OSError as error:
@@ -155,7 +141,7 @@ class Ledger:
 
     def _write(self, line: str) -> None:
         try:
-            with self._journal.open("a", encoding="utf-8") as file:
+            with open(self._journal, "a", encoding="utf-8") as file:
                 file.write(line)
         except OSError as error:
             self._complain(f"submission-guard: cannot write {self._journal}: {error}")
@@ -167,11 +153,11 @@ class Ledger:
     def _compact(self) -> None:
         before = self._clock() - DAY
         self._lines = 0
-        fresh = self._journal.with_suffix(".new")
+        fresh = f"{self._journal}.new"
         try:
-            with fresh.open("w", encoding="utf-8") as file:
+            with open(fresh, "w", encoding="utf-8") as file:
                 file.writelines(self._since(before))
-            fresh.replace(self._journal)
+            os.replace(fresh, self._journal)
         except OSError as error:
             self._complain(f"submission-guard: cannot write {fresh}: {error}")
 

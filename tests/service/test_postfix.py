@@ -70,6 +70,14 @@ def test_mail_outside_goes_to_ses(host: MailHost, ses: SesEndpoint, port: int) -
     assert ("ann@example.org", (OUTSIDE,)) == (got.sender, got.recipients)
 
 
+def test_the_guard_loads_nothing_dear(host: MailHost) -> None:
+    """What the guard has loaded stays in memory as long as Postfix runs."""
+    program = "import sys, submission_guard; print(*sys.modules)"
+    loaded = host.containers["postfix"].exec("python3", "-c", program).split()
+    assert "Milter" in loaded
+    assert not {"dataclasses", "json", "pathlib", "socket", "typing"} & set(loaded)
+
+
 def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None:
     """What leaves names neither the client's address nor its program's guess of it; its program it may."""
     more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\nUser-Agent: Any 1.0\r\n"
