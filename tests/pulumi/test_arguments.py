@@ -265,7 +265,7 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
     for entry in run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"):
         made = entry.inputs["metricTransformation"]
         own.add((made["namespace"], made["name"]))
-    guard = (PROGRAM.parent / "containers/postfix/submission-guard").read_text()
+    guard = (PROGRAM.parent / "containers/postfix/submission_guard.py").read_text()
     host = {
         variable["value"]
         for container in ("deliver", "postfix")
