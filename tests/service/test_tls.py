@@ -18,6 +18,7 @@ from postal_plexus.certificates.tls_directory import TlsDirectory
 from service.certificates import Authority
 from service.mail_host import HOSTNAME, MailHost
 from service.ses_endpoint import SesEndpoint
+from wire import await_true
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,7 +31,11 @@ def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> Ma
     chain, key = (file.read_bytes() for file in authority.issue(HOSTNAME))
     TlsDirectory(idle_host.root / "tls").install(chain, key, x509.load_pem_x509_certificate(chain))
     idle_host.start("dovecot")
-    idle_host.start_postfix(endpoint.port, authority.file)
+    postfix = idle_host.start_postfix(endpoint.port, authority.file)
+    # sslyze comes again faster than Postfix notices that it has gone, which would be too many at once.
+    postfix.exec("postconf", "-e", "smtpd_client_connection_count_limit=0")
+    postfix.exec("postfix", "reload")
+    await_true("Postfix to reload", lambda: "reload -- version" in postfix.logs())
     return idle_host
 
 
