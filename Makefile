@@ -1,4 +1,4 @@
-# Postal Plexus. `make run` for a mail system on this desk, `make test` for all its tests.
+# Postal Plexus. `make run` for a mail system on this desk, `make test` for all its tests, `make help` for the rest.
 MAKEFLAGS += --no-print-directory
 ARCH ?=
 PYTEST_ARGS ?=
@@ -7,7 +7,15 @@ BENCH_HOST_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: run stop test test-arm64 check images push bench bench-host chaos lock clean
+.PHONY: images help run stop test test-arm64 check push bench bench-host chaos lock clean
+
+# The first target, so that a plain `make` builds the images.
+images: ## Build the container images (ARCH=arm64 for t4g instances)
+	@ARCH=$(ARCH) tools/bootstrap run
+	@ARCH=$(ARCH) tools/images dovecot postfix deliver certbot
+
+help: ## List the targets
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## Set up, start everything, show one mail come in and one go out; leaves it running
 	@tools/bootstrap run
@@ -17,10 +25,6 @@ run: ## Set up, start everything, show one mail come in and one go out; leaves i
 
 stop: ## Stop what `make run` started; mailboxes and queues stay in .desk
 	@if [ -x $(plexus) ]; then $(plexus) local down; fi
-
-images: ## Build the container images (ARCH=arm64 for t4g instances)
-	@ARCH=$(ARCH) tools/bootstrap run
-	@ARCH=$(ARCH) tools/images dovecot postfix deliver certbot
 
 push: ## Build what is missing and push the stack's images to ECR (`pulumi up` does it too)
 	@tools/bootstrap run
