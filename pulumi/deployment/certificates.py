@@ -18,8 +18,8 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import client_documents, documents
+from deployment.alarms import Alarm, Metric, namespace
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
-from deployment.watch import Alarm, Metric, namespace
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 CONTAINER = "certbot"
@@ -190,7 +190,7 @@ class Certificates(pulumi.ComponentResource):
 
 
 def alarm(stack: str) -> Alarm:
-    """For `watch.alarms`: the certificate has under 20 days left, or has not been looked at.
+    """For `alarms.alarms`: the certificate has under 20 days left, or has not been looked at.
 
     A whole day long, so that neither the first hours of a stack nor one missed run tell anybody.
     """

@@ -8,6 +8,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 import pulumi
 from deployment import documents
+from deployment.alarms import Alarm
 from deployment.archive import Archive, ArchiveArgs
 from deployment.certificates import Certificates, CertificatesArgs
 from deployment.certificates import alarm as certificate_alarm
@@ -27,7 +28,7 @@ from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for,
 from deployment.sending import Sending, SendingArgs
 from deployment.services import ServiceParts, make_services
 from deployment.storage import Storage, StorageArgs
-from deployment.watch import Alarm, Watch, WatchArgs
+from deployment.watch import Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
 from postal_plexus.clients import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.directory.problems import NAMESPACE, StackError

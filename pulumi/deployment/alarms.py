@@ -1,0 +1,284 @@
+"""The alarms of a stack, as plain data: no Pulumi here, so that tests can evaluate them.
+
+Every alarm means that somebody should look. Ten alarm metrics are free of charge in an account;
+`plexus cost` counts what there is beyond.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+_GB = 1024**3
+
+# SES pauses sending at 10 % bounces or 0.5 % complaints, and reviews an account at half of that.
+# https://docs.aws.amazon.com/ses/latest/dg/reputationdashboard-bounce-rate.html
+_BOUNCE_RATE = 0.05
+_COMPLAINT_RATE = 0.001
+
+# A mail waits this long only when something is down.
+_OLDEST_SECONDS = 900
+
+# EFS begins with 2.1 TiB of credits; below this, a day of heavy use is left.
+# https://docs.aws.amazon.com/efs/latest/ug/performance.html#bursting
+_BURST_CREDITS = 200 * _GB
+
+# What `deliver` counts, in CloudWatch's embedded metric format (docs/delivery.md says what each
+# number means, and which of them deserves an alarm).
+DELIVER_NAMESPACE = "PostalPlexus"
+_MANY_DEFERRED = 100
+_MANY_FAILED = 50
+
+# Log lines of `deliver` that a person should see: a fault of its own, a directory that is broken.
+FAULTS = "Faults"
+FAULTS_PATTERN = '{ ($.event = "fault") || ($.event = "directory refused") }'
+
+# CloudWatch takes ten metrics in one expression.
+_METRICS_AN_EXPRESSION = 10
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of CloudWatch's as an alarm or a dashboard names it."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str
+    period: int = 300
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """When to tell the operator what.
+
+    `missing` says what no data means: "notBreaching" where no data is no trouble.
+    """
+
+    name: str
+    description: str
+    metrics: tuple[Metric, ...]
+    comparison: str
+    threshold: float
+    periods: int = 1
+    missing: str = "notBreaching"
+    # Of several metrics: how they become one, in CloudWatch's metric math.
+    expression: str = ""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under.
+
+    `services`: a container's name to its service's.
+    """
+
+    queue: str
+    dead_letters: str
+    rules: tuple[str, ...]
+    group: str
+    cluster: str
+    file_system: str
+    services: Mapping[str, str]
+    mail_host: str
+
+
+def namespace(stack: str) -> str:
+    """Where metrics made of log lines are: they have no dimensions, so each stack has its own."""
+    return f"PostalPlexus/{stack}"
+
+
+def counted(watched: Watched, name: str, statistic: str = "Sum", period: int = 300) -> Metric:
+    """One of the numbers that `deliver` reports each minute."""
+    return Metric(DELIVER_NAMESPACE, name, {"Host": watched.mail_host}, statistic, period)
+
+
+def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]:
+    """Every alarm of a stack."""
+    return (
+        *_delivery_alarms(watched, stack),
+        Alarm(
+            "oldest-mail",
+            "Received mail has been waiting for 15 minutes: is the mail host down?",
+            (
+                Metric(
+                    "AWS/SQS",
+                    "ApproximateAgeOfOldestMessage",
+                    {"QueueName": watched.queue},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            _OLDEST_SECONDS,
+            periods=2,
+        ),
+        Alarm(
+            "dead-letters",
+            "Mail could not be delivered and was put aside: see the dead letters.",
+            (
+                Metric(
+                    "AWS/SQS",
+                    "ApproximateNumberOfMessagesVisible",
+                    {"QueueName": watched.dead_letters},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+        ),
+        *_receipt_alarms(watched.rules),
+        Alarm(
+            "bounces",
+            "Of the mail sent from this account 5 % bounces; SES stops sending at 10 %.",
+            (Metric("AWS/SES", "Reputation.BounceRate", {}, "Average", 3600),),
+            "GreaterThanThreshold",
+            _BOUNCE_RATE,
+        ),
+        Alarm(
+            "complaints",
+            "Of the mail sent from this account 0.1 % is called spam; SES stops at 0.5 %.",
+            (Metric("AWS/SES", "Reputation.ComplaintRate", {}, "Average", 3600),),
+            "GreaterThanThreshold",
+            _COMPLAINT_RATE,
+        ),
+        Alarm(
+            "instance",
+            "The mail host fails its status checks; the group replaces it.",
+            (
+                Metric(
+                    "AWS/EC2",
+                    "StatusCheckFailed",
+                    {"AutoScalingGroupName": watched.group},
+                    "Maximum",
+                    60,
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+            periods=5,
+            # No instance at all reports nothing.
+            missing="breaching",
+        ),
+        *_service_alarms(watched),
+        Alarm(
+            "store-credits",
+            "The mail store has used up its burst credits: it will become slow.",
+            (
+                Metric(
+                    "AWS/EFS",
+                    "BurstCreditBalance",
+                    {"FileSystemId": watched.file_system},
+                    "Minimum",
+                ),
+            ),
+            "LessThanThreshold",
+            _BURST_CREDITS,
+            periods=3,
+        ),
+        Alarm(
+            "store-size",
+            f"The mailboxes have grown past {mailboxes_gb} GB: is that meant to be?",
+            (
+                Metric(
+                    "AWS/EFS",
+                    "StorageBytes",
+                    {"FileSystemId": watched.file_system, "StorageClass": "Total"},
+                    "Maximum",
+                    3600,
+                ),
+            ),
+            "GreaterThanThreshold",
+            mailboxes_gb * _GB,
+        ),
+        # Postfix writes this metric only when there is something to tell.
+        Alarm(
+            "submission-limit",
+            "A user has reached the limit of what one may send: is the password stolen?",
+            (counted(watched, "SubmissionsOverLimit"),),
+            "GreaterThanThreshold",
+            0,
+        ),
+    )
+
+
+def _service_alarms(watched: Watched) -> list[Alarm]:
+    """Each container's memory, of its own hard limit; what does not run reports none.
+
+    The cluster's figure would be of no use: it is a share of all that the host has registered,
+    which the limits together do not reach.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
+    """
+    return [
+        Alarm(
+            f"service-{container}",
+            f"{container} uses 90 % of its memory, or does not run.",
+            (
+                Metric(
+                    "AWS/ECS",
+                    "MemoryUtilization",
+                    {"ClusterName": watched.cluster, "ServiceName": service},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            90,
+            periods=3,
+            missing="breaching",
+        )
+        for container, service in watched.services.items()
+    ]
+
+
+def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
+    """What `deliver` itself says is wrong; that it says nothing is the oldest mail's alarm."""
+    return (
+        Alarm(
+            "deferred",
+            f"deliver has put off {_MANY_DEFERRED} deliveries in 15 minutes: Dovecot or the mail "
+            "store is in trouble.",
+            (counted(watched, "Deferred", period=900),),
+            "GreaterThanThreshold",
+            _MANY_DEFERRED,
+        ),
+        Alarm(
+            "failed",
+            f"{_MANY_FAILED} deliveries have failed for good within an hour: a mailbox is full, "
+            "the directory is wrong, or somebody guesses addresses.",
+            (counted(watched, "Failed", period=3600),),
+            "GreaterThanThreshold",
+            _MANY_FAILED,
+        ),
+        Alarm(
+            "faults",
+            "deliver met a fault of its own, or refused a broken directory and goes on with the "
+            "last good one: see its log for `fault` and `directory refused`.",
+            (Metric(namespace(stack), FAULTS, {}, "Sum"),),
+            "GreaterThanThreshold",
+            0,
+        ),
+    )
+
+
+def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
+    """SES tried in vain to store or announce a mail; after four hours it gives up: lost."""
+    found: list[Alarm] = []
+    for metric, name, description in (
+        (
+            "PublishFailure",
+            "receipt-failures",
+            "SES can't store or announce received mail: lost in four hours. See the policies.",
+        ),
+        ("PublishExpired", "receipt-losses", "SES has given up on received mail: it is lost."),
+    ):
+        for start in range(0, len(rules), _METRICS_AN_EXPRESSION):
+            part = rules[start : start + _METRICS_AN_EXPRESSION]
+            suffix = f"-{start // _METRICS_AN_EXPRESSION + 1}" if start else ""
+            found.append(
+                Alarm(
+                    f"{name}{suffix}",
+                    description,
+                    tuple(Metric("AWS/SES", metric, {"RuleName": rule}, "Sum") for rule in part),
+                    "GreaterThanThreshold",
+                    0,
+                    expression="SUM(METRICS())",
+                )
+            )
+    return found
