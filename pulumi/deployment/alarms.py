@@ -68,7 +68,8 @@ class Alarm:
 class Watched:
     """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under.
 
-    `services`: a container's name to its service's.
+    `services`: a container's name to its service's; `missed`: what runs by the clock to the queue
+    of what could not be started.
     """
 
     queue: str
@@ -79,6 +80,7 @@ class Watched:
     file_system: str
     services: Mapping[str, str]
     mail_host: str
+    missed: Mapping[str, str]
 
 
 def namespace(stack: str) -> str:
@@ -158,6 +160,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             missing="breaching",
         ),
         *_service_alarms(watched),
+        *_missed_alarms(watched),
         Alarm(
             "store-credits",
             "The mail store has used up its burst credits: it will become slow.",
@@ -224,6 +227,28 @@ def _service_alarms(watched: Watched) -> list[Alarm]:
             missing="breaching",
         )
         for container, service in watched.services.items()
+    ]
+
+
+def _missed_alarms(watched: Watched) -> list[Alarm]:
+    """What a schedule could not start: it tells nobody else."""
+    return [
+        Alarm(
+            f"missed-{what}",
+            f"The schedule could not start {what}; each message in the queue {what}-missed says "
+            "why, in its attributes ERROR_CODE and ERROR_MESSAGE. Purge it when mended.",
+            (
+                Metric(
+                    "AWS/SQS",
+                    "ApproximateNumberOfMessagesVisible",
+                    {"QueueName": queue},
+                    "Maximum",
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+        )
+        for what, queue in watched.missed.items()
     ]
 
 

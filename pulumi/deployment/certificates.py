@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import client_documents, documents
+from deployment import client_documents, documents, schedule_documents
 from deployment.alarms import Alarm, Metric, namespace
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
+from deployment.schedule import Schedule, ScheduleArgs
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 CONTAINER = "certbot"
@@ -88,7 +89,7 @@ class Certificates(pulumi.ComponentResource):
         )
         task_role, execution_role = self._roles()
         self.task_definition = self._task_definition(task_role, execution_role)
-        self._schedule([task_role.arn, execution_role.arn])
+        self.schedule = self._schedule([task_role.arn, execution_role.arn])
         self.register_outputs({"task_definition": self.task_definition.arn})
 
     def _roles(self) -> tuple[aws.iam.Role, aws.iam.Role]:
@@ -147,45 +148,35 @@ class Certificates(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _schedule(self, role_arns: list[pulumi.Output[str]]) -> None:
+    def _schedule(self, role_arns: list[pulumi.Output[str]]) -> Schedule:
         args = self._args
-        group = aws.scheduler.ScheduleGroup(args.name, opts=self._child)
-        role = aws.iam.Role(
-            f"{args.name}-schedule",
-            assume_role_policy=pulumi.Output.all(args.account, group.arn).apply(
-                lambda given: client_documents.schedule_trust(*given)
-            ),
-            description="Runs certbot once an hour",
-            opts=self._child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{args.name}-schedule",
-            role=role.name,
-            policy=pulumi.Output.all(
-                self.task_definition.arn_without_revision, args.cluster_arn, role_arns
-            ).apply(lambda given: client_documents.schedule(*given)),
-            opts=self._child,
-        )
-        aws.scheduler.Schedule(
+        return Schedule(
             args.name,
-            group_name=group.name,
-            description="Looks after the mail host's certificate",
-            schedule_expression="rate(1 hour)",
-            # Authorities ask that clients do not all come at the full hour.
-            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": 30},
-            target={
-                "arn": args.cluster_arn,
-                "role_arn": role.arn,
-                "ecs_parameters": {
-                    "task_definition_arn": self.task_definition.arn,
-                    "launch_type": "EC2",
-                    "task_count": 1,
-                    "propagate_tags": "TASK_DEFINITION",
+            ScheduleArgs(
+                name=args.name,
+                does="Looks after the mail host's certificate once an hour",
+                expression="rate(1 hour)",
+                # Authorities ask that clients do not all come at the full hour.
+                window_minutes=30,
+                account=args.account,
+                target_arn=args.cluster_arn,
+                policy=schedule_documents.run_task,
+                needs={
+                    "task_family_arn": self.task_definition.arn_without_revision,
+                    "cluster_arn": args.cluster_arn,
+                    "role_arns": role_arns,
                 },
-                # The next hour comes soon enough.
-                "retry_policy": {"maximum_retry_attempts": 0, "maximum_event_age_in_seconds": 900},
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+                # The next hour comes soon enough: no second try.
+                target={
+                    "ecs_parameters": {
+                        "task_definition_arn": self.task_definition.arn,
+                        "launch_type": "EC2",
+                        "task_count": 1,
+                        "propagate_tags": "TASK_DEFINITION",
+                    },
+                },
+            ),
+            self._child,
         )
 
 
@@ -196,8 +187,10 @@ def alarm(stack: str) -> Alarm:
     """
     return Alarm(
         "certificate",
-        "The mail host's certificate has less than 20 days left, or none is there: see the "
-        "certbot log group, and whether the registrar names our name servers.",
+        "The mail host's certificate has less than 20 days left, or the hourly task that renews it "
+        "does not run. In this order: the alarm missed-certbot (ECS did not start the task; the "
+        "reason is in the queue), the certbot log group (what the authority said; CAA), and "
+        "`plexus dns` (whether the registrar names our name servers).",
         (Metric(namespace(stack), METRIC, {}, "Minimum", 21_600),),
         "LessThanThreshold",
         _ALARM_DAYS,

@@ -1,12 +1,10 @@
 """The policy documents of the certificate task and the clients' site, plain data like `documents`.
 
 Sources: certbot-dns-route53's needs, https://certbot-dns-route53.readthedocs.io; condition keys on
-record sets, https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html;
-the role of a schedule, https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html.
+record sets, https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/specifying-conditions-route53.html.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from deployment import documents
 
@@ -55,42 +53,6 @@ def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
             f"and IAM takes {MAX_ROLE_POLICY}: set postal-plexus:client-hosts to shared"
         )
     return text
-
-
-def schedule_trust(account: str, group_arn: str) -> str:
-    """EventBridge Scheduler may take the role for schedules of this stack's group."""
-    return documents.document(
-        {
-            "Sid": "Schedules",
-            "Effect": "Allow",
-            "Principal": {"Service": "scheduler.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-            "Condition": {
-                "StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group_arn}
-            },
-        }
-    )
-
-
-def schedule(task_family_arn: str, cluster_arn: str, role_arns: Sequence[str]) -> str:
-    """The schedule may run any revision of one task, in one cluster, with that task's roles."""
-    pass_role: dict[str, Any] = {
-        "Sid": "GiveTheTaskItsRoles",
-        "Effect": "Allow",
-        "Action": ["iam:PassRole"],
-        "Resource": sorted(role_arns),
-        "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
-    }
-    return documents.document(
-        {
-            "Sid": "RunTheTask",
-            "Effect": "Allow",
-            "Action": ["ecs:RunTask"],
-            "Resource": [f"{task_family_arn}:*"],
-            "Condition": {"ArnEquals": {"ecs:cluster": cluster_arn}},
-        },
-        pass_role,
-    )
 
 
 def site_bucket(bucket_arn: str, distribution_arns: Sequence[str]) -> str:

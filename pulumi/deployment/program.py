@@ -8,7 +8,6 @@ from pulumi.runtime.config import CONFIG, get_config_env
 
 import pulumi
 from deployment import documents
-from deployment.alarms import Alarm
 from deployment.archive import Archive, ArchiveArgs
 from deployment.certificates import Certificates, CertificatesArgs
 from deployment.certificates import alarm as certificate_alarm
@@ -239,7 +238,7 @@ class _Deployment:
             ),
             self._options,
         )
-        more_alarms = self._certificates(images, cluster, zones)
+        certificates = self._certificates(images, cluster, zones)
         pending = self._client_sites(zones)
         Watch(
             "watch",
@@ -255,7 +254,8 @@ class _Deployment:
                 mailboxes_gb=settings.mailboxes_gb_alarm,
                 rules=tuple(rule_name(rule_set_name, rule) for rule in rules),
                 services={name: part.service.name for name, part in services.items()},
-                more=more_alarms,
+                missed=({"certbot": certificates.schedule.missed.name} if certificates else {}),
+                more=(certificate_alarm(settings.stack),) if certificates else (),
                 watched={
                     "queue": notifications.queue.name,
                     "dead_letters": notifications.dead_letters.name,
@@ -299,16 +299,16 @@ class _Deployment:
 
     def _certificates(
         self, images: Images, cluster: aws.ecs.Cluster, zones: Zones
-    ) -> tuple[Alarm, ...]:
-        """The task that looks after the mail host's certificate, and its alarm."""
+    ) -> Certificates | None:
+        """The task that looks after the mail host's certificate; None without its image."""
         settings = self._settings
         if "certbot" not in images.references:
             pulumi.warn(
                 "postal-plexus:images names no certbot, so nothing asks for the mail host's "
                 "certificate: clients see a self-signed one"
             )
-            return ()
-        Certificates(
+            return None
+        return Certificates(
             "certificates",
             CertificatesArgs(
                 name=settings.name("certbot"),
@@ -325,7 +325,6 @@ class _Deployment:
             ),
             self._options,
         )
-        return (certificate_alarm(settings.stack),)
 
     def _client_sites(self, zones: Zones) -> list[str]:
         """The sites that set clients up; the domains that the next run completes."""

@@ -74,8 +74,9 @@ def _in_dashboard(metric: Metric) -> list[str]:
 class WatchArgs:
     """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
 
-    `watched` holds the same names as `Watched`, as they become known, but the services', which
-    are given apart; `deliver_log` is the name of the log group that `faults` looks at.
+    `watched` holds the same names as `Watched`, as they become known, but those of services and
+    of missed starts, which are given apart; `deliver_log` is the name of the log group that
+    `faults` looks at.
     """
 
     name: str
@@ -89,6 +90,7 @@ class WatchArgs:
     mailboxes_gb: int
     watched: Mapping[str, pulumi.Input[Any]]
     services: Mapping[str, pulumi.Input[str]]
+    missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
@@ -103,9 +105,9 @@ class Watch(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Watch", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        watched = pulumi.Output.all(**args.watched, services=dict(args.services)).apply(
-            lambda known: Watched(rules=args.rules, mail_host=args.mail_host, **known)
-        )
+        watched = pulumi.Output.all(
+            **args.watched, services=dict(args.services), missed=dict(args.missed)
+        ).apply(lambda known: Watched(rules=args.rules, mail_host=args.mail_host, **known))
         aws.cloudwatch.LogMetricFilter(
             f"{args.name}-faults",
             log_group_name=args.deliver_log,
@@ -239,4 +241,5 @@ class Watch(pulumi.ComponentResource):
 
 
 def _placeholder(args: WatchArgs) -> Watched:
-    return Watched("", "", args.rules, "", "", "", dict.fromkeys(args.services, ""), args.mail_host)
+    services, missed = (dict.fromkeys(names, "") for names in (args.services, args.missed))
+    return Watched("", "", args.rules, "", "", "", services, args.mail_host, missed)

@@ -196,7 +196,7 @@ def test_queues_give_up_to_the_dead_letters(run: Run) -> None:
     """The redrive policies are JSON: a target in this stack, and a count that SQS takes."""
     dead = run.one("aws:sqs/queue:Queue", "-dead-letters")
     for queue in run.of("aws:sqs/queue:Queue"):
-        if queue is dead:
+        if queue is dead or queue.name.endswith("-missed"):  # nobody receives from those
             continue
         policy = json.loads(queue.inputs["redrivePolicy"])
         assert policy["deadLetterTargetArn"].endswith(f":{dead.name}")

@@ -254,6 +254,8 @@ def test_the_schedule_runs_it_every_hour_in_the_cluster():
         target["ecsParameters"]["taskCount"],
         target["retryPolicy"]["maximumRetryAttempts"],
     )
+    queue = certificates().one("aws:sqs/queue:Queue", "-certbot-missed")
+    assert target["deadLetterConfig"]["arn"].endswith(f":{queue.name}")
 
 
 def test_the_alarm_watches_the_metric_that_the_log_line_makes():

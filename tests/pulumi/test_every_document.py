@@ -139,6 +139,8 @@ INSTANCES = CLUSTER.replace(":cluster/", ":container-instance/")
 CERTBOT = f"arn:aws:ecs:{HERE}:task-definition/plexus-main-certbot:7"
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
 GROUP = f"arn:aws:scheduler:{HERE}:ScheduleGroup/plexus-main-certbot"
+NEW_TASK = TASK.rpartition("/")[0] + "/new"
+AS_IT_STARTS = {"ecs:CreateAction": "RunTask"}
 EC2 = f"arn:aws:ec2:{HERE}"
 STORE = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123"
 DOOR = f"arn:aws:elasticfilesystem:{HERE}:access-point/fsap-0123"
@@ -235,6 +237,11 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "ecs:RunTask", CERTBOT, keys=IN_CLUSTER),
         Question(False, "ecs:RunTask", CERTBOT, keys={"ecs:cluster": CLUSTER + "2"}),
         Question(False, "ecs:RunTask", CERTBOT.replace("certbot", "deliver"), keys=IN_CLUSTER),
+        Question(True, "ecs:TagResource", NEW_TASK, keys=AS_IT_STARTS),
+        Question(False, "ecs:TagResource", NEW_TASK),
+        Question(False, "ecs:TagResource", NEW_TASK.replace("-main", "-two"), keys=AS_IT_STARTS),
+        Question(True, "sqs:SendMessage", f"{QUEUES}-certbot-missed"),
+        Question(False, "sqs:SendMessage", f"{QUEUES}-dead-letters"),
         Question(
             True,
             "iam:PassRole",

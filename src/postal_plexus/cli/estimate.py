@@ -14,7 +14,7 @@ from typing import Any
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
-_ALARM_METRICS = 15
+_ALARM_METRICS = 16
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
 # are billed by the hour; one more, submissions over the limit, is there in few hours of a year.
 _CUSTOM_METRICS = 10

@@ -32,7 +32,14 @@ from postal_plexus.local.agent.engine import NoEngineError
 from postal_plexus.local.agent.keeper import Keeper
 from postal_plexus.local.authority import Authority, Certificate
 from postal_plexus.local.dns import AmazonNames, DnsServer
-from postal_plexus.local.emulator import edge_functions, environment, iam_actions, runtime
+from postal_plexus.local.emulator import (
+    edge_functions,
+    environment,
+    iam_actions,
+    run_task,
+    runtime,
+    schedules,
+)
 from postal_plexus.local.emulator.application import DeskApplication
 from postal_plexus.local.emulator.distributions import Distributions
 from postal_plexus.local.emulator.root_key import RootKey
@@ -117,9 +124,7 @@ class Daemon:
         certificate = authority.certificate("aws", _aws_hosts(desk))
         ministack = environment.module("app")
         logging.getLogger("ministack").setLevel(logging.WARNING)
-        runtime.keep_from_running_containers()
-        iam_actions.install()
-        edge_functions.install()
+        _correct_ministack()
 
         snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
         stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
@@ -130,6 +135,12 @@ class Daemon:
             if operation.startswith("AmazonEC2ContainerService"):
                 keeper.wake()
 
+        loop = asyncio.get_running_loop()
+
+        def task_started() -> None:
+            loop.call_soon_threadsafe(changed, "AmazonEC2ContainerService")
+
+        schedules.install(schedules.Schedules(desk.account_id, desk.region), task_started)
         application = DeskApplication(
             ministack.app,
             RootKey(desk.root_key_id, desk.root_secret),
@@ -172,6 +183,14 @@ class Daemon:
             one.cancel()
         await asyncio.gather(web, sites, saving, end, return_exceptions=True)
         log.info("desk.ended")
+
+
+def _correct_ministack() -> None:
+    """What it does otherwise than AWS, where that matters here."""
+    runtime.keep_from_running_containers()
+    iam_actions.install()
+    run_task.install()
+    edge_functions.install()
 
 
 def _aws_hosts(desk: DeskSettings) -> list[str]:

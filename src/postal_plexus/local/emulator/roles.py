@@ -1,8 +1,8 @@
-"""Roles for ECS tasks: credentials of a role that trusts ecs-tasks.amazonaws.com.
+"""Roles that an AWS service takes: credentials of a role that trusts it, for ECS tasks and others.
 
 ministack's AssumeRole lets its root into any role that trusts any service, and knows no
-`aws:SourceAccount`. Here the trust policy is evaluated for the ECS service itself, with the task as
-`aws:SourceArn`, before ministack's session store gets the credentials.
+`aws:SourceAccount`. Here the trust policy is evaluated for the service itself, with what it acts
+for (ECS: the task) as `aws:SourceArn`, before ministack's session store gets the credentials.
 """
 
 # ruff: noqa: SLF001 - ministack's stores are its modules' private names
@@ -22,7 +22,7 @@ TASKS_SERVICE = "ecs-tasks.amazonaws.com"
 
 
 class RoleRefusedError(Exception):
-    """The role does not exist or does not trust ECS for this task."""
+    """The role does not exist or does not trust the service for this source."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,28 @@ class Roles:
         Raises:
             RoleRefusedError: no such role, or its trust policy says no.
         """
+        return self.for_service(
+            TASKS_SERVICE, role_arn, task_arn, task_arn.rpartition("/")[2], seconds
+        )
+
+    def for_service(
+        self, service: str, role_arn: str, source_arn: str, session_name: str, seconds: int
+    ) -> TemporaryCredentials:
+        """Give credentials of a role for a service that acts for `source_arn`.
+
+        Raises:
+            RoleRefusedError: no such role, or its trust policy says no.
+        """
         name = role_arn.rpartition("/")[2]
         with environment.scope(self.account_id, self.region):
             role: Any = environment.module("services.iam")._roles.get(name)
             if role is None:
                 raise RoleRefusedError(f"no such role: {role_arn}")
-            if not self._trusts(role.get("AssumeRolePolicyDocument"), task_arn):
+            if not self._trusts(role.get("AssumeRolePolicyDocument"), service, source_arn):
                 raise RoleRefusedError(
-                    f"the trust policy of {role_arn} does not let {TASKS_SERVICE} assume it"
-                    f" for {task_arn}"
+                    f"the trust policy of {role_arn} does not let {service} assume it"
+                    f" for {source_arn}"
                 )
-            session_name = task_arn.rpartition("/")[2]
             credentials = TemporaryCredentials(
                 role_arn=role_arn,
                 access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
@@ -92,7 +103,7 @@ class Roles:
             )
         return credentials
 
-    def _trusts(self, document: Any, task_arn: str) -> bool:
+    def _trusts(self, document: Any, service: str, source_arn: str) -> bool:
         policy = cast("dict[str, Any]", json.loads(document) if isinstance(document, str) else {})
         given: Any = policy.get("Statement", [])
         statements = cast("list[dict[str, Any]]", given if isinstance(given, list) else [given])
@@ -108,8 +119,8 @@ class Roles:
             region=self.region,
             service_context={
                 "aws:sourceaccount": self.account_id,
-                "aws:sourcearn": task_arn,
+                "aws:sourcearn": source_arn,
             },
         )
-        decision = evaluator.evaluate_resource_policy(asked, context, service=TASKS_SERVICE)
+        decision = evaluator.evaluate_resource_policy(asked, context, service=service)
         return decision.decision == "Allow"

@@ -1,0 +1,96 @@
+"""What runs by the clock: a schedule with its own role, and a queue of what it could not start.
+
+EventBridge Scheduler reports a denied or failed start to nobody: without a dead-letter queue a
+task whose role lacks one right never runs, and nothing says so. Each schedule has such a queue,
+and `alarms` has an alarm on each.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import schedule_documents
+
+# Long enough to be read after a holiday; SQS's longest.
+_RETENTION_SECONDS = 14 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class ScheduleArgs:
+    """`expression`: rate(...) or cron(...); `window_minutes`: started within that time after it.
+
+    `target_arn` and `target`: what is started, as the provider names it; `needs`: ARNs, which
+    `policy` gets as a dictionary, with the dead-letter queue's as `missed_arn`.
+    """
+
+    name: str
+    does: str
+    expression: str
+    window_minutes: int
+    account: pulumi.Input[str]
+    target_arn: pulumi.Input[str]
+    policy: Callable[..., str]
+    needs: Mapping[str, pulumi.Input[str] | Sequence[pulumi.Input[str]]]
+    target: Mapping[str, Any]
+    # What has not been started within this time is put aside.
+    retry_attempts: int = 0
+    event_age_seconds: int = 900
+
+
+class Schedule(pulumi.ComponentResource):
+    """The schedule in a group of its own; `missed` is its dead-letter queue."""
+
+    def __init__(
+        self, name: str, args: ScheduleArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Schedule", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.missed = aws.sqs.Queue(
+            f"{args.name}-missed",
+            message_retention_seconds=_RETENTION_SECONDS,
+            sqs_managed_sse_enabled=True,
+            opts=child,
+        )
+        group = aws.scheduler.ScheduleGroup(args.name, opts=child)
+        role = aws.iam.Role(
+            f"{args.name}-schedule",
+            assume_role_policy=pulumi.Output.all(args.account, group.arn).apply(
+                lambda given: schedule_documents.trust(*given)
+            ),
+            description=args.does,
+            opts=child,
+        )
+        policy = aws.iam.RolePolicy(
+            f"{args.name}-schedule",
+            role=role.name,
+            policy=pulumi.Output.from_input({"missed_arn": self.missed.arn, **args.needs}).apply(
+                lambda given: args.policy(**given)
+            ),
+            opts=child,
+        )
+        target: Any = {
+            "arn": args.target_arn,
+            "role_arn": role.arn,
+            "retry_policy": {
+                "maximum_retry_attempts": args.retry_attempts,
+                "maximum_event_age_in_seconds": args.event_age_seconds,
+            },
+            "dead_letter_config": {"arn": self.missed.arn},
+            **args.target,
+        }
+        aws.scheduler.Schedule(
+            args.name,
+            group_name=group.name,
+            description=args.does,
+            schedule_expression=args.expression,
+            flexible_time_window={
+                "mode": "FLEXIBLE",
+                "maximum_window_in_minutes": args.window_minutes,
+            },
+            target=target,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+        self.register_outputs({"missed": self.missed.name})

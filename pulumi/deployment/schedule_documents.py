@@ -1,0 +1,71 @@
+"""The policy documents of what runs by the clock, plain data like `documents`.
+
+Sources: the role of a schedule,
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html; its dead-letter queue,
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html; tags given
+as a task starts, https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html.
+"""
+
+from collections.abc import Sequence
+
+from deployment.documents import Statement, document
+
+
+def trust(account: str, group_arn: str) -> str:
+    """EventBridge Scheduler may take the role for schedules of this stack's group."""
+    return document(
+        {
+            "Sid": "Schedules",
+            "Effect": "Allow",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account, "aws:SourceArn": group_arn}
+            },
+        }
+    )
+
+
+def put_aside(queue_arn: str) -> Statement:
+    """What could not be started is put into the schedule's dead-letter queue, by its role."""
+    return {
+        "Sid": "SayWhatWasMissed",
+        "Effect": "Allow",
+        "Action": ["sqs:SendMessage"],
+        "Resource": [queue_arn],
+    }
+
+
+def run_task(
+    task_family_arn: str, cluster_arn: str, role_arns: Sequence[str], missed_arn: str
+) -> str:
+    """The schedule may run any revision of one task, in one cluster, with that task's roles.
+
+    The task carries its definition's tags. ECS asks for ecs:TagResource on the task for that, and
+    without it refuses the whole call.
+    """
+    tasks = cluster_arn.replace(":cluster/", ":task/") + "/*"
+    return document(
+        {
+            "Sid": "RunTheTask",
+            "Effect": "Allow",
+            "Action": ["ecs:RunTask"],
+            "Resource": [f"{task_family_arn}:*"],
+            "Condition": {"ArnEquals": {"ecs:cluster": cluster_arn}},
+        },
+        {
+            "Sid": "TagItAsItStarts",
+            "Effect": "Allow",
+            "Action": ["ecs:TagResource"],
+            "Resource": [tasks],
+            "Condition": {"StringEquals": {"ecs:CreateAction": "RunTask"}},
+        },
+        {
+            "Sid": "GiveTheTaskItsRoles",
+            "Effect": "Allow",
+            "Action": ["iam:PassRole"],
+            "Resource": sorted(role_arns),
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        },
+        put_aside(missed_arn),
+    )
