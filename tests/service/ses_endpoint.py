@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from postal_plexus.local.ses import addresses, sending_rules
+
 _IP_FREEBIND = 15  # the network's gateway appears with its first container
 
 
@@ -37,12 +39,25 @@ class SesEndpoint:
     refusal: str | None = None
     port: int = 0
 
+    async def handle_MAIL(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take an envelope sender as SES does."""
+        if addresses.problem_of(address) is not None:
+            return "501 Invalid MAIL FROM address provided"
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 Ok"
+
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Take or refuse a mail as SES does."""
         if self.refusal:
             return self.refusal
-        if len(envelope.rcpt_tos) > 50:
-            return "554 Transaction failed: Recipient count exceeds 50."
+        refused = sending_rules.refusal(
+            envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content or b""
+        )
+        if refused is not None:
+            return refused
         self.relayed.append(
             Relayed(
                 (envelope.mail_from or "").strip("<>"),

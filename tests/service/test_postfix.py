@@ -24,6 +24,8 @@ from wire import await_true
 pytestmark = pytest.mark.timeout(600)
 
 OUTSIDE = "someone@elsewhere.example"
+# 64 KB below SES's 40 MB: room for the fields that a mail gets on its way.
+SUBMISSION_LIMIT = SES_LIMIT - 64 * 1024
 
 
 def mail(sender: str, subject: str, more: str = "") -> str:
@@ -291,12 +293,12 @@ def test_greeting_names_limit_but_no_software(host: MailHost) -> None:
     assert greeting == f"220 {HOSTNAME} ESMTP\r\n".encode()
     with host.submission() as smtp:
         smtp.ehlo()
-        assert smtp.esmtp_features["size"] == str(SES_LIMIT)
+        assert smtp.esmtp_features["size"] == str(SUBMISSION_LIMIT)
 
 
 def test_largest_mail_passes_within_the_memory_limit(host: MailHost, ses: SesEndpoint) -> None:
-    """A mail of 40 MB goes to SES and to a mailbox in 64 MB of memory; a larger one gets 552."""
-    content = mail_of(SES_LIMIT).replace(b"world@elsewhere.example", b"ann+0123456@example.org")
+    """The largest mail goes to SES and to a mailbox in 64 MB of memory; a larger one gets 552."""
+    content = mail_of(SUBMISSION_LIMIT).replace(b"world@elsewhere.example", b"ann+0123456@example.org")
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", [OUTSIDE, "ben@example.org"], content)
     assert content[-1_000_000:] in relayed(ses, "large").content
@@ -414,12 +416,11 @@ def inject(host: MailHost) -> smtplib.SMTP:
 
 
 def test_neighbours_inject_mail_through_the_socket(host: MailHost, ses: SesEndpoint) -> None:
-    """A forward with a sender of ours, or a bounce, goes out; headers stay as they are."""
+    """A forward with a sender of ours goes out; headers stay as they are."""
     with inject(host) as smtp:
-        for sender in ("forward+srs@example.org", ""):
-            content = mail("Somebody <forward@example.org>", f"injected {sender}")
-            smtp.sendmail(sender, [OUTSIDE], content)
-            assert relayed(ses, f"injected {sender}").sender == sender
+        sender = "forward+srs@example.org"
+        smtp.sendmail(sender, [OUTSIDE], mail("Somebody <forward@example.org>", "injected"))
+        assert relayed(ses, "injected").sender == sender
 
 
 def test_injected_mail_may_not_use_foreign_senders(host: MailHost) -> None:

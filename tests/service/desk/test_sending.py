@@ -159,7 +159,7 @@ def test_fifty_recipients_are_taken_and_no_more(
 ) -> None:
     """The 51st makes the whole mail fail, after its content, as in SES."""
     many = [f"r{number}@e.example" for number in range(51)]
-    content = MAIL % (b"many", b"many")
+    content = MAIL % (b"r1@e.example", b"many")
     assert 250 == submit(account, user, many[:50], content)[0]
     assert (554, "Transaction failed: Recipient count exceeds 50.") == submit(
         account, user, many, content
@@ -178,7 +178,7 @@ def test_a_users_policy_limits_whom_it_sends_as(account: MailAccount) -> None:
     )
     ben = b"From: ben@example.org\r\n\r\nx\r\n"
     assert 250 == submit(account, limited, ["f@e.example"], ben)[0]
-    code, text = submit(account, limited, ["f@e.example"], MAIL % (b"f", b"denied"))
+    code, text = submit(account, limited, ["f@e.example"], MAIL % (b"f@e.example", b"denied"))
     assert (554, True) == (code, "is not authorized to perform `ses:SendRawEmail'" in text)
     assert "identity/example.org" in text
 
@@ -187,14 +187,14 @@ def test_a_field_given_twice_and_a_missing_from_are_refused(
     account: MailAccount, user: tuple[str, str]
 ) -> None:
     """554 Transaction failed, with SES's words."""
-    twice = b"Subject: a\r\nSubject: b\r\n" + MAIL % (b"f", b"c")
+    twice = b"Subject: a\r\nSubject: b\r\n" + MAIL % (b"f@e.example", b"c")
     assert "Duplicate header 'Subject'" in submit(account, user, ["f@e.example"], twice)[1]
     assert "Missing final '@domain'" in submit(account, user, ["f@e.example"], b"\r\nx\r\n")[1]
 
 
 def test_more_than_40_megabytes_are_refused(account: MailAccount, user: tuple[str, str]) -> None:
     """552."""
-    content = MAIL % (b"f", b"big") + b"x" * (40 * 1024 * 1024)
+    content = MAIL % (b"f@e.example", b"big") + b"x" * (40 * 1024 * 1024)
     assert (552, "Message is too long.") == submit(account, user, ["f@e.example"], content)
 
 
@@ -290,7 +290,7 @@ def _events(account: MailAccount, count: int) -> list[dict[str, Any]]:
 def test_knobs_make_ses_fail(account: MailAccount, user: tuple[str, str]) -> None:
     """A reply for every mail, a rate, a refused connection."""
     file = account.desk.layout.ses / "knobs.json"
-    content = MAIL % (b"f", b"knob")
+    content = MAIL % (b"f@e.example", b"knob")
     file.write_text('{"smtp_reply": "454 Throttling failure: Daily message quota exceeded"}')
     assert 454 == submit(account, user, ["f@e.example"], content)[0]
     file.write_text('{"max_send_rate": 1}')

@@ -10,13 +10,15 @@ import re
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
-from email.utils import formataddr, getaddresses
+
+from postal_plexus.local.ses import addresses as address_lists
 
 # Only the first part of a mail is looked at for its header: 40 MB without an empty line is
 # content, not a header (SES itself truncates headers in notifications at 10 KB).
 HEADER_SEARCH_LIMIT = 1024 * 1024
 # RFC 5322 2.2: printable US-ASCII except colon and space.
 _FIELD = re.compile(rb"^([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)$", re.DOTALL)
+_SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
 _END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -99,24 +101,27 @@ def decoded(value: str) -> str:
 
 def addresses(found: tuple[Field, ...], name: str) -> list[str]:
     """Give the addr-specs of every address in the fields of that name."""
-    return [address for _, address in _pairs(found, name) if address]
+    return [one.address for one in _mailboxes(found, name)]
 
 
 def displayed(found: tuple[Field, ...], name: str) -> list[str]:
     """Give the addresses in the fields of that name with their display names decoded."""
     return [
-        formataddr((decoded(display), address)) if display and _is_plain(display) else address
-        for display, address in _pairs(found, name)
-        if address
+        f"{_phrase(decoded(one.name))} <{one.address}>" if one.name else one.address
+        for one in _mailboxes(found, name)
     ]
 
 
-def _is_plain(display: str) -> bool:
-    return "\r" not in display and "\n" not in display
+def _phrase(name: str) -> str:
+    """Give a display name as one line, in quotes if it needs them (RFC 5322 3.2.5)."""
+    line = " ".join(name.split())
+    quoted = re.sub(r'(["\\\\])', r"\\\1", line)
+    return f'"{quoted}"' if _SPECIALS.search(line) else line
 
 
-def _pairs(found: tuple[Field, ...], name: str) -> list[tuple[str, str]]:
-    return getaddresses(values(found, name))
+def _mailboxes(found: tuple[Field, ...], name: str) -> list[address_lists.Mailbox]:
+    lists = [address_lists.read(value) for value in values(found, name)]
+    return [one for each in lists for one in each.mailboxes if one.address]
 
 
 def without(content: bytes, names: frozenset[str]) -> bytes:

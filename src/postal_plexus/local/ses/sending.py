@@ -8,6 +8,7 @@ their outcome, everyone else's copy lies in the outbox. Then the events are publ
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from uuid import uuid4
 
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from postal_plexus.local.ses import events, knobs, submission
+from postal_plexus.local.ses import addresses, events, knobs, sending_rules, submission
 from postal_plexus.local.ses.protocol import Greeting, MailProtocol
 from postal_plexus.local.ses.submission import Accepted, Refusal, Submission
 
@@ -53,9 +54,11 @@ class _CallersAccount:
             raise LookupError(f"no verified identity covers {address}")
         return identity
 
-    def may_send(self, identity: str, sender: str, recipients: tuple[str, ...]) -> str | None:
-        arn = self.account.identity_arn(identity)
-        return self.callers.may_send(self.caller, arn, sender, recipients)
+    def identity_arn(self, identity: str) -> str:
+        return self.account.identity_arn(identity)
+
+    def may_send(self, identity_arn: str, sender: str, recipients: tuple[str, ...]) -> str | None:
+        return self.callers.may_send(self.caller, identity_arn, sender, recipients)
 
 
 class Sender:
@@ -94,7 +97,10 @@ class Sender:
         if rate is not None and self._rate.exceeds(rate, time.monotonic()):
             return "454 Throttling failure: Maximum sending rate exceeded."
         account = _CallersAccount(self._account, self._callers, caller)
-        decided = submission.check(handed_in, account, self._account.region)
+        # In a thread: 40 MB take a moment to look through.
+        decided = await asyncio.to_thread(
+            submission.check, handed_in, account, self._account.region
+        )
         if isinstance(decided, Refusal):
             log.info("ses.submission_refused caller=%s reply=%r", caller.name, decided.reply)
             return decided.reply
@@ -185,7 +191,7 @@ class SubmissionHandler:
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         """Take an envelope sender; SES takes no null sender here."""
-        if address == "<>" or "@" not in address:
+        if addresses.problem_of(address) is not None:
             return "501 Invalid MAIL FROM address provided"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -215,7 +221,7 @@ def protocol(
     greeting = Greeting(
         hostname=f"email-smtp.{region}.amazonaws.com",
         ident="ESMTP SimpleEmailService-desk",
-        size_limit=submission.SIZE_LIMIT,
+        size_limit=sending_rules.SIZE_LIMIT,
         size_reply="552 Message is too long.",
     )
     return MailProtocol(

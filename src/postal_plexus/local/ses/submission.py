@@ -1,8 +1,8 @@
 """What SES says to a mail that is handed in over its SMTP endpoint.
 
-Replies are those of https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html and, where
-that list is silent (50 recipients, a header field given twice), of the real service. Pure: whether
-an identity is verified and what the user's policies say is asked through `Account`.
+Replies are those of https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html. What SES
+takes from anybody is the table in `sending_rules`; here is what depends on the account. Pure:
+whether an identity is verified and what the user's policies say is asked through `Account`.
 """
 
 from __future__ import annotations
@@ -11,93 +11,20 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Protocol
 
-from postal_plexus.local.ses import header
+from postal_plexus.local.ses import header, sending_rules
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-SIZE_LIMIT = 40 * 1024 * 1024
-RECIPIENT_LIMIT = 50
 SIMULATOR_DOMAIN = "simulator.amazonses.com"
 
-# https://docs.aws.amazon.com/ses/latest/dg/header-fields.html: may appear once only.
-SINGLE_FIELDS = frozenset(
-    {
-        "accept-language",
-        "acceptlanguage",
-        "archived-at",
-        "auto-submitted",
-        "bounces-to",
-        "comments",
-        "content-alternative",
-        "content-base",
-        "content-class",
-        "content-description",
-        "content-disposition",
-        "content-duration",
-        "content-id",
-        "content-language",
-        "content-length",
-        "content-location",
-        "content-md5",
-        "content-transfer-encoding",
-        "content-type",
-        "date",
-        "delivered-to",
-        "disposition-notification-options",
-        "disposition-notification-to",
-        "dkim-signature",
-        "domainkey-signature",
-        "errors-to",
-        "from",
-        "importance",
-        "in-reply-to",
-        "keywords",
-        "list-archive",
-        "list-help",
-        "list-id",
-        "list-owner",
-        "list-post",
-        "list-subscribe",
-        "list-unsubscribe",
-        "message-context",
-        "message-id",
-        "mime-version",
-        "organization",
-        "original-from",
-        "original-message-id",
-        "original-recipient",
-        "original-subject",
-        "precedence",
-        "priority",
-        "references",
-        "reply-to",
-        "return-path",
-        "return-receipt-to",
-        "sender",
-        "solicitation",
-        "sensitivity",
-        "subject",
-        "thread-index",
-        "thread-topic",
-        "user-agent",
-        "vbr-info",
-    }
-)
-# What SES takes out before a mail leaves: its own control fields, Bcc, and what it replaces.
-_REPLACED = frozenset(
-    {
-        "x-ses-configuration-set",
-        "x-ses-message-tags",
-        "x-ses-source-arn",
-        "x-ses-from-arn",
-        "x-ses-return-path-arn",
-        "bcc",
-        "return-path",
-        "message-id",
-        "date",
-    }
-)
+# What SES takes out before a mail leaves: what it obeys, Bcc, and what it replaces.
+_REPLACED = sending_rules.CONTROL_FIELDS | {"bcc", "return-path", "message-id", "date"}
+
+# Control fields that name the identity by whose right a mail is sent, and those that name a contact
+# list or a tenant, of which a desk has none.
+_DELEGATION = ("X-SES-SOURCE-ARN", "X-SES-FROM-ARN", "X-SES-RETURN-PATH-ARN")
+_NOT_ON_A_DESK = ("X-SES-LIST-MANAGEMENT-OPTIONS", "X-SES-TENANT")
 
 
 class Account(Protocol):
@@ -111,8 +38,12 @@ class Account(Protocol):
         """Give the name of the identity that covers the address."""
         ...
 
-    def may_send(self, identity: str, sender: str, recipients: tuple[str, ...]) -> str | None:
-        """Give None if the user may, else the text of the refusal."""
+    def identity_arn(self, identity: str) -> str:
+        """Give the ARN of an identity."""
+        ...
+
+    def may_send(self, identity_arn: str, sender: str, recipients: tuple[str, ...]) -> str | None:
+        """Give None if the user may send by this identity, else the text of the refusal."""
         ...
 
 
@@ -145,10 +76,11 @@ class Accepted:
 
 def check(submission: Submission, account: Account, region: str) -> Accepted | Refusal:
     """Decide about a mail after its content has arrived."""
+    refused = sending_rules.refusal(submission.sender, submission.recipients, submission.content)
+    if refused is not None:
+        return Refusal(refused)
     found = header.fields(submission.content)
     senders = header.addresses(found, "From")
-    if (refusal := _malformed(submission, found, senders)) is not None:
-        return refusal
     asked = [
         *senders,
         *header.addresses(found, "Sender"),
@@ -162,8 +94,14 @@ def check(submission: Submission, account: Account, region: str) -> Accepted | R
             f" failed the check in region {region.upper()}: {', '.join(failed)}"
         )
     identity = account.identity_for(senders[0])
-    if (denied := account.may_send(identity, senders[0], submission.recipients)) is not None:
-        return Refusal(f"554 {denied}")
+    used = [account.identity_arn(identity)]
+    used += [arn for name in _DELEGATION for arn in header.values(found, name)]
+    for arn in used:
+        if (denied := account.may_send(arn, senders[0], submission.recipients)) is not None:
+            return Refusal(f"554 {denied}")
+    for name in _NOT_ON_A_DESK:
+        for value in header.values(found, name):
+            return Refusal(f"554 Transaction failed: {name}: {value} does not exist.")
     return Accepted(
         identity=identity,
         header_from=senders[0],
@@ -171,30 +109,6 @@ def check(submission: Submission, account: Account, region: str) -> Accepted | R
         tags=_tags(header.values(found, "X-SES-MESSAGE-TAGS")),
         feedback_to=next(iter(header.addresses(found, "Return-Path")), submission.sender),
     )
-
-
-def _malformed(
-    submission: Submission, found: tuple[header.Field, ...], senders: list[str]
-) -> Refusal | None:
-    if len(submission.content) > SIZE_LIMIT:
-        return Refusal("552 Message is too long.")
-    if len(submission.recipients) > RECIPIENT_LIMIT:
-        return Refusal(f"554 Transaction failed: Recipient count exceeds {RECIPIENT_LIMIT}.")
-    if (double := _given_twice(found)) is not None:
-        return Refusal(f"554 Transaction failed: Duplicate header '{double}'.")
-    if not senders or not all("@" in sender for sender in senders):
-        return Refusal("554 Transaction failed: Missing final '@domain'")
-    return None
-
-
-def _given_twice(found: tuple[header.Field, ...]) -> str | None:
-    seen: set[str] = set()
-    for field in found:
-        name = field.name.lower()
-        if name in SINGLE_FIELDS and name in seen:
-            return field.name
-        seen.add(name)
-    return None
 
 
 def _tags(given: list[str]) -> dict[str, str]:
