@@ -33,7 +33,7 @@ push: ## Build what is missing and push the stack's images to ECR (`pulumi up` d
 test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
-	@.venv/bin/pytest -n 4 --dist loadfile $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
