@@ -7,7 +7,7 @@ BENCH_HOST_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-arm64 check push bench bench-host chaos lock clean
+.PHONY: images help run stop test test-host test-arm64 check push bench bench-host chaos lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -34,6 +34,11 @@ test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 12 minutes)
+	@tools/bootstrap host
+	@ARCH= tools/images
+	@.venv/bin/pytest tests/host $(PYTEST_ARGS)
 
 test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
