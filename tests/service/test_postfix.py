@@ -298,7 +298,9 @@ def test_greeting_names_limit_but_no_software(host: MailHost) -> None:
 
 def test_largest_mail_passes_within_the_memory_limit(host: MailHost, ses: SesEndpoint) -> None:
     """The largest mail goes to SES and to a mailbox in 64 MB of memory; a larger one gets 552."""
-    content = mail_of(SUBMISSION_LIMIT).replace(b"world@elsewhere.example", b"ann+0123456@example.org")
+    content = mail_of(SUBMISSION_LIMIT).replace(
+        b"world@elsewhere.example", b"ann+0123456@example.org"
+    )
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", [OUTSIDE, "ben@example.org"], content)
     assert content[-1_000_000:] in relayed(ses, "large").content
