@@ -346,8 +346,8 @@ def session_manager(account: str, region: str) -> str:
     )
 
 
-def alarm_topic(topic_arn: str, account: str) -> str:
-    """CloudWatch's alarms of this account may tell the operator."""
+def alarm_topic(topic_arn: str, account: str, event_rules: str) -> str:
+    """CloudWatch's alarms of this account, and this stack's event rules, may tell the operator."""
     return document(
         {
             "Sid": "AlarmsTell",
@@ -356,7 +356,15 @@ def alarm_topic(topic_arn: str, account: str) -> str:
             "Action": "sns:Publish",
             "Resource": topic_arn,
             "Condition": {"StringEquals": {"aws:SourceAccount": account}},
-        }
+        },
+        {
+            "Sid": "EventsTell",
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic_arn,
+            "Condition": {"ArnLike": {"aws:SourceArn": event_rules}},
+        },
     )
 
 

@@ -102,7 +102,11 @@ class Service(pulumi.ComponentResource):
             launch_type="EC2",
             deployment_minimum_healthy_percent=0,
             deployment_maximum_percent=100,
-            deployment_circuit_breaker={"enable": True, "rollback": True},
+            # A first deployment has nothing to go back to: three tasks that cannot be placed yet
+            # would stop it for good, and the next `pulumi up` sees no change. Later it would go
+            # back in silence while Pulumi's state says otherwise. So ECS tries again and again,
+            # and an event says so (events.py). Said aloud, so that it ends where it was on.
+            deployment_circuit_breaker={"enable": False, "rollback": False},
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
             opts=pulumi.ResourceOptions(parent=self, depends_on=ready),

@@ -22,6 +22,7 @@ from deployment.alarms import (
     counted,
     namespace,
 )
+from deployment.events import Events, EventsArgs, failed_deployment, rule_arns
 
 
 def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
@@ -121,6 +122,8 @@ class Watch(pulumi.ComponentResource):
             opts=self._child,
         )
         actions = [self._topic()] if args.address else []
+        for topic_arn in actions:
+            self._events(topic_arn)
         # How many alarms there are depends on the rules alone, so that a preview knows it.
         planned = self._alarms(_placeholder(args))
         for index, alarm in enumerate(planned):
@@ -153,7 +156,9 @@ class Watch(pulumi.ComponentResource):
             f"{args.name}-alarms",
             arn=topic.arn,
             policy=pulumi.Output.all(topic.arn, args.account).apply(
-                lambda given: documents.alarm_topic(*given)
+                lambda given: documents.alarm_topic(
+                    *given, rule_arns(given[1], args.region, args.name)
+                )
             ),
             opts=self._child,
         )
@@ -165,6 +170,13 @@ class Watch(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
         return topic.arn
+
+    def _events(self, topic_arn: pulumi.Output[str]) -> None:
+        args = self._args
+        planned = pulumi.Output.all(args.account, args.watched["cluster"]).apply(
+            lambda known: {"deployment": failed_deployment(known[0], args.region, known[1])}
+        )
+        Events(args.name, EventsArgs(args.name, topic_arn, ("deployment",), planned), self._child)
 
     def _alarm(
         self, planned: Alarm, known: pulumi.Output[Alarm], actions: list[pulumi.Output[str]]

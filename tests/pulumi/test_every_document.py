@@ -139,6 +139,7 @@ INSTANCES = CLUSTER.replace(":cluster/", ":container-instance/")
 CERTBOT = f"arn:aws:ecs:{HERE}:task-definition/plexus-main-certbot:7"
 ROLES = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
 GROUP = f"arn:aws:scheduler:{HERE}:ScheduleGroup/plexus-main-certbot"
+RULES = f"arn:aws:events:{HERE}:rule/plexus"
 NEW_TASK = TASK.rpartition("/")[0] + "/new"
 AS_IT_STARTS = {"ecs:CreateAction": "RunTask"}
 EC2 = f"arn:aws:ec2:{HERE}"
@@ -205,9 +206,16 @@ QUESTIONS: dict[str, list[Question]] = {
         for_us(f"{SETS}/plexus-other-sending"),
     ),
     "TopicPolicy plexus-main-received": published("received", _SES, *FROM_RULE),
-    "TopicPolicy plexus-main-watch-alarms": published(
-        "watch-alarms", "cloudwatch.amazonaws.com", for_us(), for_us("", OTHER)
-    ),
+    "TopicPolicy plexus-main-watch-alarms": [
+        *published("watch-alarms", "cloudwatch.amazonaws.com", for_us(), for_us("", OTHER)),
+        *published(
+            "watch-alarms",
+            "events.amazonaws.com",
+            for_us(f"{RULES}-main-watch-deployment-1a2b3c4"),
+            for_us(f"{RULES}-other-watch-deployment-1a2b3c4"),
+            for_us(f"{RULES}-main-watch-deployment-1a2b3c4".replace(ACCOUNT, OTHER)),
+        ),
+    ],
     "Role plexus-main-certbot-execution": TASKS,
     "Role plexus-main-certbot-task": TASKS,
     "Role plexus-main-deliver-execution": TASKS,

@@ -120,7 +120,11 @@ class Container:
 
     def healthy(self) -> bool:
         """What the task definition's health check would find."""
-        return _answers(self.engine.command, "exec", self.id, "/usr/local/bin/healthy")
+        return self.is_kept("ready")
+
+    def is_kept(self, *more: str) -> bool:
+        """Whether ECS would let it be: also what waits for a neighbour is healthy."""
+        return _answers(self.engine.command, "exec", self.id, "/usr/local/bin/healthy", *more)
 
     def running(self) -> bool:
         """Whether it has not ended."""

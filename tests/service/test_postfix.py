@@ -606,12 +606,15 @@ def test_waits_for_the_directory_and_ends_on_sigterm(
         container = fresh.start_postfix(endpoint.port, authority.file, await_health=False)
         await_true("the log", lambda: "waiting for the directory's files" in container.logs())
         assert not container.healthy()
+        # A new container would wait as long: ECS must not replace this one.
+        assert container.is_kept()
         start = time.monotonic()
         container.stop()
         assert time.monotonic() - start < 3
         container = fresh.start_postfix(endpoint.port, authority.file, await_health=False)
         fresh.write_directory()
         await_true("Postfix to be healthy", container.healthy)
+        host.engine("exec", container.id, "test", "!", "-e", "/run/waiting")
     finally:
         fresh.close()
 

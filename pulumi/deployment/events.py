@@ -1,0 +1,103 @@
+"""What AWS says by itself and the operator should hear: EventBridge rules to the alarms' topic.
+
+An alarm watches a number; these are things that happen once. The patterns are plain data, so that
+tests can match AWS's own examples against them.
+
+Sources: ECS, https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
+and .../ecs_service_deployment_events.html; conditions of the topic's policy,
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi_aws as aws
+
+import pulumi
+
+
+@dataclass(frozen=True)
+class Event:
+    """`pattern`: what of all events; `text`: the mail, where <name> is a path of `shown`."""
+
+    name: str
+    description: str
+    pattern: Mapping[str, Any]
+    shown: Mapping[str, str]
+    text: str
+
+
+def failed_deployment(account: str, region: str, cluster: str) -> Event:
+    """A service whose tasks do not start, or end again and again: a broken image, or a wrong name.
+
+    A task that cannot be placed is none: while the host is replaced there is no place.
+    """
+    services = f"arn:aws:ecs:{region}:{account}:service/{cluster}/"
+    return Event(
+        "deployment",
+        "A service's tasks do not start or do not last",
+        {
+            "source": ["aws.ecs"],
+            "detail-type": ["ECS Service Action", "ECS Deployment State Change"],
+            "resources": [{"prefix": services}],
+            "detail": {
+                "eventName": [
+                    "SERVICE_DEPLOYMENT_FAILED",
+                    "SERVICE_TASK_CONFIGURATION_FAILURE",
+                    "SERVICE_TASK_START_IMPAIRED",
+                ]
+            },
+        },
+        {"what": "$.detail.eventName", "service": "$.resources[0]", "when": "$.time"},
+        "ECS cannot keep <service> running: <what>, <when>. Mail waits meanwhile. The reason is in "
+        "the events of aws ecs describe-services; then docs/deploy.md, What errors mean.",
+    )
+
+
+def rule_arns(account: str, region: str, name: str) -> str:
+    """The pattern of the rules' ARNs, for the topic's policy."""
+    return f"arn:aws:events:{region}:{account}:rule/{name}-*"
+
+
+@dataclass(frozen=True)
+class EventsArgs:
+    """`planned`: the events by name, known as soon as account and cluster are."""
+
+    name: str
+    topic_arn: pulumi.Input[str]
+    names: Sequence[str]
+    planned: pulumi.Output[dict[str, Event]]
+
+
+class Events(pulumi.ComponentResource):
+    """A rule for each event, with the alarms' topic as its target."""
+
+    def __init__(
+        self, name: str, args: EventsArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Events", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        for each in args.names:
+            event = args.planned.apply(lambda planned, each=each: planned[each])
+            rule = aws.cloudwatch.EventRule(
+                f"{args.name}-{each}",
+                description=event.apply(lambda event: event.description),
+                event_pattern=event.apply(lambda event: json.dumps(event.pattern, sort_keys=True)),
+                opts=child,
+            )
+            aws.cloudwatch.EventTarget(
+                f"{args.name}-{each}",
+                rule=rule.name,
+                arn=args.topic_arn,
+                input_transformer=event.apply(
+                    lambda event: {
+                        "input_paths": dict(event.shown),
+                        # One JSON string: the mail's text.
+                        "input_template": json.dumps(event.text),
+                    }
+                ),
+                opts=child,
+            )
+        self.register_outputs({})
