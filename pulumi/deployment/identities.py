@@ -87,6 +87,13 @@ class Identities(pulumi.ComponentResource):
                 behavior_on_mx_failure="USE_DEFAULT_VALUE",
                 opts=child,
             )
+            # The events tell the sender of bounces; SES's own mail would tell twice.
+            aws.sesv2.EmailIdentityFeedbackAttributes(
+                domain,
+                email_identity=identity.email_identity,
+                email_forwarding_enabled=False,
+                opts=child,
+            )
             identities.append(
                 Identity(
                     domain,

@@ -142,6 +142,7 @@ _NAMED_BY_THE_WORLD = {
     "aws:s3/bucketObjectv2:BucketObjectv2",
     "aws:route53/zone:Zone",
     "aws:sesv2/emailIdentity:EmailIdentity",
+    "aws:sesv2/emailIdentityFeedbackAttributes:EmailIdentityFeedbackAttributes",
     "aws:sesv2/emailIdentityMailFromAttributes:EmailIdentityMailFromAttributes",
 }
 _NAMES = ("name", "bucket", "ruleSetName", "configurationSetName", "family", "dashboardName")

@@ -146,6 +146,21 @@ def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
     assert not desk.outbox(mark)
 
 
+def test_what_ses_says_of_a_mail_reaches_its_sender_once(desk: Desk) -> None:
+    """A bounce and an automatic answer: one notice each; SES mails no bounce besides."""
+    mark = uuid.uuid4().hex
+    for name in ("bounce", "ooto"):
+        desk.submit(desk.ann, f"{name}@simulator.amazonses.com", f"{mark} {name}")
+    with desk.mailbox(desk.ann) as mailbox:
+        assert 1 == len(mailbox.await_mail("SUBJECT", mark, "SUBJECT", "Undelivered"))
+        assert 1 == len(mailbox.await_mail("SUBJECT", mark, "SUBJECT", "machine"))
+        after = f"Subject: {mark} after\r\n\r\nx\r\n".encode()
+        desk.receive("world@elsewhere.example", [desk.ann], after)
+        mailbox.await_mail("SUBJECT", mark, "SUBJECT", "after")
+        assert [] == mailbox.search("SUBJECT", "Failure", "FROM", "MAILER-DAEMON@amazonses.com")
+        assert 3 == len(mailbox.search("SUBJECT", mark))
+
+
 def test_while_ses_throttles_mails_wait_and_none_is_lost(desk: Desk) -> None:
     """SES takes no connection, then few mails a second: all arrive, each once."""
     mark = uuid.uuid4().hex

@@ -10,7 +10,7 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
     PLEXUS_ARCHIVE_BUCKET         required: the only bucket that content is read from
     PLEXUS_DIRECTORY              required: s3://bucket/key of the directory object
     PLEXUS_HOSTNAME               required: the mail host's name, and our authserv-id
-    PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; none: no echoes
+    PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; none: no notices
     PLEXUS_CONFIGURATION_SET      the set whose events those are; kept for the log only
     PLEXUS_VIRUS                  dead-letter (default), junk or drop
     PLEXUS_OVER_QUOTA_HOURS       how long a full mailbox is waited for (default 20; a bounce is

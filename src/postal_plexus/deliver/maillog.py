@@ -210,10 +210,17 @@ def bounce_refused(receipt: Receipt, reason: str) -> None:
     write("bounce refused", "warning", receipt=receipt.message_id, reason=reason)
 
 
-def echoed(echo_id: str, kind: str, sender: str, found: list[Disposition]) -> None:
+def feedback(
+    feedback_id: str, event: str, reason: str, sender: str, found: list[Disposition]
+) -> None:
     """An event of SES about a mail that we sent reached its sender, or not yet."""
     fates = {each.recipient: each.fate.value for each in found}
-    write("echo", echo=echo_id, kind=kind, sender=sender, recipients=fates)
+    write("feedback", id=feedback_id, kind=event, reason=reason, sender=sender, recipients=fates)
+
+
+def event_remarked(queue_id: str, event: str, message_id: str) -> None:
+    """An event of SES that concerns nobody's mailbox ends here."""
+    write("event", queue_id=queue_id, kind=event, message_id=message_id)
 
 
 def dropped(receipt: Receipt, reason: str) -> None:

@@ -45,7 +45,7 @@ from postal_plexus.deliver.settlement import VISIBILITY_SECONDS, Settlement
 from postal_plexus.deliver.twins import Twins
 
 if TYPE_CHECKING:
-    from postal_plexus.deliver.echoing import Echoing
+    from postal_plexus.deliver.feedback import FeedbackReceiver
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 EXIT_STATE = 73  # EX_CANTCREAT: the volume cannot hold the journal
@@ -153,7 +153,7 @@ class Service:
         self._workers: list[tuple[threading.Thread, Delivery]] = []
         self._idle = 0
         self._receivers: list[Queue] = []
-        self._echoing: Echoing | None = None
+        self._feedback: FeedbackReceiver | None = None
         self._alive_at = time.monotonic()
 
     def run(self) -> None:
@@ -173,7 +173,7 @@ class Service:
         )
         receivers = [self._start_receiver(second=second) for second in (False, True)]
         if self._config.events_queue_url:
-            receivers.append(self._start_echoing())
+            receivers.append(self._start_feedback())
         while not (reason := _told_to_stop(_TICK_SECONDS)):
             self._settlement.extend()
             self._courier.close_idle()
@@ -189,11 +189,11 @@ class Service:
         name = "receiver 2" if second else "receiver 1"
         return self._start(name, lambda: self._receive(queue, second=second))
 
-    def _start_echoing(self) -> threading.Thread:
-        from postal_plexus.deliver.echoing import Echoing  # noqa: PLC0415  (needs its queue)
+    def _start_feedback(self) -> threading.Thread:
+        from postal_plexus.deliver.feedback import FeedbackReceiver  # noqa: PLC0415  (needs its queue)
 
-        self._echoing = Echoing(self._post)
-        return self._start("echoing", self._echoing.run)
+        self._feedback = FeedbackReceiver(self._post)
+        return self._start("feedback", self._feedback.run)
 
     def _receive(self, queue: Queue, *, second: bool) -> None:
         """A receiver's loop."""
@@ -291,8 +291,8 @@ class Service:
         maillog.stopping(reason)
         for queue in self._receivers:
             queue.abort()
-        if self._echoing is not None:
-            self._echoing.abort()
+        if self._feedback is not None:
+            self._feedback.abort()
         _join(receivers, 2.0)
         with self._lock:
             workers = list(self._workers)

@@ -364,8 +364,11 @@ def test_a_forward_that_comes_back_is_refused(bed: Bed) -> None:
     assert "friend@else.example" == letter["attributes"]["Recipient"]
 
 
-def test_an_echo_becomes_one_notice(bed: Bed) -> None:
-    """SES's event, twice: one readable report in the sender's mailbox; nonsense: dead letter."""
+def test_feedback_becomes_one_notice(bed: Bed) -> None:
+    """SES's event, twice: one readable report in the sender's mailbox; nonsense: dead letter.
+
+    What concerns nobody is logged: another kind of event, SES's word that it knows the topic.
+    """
     event = json.dumps(
         {
             "eventType": "Bounce",
@@ -377,13 +380,15 @@ def test_an_echo_becomes_one_notice(bed: Bed) -> None:
             "mail": {"messageId": "out-1", "source": "ann@example.org", "headers": []},
         }
     )
-    bed.put(event, event, "nonsense", json.dumps({"eventType": "Open"}), queue="events")
+    known = "Successfully validated SNS topic for Amazon SES event publishing."
+    bed.put(event, event, "nonsense", json.dumps({"eventType": "New"}), known, queue="events")
     bed.start()
-    bed.await_deleted(4, "events")
+    bed.await_deleted(5, "events")
     (notice,) = bed.dovecot.mailboxes[ANN]
     assert b"report-type=delivery-status" in notice
     assert [""] == bed.dovecot.senders
     assert ["nonsense"] == [letter["body"] for letter in bed.dead_letters()]
+    assert {"New", "topic validated"} == {line["kind"] for line in bed.log("event")}
 
 
 def test_sigterm_finishes_what_is_in_flight(bed: Bed) -> None:

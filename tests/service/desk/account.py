@@ -174,6 +174,8 @@ class MailAccount:
             )
             for one in answer.get("Messages", []):
                 self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=one["ReceiptHandle"])
+                if not one["Body"].startswith("{"):
+                    continue  # SES's word to a new event destination
                 document = json.loads(one["Body"])
                 is_setup = document["mail"]["messageId"] == "AMAZON_SES_SETUP_NOTIFICATION"
                 if is_setup == setup:

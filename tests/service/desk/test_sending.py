@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from postal_plexus.local.ses.verdicts import EICAR
 from service.desk.test_receiving import send
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def events(account: MailAccount) -> str:
         EventDestinationName="topic",
         EventDestination={
             "Enabled": True,
-            "MatchingEventTypes": ["BOUNCE", "COMPLAINT", "DELIVERY"],
+            "MatchingEventTypes": ["BOUNCE", "COMPLAINT", "DELIVERY", "REJECT"],
             "SnsDestination": {"TopicArn": account.topic},
         },
     )
@@ -251,6 +252,7 @@ def events(account: MailAccount) -> str:
         ("bounce", ["Bounce"]),
         ("complaint", ["Complaint", "Delivery"]),
         ("bounce+label", ["Bounce"]),
+        ("ooto", ["Bounce", "Delivery"]),
     ],
 )
 def test_the_simulator_makes_events(
@@ -272,6 +274,65 @@ def test_the_simulator_makes_events(
     ]
 
 
+def test_a_mail_with_a_virus_is_rejected(
+    account: MailAccount, user: tuple[str, str], events: str
+) -> None:
+    """SES takes it and sends it to nobody; the event has no recipients of its own."""
+    content = f"X-SES-CONFIGURATION-SET: {events}\r\n".encode() + MAIL % (b"f@e.example", b"v")
+    eicar = EICAR.replace(rb"\P", b"\\P")
+    code, text = submit(account, user, ["f@e.example"], content + eicar + b"\r\n")
+    assert 250 == code
+    (found,) = _events(account, 1)
+    assert ("Reject", {"reason": "Bad content"}) == (found["eventType"], found["reject"])
+    assert text.split()[1] == found["mail"]["messageId"]
+    assert not [*account.desk.layout.outbox.glob(f"*{text.split()[1]}*")]
+
+
+def test_a_new_event_destination_gets_a_plain_text(account: MailAccount, events: str) -> None:
+    """It is no JSON; a topic that does not let SES publish is refused."""
+    destination = {
+        "Enabled": True,
+        "MatchingEventTypes": ["BOUNCE"],
+        "SnsDestination": {"TopicArn": account.topic},
+    }
+    account.sesv2.update_configuration_set_event_destination(
+        ConfigurationSetName=events, EventDestinationName="topic", EventDestination=destination
+    )
+    answer = account.sqs.receive_message(QueueUrl=account.queue, WaitTimeSeconds=5)
+    (one,) = answer["Messages"]
+    account.sqs.delete_message(QueueUrl=account.queue, ReceiptHandle=one["ReceiptHandle"])
+    assert "Successfully validated SNS topic for Amazon SES event publishing." in one["Body"]
+    destination["SnsDestination"] = {"TopicArn": account.topic + "-none"}
+    with pytest.raises(ClientError, match="BadRequest"):
+        account.sesv2.update_configuration_set_event_destination(
+            ConfigurationSetName=events, EventDestinationName="topic", EventDestination=destination
+        )
+
+
+def test_bounces_are_mailed_unless_forwarding_is_off_and_an_event_tells(
+    account: MailAccount, user: tuple[str, str], events: str
+) -> None:
+    """Once, by mail or by event."""
+
+    def mailed(configuration_set: str) -> int:
+        fields = f"X-SES-CONFIGURATION-SET: {configuration_set}\r\n" if configuration_set else ""
+        content = fields.encode() + MAIL % (b"zoe@example.org", b"lost")
+        assert 250 == submit(account, user, ["zoe@example.org"], content)[0]
+        return len(account.notifications(0 if configuration_set else 1))
+
+    assert 1 == mailed("")
+    account.sesv2.put_email_identity_feedback_attributes(
+        EmailIdentity="example.org", EmailForwardingEnabled=False
+    )
+    try:
+        assert 1 == mailed("")
+        assert 0 == mailed(events)
+    finally:
+        account.sesv2.put_email_identity_feedback_attributes(
+            EmailIdentity="example.org", EmailForwardingEnabled=True
+        )
+
+
 def _events(account: MailAccount, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     deadline = time.monotonic() + 10
@@ -281,7 +342,7 @@ def _events(account: MailAccount, count: int) -> list[dict[str, Any]]:
         )
         for one in answer.get("Messages", []):
             account.sqs.delete_message(QueueUrl=account.queue, ReceiptHandle=one["ReceiptHandle"])
-            document = json.loads(one["Body"])
+            document = json.loads(one["Body"]) if one["Body"].startswith("{") else {}
             if "eventType" in document:
                 found.append(document)
     return found

@@ -24,7 +24,7 @@ DEAR = {
 
 def test_the_service_loads_nothing_dear() -> None:
     """What all of `deliver` needs is loaded at its start, and nothing that is big or slow is."""
-    modules = ("service", "echoing", "forwarding")
+    modules = ("service", "feedback", "forwarding")
     # -S as in the container: a developer's other packages load modules of their own.
     loaded = loaded_by(*(f"postal_plexus.deliver.{name}" for name in modules), options=("-S",))
     assert "postal_plexus.deliver.service" in loaded

@@ -1,8 +1,9 @@
-"""SES v2 settings of an identity that ministack does not store.
+"""SES v2 settings of an identity that ministack does not store, and the word to a new topic.
 
 The default configuration set (at creation and later), custom MAIL FROM, feedback forwarding, DKIM
-signing attributes: https://docs.aws.amazon.com/ses/latest/APIReference-V2/. Same place in front of
-ministack's handler as `ses_api`.
+signing attributes: https://docs.aws.amazon.com/ses/latest/APIReference-V2/. A topic that becomes an
+event destination gets a plain text from SES first; one that does not let SES publish is refused.
+Same place in front of ministack's handler as `ses_api`.
 """
 
 # ruff: noqa: SLF001 - works with ministack's own stores
@@ -16,12 +17,17 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
 from postal_plexus.local.emulator import environment
+from postal_plexus.local.emulator.service_principal import ActionError, ServicePrincipal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from postal_plexus.local.emulator.ses_api import Answer
 
+_EVENTS = re.compile(r"^/v2/email/configuration-sets/([^/]+)/event-destinations(?:/[^/]+)?$")
+# Not JSON; public repositories that read SES's events handle this very text.
+_TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES event publishing."
+_SUBJECT = "Amazon SES Email Event Notification"
 _SETTING = re.compile(r"^/v2/email/identities/([^/]+)/([a-z/-]+)$")
 
 
@@ -30,6 +36,8 @@ class SesIdentityApi:
     """Stands in front of ministack's SES v2 handler."""
 
     inner: Callable[..., Awaitable[Answer]]
+    account_id: str
+    region: str
 
     async def handle(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
@@ -38,6 +46,11 @@ class SesIdentityApi:
         setting = _SETTING.match(path)
         if method == "PUT" and setting is not None:
             answer = _put(unquote(setting[1]), setting[2], _document(body))
+            if answer is not None:
+                return answer
+        destination = _EVENTS.match(path)
+        if method in {"POST", "PUT"} and destination is not None:
+            answer = self._tell_topic(unquote(destination[1]), _document(body))
             if answer is not None:
                 return answer
         answer = await self.inner(method, path, headers, body, query)
@@ -49,11 +62,27 @@ class SesIdentityApi:
                     stored["ConfigurationSetName"] = given["ConfigurationSetName"]
         return answer
 
+    def _tell_topic(self, configuration_set: str, given: dict[str, Any]) -> Answer | None:
+        event = cast("dict[str, Any]", given.get("EventDestination") or {})
+        topic = cast("dict[str, Any]", event.get("SnsDestination") or {}).get("TopicArn")
+        if not topic:
+            return None
+        source = (
+            f"arn:aws:ses:{self.region}:{self.account_id}:configuration-set/{configuration_set}"
+        )
+        principal = ServicePrincipal(self.account_id, self.region, source)
+        try:
+            principal.publish(str(topic), _TOPIC_VALIDATED, _SUBJECT)
+        except ActionError as error:
+            responses = environment.module("services.ses_v2")
+            return responses._json_err("BadRequestException", f"Could not publish: {error}", 400)
+        return None
 
-def install() -> None:
+
+def install(account_id: str, region: str) -> None:
     """Put what is added in front of ministack's SES v2 handler."""
     ses = environment.module("services.ses_v2")
-    ses.handle_request = SesIdentityApi(ses.handle_request).handle
+    ses.handle_request = SesIdentityApi(ses.handle_request, account_id, region).handle
 
 
 def _document(body: bytes) -> dict[str, Any]:

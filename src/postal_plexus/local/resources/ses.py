@@ -84,6 +84,27 @@ def _delete_mail_from(aws: Aws, existing: Existing) -> None:
     _put_mail_from(aws, {"emailIdentity": existing.id})
 
 
+def _put_feedback(aws: Aws, inputs: Inputs) -> None:
+    aws.client("sesv2").put_email_identity_feedback_attributes(
+        EmailIdentity=inputs["emailIdentity"],
+        EmailForwardingEnabled=bool(inputs.get("emailForwardingEnabled", False)),
+    )
+
+
+def _create_feedback(aws: Aws, _name: str, inputs: Inputs) -> Made:
+    _put_feedback(aws, inputs)
+    return Made(inputs["emailIdentity"])
+
+
+def _update_feedback(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
+    _put_feedback(aws, inputs)
+    return dict(existing.outputs)
+
+
+def _delete_feedback(aws: Aws, existing: Existing) -> None:
+    _put_feedback(aws, {"emailIdentity": existing.id, "emailForwardingEnabled": True})
+
+
 def _create_configuration_set(aws: Aws, _name: str, inputs: Inputs) -> Made:
     name = inputs["configurationSetName"]
     arguments: dict[str, Any] = {"ConfigurationSetName": name, "Tags": tag_list(inputs)}
@@ -238,6 +259,14 @@ TYPES = (
         _delete_mail_from,
         _update_mail_from,
         properties=frozenset({"behaviorOnMxFailure", "mailFromDomain"}),
+        replaces=frozenset({"emailIdentity"}),
+    ),
+    ResourceType(
+        "aws:sesv2/emailIdentityFeedbackAttributes:EmailIdentityFeedbackAttributes",
+        _create_feedback,
+        _delete_feedback,
+        _update_feedback,
+        properties=frozenset({"emailForwardingEnabled"}),
         replaces=frozenset({"emailIdentity"}),
     ),
     ResourceType(

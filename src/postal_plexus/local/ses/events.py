@@ -39,6 +39,7 @@ class Outcome:
     recipient: str
     kind: Kind
     sub_type: str = "General"
+    bounce_type: str = "Permanent"
     smtp_reply: str = "250 2.6.0 Message received"
     status: str = "2.0.0"
 
@@ -68,16 +69,20 @@ def simulated(recipient: str) -> tuple[Outcome, ...]:
         case "bounce":
             return (bounced(recipient, "550 5.1.1 user unknown", "5.1.1"),)
         case "suppressionlist":
-            return (Outcome(recipient, Kind.BOUNCE, "Suppressed", "", "5.1.1"),)
+            return (Outcome(recipient, Kind.BOUNCE, "Suppressed", smtp_reply="", status="5.1.1"),)
         case "complaint":
             return (delivered, Outcome(recipient, Kind.COMPLAINT))
+        case "ooto":
+            # An automatic answer comes back as a transient bounce that has no status.
+            answer = Outcome(recipient, Kind.BOUNCE, bounce_type="Transient", smtp_reply="")
+            return (delivered, answer)
         case _:
             return (delivered,)
 
 
 def bounced(recipient: str, smtp_reply: str, status: str) -> Outcome:
     """Give the outcome of a recipient that the other side refused for good."""
-    return Outcome(recipient, Kind.BOUNCE, "General", smtp_reply, status)
+    return Outcome(recipient, Kind.BOUNCE, smtp_reply=smtp_reply, status=status)
 
 
 def outcomes_of_simulator(recipients: Iterable[str]) -> list[Outcome]:
@@ -175,7 +180,7 @@ def _bounce(outcome: Outcome, when: str, feedback_id: str) -> dict[str, object]:
             "diagnosticCode": f"smtp; {outcome.smtp_reply}",
         }
     found: dict[str, object] = {
-        "bounceType": "Permanent",
+        "bounceType": outcome.bounce_type,
         "bounceSubType": outcome.sub_type,
         "bouncedRecipients": [recipient],
         "timestamp": when,

@@ -46,7 +46,7 @@ class Feedback:
             self._to_configuration_set(sent, outcome, now)
             self._to_identity_topic(sent, identity, outcome, now)
         failed = [o for o in outcomes if o.kind is Kind.BOUNCE]
-        if failed and self._mails_bounces(identity):
+        if failed and self._mails_bounces(sent, identity):
             await self._mail_bounce(sent, failed, feedback_to, now)
 
     def _to_configuration_set(self, sent: Sent, outcome: Outcome, now: datetime) -> None:
@@ -78,9 +78,16 @@ class Feedback:
         except ActionError as error:
             log.error("ses.event_lost topic=%s reason=%s", topic_arn, error)  # noqa: TRY400
 
-    def _mails_bounces(self, identity: str) -> bool:
-        topic = self._account.feedback_topic(identity, Kind.BOUNCE.value)
-        return topic is None and self._account.forwards_feedback(identity)
+    def _mails_bounces(self, sent: Sent, identity: str) -> bool:
+        """Forwarding that is turned off still happens where nothing else would tell.
+
+        https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_PutEmailIdentityFeedbackAttributes.html
+        """
+        if self._account.feedback_topic(identity, Kind.BOUNCE.value) is not None:
+            return False
+        destinations = self._account.event_destinations(sent.configuration_set or "")
+        is_told = any(Kind.BOUNCE.value.upper() in one.event_types for one in destinations)
+        return self._account.forwards_feedback(identity) or not is_told
 
     async def _mail_bounce(self, sent: Sent, failed: list[Outcome], to: str, now: datetime) -> None:
         recipients = tuple(

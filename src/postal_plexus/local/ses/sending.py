@@ -18,7 +18,8 @@ from uuid import uuid4
 
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from postal_plexus.local.ses import addresses, events, knobs, sending_rules, submission
+from postal_plexus.local.ses import addresses, events, knobs, sending_rules, submission, verdicts
+from postal_plexus.local.ses.events import Kind, Outcome
 from postal_plexus.local.ses.protocol import Greeting, MailProtocol
 from postal_plexus.local.ses.submission import Accepted, Refusal, Submission
 
@@ -141,6 +142,14 @@ class Sender:
         content = submission.outgoing(
             handed_in.content, message_id, now, self._account.region, OUTGOING_ADDRESS
         )
+        found = await asyncio.to_thread(verdicts.scan, handed_in.content)
+        if found.virus is verdicts.Status.FAIL:
+            # "SES accepted the email, but determined that it contained a virus and didn't attempt
+            # to deliver it": .../dg/event-publishing-retrieving-sns-contents.html
+            log.info("ses.rejected message_id=%s caller=%s", message_id, caller.name)
+            rejected = [Outcome(handed_in.recipients[0], Kind.REJECT)]
+            await self._feedback.report(sent, decided.identity, rejected, decided.feedback_to)
+            return f"250 Ok {message_id}"
         outcomes = await self._router.route(sent, decided.identity, content)
         log.info(
             "ses.sent message_id=%s caller=%s sender=%s recipients=%d",

@@ -64,7 +64,7 @@ class SesStandIn:
         sender = Sender(account, callers, router, Feedback(account, router), knobs_file)
         self._submission = SubmissionHandler(sender)
         ses_api.install(settings.account_id, settings.region, bounces)
-        ses_identity_api.install()
+        ses_identity_api.install(settings.account_id, settings.region)
 
     def inbound(self) -> MailProtocol:
         """Give the protocol of a connection from the world."""

@@ -1,8 +1,9 @@
-"""Echoes of what we sent, from the events queue to the sender's mailbox. One thread, one by one.
+"""What SES says of sent mail, from the events queue to the sender's mailbox, one event at a time.
 
 A notice is handed over like a mail, with the event's own identity in place of a receipt: it reaches
 each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
-to the dead letters; an echo of a forward goes to the postmaster, whose address sealed the forward.
+to the dead letters; feedback on a forward goes to the postmaster, whose address signed its return
+path. An event that nobody needs to hear of is logged.
 """
 
 from collections.abc import Iterator
@@ -19,14 +20,15 @@ from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.settlement import VISIBILITY_SECONDS
 from postal_plexus.mail.content import HeaderBlock
 from postal_plexus.mail.disposition import Disposition, Fate
-from postal_plexus.mail.echo import Echo, read_event, render
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
+from postal_plexus.mail.feedback import Feedback, Remark, read_event
+from postal_plexus.mail.feedback_notice import render
 from postal_plexus.mail.receipt import NotificationError
 
 _LONGEST_WAIT = 60.0
 
 
-class Echoing:
+class FeedbackReceiver:
     """The events queue's thread."""
 
     def __init__(self, post: Post) -> None:
@@ -74,51 +76,56 @@ class Echoing:
         except AwsError as error:
             maillog.postponed(message.queue_id, retry or 0, str(error))
         except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the event)
-            maillog.crashed("echo", error)
+            maillog.crashed("feedback", error)
         try:
             if retry is None:
                 self._queue.delete([message.receipt_handle])
             else:
                 self._queue.change_visibility([(message.receipt_handle, retry)])
         except AwsError as error:
-            maillog.unsettled("echo", str(error), 1)
+            maillog.unsettled("feedback", str(error), 1)
 
     def _done(self, message: QueueMessage) -> bool:
         """Whether nothing is owed for this event any more. Raises AwsError, Stopping."""
         try:
-            echo = read_event(message.body)
-            if echo is None:
+            feedback = read_event(message.body)
+            if isinstance(feedback, Remark):
+                maillog.event_remarked(message.queue_id, feedback.event, feedback.message_id)
                 return True
-            envelope = Envelope("", (echo.sender,))
+            envelope = Envelope("", (feedback.sender,))
         except (NotificationError, EnvelopeError) as error:
             self._failing.dead_letter(message, None, None, str(error))
             return True
         addressing = address(envelope, self._post.follower.current)
         if not addressing.mailboxes:
-            reason = "an echo of mail whose sender has no mailbox here"
-            self._failing.dead_letter(message, None, echo.sender, reason)
+            reason = "feedback on mail whose sender has no mailbox here"
+            self._failing.dead_letter(message, None, feedback.sender, reason)
             return True
         found: list[Disposition] = []
-        consignment = Consignment(echo.echo_id, "", echo.happened_at, message.receive_count)
-        with self._post.twins.alone(echo.echo_id):
+        consignment = Consignment(
+            feedback.feedback_id, "", feedback.happened_at, message.receive_count
+        )
+        with self._post.twins.alone(feedback.feedback_id):
             self._handover.hand_over(
-                consignment, addressing.mailboxes, lambda: self._notice(echo), found
+                consignment, addressing.mailboxes, lambda: self._notice(feedback), found
             )
-        maillog.echoed(echo.echo_id, echo.kind.value, echo.sender, found)
+        maillog.feedback(
+            feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found
+        )
         for failed in (each for each in found if each.fate is Fate.FAILED):
             reason = f"{failed.status} {failed.reason}"
             self._failing.dead_letter(message, None, failed.recipient, reason)
         return all(each.fate is not Fate.DEFERRED for each in found)
 
-    def _notice(self, echo: Echo) -> "Notice":
-        return Notice(render(echo, echo.sender, self._post.config.hostname), echo)
+    def _notice(self, feedback: Feedback) -> "Notice":
+        return Notice(render(feedback, feedback.sender, self._post.config.hostname), feedback)
 
 
 class Notice:
     """A rendered notice, as a content to be carried."""
 
-    def __init__(self, octets: bytes, echo: Echo) -> None:
-        header = HeaderBlock((("X-Plexus-Receipt", echo.echo_id),), "")
+    def __init__(self, octets: bytes, feedback: Feedback) -> None:
+        header = HeaderBlock((("X-Plexus-Receipt", feedback.feedback_id),), "")
         self._octets = header.feed(octets) + header.finish()
         self.length: int | None = len(self._octets)
         self.received = 0

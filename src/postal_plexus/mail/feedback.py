@@ -1,0 +1,247 @@
+"""Turn SES's events about sent mail into notices for the sender.
+
+SES publishes bounces, complaints, delivery delays, rejects and rendering failures
+(https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html).
+`read_event` reads one body of the events queue: a `Feedback`, of which `feedback_notice.render`
+makes the mail, or a `Remark`, which is only logged: other kinds, those of the future, and the text
+that SES sends to a topic when it is told of it. Raises NotificationError for what is neither.
+
+What a bounce says is taken from its recipients, not from its type: an automatic answer (out of
+office) comes as a transient bounce in which nothing failed. A type, subtype or kind that is not
+known yet never becomes "was not delivered".
+"""
+
+import hashlib
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple, cast
+
+from postal_plexus.mail.receipt import NotificationError, unwrap
+
+_Fields = dict[str, object]
+
+_TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES"
+# Transient bounces in which delivery was given up, whatever else they say.
+_FAILED_SUBTYPES = frozenset(
+    {
+        "MailboxFull",
+        "MessageTooLarge",
+        "ContentRejected",
+        "AttachmentRejected",
+        "CustomTimeoutExceeded",
+    }
+)
+
+
+class FeedbackKind(Enum):
+    """What SES says of a mail."""
+
+    FAILED = "failed"  # not delivered
+    UNCERTAIN = "uncertain"  # an answer by a machine, or something SES could not read
+    COMPLAINT = "complaint"
+    DELAYED = "delayed"
+
+
+class FeedbackRecipient(NamedTuple):
+    """One recipient that the event speaks of; what it does not say is ""."""
+
+    address: str
+    action: str
+    status: str
+    diagnostic: str
+
+
+class Feedback(NamedTuple):
+    """One event that a sender should hear of.
+
+    `feedback_id` is the same whenever the same event comes again. `event` and `reason` are SES's
+    words: "Bounce" and "Transient/General", "Reject" and "Bad content".
+    """
+
+    kind: FeedbackKind
+    event: str
+    reason: str
+    feedback_id: str
+    sender: str
+    recipients: tuple[FeedbackRecipient, ...]
+    subject: str
+    message_id: str
+    happened_at: float
+    reporting_mta: str
+    feedback_type: str = ""
+    expires: str = ""
+
+
+class Remark(NamedTuple):
+    """An event that is only logged: its kind, and SES's id of the mail or ""."""
+
+    event: str
+    message_id: str
+
+
+# The object of each event and the list of recipients in it; without a list, all the mail's.
+_EVENTS = {
+    "Bounce": ("bounce", "bouncedRecipients"),
+    "Complaint": ("complaint", "complainedRecipients"),
+    "DeliveryDelay": ("deliveryDelay", "delayedRecipients"),
+    "Reject": ("reject", ""),
+    "Rendering Failure": ("failure", ""),
+}
+
+
+def read_event(body: str) -> Feedback | Remark:
+    """Read one queue body. Raises NotificationError."""
+    event = _event(body)
+    if isinstance(event, Remark):
+        return event
+    name = _text(event, "eventType") or _text(event, "notificationType")
+    known = _EVENTS.get(name)
+    if known is None:
+        mail = event.get("mail")
+        about = _text(cast("_Fields", mail), "messageId") if isinstance(mail, dict) else ""
+        return Remark(_line(name) or "unknown", _line(about))
+    details, mail = _fields(event, known[0]), _fields(event, "mail")
+    recipients = _recipients(details, mail, known[1])
+    sender, ses_id = _text(mail, "source"), _text(mail, "messageId")
+    if not ses_id or not sender or not recipients:
+        raise NotificationError("an event without message id, source or recipients")
+    kind = _kind(name, details)
+    common = mail.get("commonHeaders")
+    return Feedback(
+        kind=kind,
+        event=name,
+        reason=_reason(details),
+        feedback_id=_identity(name, ses_id, details, recipients),
+        sender=_address(sender),
+        recipients=recipients,
+        subject=_text(cast("_Fields", common), "subject") if isinstance(common, dict) else "",
+        message_id=_own_message_id(mail),
+        happened_at=_time(_text(details, "timestamp") or _text(mail, "timestamp")),
+        reporting_mta=_text(details, "reportingMTA") or "dns; amazonses.com",
+        feedback_type=_text(details, "complaintFeedbackType"),
+        expires=_text(details, "expirationTime"),
+    )
+
+
+def _event(body: str) -> _Fields | Remark:
+    if body.lstrip().startswith(_TOPIC_VALIDATED):
+        return Remark("topic validated", "")
+    try:
+        return unwrap(body)
+    except NotificationError:
+        if _TOPIC_VALIDATED in body:  # in SNS's envelope, where delivery is not raw
+            return Remark("topic validated", "")
+        raise
+
+
+def _kind(name: str, details: _Fields) -> FeedbackKind:
+    match name:
+        case "DeliveryDelay":
+            return FeedbackKind.DELAYED
+        case "Complaint":
+            # SES complains in the recipient's name where it has not even sent the mail.
+            is_held = "suppress" in _text(details, "complaintSubType").lower()
+            return FeedbackKind.FAILED if is_held else FeedbackKind.COMPLAINT
+        case "Bounce":
+            return _kind_of_bounce(details)
+        case _:
+            return FeedbackKind.FAILED
+
+
+def _kind_of_bounce(details: _Fields) -> FeedbackKind:
+    bounce_type, subtype = _text(details, "bounceType"), _text(details, "bounceSubType")
+    people = _list(details, "bouncedRecipients")
+    actions = {_text(each, "action").lower() for each in people} - {""}
+    if actions and "failed" not in actions:
+        return FeedbackKind.DELAYED if actions == {"delayed"} else FeedbackKind.UNCERTAIN
+    # An automatic answer carries no status: only a delivery status notification does.
+    is_reported = bool(actions) or any(_text(each, "status")[:1] in {"4", "5"} for each in people)
+    is_failed = bounce_type == "Permanent" or subtype in _FAILED_SUBTYPES or is_reported
+    return FeedbackKind.FAILED if is_failed else FeedbackKind.UNCERTAIN
+
+
+def _reason(details: _Fields) -> str:
+    found = (
+        _text(details, "bounceType"),
+        _text(details, "bounceSubType"),
+        _text(details, "complaintSubType"),
+        _text(details, "delayType"),
+        _text(details, "reason"),
+        _text(details, "errorMessage"),
+    )
+    return "/".join(_line(each) for each in found if each)
+
+
+def _recipients(details: _Fields, mail: _Fields, people: str) -> tuple[FeedbackRecipient, ...]:
+    named = tuple(
+        FeedbackRecipient(
+            _text(each, "emailAddress"),
+            _text(each, "action").lower(),
+            _text(each, "status"),
+            _text(each, "diagnosticCode"),
+        )
+        for each in _list(details, people)
+        if _text(each, "emailAddress")
+    )
+    if named:
+        return named
+    destination = mail.get("destination")
+    listed = cast("list[object]", destination) if isinstance(destination, list) else []
+    return tuple(FeedbackRecipient(each, "", "", "") for each in listed if isinstance(each, str))
+
+
+def _identity(
+    name: str, ses_id: str, details: _Fields, recipients: tuple[FeedbackRecipient, ...]
+) -> str:
+    """The same for the same event; the prefix is that of ids that journals hold already."""
+    what = _text(details, "feedbackId") or _text(details, "timestamp")
+    addresses = ",".join(sorted(recipient.address for recipient in recipients))
+    identity = f"{name}|{ses_id}|{what}|{addresses}"
+    octets = identity.encode("utf-8", "surrogatepass")
+    return "echo-" + hashlib.blake2b(octets, digest_size=16).hexdigest()
+
+
+def _own_message_id(mail: _Fields) -> str:
+    """The Message-ID that the sender's own program gave; SES puts its own in the mail it sends."""
+    for header in _list(mail, "headers"):
+        if _text(header, "name").lower() == "message-id":
+            value = _text(header, "value").strip()
+            if value.startswith("<") and value.endswith(">") and value.isascii():
+                return _line(value)
+    return ""
+
+
+def _line(text: str) -> str:
+    """One line: no control characters, not endless."""
+    return "".join(char if char.isprintable() else " " for char in text)[:600].strip()
+
+
+def _address(source: str) -> str:
+    """The address in `Name <address>` or by itself."""
+    return source.rpartition("<")[2].rstrip("> ") if "<" in source else source.strip()
+
+
+def _time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise NotificationError("an event without a time") from error
+
+
+def _fields(parent: _Fields, name: str) -> _Fields:
+    value = parent.get(name)
+    if not isinstance(value, dict):
+        raise NotificationError(f"{name} is missing or not an object")
+    return cast("_Fields", value)
+
+
+def _list(parent: _Fields, name: str) -> list[_Fields]:
+    value = parent.get(name)
+    if not isinstance(value, list):
+        return []
+    return [cast("_Fields", each) for each in cast("list[object]", value) if isinstance(each, dict)]
+
+
+def _text(parent: _Fields, name: str) -> str:
+    value = parent.get(name)
+    return value if isinstance(value, str) else ""
