@@ -369,16 +369,21 @@ def alarm_topic(topic_arn: str, account: str, event_rules: str) -> str:
 
 
 def smtp_user(account: str, region: str, domains: Sequence[str], configuration_set: str) -> str:
-    """Postfix's user sends for this stack's domains, through its configuration set, and no more."""
+    """Postfix's user sends for this stack's domains, through its configuration set, and no more.
+
+    The identity is what limits it: SES asks for the right on the one that the sender's address
+    belongs to, an address's own where the account has such, else the domain's. No condition on
+    ses:FromAddress, which minds upper and lower case: `Ann@Example.org` would be refused.
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonses.html
+    """
     ses = f"arn:aws:ses:{region}:{account}"
+    identities = [
+        f"{ses}:identity/{each}{domain}" for domain in sorted(domains) for each in ("", "*@")
+    ]
     return document(
         _allow(
             "SendForOurDomains",
             ["ses:SendRawEmail"],
-            [
-                *(f"{ses}:identity/{domain}" for domain in sorted(domains)),
-                f"{ses}:configuration-set/{configuration_set}",
-            ],
-            {"StringLike": {"ses:FromAddress": [f"*@{domain}" for domain in sorted(domains)]}},
+            [*identities, f"{ses}:configuration-set/{configuration_set}"],
         )
     )

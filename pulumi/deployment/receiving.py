@@ -8,6 +8,7 @@ asked to, or when there is no other.
 from dataclasses import dataclass
 
 import pulumi_aws as aws
+import pulumi_command as command
 
 import pulumi
 from deployment.archive import INBOUND_PREFIX, Archive
@@ -22,6 +23,9 @@ from postal_plexus.directory.receipt_rules import (
 
 # How the provider's versions say that no rule set is active: SES's answer is empty.
 _NONE_ACTIVE = ("empty result", "no active", "no matching", "couldn't find resource")
+
+# IAM's changes are seen everywhere within seconds as a rule; nobody promises a time.
+_SETTLES_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Receiving(pulumi.ComponentResource):
         rule_set = aws.ses.ReceiptRuleSet(
             args.rule_set_name, rule_set_name=args.rule_set_name, opts=child
         )
-        rules = [self._rule(args, rule_set, rule) for rule in args.rules]
+        settled = self._settled(args)
+        rules = [self._rule(args, rule_set, rule, settled) for rule in args.rules]
         if args.activate:
             aws.ses.ActiveReceiptRuleSet(
                 args.rule_set_name,
@@ -56,8 +61,28 @@ class Receiving(pulumi.ComponentResource):
             )
         self.register_outputs({"rule_set": rule_set.rule_set_name})
 
+    def _settled(self, args: ReceivingArgs) -> pulumi.Resource:
+        """A moment after the bucket's and the topics' policies are made.
+
+        SES tries bucket and topic as a rule is made, and a policy is not seen everywhere in its
+        first seconds: the provider would give up with InvalidS3Configuration. Once for each bucket
+        and topic, not in later runs.
+        """
+        return command.local.Command(
+            f"{args.rule_set_name}-settled",
+            create=f"sleep {_SETTLES_SECONDS}",
+            triggers=[args.archive.bucket.arn, args.notifications.topic.arn],
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
+            ),
+        )
+
     def _rule(
-        self, args: ReceivingArgs, rule_set: aws.ses.ReceiptRuleSet, rule: RuleRecipients
+        self,
+        args: ReceivingArgs,
+        rule_set: aws.ses.ReceiptRuleSet,
+        rule: RuleRecipients,
+        settled: pulumi.Resource,
     ) -> aws.ses.ReceiptRule:
         return aws.ses.ReceiptRule(
             rule_name(args.rule_set_name, rule),
@@ -78,7 +103,7 @@ class Receiving(pulumi.ComponentResource):
             ],
             # SES tries the bucket and the topic when a rule is made.
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
+                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready, settled]
             ),
         )
 

@@ -159,7 +159,7 @@ def test_only_our_topics_send_to_the_queue(expected: str, source: str, action: s
 
 def test_alarms_of_another_account_are_not_ours() -> None:
     """The alarm topic takes alarms of this account only."""
-    document = documents.alarm_topic(TOPIC, ACCOUNT)
+    document = documents.alarm_topic(TOPIC, ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/x-*")
     said = [
         service_decision(
             document, "cloudwatch.amazonaws.com", "sns:Publish", TOPIC, aws__SourceAccount=account
@@ -201,6 +201,13 @@ MAY = [
     (EXECUTION, "logs:PutLogEvents", f"{LOG_GROUP}:log-stream:dovecot/1", {}),
     (EXECUTION, "ecr:BatchGetImage", REPOSITORY, {}),
     (SMTP, "ses:SendRawEmail", IDENTITY, {"ses__FromAddress": "ann@example.org"}),
+    (SMTP, "ses:SendRawEmail", IDENTITY, {"ses__FromAddress": "Ann@Example.ORG"}),
+    (
+        SMTP,
+        "ses:SendRawEmail",
+        IDENTITY.replace("example.org", "ann@example.org"),
+        {"ses__FromAddress": "ann@example.org"},
+    ),
     (SMTP, "ses:SendRawEmail", CONFIGURATION_SET, {"ses__FromAddress": "ann@example.org"}),
     (INSTANCE, "ec2:AttachNetworkInterface", f"{EC2}:network-interface/eni-1", OURS),
     (
@@ -239,7 +246,8 @@ MAY_NOT = [
     (EXECUTION, "ssm:GetParameters", PARAMETER + "-of-another", {}),
     (EXECUTION, "logs:PutLogEvents", f"{LOG_GROUP}-other:log-stream:1", {}),
     (EXECUTION, "ecr:PutImage", REPOSITORY, {}),
-    (SMTP, "ses:SendRawEmail", IDENTITY, {"ses__FromAddress": "ann@example.com"}),
+    (SMTP, "ses:SendRawEmail", IDENTITY.replace("example.org", "sub.example.org"), {}),
+    (SMTP, "ses:SendRawEmail", IDENTITY.replace("example.org", "ann@evilexample.org"), {}),
     (
         SMTP,
         "ses:SendRawEmail",

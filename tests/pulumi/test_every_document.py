@@ -165,6 +165,7 @@ MX = {
     "route53:ChangeResourceRecordSetsNormalizedRecordNames": ["example.org"],
     "route53:ChangeResourceRecordSetsRecordTypes": ["MX"],
 }
+UPPER = {"ses:FromAddress": "Ann@Example.org"}
 ANN, STRANGER = {"ses:FromAddress": "ann@example.org"}, {"ses:FromAddress": "ann@example.com"}
 _SES, _CDN = "ses.amazonaws.com", "cloudfront.amazonaws.com"
 
@@ -351,7 +352,8 @@ QUESTIONS: dict[str, list[Question]] = {
     "UserPolicy plexus-main-smtp": [
         Question(True, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=ANN),
         Question(True, "ses:SendRawEmail", f"{SETS}/plexus-main-sending", keys=ANN),
-        Question(False, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=STRANGER),
+        Question(True, "ses:SendRawEmail", f"{IDENTITY}/example.org", keys=UPPER),
+        Question(False, "ses:SendRawEmail", f"{IDENTITY}/example.com", keys=STRANGER),
         Question(False, "ses:SendRawEmail", f"{SETS}/plexus-other-sending", keys=ANN),
         Question(False, "ses:SendEmail", f"{IDENTITY}/example.org", keys=ANN),
     ],

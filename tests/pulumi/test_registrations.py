@@ -365,3 +365,20 @@ def test_a_subdomains_zone_is_delegated_by_its_parents() -> None:
     assert [("a.example.org", "ZEXAMPLE.ORG", made)] == [
         (entry.inputs["name"], entry.inputs["zoneId"], entry.inputs["records"]) for entry in found
     ]
+
+
+def test_rules_wait_until_policies_are_seen(run: Run) -> None:
+    """SES tries bucket and topic as a rule is made: not in the first seconds of their policies."""
+    settled = run.one("command:local:Command", "-rules-settled")
+    policies = {
+        entry.urn
+        for kind in ("aws:s3/bucketPolicy:BucketPolicy", "aws:sns/topicPolicy:TopicPolicy")
+        for entry in run.of(kind)
+        if entry.name.endswith(("-archive", "-received"))
+    }
+    assert 2 == len(policies)
+    assert policies <= set(settled.dependencies)
+    assert re.fullmatch(r"sleep \d+", settled.inputs["create"])
+    rules = run.of("aws:ses/receiptRule:ReceiptRule")
+    assert rules
+    assert all(settled.urn in rule.dependencies for rule in rules)

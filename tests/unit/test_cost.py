@@ -28,7 +28,7 @@ def cost(stack: Stack, traffic: Traffic | None = None) -> dict[str, float]:
 
 def test_five_mailboxes_with_five_gb_stay_far_below_ten_dollars() -> None:
     """The promise, with the defaults of a stack and of the traffic."""
-    assert 8.5 > estimate.total(estimate.estimate(FIVE, estimate.traffic_of(5), PRICES))
+    assert 9 > estimate.total(estimate.estimate(FIVE, estimate.traffic_of(5), PRICES))
 
 
 def test_the_sum_is_that_of_the_lines() -> None:
@@ -127,3 +127,25 @@ def test_the_table_has_the_same_total(capsys: pytest.CaptureFixture[str]) -> Non
     text = capsys.readouterr().out
     assert f"{total:.2f} USD" in text
     assert PRICES["date"] in text
+
+
+def test_ses_plans_have_their_prices() -> None:
+    """1,000 mails: 0.16 on Essentials, which new accounts are on, 0.10 without a plan."""
+    mails = {"gb": 1, "mails_in": 0, "mails_out": 1000, "mail_kb": 0}
+    assert 0.16 == cost(FIVE, Traffic(**mails))["mail sent"]
+    assert 0.10 == cost(FIVE, Traffic(**mails, ses_plan="none"))["mail sent"]
+
+
+def test_ecr_keeps_five_versions() -> None:
+    """As the repositories' lifecycle policy has it."""
+    program = (TEMPLATE.parent / "deployment" / "images.py").read_text()
+    assert f'"countNumber": {estimate.IMAGE_VERSIONS}' in program
+    assert pytest.approx(0.1 * 0.4 * estimate.IMAGE_VERSIONS) == cost(FIVE)["images"]
+
+
+def test_spot_may_take_bigger_sizes() -> None:
+    """What the next two sizes cost more; nothing on demand, nothing for sizes without a price."""
+    assert {"t4g.micro": 1.30, "t4g.small": 3.90} == estimate.bigger_sizes(FIVE, PRICES)
+    assert {} == estimate.bigger_sizes(Stack(1, 5, 5, spot=False), PRICES)
+    medium = Stack(1, 5, 5, instance_type="t4g.medium")
+    assert {} == estimate.bigger_sizes(medium, PRICES)

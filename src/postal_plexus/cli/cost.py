@@ -23,6 +23,12 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mails-in", type=int, metavar="N", help="mails received a month")
     parser.add_argument("--mails-out", type=int, metavar="N", help="mails sent a month")
     parser.add_argument("--mail-kb", type=int, metavar="KB", help="size of a mail")
+    parser.add_argument(
+        "--ses-plan",
+        choices=("none", "essentials"),
+        default="essentials",
+        help="the account's SES plan (default: essentials, what new accounts get)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with total_usd")
 
 
@@ -51,6 +57,7 @@ def run(args: Namespace) -> int:
         mails_in=assumed.mails_in if args.mails_in is None else args.mails_in,
         mails_out=assumed.mails_out if args.mails_out is None else args.mails_out,
         mail_kb=assumed.mail_kb if args.mail_kb is None else args.mail_kb,
+        ses_plan=args.ses_plan,
     )
     try:
         lines = estimate.estimate(stack, traffic, prices)
@@ -58,7 +65,23 @@ def run(args: Namespace) -> int:
         raise CommandError(Exit.DATA, f"{error}; name one of them as instance-type") from error
     show = _json if args.json else _table
     print(show(lines, estimate.others(stack.mailboxes, prices), prices))
+    if not args.json:
+        _say_what_else(stack, prices)
     return Exit.OK
+
+
+def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
+    """Print what may make the bill another one."""
+    bigger = estimate.bigger_sizes(stack, prices)
+    if bigger:
+        sizes = ", ".join(f"{name} +{usd:.2f}" for name, usd in bigger.items())
+        print(
+            f"while Spot has no {stack.instance_type} it takes a bigger one, by the hour: {sizes}"
+        )
+    print(
+        "SES plan Essentials is 0.16 for 1,000 sent; `aws sesv2 put-account-pricing-attributes "
+        "--plan NONE` makes it 0.10 (--ses-plan none)"
+    )
 
 
 def _json(lines: list[estimate.Line], others: dict[str, float], prices: dict[str, Any]) -> str:

@@ -21,14 +21,19 @@ _CUSTOM_METRICS = 10
 # EFS moves files that nobody has opened; a fifth of the older mail is taken to be in use.
 _IN_USE = 0.2
 _RECIPIENTS_A_RULE = 500
-# One version of each image, compressed.
+# Spot takes the next two sizes of a family when the cheapest is short.
+_SIZES = ("nano", "micro", "small", "medium", "large", "xlarge")
+_SPOT_BIGGER = 2
+# One version of each image, compressed, and how many ECR keeps (pulumi/deployment/images.py).
 _IMAGES_GB = 0.4
+IMAGE_VERSIONS = 5
 # deliver asks its two queues every 20 s, also when nothing comes; and three requests a mail.
 _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
 _LOG_KB_A_MAIL = 2
 _KB_A_GB = 1024 * 1024
+_PLANS = {"none": "no plan", "essentials": "Essentials"}
 
 
 class UnknownPrice(Exception):
@@ -52,12 +57,16 @@ class Stack:
 
 @dataclass(frozen=True)
 class Traffic:
-    """A month's mail: `gb` in all mailboxes, mails received and sent, the size of one."""
+    """A month's mail: `gb` in all mailboxes, mails received and sent, the size of one.
+
+    `ses_plan`: the account's plan for sending, a key of the price file's `ses_plans`.
+    """
 
     gb: float
     mails_in: int
     mails_out: int
     mail_kb: int
+    ses_plan: str = "essentials"
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
         raise UnknownPrice(f"no price is known for {stack.instance_type}, only for {known}")
     kind = "spot" if stack.spot else "on_demand"
     root = _ROOT_GB[stack.host_image]
+    kept = _IMAGES_GB * IMAGE_VERSIONS
     return [
         Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
         Line("public IPv4 address", "the one address", prices["ipv4_month"]),
@@ -103,7 +113,11 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
             "root disk", f"{root} GB gp3, {stack.host_image} image", root * prices["gp3_gb_month"]
         ),
         Line("state disk", f"{_STATE_GB} GB gp3", _STATE_GB * prices["gp3_gb_month"]),
-        Line("images", f"{_IMAGES_GB} GB in ECR", _IMAGES_GB * prices["ecr_gb_month"]),
+        Line(
+            "images",
+            f"{kept:g} GB in ECR, {IMAGE_VERSIONS} versions",
+            kept * prices["ecr_gb_month"],
+        ),
     ]
 
 
@@ -150,14 +164,21 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
         + chunks / 1000 * prices["ses_in_thousand_chunks"]
     )
     out_gb = traffic.mails_out * traffic.mail_kb / _KB_A_GB
-    sent = traffic.mails_out / 1000 * prices["ses_out_thousand"] + out_gb * prices["ses_out_gb"]
+    sent = (
+        traffic.mails_out / 1000 * prices["ses_plans"][traffic.ses_plan]
+        + out_gb * prices["ses_out_gb"]
+    )
     requests = _IDLE_REQUESTS + _REQUESTS_A_MAIL * traffic.mails_in
     billed = max(0, requests - prices["sqs_free_requests"]) / 1_000_000
     logs = _LOGS_GB_IDLE + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
     logs_billed = max(0.0, logs - prices["logs_free_gb"])
     return [
         Line("mail received", f"{traffic.mails_in} mails of {traffic.mail_kb} KB", received),
-        Line("mail sent", f"{traffic.mails_out} mails of {traffic.mail_kb} KB", sent),
+        Line(
+            "mail sent",
+            f"{traffic.mails_out} mails of {traffic.mail_kb} KB, {_PLANS[traffic.ses_plan]}",
+            sent,
+        ),
         Line("queue", f"{requests:,} requests", billed * prices["sqs_million_requests"]),
         Line("logs", f"{logs:.2f} GB", logs_billed * prices["logs_gb"]),
     ]
@@ -177,6 +198,24 @@ def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
 def alarm_metrics(rules: int) -> int:
     """How many metrics the alarms of a stack with so many receipt rules look at."""
     return _ALARM_METRICS + 2 * rules
+
+
+def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:
+    """What a month costs more on the bigger sizes that Spot takes when the cheapest is short.
+
+    Empty without Spot. Sizes as pulumi/deployment/host.py names them, where a price is known.
+    """
+    known: Mapping[str, Mapping[str, float]] = prices["instance_month"]
+    if not stack.spot or stack.instance_type not in known:
+        return {}
+    family, _, size = stack.instance_type.partition(".")
+    bigger = _SIZES[_SIZES.index(size) + 1 :][:_SPOT_BIGGER] if size in _SIZES else ()
+    own = known[stack.instance_type]["spot"]
+    return {
+        name: round(known[name]["spot"] - own, 2)
+        for name in (f"{family}.{each}" for each in bigger)
+        if name in known
+    }
 
 
 def total(lines: list[Line]) -> float:
