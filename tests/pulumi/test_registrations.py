@@ -367,18 +367,18 @@ def test_a_subdomains_zone_is_delegated_by_its_parents() -> None:
     ]
 
 
-def test_rules_wait_until_policies_are_seen(run: Run) -> None:
+def test_rules_wait_until_policies_are_seen(template: Run) -> None:
     """SES tries bucket and topic as a rule is made: not in the first seconds of their policies."""
-    settled = run.one("command:local:Command", "-rules-settled")
+    settled = template.one("command:local:Command", "-rules-settled")
     policies = {
         entry.urn
         for kind in ("aws:s3/bucketPolicy:BucketPolicy", "aws:sns/topicPolicy:TopicPolicy")
-        for entry in run.of(kind)
+        for entry in template.of(kind)
         if entry.name.endswith(("-archive", "-received"))
     }
     assert 2 == len(policies)
     assert policies <= set(settled.dependencies)
     assert re.fullmatch(r"sleep \d+", settled.inputs["create"])
-    rules = run.of("aws:ses/receiptRule:ReceiptRule")
+    rules = template.of("aws:ses/receiptRule:ReceiptRule")
     assert rules
     assert all(settled.urn in rule.dependencies for rule in rules)
