@@ -12,7 +12,7 @@ plexus = .venv/bin/plexus
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
 	@ARCH=$(ARCH) tools/bootstrap run
-	@ARCH=$(ARCH) tools/images dovecot postfix deliver certbot
+	@ARCH=$(ARCH) tools/images --refresh dovecot postfix deliver certbot
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18

@@ -43,7 +43,7 @@ def built_images(architecture: str) -> Mapping[str, str]:
         pulumi.RunError: when the builder cannot tell.
     """
     listed = subprocess.run(  # noqa: S603  our own script
-        [sys.executable, str(_ROOT / "tools" / "images"), "--tags", *NAMES],
+        [sys.executable, str(_ROOT / "tools" / "images"), "--refresh", "--tags", *NAMES],
         env={**os.environ, "ARCH": _ARCHITECTURES[architecture]},
         capture_output=True,
         text=True,

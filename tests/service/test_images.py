@@ -20,7 +20,11 @@ def checkout(tmp_path: Path) -> Path:
     skip = shutil.ignore_patterns("__pycache__")
     for folder in ("containers", "src/postal_plexus"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=skip)
-    for file in ("tools/images", "requirements/deliver.txt"):
+    # What Debian offered when the images here were built.
+    (tmp_path / ".build").mkdir()
+    for known in (ROOT / ".build").glob("security-*.json"):
+        shutil.copy(known, tmp_path / ".build")
+    for file in ("tools/images", "tools/debian_security.py", "requirements/deliver.txt"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path

@@ -1,0 +1,177 @@
+"""An image's tag moves when Debian's security archive has something newer for its packages.
+
+The archive is a small one of the test's own, with the files that apt's archives have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from service.container_engine import Engine, engine
+
+ROOT = Path(__file__).resolve().parents[2]
+ALL = ("certbot", "deliver", "dovecot", "postfix")
+
+
+@dataclass
+class Archive:
+    """A security archive; `put` replaces what it offers."""
+
+    directory: Path
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def put(self, versions: Mapping[str, str]) -> None:
+        """Write the index of amd64 and its release file."""
+        suite = self.directory / "dists" / "trixie-security"
+        path = "main/binary-amd64/Packages.xz"
+        (suite / path).parent.mkdir(parents=True, exist_ok=True)
+        index = "\n".join(
+            f"Package: {name}\nArchitecture: amd64\nVersion: {version}\nDescription: a package\n"
+            for name, version in versions.items()
+        )
+        packed = lzma.compress(index.encode())
+        (suite / path).write_bytes(packed)
+        digest = hashlib.sha256(packed).hexdigest()
+        (suite / "InRelease").write_text(f"SHA256:\n {digest} {len(packed)} {path}\n")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """The archive, served on a port of its own."""
+    made = Archive(tmp_path_factory.mktemp("archive"))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given, directory=str(made.directory))  # type: ignore[arg-type]
+
+        def log_message(self, *_given: object) -> None:
+            made.asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    made.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    yield made
+    server.shutdown()
+
+
+@dataclass
+class Checkout:
+    """A copy of what the images are built from, that knows nothing of the archive yet."""
+
+    root: Path
+    url: str
+
+    def run(self, *arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
+        """Run tools/images."""
+        return subprocess.run(
+            [sys.executable, str(self.root / "tools/images"), *arguments],
+            env={**os.environ, "ARCH": "amd64", "PLEXUS_SECURITY_ARCHIVE": url or self.url},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    def tags(self, *more: str) -> dict[str, str]:
+        """Each image's tag."""
+        found = json.loads(self.run("--tags", *more, *ALL).stdout)
+        return {name: image.rpartition(":")[2] for name, image in found.items()}
+
+    def an_hour_passes(self) -> None:
+        """Make the last answer an hour older."""
+        known = self.root / ".build" / "security-amd64.json"
+        kept = json.loads(known.read_text())
+        known.write_text(json.dumps({**kept, "asked": kept["asked"] - 3601}))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, archive: Archive) -> Checkout:
+    """A fresh copy."""
+    for folder in ("containers", "src/postal_plexus", "requirements", "tools"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    archive.put({"openssl": "3.5.1-1+deb13u1", "dovecot-core": "1:2.4.1+dfsg1-6+deb13u6"})
+    return Checkout(tmp_path, archive.url)
+
+
+def moved(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
+    """Whose tags differ; the part for the source never does."""
+    assert {name: tag.partition("-")[0] for name, tag in before.items()} == {
+        name: tag.partition("-")[0] for name, tag in after.items()
+    }
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("newer", "images"),
+    [
+        ({"dovecot-core": "1:2.4.1+dfsg1-6+deb13u7"}, {"dovecot"}),
+        ({"openssl": "3.5.1-1+deb13u2"}, {"dovecot", "deliver", "certbot", "postfix"}),
+        ({"postfix": "3.10.5-1+deb13u1"}, {"postfix"}),
+        ({"apache2": "2.4.65-1"}, set()),
+    ],
+)
+def test_the_tag_follows_what_the_archive_offers(
+    checkout: Checkout, archive: Archive, newer: Mapping[str, str], images: set[str]
+) -> None:
+    """Only for packages that the image has, and only when it is asked, an hour later."""
+    before = checkout.tags("--refresh")
+    archive.put({"openssl": "3.5.1-1+deb13u1", "dovecot-core": "1:2.4.1+dfsg1-6+deb13u6", **newer})
+    assert before == checkout.tags()
+    assert before == checkout.tags("--refresh")
+    checkout.an_hour_passes()
+    assert before == checkout.tags()
+    assert images == moved(before, checkout.tags("--refresh"))
+
+
+def test_an_archive_that_is_away_changes_nothing(checkout: Checkout) -> None:
+    """What it said last counts, and that it is away is said; without an answer none are assumed."""
+    before = checkout.tags("--refresh")
+    checkout.an_hour_passes()
+    away = checkout.run("--refresh", "--tags", "dovecot", url="http://127.0.0.1:9/")
+    assert before["dovecot"] == json.loads(away.stdout)["dovecot"].rpartition(":")[2]
+    assert "does not answer" in away.stderr
+    shutil.rmtree(checkout.root / ".build")
+    first = checkout.run("--tags", "dovecot", url="http://127.0.0.1:9/")
+    assert "none are assumed" in first.stderr
+    # Not asked again by each command.
+    again = checkout.run("--tags", "dovecot", url="http://127.0.0.1:9/")
+    assert ("", first.stdout) == (again.stderr, again.stdout)
+
+
+def test_an_index_that_is_not_the_releases_is_not_taken(
+    checkout: Checkout, archive: Archive
+) -> None:
+    """Half an update of a mirror, or a changed file, is no answer."""
+    before = checkout.tags("--refresh")
+    index = archive.directory / "dists/trixie-security/main/binary-amd64/Packages.xz"
+    index.write_bytes(lzma.compress(b"Package: dovecot-core\nVersion: 9\n"))
+    checkout.an_hour_passes()
+    assert before == checkout.tags("--refresh")
+
+
+@pytest.mark.parametrize("name", ["dovecot", "postfix", "deliver"])
+def test_the_list_of_packages_is_what_the_image_has(name: str) -> None:
+    """A package that the list lacks would never be patched in time: `tools/packages` writes it."""
+    containers: Engine = engine()
+    tool = [sys.executable, str(ROOT / "tools/images"), "--tags", name]
+    image = json.loads(subprocess.run(tool, capture_output=True, text=True, check=True).stdout)
+    has = containers(
+        *("run", "--rm", "--network=none", "--entrypoint=dpkg-query", image[name]),
+        *("--show", "--showformat=${Package}\\n"),
+    )
+    assert set(has.split()) == set((ROOT / "containers" / name / "packages").read_text().split())
