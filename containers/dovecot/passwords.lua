@@ -8,26 +8,45 @@
 -- refused at once. What a hash has verified once is known again by a salted SHA-256, in memory only,
 -- as long as the line holds that hash.
 --
--- Guessing: each wrong password is noted for its address and for its user, a repeated one once. Whoever
+-- A domain may be typed as a person reads it, `eva@straße.example`, in any case and normalization; a
+-- table from the directory leads to the name that is kept, `eva@xn--strae-oqa.example`. Dovecot and
+-- Postfix go on with that.
+--
+-- Guessing: each wrong password is noted for its network and for its user, a repeated one once. Whoever
 -- has reached the limit within the window is refused without a look at the password, as a temporary
 -- failure (IMAP NO [UNAVAILABLE], ManageSieve NO, Postfix's 535), until the oldest note leaves the
--- window. An address from which the user has logged in within 90 days is spared the user's limit, not
--- its own. Dovecot itself delays answers by address as well, 2 s and more with each wrong password.
+-- window. A network from which the user has logged in within 90 days is spared the user's limit, not
+-- its own. A network is an IPv4 address, or the first 64 bits of an IPv6 one: whoever has one of these
+-- has them all.
 --
--- The notes are a file for each address and user, `SECONDS CHECK` a line, where CHECK is 16 bits of the
--- password's SHA-256: enough to see a repeated one, too little to find it. Last logins are a file for
--- each user, `TIME PASSWORD PROTOCOL ADDRESS` a line, noted anew after ten minutes.
+-- The notes are a file for each network and user, `SECONDS CHECK` a line, where CHECK is 128 bits of the
+-- password's SHA-256, keyed with a secret of the host's: enough to know a repeated one, and nothing that
+-- could be compared with other passwords elsewhere. Last logins are a file for each user, `TIME PASSWORD
+-- PROTOCOL ADDRESS` a line, noted anew after ten minutes.
 
 local TABLE = "/run/plexus/directory/dovecot-passwd"
+local DOMAINS = "/run/plexus/directory/dovecot-domains"
 local NOTES = "/run/plexus/dovecot/guesses/"
+local NOTES_KEY = "/run/plexus/dovecot/guesses.key"
 local LOGINS = "/srv/mail/last-logins/"
 local LOGIN_DAYS, LOGIN_SECONDS = 90, 600
 local MOST_REMEMBERED = 5000
 
+-- What RFC 5321 allows in a local part without quotes, and a domain's letters.
+local NAME = "^[a-z0-9.!#$%%&'*+=?^_`{|}~-]+@[a-z0-9.-]+$"
+
 local limits = {}
-local salt
+local salt, notes_key
 local proved, wrong, remembered = {}, {}, 0
 local recorded = {}
+
+local function content(path)
+  local file = io.open(path, "rb")
+  if not file then return "" end
+  local text = file:read("a") or ""
+  file:close()
+  return text
+end
 
 function script_init(settings)
   for _, name in ipairs({ "address_guesses", "user_guesses", "window_seconds" }) do
@@ -36,15 +55,51 @@ function script_init(settings)
   local random = assert(io.open("/dev/urandom", "rb"))
   salt = random:read(16):gsub(".", function(octet) return string.format("%02x", octet:byte()) end)
   random:close()
+  notes_key = assert(content(NOTES_KEY):match("^%x+$"), NOTES_KEY .. " holds no key: the entrypoint makes it")
   return 0
 end
 
-local function content(path)
-  local file = io.open(path, "rb")
-  if not file then return "" end
-  local text = file:read("a") or ""
-  file:close()
-  return text
+-- Replace each `from` in a text by `to`, both as they are.
+local function replaced(text, from, to)
+  local parts, at = {}, 1
+  while true do
+    local start, stop = text:find(from, at, true)
+    if not start then break end
+    parts[#parts + 1] = text:sub(at, start - 1) .. to
+    at = stop + 1
+  end
+  return table.concat(parts) .. text:sub(at)
+end
+
+-- The name that a typed one is kept under; nil for what can be nobody's.
+local function kept_name(typed)
+  local name = typed:lower()
+  local start, domain = name:match("^([^\128-\255]*@)([^@]*[\128-\255][^@]*)$")
+  if start then
+    for kind, from, to in content(DOMAINS):gmatch("(%l+)\t([^\t\n]+)\t([^\t\n]+)\n") do
+      if kind == "spelling" then
+        domain = replaced(domain, from, to)
+      elseif domain == from then
+        name = start .. to
+        break
+      end
+    end
+  end
+  return name:match(NAME)
+end
+
+-- Who shares an address's limits: the address, or an IPv6 one's first 64 bits.
+local function network_of(address)
+  if not address:find(":", 1, true) then return address end
+  local first, rest = address:match("^(.-)::(.*)$")
+  local groups = {}
+  for group in (first or address):gmatch("%x+") do groups[#groups + 1] = group end
+  if first then
+    local _, others = rest:gsub("%x+", "")
+    while #groups + others < 8 do groups[#groups + 1] = "0" end
+    for group in rest:gmatch("%x+") do groups[#groups + 1] = group end
+  end
+  return table.concat(groups, ":", 1, 4) .. "::"
 end
 
 -- The user's hashes, a list of {name, hash}; nil for an unknown user.
@@ -61,8 +116,8 @@ local function hashes_of(user)
 end
 
 -- The name of the password that fits, or nil.
-local function verified(request, password, hashes, line)
-  local key = request.user .. " " .. request:var_expand("%{password | sha256(salt='" .. salt .. "') | hexlify}")
+local function verified(request, user, password, hashes, line)
+  local key = user .. " " .. request:var_expand("%{password | sha256(salt='" .. salt .. "') | hexlify}")
   for _, each in ipairs(hashes) do
     if proved[key] == each[2] then return each[1] end
   end
@@ -112,22 +167,22 @@ end
 
 local function login_file(user) return LOGINS .. user end
 
-local function is_known(user, address)
+local function is_known(user, network)
   local since = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() - LOGIN_DAYS * 86400)
   for at, from in content(login_file(user)):gmatch("(%S+) %S+ %S+ (%S+)\n") do
-    if from == address and at > since then return true end
+    if at > since and network_of(from) == network then return true end
   end
   return false
 end
 
 -- Write when, from where and with which password the user was here.
-local function record(request, name)
+local function record(request, user, name)
   local use = name .. " " .. request.protocol .. " " .. request.remote_ip
   local now = os.time()
-  local key = request.user .. " " .. use
+  local key = user .. " " .. use
   if recorded[key] and now - recorded[key] < LOGIN_SECONDS then return end
   recorded[key] = now
-  local path = login_file(request.user)
+  local path = login_file(user)
   local since = os.date("!%Y-%m-%dT%H:%M:%SZ", now - LOGIN_DAYS * 86400)
   local lines = {}
   for at, former in content(path):gmatch("(%S+) ([^\n]+)\n") do
@@ -145,34 +200,36 @@ end
 
 function auth_password_verify(request, password)
   local auth = dovecot.auth
-  local user, address = request.user, request.remote_ip
-  local hashes, line = hashes_of(user)
-  local address_notes, user_notes = NOTES .. "address-" .. address, NOTES .. "user-" .. user
+  local user, network = kept_name(request.user), network_of(request.remote_ip)
+  local hashes, line
+  if user then hashes, line = hashes_of(user) end
+  local network_notes, user_notes = NOTES .. "address-" .. network, NOTES .. "user-" .. tostring(user)
   local window = " within " .. limits.window_seconds .. " s"
 
-  local _, guesses = notes_in(address_notes)
+  local _, guesses = notes_in(network_notes)
   if guesses >= limits.address_guesses then
     return auth.PASSDB_RESULT_INTERNAL_FAILURE,
-      "refused: " .. address .. " has guessed " .. guesses .. " passwords" .. window
+      "refused: " .. network .. " has guessed " .. guesses .. " passwords" .. window
   end
   if hashes then
     _, guesses = notes_in(user_notes)
-    if guesses >= limits.user_guesses and not is_known(user, address) then
+    if guesses >= limits.user_guesses and not is_known(user, network) then
       return auth.PASSDB_RESULT_INTERNAL_FAILURE,
         "refused: " .. guesses .. " passwords of " .. user .. " were guessed" .. window
     end
-    local name = verified(request, password, hashes, line)
+    local name = verified(request, user, password, hashes, line)
     if name then
-      record(request, name)
-      return auth.PASSDB_RESULT_OK, {}
+      record(request, user, name)
+      return auth.PASSDB_RESULT_OK, user == request.user and {} or { user = user }
     end
   end
 
-  local check = request:var_expand("%{password | sha256 | hexlify}"):sub(1, 4)
+  local keyed = " | sha256(salt='" .. notes_key .. "') | hexlify}"
+  local check = request:var_expand("%{password" .. keyed):sub(1, 32)
   -- One password tried on many users is many guesses; one tried again on one user is a forgotten device.
-  local both = request:var_expand("%{user | sha256 | hexlify}"):sub(1, 4) .. check
-  if note(request, address_notes, both) == limits.address_guesses then
-    request:log_warning("blocked: " .. address .. " has guessed " .. limits.address_guesses .. " passwords" .. window)
+  local both = request:var_expand("%{user" .. keyed):sub(1, 32) .. check
+  if note(request, network_notes, both) == limits.address_guesses then
+    request:log_warning("blocked: " .. network .. " has guessed " .. limits.address_guesses .. " passwords" .. window)
   end
   if not hashes then return auth.PASSDB_RESULT_USER_UNKNOWN, "no such user" end
   if note(request, user_notes, check) == limits.user_guesses then

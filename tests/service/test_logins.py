@@ -1,18 +1,20 @@
+# ruff: noqa: RUF001 (scripts of the world)
 """Passwords: app passwords and their end, guessing on each protocol, and the list of last logins."""
 
 from __future__ import annotations
 
 import base64
 import imaplib
-import smtplib
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 
 from postal_plexus.cli.password import hashed
+from postal_plexus.directory.idn import kept_domain
 from service.container_engine import Container
 from service.mail_host import ODD_ADDRESS, PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
@@ -27,20 +29,13 @@ APP_HASH = hashed(APP_PASSWORD)
 
 @pytest.fixture(autouse=True)
 def _nobody_has_guessed(host: MailHost) -> None:  # pyright: ignore[reportUnusedFunction]
-    """Each test begins without notes of wrong passwords, and without Dovecot's own penalty.
-
-    That grows to 15 s an answer, and ends with the process: a new one is there sooner.
-    """
+    """Each test begins without notes of wrong passwords."""
     for notes in (host.root / "run/dovecot/guesses").iterdir():
         notes.unlink()
-    host.start("dovecot")
 
 
 class AuthClient:
-    """Postfix's side of auth.sock, which names the client's address; requests may run side by side.
-
-    Without Dovecot's own penalty (2 to 15 s for each address), so that tests need not wait for it.
-    """
+    """Postfix's side of auth.sock, which names the client's address; requests may run side by side."""
 
     def __init__(self, host: MailHost) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -52,7 +47,11 @@ class AuthClient:
 
     def ask(self, address: str, *attempts: tuple[str, str]) -> list[str]:
         """The outcome of each (user, password): "ok", "wrong" or "later"."""
-        numbers = [self._send(address, *attempt) for attempt in attempts]
+        return self.ask_from(*[(address, *attempt) for attempt in attempts])
+
+    def ask_from(self, *attempts: tuple[str, str, str]) -> list[str]:
+        """The same for each (address, user, password)."""
+        numbers = [self._send(*attempt) for attempt in attempts]
         outcomes: dict[str, str] = {}
         while not outcomes.keys() >= set(numbers):
             word, *fields = self._file.readline().rstrip("\n").split("\t")
@@ -65,7 +64,7 @@ class AuthClient:
     def _send(self, address: str, user: str, password: str) -> str:
         self._number += 1
         secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
-        line = f"AUTH\t{self._number}\tPLAIN\tservice=smtp\tsecured\tno-penalty\trip={address}\t"
+        line = f"AUTH\t{self._number}\tPLAIN\tservice=smtp\tsecured\trip={address}\t"
         self._socket.sendall(f"{line}resp={secret}\n".encode())
         return str(self._number)
 
@@ -103,11 +102,10 @@ def by_managesieve(host: MailHost, password: str, user: str = ANN) -> str:
 def by_submission(host: MailHost, password: str, user: str = ANN) -> str:
     """Submission's answer to a login."""
     with host.submission() as smtp:
-        try:
-            smtp.login(user, password)
-        except smtplib.SMTPAuthenticationError as refusal:
-            return f"{refusal.smtp_code} {refusal.smtp_error.decode()}"
-    return ""
+        # smtplib's own login has ASCII names only.
+        secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        code, text = smtp.docmd("AUTH", f"PLAIN {secret}")
+        return "" if code == 235 else f"{code} {text.decode()}"
 
 
 PROTOCOLS = (by_imap, by_managesieve, by_submission)
@@ -199,9 +197,8 @@ def test_a_user_who_is_guessed_at_is_let_in_from_known_addresses(
 ) -> None:
     """Guesses from many addresses block a user's strangers, and nobody else."""
     assert auth.ask("192.0.2.20", (ANN, PASSWORD)) == ["ok"]
-    for each in range(4):
-        tried = [(ANN, f"guess {each} {number}") for number in range(5)]
-        assert auth.ask(f"198.51.100.{each}", *tried) == ["wrong"] * 5
+    guesses = [(f"198.51.100.{n % 4}", ANN, f"guess {n}") for n in range(20)]
+    assert auth.ask_from(*guesses) == ["wrong"] * 20
     assert auth.ask("192.0.2.21", (ANN, PASSWORD), (BEN, PASSWORD)) == ["later", "ok"]
     assert auth.ask("192.0.2.20", (ANN, PASSWORD), (ANN, "guess")) == ["ok", "wrong"]
     assert logged(host.containers["dovecot"], f"blocked: 20 passwords of {ANN} were guessed")
@@ -213,9 +210,8 @@ def test_a_user_who_is_guessed_at_is_blocked_on_every_protocol(
     host: MailHost, auth: AuthClient
 ) -> None:
     """Guesses from several addresses; then no protocol lets another unknown address in."""
-    for each in range(4):
-        tried = [(ODD_ADDRESS, f"guess {each} {number}") for number in range(5)]
-        assert auth.ask(f"198.51.100.{each}", *tried) == ["wrong"] * 5
+    guesses = [(f"198.51.100.{n % 4}", ODD_ADDRESS, f"guess {n}") for n in range(20)]
+    assert auth.ask_from(*guesses) == ["wrong"] * 20
     imap, managesieve, submission = on_every_protocol(host, PASSWORD, ODD_ADDRESS)
     assert "[UNAVAILABLE]" in imap
     assert managesieve.startswith("NO")
@@ -232,6 +228,108 @@ def test_a_forgotten_device_blocks_nobody(auth: AuthClient) -> None:
     sprayed = [(f"user{number}@example.org", "password1234") for number in range(10)]
     assert auth.ask("192.0.2.31", *sprayed) == ["wrong"] * 10
     assert auth.ask("192.0.2.31", (ANN, PASSWORD)) == ["later"]
+
+
+def test_passwords_that_begin_alike_are_guesses_each(host: MailHost, auth: AuthClient) -> None:
+    """Forty that share the first 16 bits of their SHA-256 are forty; the notes tell nobody which."""
+    alike: list[str] = []
+    number = 0
+    while len(alike) < 10:
+        number += 1
+        if sha256(f"guess {number}".encode()).hexdigest().startswith("5eed"):
+            alike.append(f"guess {number}")
+    assert auth.ask("192.0.2.50", *[(ANN, each) for each in alike]) == ["wrong"] * 10
+    assert auth.ask("192.0.2.50", (ANN, PASSWORD)) == ["later"]
+    assert auth.ask("192.0.2.51", (ANN, PASSWORD)) == ["ok"]
+
+    notes = (host.root / "run/dovecot/guesses/address-192.0.2.50").read_text()
+    assert all(sha256(each.encode()).hexdigest()[:8] not in notes for each in alike)
+    key = host.root / "run/dovecot/guesses.key"
+    assert (5000, 0o600) == (key.stat().st_uid, key.stat().st_mode & 0o777)
+    first = key.read_text()
+    assert len(bytes.fromhex(first)) == 32
+    host.start("dovecot")
+    assert first == key.read_text()
+
+
+def test_an_ipv6_network_guesses_as_one(auth: AuthClient) -> None:
+    """Whoever has one address of 64 bits has them all; a neighbour's network is not concerned."""
+    guesses = [(f"2001:db8:0:1:{number:x}::1", ANN, f"guess {number}") for number in range(10)]
+    assert auth.ask_from(*guesses) == ["wrong"] * 10
+    assert auth.ask("2001:db8:0:1::ffff", (ANN, PASSWORD)) == ["later"]
+    assert auth.ask("2001:db8:0:2::1", (ANN, PASSWORD)) == ["ok"]
+
+
+def test_the_right_password_after_wrong_ones_opens_at_once(host: MailHost) -> None:
+    """No wait grows beyond what Postfix allows Dovecot: 235, and 535 for another wrong one."""
+    for number in range(4):
+        assert "[AUTHENTICATIONFAILED]" in by_imap(host, f"guess {number}")
+    assert [""] * 3 == on_every_protocol(host, PASSWORD)
+    assert by_submission(host, "another guess").startswith("535 5.7.8")
+    assert by_submission(host, PASSWORD) == ""
+
+
+@pytest.mark.usefixtures("idn")
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "eva@straße.example",
+        "Eva@STRAẞE.Example",
+        "eva@stra\u00dfe．example",
+        "eva@xn--strae-oqa.example",
+        "Ole@BÜCHER.example",
+        "ole@bu\u0308cher.example",
+        "ole@BU\u0308CHER。example",
+        "mo@نامه\u200cای.example",
+    ],
+)
+def test_an_address_is_typed_as_people_read_it(host: MailHost, typed: str) -> None:
+    """Any case, normalization and width; the session is that of the name that is kept."""
+    assert [""] * 3 == on_every_protocol(host, PASSWORD, typed)
+    with host.imap(typed) as client:
+        client.select()
+    local_part, _, domain = typed.lower().rpartition("@")
+    kept = f"{local_part}@{kept_domain(domain)}"
+    assert last_logins(host, kept)[0][0] == kept
+
+
+@pytest.mark.usefixtures("idn")
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "eva@strasse.example",  # another domain
+        "mo@نامهای.example",  # without the joiner
+        "ev\u00e4@straße.example",
+        "eva@straße.example:{PLAIN}x",
+        "../eva@straße.example",
+        "eva@straße.example\n",
+        "eva\t@straße.example",
+        "@straße.example",
+        "straße.example",
+        "e" * 400 + "@straße.example",
+    ],
+)
+def test_what_only_looks_like_it_opens_nothing(host: MailHost, typed: str) -> None:
+    """Another domain, another local part, and texts that mean something else in a file."""
+    assert "" not in [by_imap(host, PASSWORD, typed), by_submission(host, PASSWORD, typed)]
+
+
+@pytest.fixture(scope="module")
+def idn(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Mailboxes in domains of several scripts, beside the others."""
+    addresses = ("eva@straße.example", "ole@bücher.example", "mo@نامه\u200cای.example")
+    ann, *_ = STACK["mailboxes"]
+    more = [{**ann, "address": address} for address in addresses]
+    domains = [address.partition("@")[2] for address in addresses]
+    host.write_directory(
+        STACK
+        | {
+            "domains": [*STACK["domains"], *domains],
+            "mailboxes": [*STACK["mailboxes"], *more],
+        }
+    )
+    yield
+    host.write_directory()
 
 
 def logged(container: Container, *parts: str) -> bool:

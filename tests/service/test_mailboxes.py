@@ -21,12 +21,15 @@ pytestmark = pytest.mark.timeout(600)
 
 ANN = "ann@example.org"
 BEN = "ben@example.org"
+DORA = "dora@example.org"
 
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running; carla's mailbox has room for 2 MB."""
-    password_hash = STACK["mailboxes"][0]["password-hash"]
+    """A host with Dovecot running; carla's mailbox has room for 2 MB, dora's for half a GB."""
+    dora = STACK["mailboxes"][0] | {"address": DORA, "quota-gb": 0.5}
+    password_hash = dora["password-hash"]
+    idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], dora]})
     passwd = (idle_host.root / "run/directory/dovecot-passwd").read_text()
     small = f"carla@example.org:{password_hash}::::::userdb_quota_storage_size=2M\n"
     idle_host.write_table("dovecot-passwd", passwd + small)
@@ -160,6 +163,13 @@ def test_users_upload_their_own_filters(host: MailHost) -> None:
 
 
 # Quota ------------------------------------------------------------------------------------------
+
+
+def test_a_mailbox_has_a_quota_of_its_own(host: MailHost) -> None:
+    """That of its entry in the stack file, in KB as IMAP has it; the others have 10 GB."""
+    for user, kilobytes in ((DORA, 512 * 1024), (ANN, 10 * 1024 * 1024)):
+        with host.imap(user) as client:
+            assert str(kilobytes).encode() + b")" in client.getquotaroot("INBOX")[1][1][0]
 
 
 def test_quota_warns_and_then_refuses(host: MailHost) -> None:

@@ -46,6 +46,7 @@ class _Mailbox(NamedTuple):
     password_hash: str
     app_passwords: tuple[tuple[str, str], ...]
     send_as: tuple[str, ...]
+    quota_mb: int | None
 
 
 class Mailbox(_Mailbox):
@@ -53,6 +54,7 @@ class Mailbox(_Mailbox):
 
     `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
     are addresses of ours that the user may write as, besides those whose mail the mailbox gets.
+    `quota_mb` is how much mail there may be, in MiB; None for what Dovecot allows everybody.
     """
 
     __slots__ = ()
@@ -63,6 +65,7 @@ class Mailbox(_Mailbox):
         password_hash: str,
         app_passwords: tuple[tuple[str, str], ...] = (),
         send_as: tuple[str, ...] = (),
+        quota_mb: int | None = None,
     ) -> Self:
         """Raises DirectoryError."""
         if not is_hosted(address):
@@ -81,7 +84,9 @@ class Mailbox(_Mailbox):
         for other in send_as:
             if not is_hosted(other):
                 raise DirectoryError(f"{address} cannot send as {clipped(other)}")
-        return super().__new__(cls, address, password_hash, app_passwords, send_as)
+        if quota_mb is not None and quota_mb < 1:
+            raise DirectoryError(f"{address} has a quota of {quota_mb} MB")
+        return super().__new__(cls, address, password_hash, app_passwords, send_as, quota_mb)
 
     def __repr__(self) -> str:
         return f"Mailbox(address={self.address!r}, send_as={self.send_as!r})"  # no hash in a log

@@ -212,6 +212,7 @@ class Directory:
                         for app in entry.optional_entries("app_passwords")
                     ),
                     entry.optional_texts("send_as"),
+                    entry.optional_number("quota_mb"),
                 )
                 for entry in root.entries("mailboxes")
             ),
@@ -249,6 +250,14 @@ class _Entry(NamedTuple):
     def optional_text(self, name: str) -> str | None:
         return None if self.fields.get(name) is None else self.text(name)
 
+    def optional_number(self, name: str) -> int | None:
+        value = self.fields.get(name)
+        if value is not None and type(value) is not int:
+            raise DirectoryError(
+                f"has something else than a whole number in {name} of {self.place}"
+            )
+        return value
+
     def texts(self, name: str) -> tuple[str, ...]:
         values = self._list(name)
         if not all(isinstance(value, str) for value in values):
@@ -284,6 +293,8 @@ def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
         ]
     if mailbox.send_as:
         fields["send_as"] = mailbox.send_as
+    if mailbox.quota_mb is not None:
+        fields["quota_mb"] = mailbox.quota_mb
     return fields
 
 

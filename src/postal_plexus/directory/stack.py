@@ -12,6 +12,7 @@ Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
         app-passwords:                               # may be missing; a name and a hash each
           phone: "{ARGON2ID}$argon2id$..."           # from `plexus app-passwords make`
         send-as: [office@example.org]                # may be missing; others of our addresses
+        quota-gb: 50                                 # may be missing; of this mailbox alone
     aliases:                              # may be missing
       - address: info@example.org
         destinations: [ann@example.org, ben@example.com]
@@ -82,6 +83,9 @@ OTHER_KEYS = frozenset(
 APP_PASSWORDS = 16
 """The most of one mailbox: a wrong password is compared with each."""
 
+LARGEST_QUOTA_GB = 10_000
+"""Ten terabytes: beyond it the number is a mistake, or the bill is."""
+
 RECIPIENTS_AN_ALIAS = 1000
 """Postfix's virtual_alias_expansion_limit, by default: beyond it an alias's mail is deferred."""
 
@@ -107,7 +111,7 @@ class _Reading:
             (self._enter(self._domains, self._domain_name(entry), entry), entry)
             for entry in entries_of(config, "domains", fields, self._findings)
         ]
-        fields = ("address", "password-hash", "app-passwords", "send-as")
+        fields = ("address", "password-hash", "app-passwords", "send-as", "quota-gb")
         self._read_mailboxes = [
             (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
             for entry in entries_of(config, "mailboxes", fields, self._findings)
@@ -121,8 +125,14 @@ class _Reading:
     def directory(self) -> Directory:
         """What was read, if nothing was wrong with it."""
         catch_alls = [(name, self._catch_all(entry)) for name, entry in self._read_domains]
-        hashes = [
-            (name, self._password_hash(entry), self._app_passwords(entry), self._send_as(entry))
+        mailboxes = [
+            (
+                name,
+                self._password_hash(entry),
+                self._app_passwords(entry),
+                self._send_as(entry),
+                self._quota(entry),
+            )
             for name, entry in self._read_mailboxes
         ]
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
@@ -134,7 +144,7 @@ class _Reading:
         self._findings.raise_if_any()
         directory = Directory(
             tuple(Domain(*domain) for domain in catch_alls),
-            tuple(Mailbox(*mailbox) for mailbox in hashes),
+            tuple(Mailbox(*mailbox) for mailbox in mailboxes),
             tuple(Alias(*alias) for alias in aliases),
         )
         self._check_as_a_whole(directory)
@@ -253,6 +263,12 @@ class _Reading:
                 entry.problem(f"{what} cannot be a mailbox or an alias", remedy)
             addresses[str(address)] = None
         return tuple(addresses)
+
+    def _quota(self, entry: Entry) -> int | None:
+        """In MiB; None where the entry has none."""
+        remedy = f"Give a number of GB from 0.1 to {LARGEST_QUOTA_GB}, such as 50."
+        gigabytes = entry.optional_number("quota-gb", 0.1, LARGEST_QUOTA_GB, remedy=remedy)
+        return None if gigabytes is None else round(gigabytes * 1024)
 
     def _destinations(self, entry: Entry) -> tuple[str, ...]:
         destinations: dict[str, None] = {}

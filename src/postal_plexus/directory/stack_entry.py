@@ -92,6 +92,21 @@ class Entry:
         """The text of a field that may be missing, but not empty; "" without one."""
         return self.text(field) if field in self._fields else ""
 
+    def optional_number(
+        self, field: str, least: float, most: float, *, remedy: str
+    ) -> float | None:
+        """The number of a field that may be missing, from `least` to `most`; None without one."""
+        if field not in self._fields:
+            return None
+        value = self._fields[field]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.problem(f"its {field} is {kind_of(value)}, not a number", remedy)
+        elif not least <= value <= most:  # NaN is in no range
+            self.problem(f"its {field} is {value}", remedy)
+        else:
+            return value
+        return None
+
     def named_texts(self, field: str, *, remedy: str) -> dict[str, str]:
         """The texts of a field that may be missing, else a mapping of names to texts."""
         value = self._fields.get(field)

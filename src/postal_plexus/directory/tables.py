@@ -13,21 +13,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from postal_plexus.directory.address import without_subaddress
+from postal_plexus.directory.entries import Mailbox
 from postal_plexus.directory.model import Directory, Resolution
+from postal_plexus.directory.spelling import dovecot_domains
 
 
 def dovecot_passwd(directory: Directory) -> str:
     """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-X={SCHEME}hash`.
 
-    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration. App
-    passwords are extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
+    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration. A
+    quota of a mailbox's own is an extra field that overrides Dovecot's setting. App passwords are
+    extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
     """
     return "".join(
-        f"{m.address}:{m.password_hash}::::::"
-        + " ".join(f"app-{name}={password_hash}" for name, password_hash in m.app_passwords)
-        + "\n"
+        f"{m.address}:{m.password_hash}::::::{' '.join(_extra_fields(m))}\n"
         for m in directory.mailboxes
     )
+
+
+def _extra_fields(mailbox: Mailbox) -> Iterator[str]:
+    if mailbox.quota_mb is not None:
+        yield f"userdb_quota_storage_size={mailbox.quota_mb}M"
+    for name, password_hash in mailbox.app_passwords:
+        yield f"app-{name}={password_hash}"
 
 
 def postfix_virtual_domains(directory: Directory) -> str:
@@ -92,6 +100,7 @@ def postfix_sender_logins(directory: Directory) -> str:
 TABLES: Mapping[str, Callable[[Directory], str]] = MappingProxyType(
     {
         "dovecot-passwd": dovecot_passwd,
+        "dovecot-domains": lambda directory: dovecot_domains(d.name for d in directory.domains),
         "postfix-virtual-domains": postfix_virtual_domains,
         "postfix-virtual-mailboxes": postfix_virtual_mailboxes,
         "postfix-virtual-aliases": postfix_virtual_aliases,

@@ -101,6 +101,24 @@ def test_unsound_send_as(send_as: object, what: str) -> None:
     assert what in str(refused.value)
 
 
+def test_a_quota_survives_the_way() -> None:
+    """It comes back as it was; without one a mailbox has none."""
+    with_quota = document()
+    with_quota["mailboxes"][0]["quota_mb"] = 51200
+    read = Directory.from_json(json.dumps(with_quota).encode())
+    assert [51200, *[None] * (len(read.mailboxes) - 1)] == [m.quota_mb for m in read.mailboxes]
+    assert read.mailboxes == Directory.from_json(read.to_json()).mailboxes
+
+
+@pytest.mark.parametrize("quota", [0, -1, 1.5, True, "50", [], 2**200 * -1])
+def test_unsound_quotas(quota: object) -> None:
+    """Nothing but a whole number of megabytes can come into Dovecot's table."""
+    broken = document()
+    broken["mailboxes"][0]["quota_mb"] = quota
+    with pytest.raises(DirectoryError, match="quota"):
+        Directory.from_json(json.dumps(broken).encode())
+
+
 def test_fields_of_a_newer_program_are_ignored() -> None:
     """An older container still reads what a newer program added within version 1."""
     newer = document(

@@ -91,6 +91,30 @@ def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> N
     assert remedy in problem.remedy
 
 
+def with_quota(quota: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which has a quota of its own."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"quota-gb": quota}])
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "megabytes"), [(50, 51200), (0.5, 512), (10_000, 10_240_000)]
+)
+def test_quota(gigabytes: float, megabytes: int) -> None:
+    """In GB, whole or not; kept in MB. The other mailboxes have none of their own."""
+    read = read_stack(with_quota(gigabytes))
+    assert (megabytes, None) == (read.mailboxes[2].quota_mb, read.mailboxes[0].quota_mb)
+
+
+@pytest.mark.parametrize(
+    "quota", [0, -5, 10_001, float("nan"), float("inf"), True, "50", "50G", None, [50]]
+)
+def test_wrong_quota(quota: object) -> None:
+    """Named with its mailbox and the range."""
+    (problem,) = problems(with_quota(quota))
+    assert ("entry 3 (ben@example.org)", True) == (problem.entry, "quota-gb" in problem.what)
+    assert "from 0.1 to 10000" in problem.remedy
+
+
 def with_send_as(send_as: object) -> dict[str, Any]:
     """The sound configuration with one more mailbox, which may send as others."""
     return config(mailboxes=[*config()["mailboxes"], mailbox() | {"send-as": send_as}])

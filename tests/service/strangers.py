@@ -1,0 +1,117 @@
+"""Strangers who open connections and never log in, from addresses that a test chooses.
+
+    nsenter --net=/proc/PID/ns/net python3 strangers.py PORT HOW SOURCE...
+
+One connection from each SOURCE, in order; each address is first added to the loopback interface of the
+network namespace that this runs in. Prints a line when all have been tried; then for each line that it
+reads one with the number of connections that are still open, by source: `{"127.0.1.1": 60}`.
+
+HOW is `silent` (TCP only), `half` (half a TLS handshake), `tls` (TLS, then silent), `auth` (TLS and 4 KB of
+an AUTHENTICATE without end), `more` (TLS and 8 KB of a continuation without end), `line` (TLS and
+a LOGIN without end), `starttls` (SMTP or ManageSieve: TLS after STARTTLS, then silent).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import json
+import select
+import socket
+import ssl
+import struct
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+SIOCSIFADDR = 0x8916
+
+
+def add_address(source: str) -> None:
+    """Give the loopback interface an IPv6 address; it has all of 127.0.0.0/8 already."""
+    if ipaddress.ip_address(source).version == 4:
+        return
+    Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
+    packed = ipaddress.ip_address(source).packed
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
+        request = packed + struct.pack("=Ii", 128, socket.if_nametoindex("lo"))
+        fcntl.ioctl(any_socket, SIOCSIFADDR, request)
+        # The kernel first asks whether somebody else has it.
+        while True:
+            try:
+                any_socket.bind((source, 0))
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
+
+
+def trusting() -> ssl.SSLContext:
+    """TLS that believes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def connected(port: int, how: str, source: str) -> socket.socket:
+    """A connection that has gone as far as HOW says."""
+    here = "127.0.0.1" if ipaddress.ip_address(source).version == 4 else "::1"
+    plain = socket.create_connection((here, port), timeout=20, source_address=(source, 0))
+    if how == "silent":
+        return plain
+    context = trusting()
+    if how == "half":
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(coming, going).do_handshake()
+        plain.sendall(going.read())
+        return plain
+    if how == "starttls":
+        plain.recv(4096)
+        plain.sendall(b"EHLO stranger\r\nSTARTTLS\r\n" if port == 587 else b"STARTTLS\r\n")
+        while not plain.recv(4096).endswith((b'Begin TLS negotiation now."\r\n', b"TLS\r\n")):
+            pass
+        return context.wrap_socket(plain)
+    secure = context.wrap_socket(plain)
+    if how == "tls":
+        return secure
+    secure.recv(4096)
+    if how == "auth":
+        secure.sendall(b"a AUTHENTICATE PLAIN " + b"A" * 4000)
+    elif how == "more":
+        secure.sendall(b"a AUTHENTICATE PLAIN\r\n")
+        secure.recv(4096)
+        secure.sendall(b"A" * 8000)
+    else:
+        secure.sendall(b"a LOGIN " + b"x" * 900)
+    return secure
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the other side has neither closed nor said good-bye."""
+    descriptor = client.fileno()
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN | select.POLLRDHUP)
+    return not any(
+        events & (select.POLLRDHUP | select.POLLHUP | select.POLLERR) for _, events in poll.poll(0)
+    )
+
+
+def main(port: int, how: str, sources: list[str]) -> None:
+    """Open all, then tell."""
+    clients: list[tuple[str, socket.socket]] = []
+    for source in dict.fromkeys(sources):
+        add_address(source)
+    for source in sources:
+        with contextlib.suppress(OSError):
+            clients.append((source, connected(port, how, source)))
+    print(len(clients), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(Counter(at for at, client in clients if is_open(client))), flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3:])
