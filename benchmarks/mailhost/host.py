@@ -144,7 +144,7 @@ def dovecot(
     name: str,
     place: Place,
     *,
-    memory: str = "96m",
+    memory: str = "128m",
     configuration: Path | None = None,
     options: Sequence[str] = (),
 ) -> Container:

@@ -57,7 +57,7 @@ class Container:
 
 DOVECOT = Container(
     name="dovecot",
-    memory=96,
+    memory=128,
     ports=(993, 4190),
     mounts=(
         Mount(MAIL_STORE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 
 import pytest
 
@@ -22,8 +23,10 @@ def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
 ) -> None:
     """Each client is told of the mails, the search finds them, the submitted mail leaves, beside sessions that wait."""
     with contextlib.ExitStack() as open_ones:
-        idle = [host.imap(user) for user in USERS for _ in range(EACH)]
-        for client in idle:
+        idle: list[imaplib.IMAP4_SSL] = []
+        for user in USERS * EACH:
+            client = host.imap(user)
+            idle.append(client)
             open_ones.callback(client.shutdown)
             client.select()
             client.send(b"idle IDLE\r\n")

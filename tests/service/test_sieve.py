@@ -16,6 +16,10 @@ ANN = "ann@example.org"
 LISTS = """require ["fileinto", "mailbox"];
 if header :contains "list-id" "plexus" { fileinto :create "Lists"; stop; }
 """
+REGEX = 'require ["regex"];\nif header'
+# They took all memory when uploaded, and 26 s and the process of a delivery.
+NESTED = '"subject" "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})"'
+BACKTRACKING = r'"subject" "(a|aa)*(a|aa)*\\1c"'
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +85,10 @@ def test_scripts_are_uploaded_listed_activated_and_deleted(host: MailHost, ann: 
         ('require "vnd.dovecot.pipe";\npipe "learn-sender";\n', "vnd.dovecot.pipe"),
         ('require "editheader";\ndeleteheader "Received";\n', "editheader"),
         ("# " + "x" * 1024 * 1024, "too large"),
+        (f"{REGEX} :regex {NESTED} {{ discard; }}\n", "regex"),
+        (f"{REGEX} :regex {BACKTRACKING} {{ discard; }}\n", "regex"),
     ],
-    ids=["syntax", "execute", "pipe", "editheader", "too large"],
+    ids=["syntax", "execute", "pipe", "editheader", "too large", "memory", "processor"],
 )
 def test_refused_script_is_explained_and_not_stored(ann: Client, script: str, reason: str) -> None:
     """A script with a mistake, or that wants what is not for users, is refused with the reason."""
@@ -102,13 +108,12 @@ def test_what_filters_may_use(ann: Client) -> None:
             "vacation",
             "subaddress",
             "relational",
-            "regex",
             "copy",
         ),
         *("include", "variables", "body", "imap4flags", "date", "mailbox", "duplicate", "index"),
         *("comparator-i;ascii-numeric", "extracttext", "mime", "foreverypart"),
     }
-    never = {"editheader", "vnd.dovecot.execute", "vnd.dovecot.pipe", "vnd.dovecot.filter"}
+    never = {"regex", "editheader", "vnd.dovecot.execute", "vnd.dovecot.pipe", "vnd.dovecot.filter"}
     assert set() == (wanted - offered) | (never & offered)
 
 
