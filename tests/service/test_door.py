@@ -64,8 +64,10 @@ class Strangers:
 def inside(host: MailHost) -> Iterator[list[imaplib.IMAP4_SSL]]:
     """Fifty-one clients that have logged in and wait in IDLE."""
     with contextlib.ExitStack() as open_ones:
-        clients = [host.imap(user) for user in USERS for _ in range(17)]
-        for client in clients:
+        clients: list[imaplib.IMAP4_SSL] = []
+        for user in USERS * 17:
+            client = host.imap(user)
+            clients.append(client)
             open_ones.callback(client.shutdown)
             client.select()
             client.send(b"idle IDLE\r\n")
