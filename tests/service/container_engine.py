@@ -147,6 +147,11 @@ class Container:
         """SIGTERM, and SIGKILL after so many seconds, as ECS does."""
         self.engine("stop", "--time", str(seconds), self.id, timeout=seconds + 30)
 
+    def kill(self) -> None:
+        """SIGKILL to all of it at once, as when a host dies; returns when it has ended."""
+        self.engine("kill", self.id)
+        self.engine("wait", self.id)
+
     def remove(self) -> None:
         """Kill it and forget it."""
         self.engine("rm", "--force", self.id)

@@ -36,6 +36,7 @@ HOST_DIRECTORIES = {
     "queue": (0, 0, 0o755),
     "deliver": (5001, 5003, 0o700),
     "mail": (5000, 5000, 0o750),
+    "indexes": (5000, 5000, 0o700),
 }
 # What each container mounts, as a task definition says.
 MOUNTS = {
@@ -45,6 +46,7 @@ MOUNTS = {
         ("run/directory", "/run/plexus/directory", "ro"),
         ("tls", "/etc/plexus/tls", "rw"),
         ("mail", "/srv/mail", "rw"),
+        ("indexes", "/srv/indexes", "rw"),
     ),
     "postfix": (
         ("run/dovecot", "/run/plexus/dovecot", "ro"),
