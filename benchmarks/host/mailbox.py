@@ -57,7 +57,7 @@ def index(bed: Bed, box: Container) -> tuple[int, float]:
     status = box.execute(
         "doveadm", "-f", "tab", "mailbox", "status", "-u", BIG, "messages", "INBOX"
     )
-    shutil.rmtree(next(home(bed, BIG).rglob("INBOX/*/fts-flatcurve")))
+    shutil.rmtree(next(homes(bed, BIG)[1].rglob("INBOX/*/fts-flatcurve")))
     begun = time.monotonic()
     box.execute("doveadm", "index", "-u", BIG, "INBOX", timeout=900)
     return int(status.split()[-1]), time.monotonic() - begun
@@ -131,7 +131,8 @@ def growth(
         for which in order:
             recipient = BIG if which == "big" else user(pair % USERS + 1)
             if which == "empty":
-                shutil.rmtree(home(bed, recipient), ignore_errors=True)
+                for each in homes(bed, recipient):
+                    shutil.rmtree(each, ignore_errors=True)
             await_indexer(box)
             work = [(recipient, mails.mail(number + each)) for each in range(count)]
             number += count
@@ -148,7 +149,8 @@ def growth(
     }
 
 
-def home(bed: Bed, address: str) -> Path:
-    """A user's home on the host."""
+def homes(bed: Bed, address: str) -> tuple[Path, Path]:
+    """Where a user's mails and indexes are on the host."""
     local_part, _, domain = address.partition("@")
-    return bed.place.mail / domain / local_part
+    place = bed.place
+    return place.mail / domain / local_part, place.indexes / domain / local_part

@@ -90,8 +90,8 @@ def measure(bed: Bed, count: int, say: Callable[[str], None], *, quick: bool) ->
     prepare(bed, count)
     found: dict[str, Any] = {}
     for driver in FORMATS:
-        for old in (bed.place.mail / "example.org",):
-            shutil.rmtree(old, ignore_errors=True)
+        for place in (bed.place.mail, bed.place.indexes):
+            shutil.rmtree(place / "example.org", ignore_errors=True)
         box = bed.dovecot("512m", configuration(bed, driver))
         try:
             found[driver] = _measured(bed, box, 200 if quick else 1000, 1 if quick else 5)
@@ -252,9 +252,11 @@ def _lost_index(bed: Bed, box: Container, address: str, numbers: Iterable[int]) 
     sent = asyncio.run(_delivered(bed, address, 100, numbers))
     box.execute("doveadm", "flags", "add", "-u", address, "\\Seen", "mailbox", "INBOX", "1:50")
     bed.restart(box)
-    for path in _home(bed, address).rglob("dovecot*"):
-        if path.is_file() and path.name != "dovecot-uidlist":
-            path.unlink()
+    home = _home(bed, address)
+    for place in (home, bed.place.indexes / home.relative_to(bed.place.mail)):
+        for path in place.rglob("dovecot*"):
+            if path.is_file() and path.name != "dovecot-uidlist":
+                path.unlink()
     box.execute("doveadm", "force-resync", "-u", address, "*", timeout=300)
     present = _numbers(box, address)
     seen = box.execute("doveadm", "search", "-u", address, "mailbox", "INBOX", "SEEN")

@@ -83,6 +83,11 @@ class Place:
         return self.root / "mail"
 
     @property
+    def indexes(self) -> Path:
+        """The mailboxes' indexes."""
+        return self.root / "indexes"
+
+    @property
     def deliver(self) -> Path:
         """What `deliver` remembers."""
         return self.root / "deliver"
@@ -108,6 +113,7 @@ class Place:
             (self.directory, DELIVER, GROUP, 0o755),
             (self.tls, 0, GROUP, 0o750),
             (self.mail, VMAIL, VMAIL, 0o750),
+            (self.indexes, VMAIL, VMAIL, 0o700),
             (self.deliver, DELIVER, GROUP, 0o700),
         ):
             path.mkdir(parents=True, exist_ok=True)
@@ -131,9 +137,16 @@ class Place:
         wait_until("the mailboxes to be empty", self._empty)
 
     def _empty(self) -> bool:
-        for path in self.mail.iterdir():
+        """Whether both are empty now; what begins with a dot says how they belong together."""
+        left = [
+            path
+            for directory in (self.mail, self.indexes)
+            for path in directory.iterdir()
+            if not path.name.startswith(".")
+        ]
+        for path in left:
             shutil.rmtree(path, ignore_errors=True)
-        return not any(self.mail.iterdir())
+        return not left
 
     def record_bytes(self) -> int:
         """How much `deliver` remembers on disk."""
@@ -162,6 +175,7 @@ def dovecot(
             Mount(place.directory, "/run/plexus/directory", read_only=True),
             Mount(place.tls, "/etc/plexus/tls"),
             Mount(place.mail, "/srv/mail"),
+            Mount(place.indexes, "/srv/indexes"),
             *([Mount(configuration, own, read_only=True)] if configuration else []),
         ],
         environment={"PLEXUS_HOSTNAME": HOSTNAME},

@@ -191,7 +191,15 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             mailboxes_gb * _GB,
         ),
-        # Postfix writes this metric only when there is something to tell.
+        # Dovecot and Postfix write these metrics only when there is something to tell.
+        Alarm(
+            "indexes",
+            "The mailboxes' indexes fill 80 % of their room on the host's volume: raise indexes-gb. "
+            "Search indexes are removed at 90 %, and a full one takes no mail: it waits.",
+            (counted(watched, "IndexVolumeUsed", "Maximum", 900),),
+            "GreaterThanOrEqualToThreshold",
+            80,
+        ),
         Alarm(
             "submission-limit",
             "A user has reached the limit of what one may send: is the password stolen?",

@@ -61,6 +61,7 @@ DOVECOT = Container(
     ports=(993, 4190),
     mounts=(
         Mount(MAIL_STORE),
+        Mount("indexes"),
         Mount("run-dovecot"),
         # Vacation replies and redirects leave through Postfix's socket.
         Mount("run-postfix", read_only=True),
@@ -68,7 +69,10 @@ DOVECOT = Container(
         Mount("tls"),
     ),
     tmpfs=(Tmpfs("/run", 8), Tmpfs("/tmp", 16)),  # noqa: S108  the container's own
-    stop_timeout=30,
+    # At its end it copies to EFS what has changed in the indexes within the hour.
+    stop_timeout=90,
+    # On a new volume it first takes all indexes from EFS; ECS waits no longer than this for that.
+    start_period=300,
     capabilities=(
         "CHOWN",
         "DAC_OVERRIDE",

@@ -1,9 +1,9 @@
 """The host: one instance in a group that replaces it, with what must outlive it beside it.
 
 What outlives an instance: its address (the network's ENI) and the state volume, a small encrypted
-disk in the same zone that holds the outbound queue, `deliver`'s journal and the certificate. A
-queue does not belong on EFS (Postfix wants a local disk), and on the instance's own disk it would
-die with it. Received mail waits in SQS; mailboxes are on EFS.
+disk in the same zone that holds the outbound queue, `deliver`'s journal, the certificate and the
+mailboxes' indexes. A queue does not belong on EFS (Postfix wants a local disk), and on the instance's
+own disk it would die with it. Received mail waits in SQS; mailboxes are on EFS.
 """
 
 import base64
@@ -38,6 +38,7 @@ _IMAGES = {
 }
 # The ECS-optimised image's snapshot has 30 GB; the minimal one fits a small disk.
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
+# For the queue, the journal and the certificate; the indexes have their own beside it.
 _STATE_GB = 1
 
 _SECONDS_A_DAY = 86400
@@ -76,6 +77,7 @@ class HostArgs:
     spot: bool
     ssm_access: bool
     replace_after_days: int
+    indexes_gb: int
 
 
 class Host(pulumi.ComponentResource):
@@ -93,7 +95,7 @@ class Host(pulumi.ComponentResource):
         self.volume = aws.ebs.Volume(
             f"{args.name}{suffix}",
             availability_zone=subnet.availability_zone,
-            size=_STATE_GB,
+            size=_STATE_GB + args.indexes_gb,
             type="gp3",
             encrypted=True,
             tags={"Name": args.name},
@@ -171,6 +173,7 @@ class Host(pulumi.ComponentResource):
                 HostBoot(
                     region=args.region,
                     ssm_access=args.ssm_access,
+                    indexes_gb=args.indexes_gb,
                     ipv6=args.region not in regions.WITHOUT_EC2_IPV6,
                     **given,
                 )

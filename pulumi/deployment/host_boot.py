@@ -22,6 +22,8 @@ class HostBoot:
     interface: str
     volume: str
     ssm_access: bool
+    # The room for the indexes of mailboxes on the volume.
+    indexes_gb: int = 2
     # Whether EC2's API is reached by IPv6 before the address is here.
     ipv6: bool = True
 
@@ -41,6 +43,7 @@ def user_data(boot: HostBoot) -> str:
         "PLEXUS_CLUSTER": boot.cluster,
         "PLEXUS_INTERFACE": boot.interface,
         "PLEXUS_VOLUME": boot.volume,
+        "PLEXUS_INDEXES_SIZE": f"{boot.indexes_gb}G",
         "PLEXUS_IPV6": "true" if boot.ipv6 else "false",
         "PLEXUS_SSM_ACCESS": "yes" if boot.ssm_access else "no",
         "PLEXUS_DIRECTORIES": directories,

@@ -181,7 +181,33 @@ attach_volume() {
     if ! mountpoint --quiet "$STATE"; then
         mount -o noatime,nodev,nosuid,noexec "$device" "$STATE"
     fi
+    # The stack may have given it more room.
+    resize2fs "$device"
     say "volume: $PLEXUS_VOLUME on $STATE"
+}
+
+# The indexes of mailboxes get a file system of their own in a file, which has all its room from the
+# start: however they grow, and whoever makes them grow, the queue on the same volume keeps its own.
+mount_indexes() {
+    local image=$STATE/indexes.ext4 place=$STATE/indexes
+    mkdir -p "$place"
+    ! mountpoint --quiet "$place" || return 0
+    chattr +i "$place"
+    if [ ! -e "$image" ]; then
+        rm -f "$image.new"
+        fallocate --length "$PLEXUS_INDEXES_SIZE" "$image.new"
+        # Discarding would give the room back. Many small files: an inode for each 8 KB, twice as many as
+        # by default.
+        mkfs.ext4 -q -E nodiscard -m 0 -i 8192 -L plexus-indexes "$image.new"
+        mv "$image.new" "$image"
+    elif [ "$(stat --format=%s "$image")" -lt "$(numfmt --from=iec "$PLEXUS_INDEXES_SIZE")" ]; then
+        fallocate --length "$PLEXUS_INDEXES_SIZE" "$image"
+        # 1: it had something to mend, and did.
+        e2fsck -f -p "$image" || [ $? -eq 1 ]
+        resize2fs "$image"
+    fi
+    mount -o loop,noatime,nodev,nosuid,noexec "$image" "$place"
+    say "indexes: $PLEXUS_INDEXES_SIZE on $place"
 }
 
 make_directories() {
@@ -248,6 +274,7 @@ install_packages
 instance=$(metadata instance-id)
 attach_interface "$instance"
 attach_volume "$instance"
+mount_indexes
 make_directories
 configure_docker
 configure_ecs

@@ -50,6 +50,8 @@ HOST_DIRECTORIES = (
     HostDirectory(
         "certbot", "/var/lib/plexus/certbot", "/var/lib/certbot", CERTBOT, SHARED_GROUP, "0700"
     ),
+    # A file system of its own on the state volume: see host_boot.sh.
+    HostDirectory("indexes", "/var/lib/plexus/indexes", "/srv/indexes", VMAIL, VMAIL, "0700"),
     HostDirectory("queue", "/var/lib/plexus/queue", "/var/spool/postfix", 0, 0, "0755"),
     HostDirectory(
         "deliver",

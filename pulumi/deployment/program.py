@@ -220,6 +220,7 @@ class _Deployment:
                 spot=settings.spot,
                 ssm_access=settings.ssm_access,
                 replace_after_days=settings.replace_after_days,
+                indexes_gb=settings.indexes_gb,
             ),
             self._options,
         )

@@ -265,17 +265,21 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
     for entry in run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"):
         made = entry.inputs["metricTransformation"]
         own.add((made["namespace"], made["name"]))
-    guard = (PROGRAM.parent / "containers/postfix/submission_guard.py").read_text()
+    containers = PROGRAM.parent / "containers"
+    written = "".join(
+        (containers / name).read_text()
+        for name in ("dovecot/indexes", "postfix/submission_guard.py")
+    )
     host = {
         variable["value"]
-        for container in ("deliver", "postfix")
+        for container in ("deliver", "dovecot", "postfix")
         for variable in tasks(run)[container][1]["environment"]
         if variable["name"] == "PLEXUS_HOSTNAME"
     }
     for namespace, name, dimensions in watched(run):
         if namespace == metrics.NAMESPACE:
-            # `deliver` and Postfix's guard count under the name that their definitions give them.
-            assert name in metrics._UNITS or f'"Name": "{name}"' in guard
+            # The containers count under the name that their definitions give them.
+            assert name in metrics._UNITS or f'"Name": "{name}"' in written
             assert {"Host": host} == {key: {value} for key, value in dimensions.items()}
         elif (namespace, name) in own:
             assert {} == dimensions

@@ -315,7 +315,7 @@ def test_broken_index_does_not_keep_deliver_from_its_answer(host: MailHost) -> N
     """
     question = Question(str(host.root / "run/dovecot/question.sock"))
     deliver(host, ANN, f"X-Plexus-Receipt: here-{host.root.name}\r\n{mail('asked about')}")
-    index = host.root / "mail"
+    index = host.root / "indexes"
     await_true("the index", lambda: list(index.glob("**/fts-flatcurve/current.*/iamglass")))
     for path in index.glob("**/fts-flatcurve/*/*"):
         path.unlink()

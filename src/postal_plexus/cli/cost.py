@@ -50,6 +50,7 @@ def run(args: Namespace) -> int:
         archive_days=settings.archive_days,
         backup_days=settings.backup_days,
         mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
+        indexes_gb=settings.indexes_gb,
     )
     assumed = estimate.traffic_of(stack.mailboxes)
     traffic = estimate.Traffic(

@@ -12,6 +12,7 @@ from typing import Any
 
 # What the program makes, see pulumi/deployment.
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
+# Beside the room for indexes.
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
 _ALARM_METRICS = 16
@@ -53,6 +54,7 @@ class Stack:
     archive_days: int = 30
     backup_days: int = 35
     mailboxes_infrequent_days: int = 30
+    indexes_gb: int = 2
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,14 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     kind = "spot" if stack.spot else "on_demand"
     root = _ROOT_GB[stack.host_image]
     kept = _IMAGES_GB * IMAGE_VERSIONS
+    state = _STATE_GB + stack.indexes_gb
     return [
         Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
         Line("public IPv4 address", "the one address", prices["ipv4_month"]),
         Line(
             "root disk", f"{root} GB gp3, {stack.host_image} image", root * prices["gp3_gb_month"]
         ),
-        Line("state disk", f"{_STATE_GB} GB gp3", _STATE_GB * prices["gp3_gb_month"]),
+        Line("state disk", f"{state} GB gp3", state * prices["gp3_gb_month"]),
         Line(
             "images",
             f"{kept:g} GB in ECR, {IMAGE_VERSIONS} versions",

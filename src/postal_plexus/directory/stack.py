@@ -65,6 +65,7 @@ OTHER_KEYS = frozenset(
         "instance-type",
         "log-days",
         "mail-host",
+        "indexes-gb",
         "mailboxes-gb-alarm",
         "mailboxes-infrequent-days",
         "mta-sts",

@@ -92,6 +92,7 @@ class Settings:
     host_image: str = "minimal"
     host_zone: int = 1
     images: Mapping[str, str] = field(default_factory=dict[str, str])
+    indexes_gb: int = 2
     instance_type: str = "t4g.nano"
     log_days: int = 14
     mailboxes_gb_alarm: int = 50
@@ -310,6 +311,13 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             1,
             lambda number: 1 <= number <= zones,
             f"Give 1 to {zones}: there are so many zones.",
+        ),
+        "indexes_gb": reader.whole_number(
+            "indexes-gb",
+            2,
+            # An EBS volume of type gp3 has 16 TiB at most.
+            lambda size: 1 <= size <= 16000,
+            "Give a size in GB, from 1; a volume can grow, but never shrink.",
         ),
         "instance_type": reader.text(
             "instance-type",

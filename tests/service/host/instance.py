@@ -38,8 +38,12 @@ case "$name $*" in
 "rpm "*) [ -e "/host/installed" ] ;;
 "modprobe "*) false ;;
 "blkid "*) fact disk-type ;;
+"mkfs.ext4 "*indexes*) ;;
 "mkfs.ext4 "*) echo ext4 > /host/disk-type ;;
+"mount "*indexes*) : > /host/mounted-indexes ;;
 "mount "*) [ ! -e /host/mount-fails ] && : > /host/mounted ;;
+"mountpoint "*indexes*) [ -e /host/mounted-indexes ] ;;
+"fallocate "*) : > /var/lib/plexus/indexes.ext4.new ;;
 "mountpoint "*) [ -e /host/mounted ] ;;
 "dd "*) : > /swapfile.new ;;
 esac
@@ -51,12 +55,14 @@ STOOD_IN = [
     "curl",
     "dd",
     "dnf",
+    "fallocate",
     "ip",
     "mkfs.ext4",
     "mkswap",
     "modprobe",
     "mount",
     "mountpoint",
+    "resize2fs",
     "rpm",
     "sleep",
     "swapon",
