@@ -194,8 +194,8 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         # Dovecot and Postfix write these metrics only when there is something to tell.
         Alarm(
             "indexes",
-            "The mailboxes' indexes fill 80 % of their room on the host's volume: raise indexes-gb. "
-            "Search indexes are removed at 90 %, and a full one takes no mail: it waits.",
+            "The indexes of mailboxes fill 80 % of their room: raise indexes-gb. At 90 % those for "
+            "search are removed; without any room mail waits.",
             (counted(watched, "IndexVolumeUsed", "Maximum", 900),),
             "GreaterThanOrEqualToThreshold",
             80,

@@ -2,8 +2,8 @@
 
 What outlives an instance: its address (the network's ENI) and the state volume, a small encrypted
 disk in the same zone that holds the outbound queue, `deliver`'s journal, the certificate and the
-mailboxes' indexes. A queue does not belong on EFS (Postfix wants a local disk), and on the instance's
-own disk it would die with it. Received mail waits in SQS; mailboxes are on EFS.
+indexes of mailboxes. Queue and indexes do not belong on EFS (both want a local disk), and on the
+instance's own disk they would die with it. Received mail waits in SQS; mails are on EFS.
 """
 
 import base64

@@ -23,7 +23,7 @@ class HostBoot:
     volume: str
     ssm_access: bool
     # The room for the indexes of mailboxes on the volume.
-    indexes_gb: int = 2
+    indexes_gb: int = 1
     # Whether EC2's API is reached by IPv6 before the address is here.
     ipv6: bool = True
 

@@ -232,12 +232,13 @@ def test_lock_of_the_dead_holds_one_mailbox_up(host: MailHost) -> None:
     that LMTP can take. And 30 s after it has gone away, `deliver` believes that nothing comes any more.
     """
     deliver(host, "ann@example.org", b"Subject: before\r\n\r\n")
-    folder = host.root / "mail/example.org/ann/sdbox/mailboxes/INBOX/dbox-Mails"
+    inbox = "example.org/ann/sdbox/mailboxes/INBOX/dbox-Mails"
+    folder = host.root / "mail" / inbox
     # Killed after its mail got its place, within the repair of the index that followed.
     last = max(int(path.suffix[1:]) for path in folder.glob("u.*"))
     left = folder / f"u.{last + 1}"
     shutil.copy(folder / f"u.{last}", left)
-    lock = folder / "dovecot.index.log.newlock"
+    lock = host.root / "indexes" / inbox / "dovecot.index.log.newlock"
     lock.touch()
     for path in (left, lock):
         os.chown(path, VMAIL, VMAIL)
@@ -280,15 +281,20 @@ def hibernates(host: MailHost, address: str) -> bool:
     ("without", "why"),
     [
         ("/srv/mail", "/srv/mail is not a mount point"),
+        ("/srv/indexes", "/srv/indexes is not a mount point"),
         ("/run/plexus/dovecot", "/run/plexus/dovecot is not a mount point"),
     ],
 )
 def test_refuses_to_start_without_its_mounts(host: MailHost, without: str, why: str) -> None:
-    """Without the mail store, or a place for its sockets, Dovecot ends with one clear line."""
+    """Without the mail store, the volume for its indexes, or a place for its sockets, Dovecot ends with one clear line."""
     run = host.engine
     mounts = [
         f"--volume={host.root / name}:{place}"
-        for name, place in (("mail", "/srv/mail"), ("run/dovecot", "/run/plexus/dovecot"))
+        for name, place in (
+            ("mail", "/srv/mail"),
+            ("indexes", "/srv/indexes"),
+            ("run/dovecot", "/run/plexus/dovecot"),
+        )
         if place != without
     ]
     name = run(

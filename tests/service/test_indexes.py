@@ -105,9 +105,16 @@ def furnish(host: MailHost) -> None:
     for number in range(4):
         assert deliver(host, ANN, f"mail {number}") == 250
     with host.imap(ANN) as ann, host.imap(BEN) as ben:
-        for folder in ("Project", "Project/Sub", "Bücher".encode("utf-7").decode().replace("+", "&")):
+        for folder in (
+            "Project",
+            "Project/Sub",
+            "Bücher".encode("utf-7").decode().replace("+", "&"),
+        ):
             assert ann.create(f'"{folder}"')[0] == "OK"
-            assert ann.append(f'"{folder}"', r"(\Seen)", None, b"Subject: filed\r\n\r\nHello\r\n")[0] == "OK"
+            assert (
+                ann.append(f'"{folder}"', r"(\Seen)", None, b"Subject: filed\r\n\r\nHello\r\n")[0]
+                == "OK"
+            )
         assert ann.subscribe("Project/Sub")[0] == "OK"
         assert ann.setacl("Project", BEN, "lrs")[0] == "OK"
         ann.append("Project", None, None, b"Subject: plan\r\n\r\nHello\r\n")
@@ -135,7 +142,9 @@ def test_no_index_is_on_the_store(host: MailHost) -> None:
     assert of_dovecot(host, "mail") == set()
     indexes(host, "copy")
     assert of_dovecot(host, "mail") == {"dovecot.index.copy", "dovecot.index.pvt.copy"}
-    assert {"dovecot.index.log", "dovecot.index.pvt.log", "fts-flatcurve"} <= of_dovecot(host, "indexes")
+    assert {"dovecot.index.log", "dovecot.index.pvt.log", "fts-flatcurve"} <= of_dovecot(
+        host, "indexes"
+    )
     assert not list((host.root / "indexes").rglob("u.*"))
     # A copy does not hold a folder back, nor come back with the next one of its name.
     with host.imap(ANN) as ann:
@@ -226,13 +235,17 @@ def test_a_torn_copy_is_noticed(host: MailHost) -> None:
     furnish(host)
     indexes(host, "copy")
     before = seen(host)
-    copy = next((host.root / "mail").glob("*/ann/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.copy"))
+    copy = next(
+        (host.root / "mail").glob("*/ann/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.copy")
+    )
     content = copy.read_bytes()
     copy.write_bytes(content[: len(content) // 2])
     lose_volume(host)
     host.start("dovecot")
     assert f"{copy.name} is damaged" in host.containers["dovecot"].logs()
-    await_true("every mail to be listed", lambda: seen(host)["INBOX"].keys() == before["INBOX"].keys())
+    await_true(
+        "every mail to be listed", lambda: seen(host)["INBOX"].keys() == before["INBOX"].keys()
+    )
     after = seen(host)
     assert {name: uid for name, (_, uid, _) in after["INBOX"].items()} == {
         name: uid for name, (_, uid, _) in before["INBOX"].items()
@@ -303,7 +316,9 @@ def as_before(host: MailHost) -> Iterator[None]:
     """Dovecot with its indexes beside the mails, as it had them until it had a volume for them."""
     text = CONFIGURATION.read_text()
     without = re.sub(r"(?m)^ *(mail_index_path|mailbox_directory_name_legacy) = .*\n", "", text)
-    without = re.sub(r"mail_index_private_path = .*", "mail_index_private_path = ~/shared/%{owner_user}", without)
+    without = re.sub(
+        r"mail_index_private_path = .*", "mail_index_private_path = ~/shared/%{owner_user}", without
+    )
     assert len(text.splitlines()) - len(without.splitlines()) == 3
     old = host.root / "dovecot-old.conf"
     old.write_text(without)
@@ -340,7 +355,9 @@ def test_mailboxes_of_before_are_moved_once(host: MailHost) -> None:
     assert deliver(host, ANN, "new") == 250
     indexes(host, "copy")
     inbox = next((host.root / "mail").glob("*/ann/sdbox/mailboxes/INBOX/dbox-Mails"))
-    assert {path.name for path in inbox.iterdir() if path.name.startswith("dovecot")} == {"dovecot.index.copy"}
+    assert {path.name for path in inbox.iterdir() if path.name.startswith("dovecot")} == {
+        "dovecot.index.copy"
+    }
     with host.imap(ANN) as ann:
         assert {k: v for k, v in state(ann, "INBOX").items() if k != "new"} == before["INBOX"]
 
@@ -350,7 +367,14 @@ def run_once(host: MailHost, command: str) -> subprocess.CompletedProcess[str]:
     mounts = [f"--volume={host.root / name}:/srv/{name}" for name in ("mail", "indexes")]
     return subprocess.run(
         [
-            *(host.engine.command, "run", "--rm", "--network=none", "--entrypoint=/bin/sh", *mounts),
+            *(
+                host.engine.command,
+                "run",
+                "--rm",
+                "--network=none",
+                "--entrypoint=/bin/sh",
+                *mounts,
+            ),
             *(host.images["dovecot"], "-c", command),
         ],
         capture_output=True,

@@ -15,7 +15,7 @@ _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 # Beside the room for indexes.
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
-_ALARM_METRICS = 16
+_ALARM_METRICS = 17
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
 # are billed by the hour; one more, submissions over the limit, is there in few hours of a year.
 _CUSTOM_METRICS = 10
@@ -54,7 +54,7 @@ class Stack:
     archive_days: int = 30
     backup_days: int = 35
     mailboxes_infrequent_days: int = 30
-    indexes_gb: int = 2
+    indexes_gb: int = 1
 
 
 @dataclass(frozen=True)

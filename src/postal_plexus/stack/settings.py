@@ -92,7 +92,7 @@ class Settings:
     host_image: str = "minimal"
     host_zone: int = 1
     images: Mapping[str, str] = field(default_factory=dict[str, str])
-    indexes_gb: int = 2
+    indexes_gb: int = 1
     instance_type: str = "t4g.nano"
     log_days: int = 14
     mailboxes_gb_alarm: int = 50
@@ -314,7 +314,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
         ),
         "indexes_gb": reader.whole_number(
             "indexes-gb",
-            2,
+            1,
             # An EBS volume of type gp3 has 16 TiB at most.
             lambda size: 1 <= size <= 16000,
             "Give a size in GB, from 1; a volume can grow, but never shrink.",

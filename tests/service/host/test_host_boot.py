@@ -83,7 +83,7 @@ def test_a_fresh_host_takes_address_and_volume_and_then_starts_ecs(instance: Ins
             "attach-volume --volume-id vol-0123 --instance-id i-new",
             "mkfs.ext4",
             "mount -o noatime,nodev,nosuid,noexec",
-            "fallocate --length 2G",
+            "fallocate --length 1G",
             "mount -o loop,noatime,nodev,nosuid,noexec",
             "systemctl start --no-block ecs.service",
         )
@@ -133,7 +133,15 @@ def test_a_reboot_does_nothing_twice(instance: Instance) -> None:
     (instance.directory / "installed").write_text("")
     assert 0 == instance.boot()
     done = " ".join(instance.calls())
-    for never in ("attach-network", "attach-volume", "mkfs", "mount -o", "fallocate", "dnf", "dd if"):
+    for never in (
+        "attach-network",
+        "attach-volume",
+        "mkfs",
+        "mount -o",
+        "fallocate",
+        "dnf",
+        "dd if",
+    ):
         assert never not in done
 
 
