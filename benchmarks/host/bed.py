@@ -115,6 +115,14 @@ class Bed:
         """A client that has logged in."""
         return await Session.open(box.port(993), trusting(self.place), address, PASSWORD)
 
+    async def idling(self, box: Container) -> list[Session]:
+        """A client of each user in IDLE, one after the other: each that is awake has a process."""
+        sessions: list[Session] = []
+        for number in range(1, USERS + 1):
+            sessions.append(await self.session(box, user(number)))
+            await sessions[-1].idle()
+        return sessions
+
     def close(self) -> None:
         """Remove the containers."""
         for box in self.made:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.host.bed import Bed
     from benchmarks.mailhost.engine import Container
 
-LIMITS = {"dovecot": 64, "postfix": 48, "deliver": 40}  # MB
+LIMITS = {"dovecot": 128, "postfix": 48, "deliver": 40}  # MB
 AMPLE = 1024  # MB: what stands beside ours may use all it wants
 LARGE = 39 * 1024 * 1024
 LARGE_MAILS = 5
@@ -93,9 +93,7 @@ async def _hour(
     stub: Stub,
     say: Callable[[str], None],
 ) -> None:
-    sessions = [await bed.session(box, user(n)) for n in range(1, USERS + 1)]
-    for session in sessions:
-        await session.idle()
+    sessions = await bed.idling(box)
     filters = [_managesieve(box) for _ in range(3)]
     await asyncio.sleep(3)  # the clients hibernate
     loop = asyncio.get_running_loop()

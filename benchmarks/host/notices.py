@@ -39,9 +39,7 @@ def measure(bed: Bed, memory: str, samples: int, say: Callable[[str], None]) -> 
 
 
 async def _measure(bed: Bed, box: Container, samples: int) -> list[float]:
-    sessions = [await bed.session(box, user(n)) for n in range(1, USERS + 1)]
-    for session in sessions:
-        await session.idle()
+    sessions = await bed.idling(box)
     lmtp = await Lmtp.open(bed.place.lmtp)
     taken: list[float] = []
     try:

@@ -113,6 +113,20 @@ def test_moving_to_and_from_junk_teaches_the_filter(host: MailHost) -> None:
     assert "bad.example" not in learned
 
 
+def test_uploading_to_junk_teaches_the_filter(host: MailHost) -> None:
+    """Clients such as mbsync move a mail by APPEND and expunge: its sender's next mail is in Junk too."""
+    sender = "Shop <offers@upload.example>"
+    content = mail("uploaded", sender)
+    deliver(host, BEN, content)
+    with host.imap(BEN) as client:
+        assert client.append("Junk", None, None, content.encode())[0] == "OK"
+        (uid,) = found(client, "INBOX", "SUBJECT", "uploaded")
+        client.uid("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+        client.expunge()
+        deliver(host, BEN, mail("next of them", sender))
+        assert len(found(client, "Junk", "SUBJECT", '"next of them"')) == 1
+
+
 def test_learned_sender_never_lets_a_virus_pass(host: MailHost) -> None:
     """A wanted sender's mail with a virus still goes to Junk."""
     deliver(host, BEN, mail("v1", "w@friend.example", "FAIL"))
