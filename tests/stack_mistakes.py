@@ -42,6 +42,8 @@ def _mailbox(address: str, password_hash: str | None = HASH) -> dict[str, Any]:
 
 _PEOPLE = [_mailbox("ann@example.org"), _mailbox("ben@example.net")]
 _LONG = "l" * 65
+_THREE = ("deliver", "dovecot", "postfix")
+_FOUR = ("certbot", *_THREE)
 
 MISTAKES = (
     Mistake(
@@ -58,13 +60,13 @@ MISTAKES = (
         "a word for a number",
         {"archive-days": "thirty"},
         "postal-plexus:archive-days: is 'thirty'. "
-        "Give at least 15 days, so that what failed can be replayed.",
+        "Give 15 to 36500 days: what failed is replayed from there.",
     ),
     Mistake(
         "a number out of range",
         {"archive-days": 3},
         "postal-plexus:archive-days: is 3. "
-        "Give at least 15 days, so that what failed can be replayed.",
+        "Give 15 to 36500 days: what failed is replayed from there.",
     ),
     Mistake(
         "yes is a text to Pulumi",
@@ -135,14 +137,65 @@ MISTAKES = (
     Mistake(
         "half the images",
         {"images": {"dovecot": "registry.example/dovecot:1"}},
-        "postal-plexus:images: lacks deliver, postfix. "
-        "Give all images, or none to have them built.",
+        "postal-plexus:images: lacks certbot, deliver, postfix. "
+        "Give all 4, or none to have them built.",
+    ),
+    Mistake(
+        "no image that asks for certificates",
+        {"images": {name: f"registry.example/{name}:1" for name in _THREE}},
+        "postal-plexus:images: lacks certbot. Give all 4, or none to have them built. "
+        "If something else brings the certificate: certbot: none.",
+    ),
+    Mistake(
+        "an image that is none",
+        {"images": {name: "none" if name == "dovecot" else f"r.example/{name}" for name in _FOUR}},
+        "postal-plexus:images: has 'dovecot': 'none'. "
+        "Name images of certbot, deliver, dovecot, postfix; without `images` all are built.",
+    ),
+    Mistake(
+        "a blank in an image",
+        {"images": {name: f"r.example/{name}{' ' * (name == 'deliver')}" for name in _FOUR}},
+        "postal-plexus:images: has 'deliver': 'r.example/deliver '. Name images of ",
+    ),
+    Mistake(
+        "more days than there are",
+        {"backup-days": 10**9},
+        "postal-plexus:backup-days: is 1000000000. Give 1 to 36500 days, or 0 for no backup.",
+    ),
+    Mistake(
+        "a budget that is no number",
+        {"budget-usd": float("nan")},
+        "postal-plexus:budget-usd: is nan. Give dollars a month up to 1000000, 0 for no budget.",
+    ),
+    Mistake(
+        "an alarm that never rings",
+        {"mailboxes-gb-alarm": 10**12},
+        "postal-plexus:mailboxes-gb-alarm: is 1000000000000. Give 1 to 1000000 GB.",
+    ),
+    Mistake(
+        "an IPv4 address for a domain",
+        {"domains": ["example.org", "example.net", "192.0.2.1"]},
+        "postal-plexus:domains: entry 3 (192.0.2.1): it is no domain name, or is an IPv4 address. "
+        "Write a domain of yours, such as example.org.",
+    ),
+    Mistake(
+        "a pattern for an alias",
+        {"aliases": [{"address": "*@example.org", "destinations": ["ann@example.org"]}]},
+        "postal-plexus:aliases: entry 1 (*@example.org): its address is no pattern, and * means "
+        "nothing in it. Write catch-all: ADDRESS at example.org in postal-plexus:domains: whoever "
+        "has that address gets what nobody else does.",
+    ),
+    Mistake(
+        "a mailbox beyond any disk",
+        {"mailboxes": [*_PEOPLE, _mailbox("cara@example.org") | {"quota-gb": -1}]},
+        "postal-plexus:mailboxes: entry 3 (cara@example.org): its quota-gb is -1. "
+        "Give a number of GB from 0.1 to 10000, such as 50.",
     ),
     Mistake(
         "a limit of nothing",
         {"submission-limits": {"messages-hour": 0}},
         "postal-plexus:submission-limits: has 'messages-hour': 0. Give messages-hour, "
-        "recipients-hour, messages-day, recipients-day as whole numbers from 1.",
+        "recipients-hour, messages-day, recipients-day as whole numbers from 1 to 1000000.",
     ),
     Mistake(
         "a domain twice, in another case",

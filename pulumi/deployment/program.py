@@ -305,7 +305,7 @@ class _Deployment:
         settings = self._settings
         if "certbot" not in images.references:
             pulumi.warn(
-                "postal-plexus:images names no certbot, so nothing asks for the mail host's "
+                "postal-plexus:images has certbot: none, so nothing asks for the mail host's "
                 "certificate: clients see a self-signed one"
             )
             return None

@@ -10,6 +10,7 @@ import pytest
 
 from postal_plexus.cli import estimate
 from postal_plexus.cli.estimate import Stack, Traffic, UnknownPrice
+from postal_plexus.cli.exits import Exit
 from postal_plexus.cli.main import main
 from postal_plexus.stack.settings import Settings
 
@@ -149,3 +150,21 @@ def test_spot_may_take_bigger_sizes() -> None:
     assert {} == estimate.bigger_sizes(Stack(1, 5, 5, spot=False), PRICES)
     medium = Stack(1, 5, 5, instance_type="t4g.medium")
     assert {} == estimate.bigger_sizes(medium, PRICES)
+
+
+def test_wrong_numbers_are_told_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Negative ones, those that are none, and those beyond any stack; nothing is printed for them."""
+    wrong = ["--gb=nan", "--mails-in=-5", "--mails-out=1.5", "--mail-kb=99999999"]
+    assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), *wrong])
+    out, told = capsys.readouterr()
+    assert "" == out
+    assert ["--gb", "--mails-in", "--mails-out", "--mail-kb"] == [
+        line.split()[1] for line in told.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("gb", ["-1", "inf", "-inf", "1e300", "", "many"])
+def test_wrong_sizes(gb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is refused with the range."""
+    assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), f"--gb={gb}"])
+    assert "from 0 to 1000000" in capsys.readouterr().err

@@ -2,13 +2,23 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 from postal_plexus.cli import estimate, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory.problems import quoted
 
 SUMMARY = "estimate what a stack costs a month, beside what others take for the same users"
+
+# By their names in Traffic: what they are, the least and the most. A mail has 40 MB at most.
+RANGES: dict[str, tuple[type[int] | type[float], int, int]] = {
+    "gb": (float, 0, 10**6),
+    "mails_in": (int, 0, 10**9),
+    "mails_out": (int, 0, 10**9),
+    "mail_kb": (int, 0, 40 * 1024),
+}
 
 DETAILS = """
 Prices are those of us-east-1, from a dated file; traffic that is not given is assumed: 1 GB a
@@ -19,10 +29,10 @@ mailbox, 20 mails received and 5 sent a day.
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
-    parser.add_argument("--gb", type=float, metavar="GB", help="mail in all mailboxes")
-    parser.add_argument("--mails-in", type=int, metavar="N", help="mails received a month")
-    parser.add_argument("--mails-out", type=int, metavar="N", help="mails sent a month")
-    parser.add_argument("--mail-kb", type=int, metavar="KB", help="size of a mail")
+    parser.add_argument("--gb", metavar="GB", help="mail in all mailboxes")
+    parser.add_argument("--mails-in", metavar="N", help="mails received a month")
+    parser.add_argument("--mails-out", metavar="N", help="mails sent a month")
+    parser.add_argument("--mail-kb", metavar="KB", help="size of a mail")
     parser.add_argument(
         "--ses-plan",
         choices=("none", "essentials"),
@@ -33,7 +43,11 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print the estimate. Raises CommandError for a wrong stack file or an unknown price."""
+    """Print the estimate.
+
+    Raises CommandError for wrong numbers, a wrong stack file or an unknown price.
+    """
+    given = _numbers(args)
     path = stack_files.chosen(args.stack_file)
     _, settings = stack_files.read_whole(path)
     directory = settings.directory
@@ -53,13 +67,7 @@ def run(args: Namespace) -> int:
         indexes_gb=settings.indexes_gb,
     )
     assumed = estimate.traffic_of(stack.mailboxes)
-    traffic = estimate.Traffic(
-        gb=assumed.gb if args.gb is None else args.gb,
-        mails_in=assumed.mails_in if args.mails_in is None else args.mails_in,
-        mails_out=assumed.mails_out if args.mails_out is None else args.mails_out,
-        mail_kb=assumed.mail_kb if args.mail_kb is None else args.mail_kb,
-        ses_plan=args.ses_plan,
-    )
+    traffic = replace(assumed, ses_plan=args.ses_plan, **given)
     try:
         lines = estimate.estimate(stack, traffic, prices)
     except estimate.UnknownPrice as error:
@@ -83,6 +91,31 @@ def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
         "SES plan Essentials is 0.16 for 1,000 sent; `aws sesv2 put-account-pricing-attributes "
         "--plan NONE` makes it 0.10 (--ses-plan none)"
     )
+
+
+def _numbers(args: Namespace) -> dict[str, Any]:
+    """The numbers that were given, by their name in Traffic.
+
+    Raises CommandError with all faults.
+    """
+    given: dict[str, Any] = {}
+    faults: list[str] = []
+    for name, (kind, least, most) in RANGES.items():
+        text: str | None = getattr(args, name)
+        if text is None:
+            continue
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not least <= number <= most:  # NaN is in no range
+            sort = "a whole number" if kind is int else "a number"
+            option = f"--{name.replace('_', '-')}"
+            faults.append(f"{option} is {quoted(text)}: give {sort} from {least} to {most}")
+        given[name] = number
+    if faults:
+        raise CommandError(Exit.USAGE, *faults)
+    return given
 
 
 def _json(lines: list[estimate.Line], others: dict[str, float], prices: dict[str, Any]) -> str:

@@ -21,7 +21,10 @@ LOCAL_PART_LIMIT = 64
 """Octets in a local part, the subaddress and any quotes included: RFC 5321, 4.5.3.1.1."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})+")
+# The last label is no number, in no spelling: a name that ends in one is an IPv4 address, or is
+# taken for one by what connects (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+_NUMBER = r"(?:[0-9]+|0x[0-9a-f]*)"
+_DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?!.*\.{_NUMBER}\Z){_LABEL}(?:\.{_LABEL})+")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')

@@ -21,7 +21,8 @@ def kept_domain(text: str) -> str:
     if "." not in name:
         raise AddressError("is a single word, and a mail domain has at least two")
     if not is_domain(name):
-        raise AddressError("is no domain name")
+        number = "" if name.rpartition(".")[2].isalpha() else ", or is an IPv4 address"
+        raise AddressError(f"is no domain name{number}")
     return name
 
 

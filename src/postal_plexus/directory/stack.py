@@ -181,7 +181,13 @@ class _Reading:
             remedy = f"Write {bare}; its subaddresses come there by themselves."
             entry.problem("its address has a subaddress", remedy)
             return ""
-        if not is_hosted(bare):
+        if _means_everybody(address):
+            remedy = (
+                f"Write catch-all: ADDRESS at {address.domain} in {NAMESPACE}:domains: whoever has "
+                "that address gets what nobody else does."
+            )
+            entry.problem("its address is no pattern, and * means nothing in it", remedy)
+        elif not is_hosted(bare):
             remedy = "Use letters, digits and . _ - ' before the @, and no # or - at the start."
             entry.problem("its address cannot name a mailbox or an alias", remedy)
         elif self._domains and address.domain not in self._domains:
@@ -259,6 +265,9 @@ class _Reading:
             elif address.domain not in self._domains:
                 remedy = "SES sends for your own domains only: write an address of one."
                 entry.problem(f"{what} is at no domain of ours", remedy)
+            elif _means_everybody(address):
+                remedy = "Name each address; a domain's catch-all may send as all that it gets."
+                entry.problem(f"{what} is no pattern, and * means nothing in it", remedy)
             elif address.subaddress is not None or not is_hosted(str(address)):
                 remedy = "Write it without +; its subaddresses may be sent from as well."
                 entry.problem(f"{what} cannot be a mailbox or an alias", remedy)
@@ -279,6 +288,9 @@ class _Reading:
                 continue
             if str(address) in destinations:
                 entry.problem(f"has the destination {quoted(text)} twice", "Take one out.")
+            elif _means_everybody(address):
+                what = f"its destination {quoted(text)} is no pattern, and * means nothing in it"
+                entry.problem(what, "Name each address that gets the mail.")
             elif address.domain in self._domains and not self._exists(address):
                 what = f"its destination {quoted(text)} is neither a mailbox nor an alias"
                 otherwise = f"Add it to {NAMESPACE}:mailboxes, or take it out."
@@ -309,6 +321,11 @@ class _Reading:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
                 what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
                 self._domains[domain.name].problem(what, remedy)
+
+
+def _means_everybody(address: Address) -> bool:
+    """Whether this is `*@domain`, which others take for a catch-all, and we for a name."""
+    return not address.local_part.strip("*")
 
 
 def _in_capitals(password_hash: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from postal_plexus.directory.stack_file import read_stack_file
 from postal_plexus.local import accounts
+from postal_plexus.stack.settings import NO_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,8 @@ def read(stack_file: Path, accounts_file: Path, images: Mapping[str, str]) -> St
         {**entry, "password-hash": hashes[str(mailbox.address)]}
         for entry, mailbox in zip(entries, directory.mailboxes, strict=True)
     ]
-    settings["postal-plexus:images"] = dict(images)
+    # The desk's own authority brings the certificate.
+    settings["postal-plexus:images"] = {"certbot": NO_IMAGE, **images}
     region = str(settings.get("aws:region") or "us-east-1")
     settings["aws:region"] = region
     return StackConfig(settings, region, made)

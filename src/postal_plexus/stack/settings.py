@@ -40,7 +40,10 @@ TEXT_KEYS = frozenset(
 # ECR takes single hyphens between other characters only.
 _STACK_NAME = re.compile(r"(?=.{1,20}\Z)[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
-_NEEDED_IMAGES = frozenset({"deliver", "dovecot", "postfix"})
+# In the place of certbot's image: something else brings the mail host's certificate.
+NO_IMAGE = "none"
+# A reference has no blanks, and ends in neither a separator nor a colon.
+_IMAGE = re.compile(r"[a-z0-9](?:[\w./:@-]{0,498}\w)?")
 _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 # RFC 1918; anything else belongs to somebody.
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -64,6 +67,9 @@ _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 # AWS Backup keeps a recovery point for a hundred years at most; so long is long enough for S3 too.
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
 _LONGEST_DAYS = 36500
+
+# Of anything that is counted: beyond it the number is a mistake.
+_MOST = 10**6
 
 # https://docs.aws.amazon.com/efs/latest/ug/API_LifecyclePolicy.html
 _INFREQUENT_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
@@ -274,19 +280,20 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             "archive-days",
             30,
             lambda days: _SHORTEST_ARCHIVE_DAYS <= days <= _LONGEST_DAYS,
-            f"Give at least {_SHORTEST_ARCHIVE_DAYS} days, so that what failed can be replayed.",
+            f"Give {_SHORTEST_ARCHIVE_DAYS} to {_LONGEST_DAYS} days: "
+            "what failed is replayed from there.",
         ),
         "backup_days": reader.whole_number(
             "backup-days",
             35,
             lambda days: 0 <= days <= _LONGEST_DAYS,
-            "Give a number of days, 0 for no backup.",
+            f"Give 1 to {_LONGEST_DAYS} days, or 0 for no backup.",
         ),
         "budget_usd": reader.number(
             "budget-usd",
             15.0,
-            lambda usd: 0 <= usd <= 10**6,
-            "Give dollars a month, 0 for no budget.",
+            lambda usd: 0 <= usd <= _MOST,
+            f"Give dollars a month up to {_MOST}, 0 for no budget.",
         ),
         "client_setup": reader.boolean("client-setup", default=True),
         "dmarc_policy": reader.choice("dmarc-policy", "none", _DMARC),
@@ -329,7 +336,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             "log-days", 14, lambda days: days in _LOG_DAYS, f"Choose one of {_LOG_DAYS}."
         ),
         "mailboxes_gb_alarm": reader.whole_number(
-            "mailboxes-gb-alarm", 50, lambda size: size > 0, "Give a size in GB."
+            "mailboxes-gb-alarm", 50, lambda size: 1 <= size <= _MOST, f"Give 1 to {_MOST} GB."
         ),
         "mailboxes_infrequent_days": reader.whole_number(
             "mailboxes-infrequent-days",
@@ -357,9 +364,9 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
         | reader.mapping(
             "submission-limits",
             lambda name, most: (
-                name in SUBMISSION_LIMITS and type(most) is int and 1 <= most <= 10**6
+                name in SUBMISSION_LIMITS and type(most) is int and 1 <= most <= _MOST
             ),
-            f"Give {', '.join(SUBMISSION_LIMITS)} as whole numbers from 1.",
+            f"Give {', '.join(SUBMISSION_LIMITS)} as whole numbers from 1 to {_MOST}.",
         ),
         "txt_records": _by_domain(
             reader,
@@ -372,13 +379,23 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
     }
 
 
+def _is_image(name: str, image: object) -> bool:
+    """Whether a container engine can take this for an image, or it is certbot's absence."""
+    if not isinstance(image, str) or _IMAGE.fullmatch(image) is None:
+        return False
+    return name in _IMAGE_NAMES and (image != NO_IMAGE or name == "certbot")
+
+
 def _images(reader: ConfigReader) -> dict[str, Any]:
     given = reader.mapping(
         "images",
-        lambda name, image: name in _IMAGE_NAMES and isinstance(image, str) and image != "",
-        f"Name images of {', '.join(_IMAGE_NAMES)}.",
+        _is_image,
+        f"Name images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
     )
-    if given and not given.keys() >= _NEEDED_IMAGES:
-        missing = ", ".join(sorted(_NEEDED_IMAGES - given.keys()))
-        reader.problem("images", f"lacks {missing}", "Give all images, or none to have them built.")
-    return given
+    if given and len(given) < len(_IMAGE_NAMES):
+        missing = ", ".join(name for name in _IMAGE_NAMES if name not in given)
+        remedy = f"Give all {len(_IMAGE_NAMES)}, or none to have them built."
+        if missing == "certbot":
+            remedy += f" If something else brings the certificate: certbot: {NO_IMAGE}."
+        reader.problem("images", f"lacks {missing}", remedy)
+    return {name: image for name, image in given.items() if image != NO_IMAGE}

@@ -18,6 +18,7 @@ from service.pulumi_engine.deployer import Deployer
 
 PROGRAM = Path(__file__).parents[3] / "pulumi"
 IMAGES = {name: f"localhost/postal-plexus/{name}:1" for name in ("dovecot", "postfix", "deliver")}
+IMAGES["certbot"] = "none"
 MAIL = b"From: x@example.com\r\n\r\nkept\r\n"
 
 

@@ -75,3 +75,23 @@ def test_kept_address() -> None:
 def test_shown(text: str, seen: str) -> None:
     """A person reads the name in its script; what is none is shown as it is."""
     assert seen == shown(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "192.0.2.1",
+        "192.0.2",
+        "0x7f.1",
+        "example.0x7f",
+        "127.1",
+        "192\uff0e0\uff0e2\uff0e1",
+        "mail.1",
+    ],
+)
+def test_an_ipv4_address_is_no_domain(text: str) -> None:
+    """In no spelling that something might connect to; numbers before the last label are names."""
+    with pytest.raises(AddressError):
+        kept_domain(text)
+    assert kept_domain("163.com") == "163.com"
+    assert kept_domain("example.x0") == "example.x0"

@@ -98,3 +98,13 @@ def test_values_are_read_as_pulumi_hands_them_over() -> None:
     """Every value is a text to Pulumi: JSON, but where a text is meant."""
     settings = read(archive_days="40", spot="false", zones=3, mail_host="mail.example.org")
     assert (40, False, 3) == (settings.archive_days, settings.spot, settings.zones)
+
+
+def test_certificates_may_come_from_elsewhere() -> None:
+    """`certbot: none` is the one image that may be missing, and it is nowhere after that."""
+    given = {name: f"registry.example/{name}:1" for name in ("dovecot", "postfix", "deliver")}
+    config = yaml.safe_load(TEMPLATE.read_text())["config"]
+    keys = {key.removeprefix("postal-plexus:"): value for key, value in config.items()}
+    keys.pop("aws:region")
+    settings = read_settings("main", "us-east-1", {**keys, "images": {**given, "certbot": "none"}})
+    assert given == settings.images
