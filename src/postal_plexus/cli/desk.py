@@ -8,6 +8,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from postal_plexus.cli import stack_files
@@ -82,7 +83,9 @@ def _demo(args: Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    # Whoever read the progress may have gone; what is told of goes on.
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _content(file: str) -> bytes:

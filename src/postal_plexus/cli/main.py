@@ -4,8 +4,10 @@ import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import version
-from typing import NoReturn
+from io import TextIOWrapper
+from typing import Any, NoReturn, TextIO, cast
 
 from postal_plexus.cli import app_passwords, check, cost, directory, dns, local, password
 from postal_plexus.cli.exits import CommandError, Exit, table
@@ -30,24 +32,83 @@ class _Parser(ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+class _Output:
+    """The standard output, which remembers that it failed: argparse keeps that to itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write as the stream does."""
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        """Flush as the stream does."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self.error = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `plexus` with these arguments, by default the process's own; gives the exit code."""
-    args = _parser().parse_args(argv)
+    _print_anything()
+    if sys.stdout is None:  # closed by the caller: print does nothing
+        return _run(argv)
+    output = _Output(sys.stdout)
+    code = int(Exit.IO_ERROR)
     try:
-        code = args.run(args)
-        sys.stdout.flush()
+        with redirect_stdout(cast("TextIO", output)):
+            code = _run(argv)
+            output.flush()
+    except OSError as error:
+        if error is not output.error:
+            raise
+    if output.error is None:
+        return code
+    # What is still buffered has no reader; without this Python would complain of it at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(output.error, BrokenPipeError):
+        return Exit.BROKEN_PIPE
+    _complain(f"plexus: the output cannot be written ({output.error.strerror})")
+    return Exit.IO_ERROR
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+        return int(args.run(args))
+    except SystemExit as ended:  # --help, --version and wrong arguments
+        return ended.code if isinstance(ended.code, int) else Exit.USAGE
     except CommandError as error:
         for line in error.lines:
-            print(line, file=sys.stderr)
+            _complain(line)
         return error.code
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        _complain("")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered has no reader; without this Python would complain of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.BROKEN_PIPE
-    return code
+
+
+def _print_anything() -> None:
+    """Let names that are no UTF-8, such as a directory's, be shown with escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(line: str) -> None:
+    """Write to the standard error; where nobody can read it, the exit code has to do."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _parser() -> ArgumentParser:

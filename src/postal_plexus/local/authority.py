@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _ROOT_LIFE = timedelta(days=3650)
-# Mail clients on macOS refuse server certificates that are good for longer than 398 days.
-_LEAF_LIFE = timedelta(days=397)
+# Mozilla's guidelines (intermediate) allow 366 days, which is what sslyze judges by; clients on
+# macOS refuse more than 398.
+_LEAF_LIFE = timedelta(days=366)
+_CLOCK_SKEW = timedelta(hours=1)
 _RENEW_BEFORE = timedelta(days=30)
 # Where Debian and its relatives, Fedora, and Alpine keep the host's certificates.
 _HOST_BUNDLES = (
@@ -84,7 +86,7 @@ class Authority:
             .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_before(now - _CLOCK_SKEW)
             .not_valid_after(now + _ROOT_LIFE)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(signs_certificates=True), critical=True)
@@ -110,8 +112,8 @@ class Authority:
             .issuer_name(root.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + _LEAF_LIFE)
+            .not_valid_before(now - _CLOCK_SKEW)
+            .not_valid_after(now - _CLOCK_SKEW + _LEAF_LIFE)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -139,7 +141,8 @@ def _is_good(wanted: Certificate, names: list[x509.GeneralName]) -> bool:
     certificate = x509.load_pem_x509_certificate(wanted.chain.read_bytes())
     held = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     ends = certificate.not_valid_after_utc
-    return list(held) == names and ends - datetime.now(UTC) > _RENEW_BEFORE
+    is_short = ends - certificate.not_valid_before_utc <= _LEAF_LIFE
+    return list(held) == names and is_short and ends - datetime.now(UTC) > _RENEW_BEFORE
 
 
 def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -174,8 +174,8 @@ class Daemon:
         await stand_in.stop()
         saving.cancel()
         saved = stand_in.spool.about_to_save()
-        runtime.save()
-        saved()
+        if runtime.save():
+            saved()
         web_end.set()
         # Connections of containers that are gone would be waited for half a minute.
         await asyncio.wait({web, sites}, timeout=_WEB_END_SECONDS)

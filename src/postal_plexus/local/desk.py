@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import socket
 import subprocess
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.errors import HeaderParseError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,7 +34,7 @@ from postal_plexus.local.agent.ownership import Owned
 from postal_plexus.local.agent.placing import LABEL_DESK
 from postal_plexus.local.authority import Authority
 from postal_plexus.local.daemon_process import DaemonError
-from postal_plexus.local.layout import DeskLayout
+from postal_plexus.local.layout import DeskLayout, Use
 from postal_plexus.local.pulumi_engine import Credentials, DeployError, apply
 from postal_plexus.local.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
 from postal_plexus.local.sockets import LOOPBACK
@@ -90,10 +90,13 @@ def up(
         StackError: the stack file is wrong.
     """
     options = options or UpOptions()
-    layout = DeskLayout.at(desk)
+    layout = _layout(desk)
     engine = _engine()
     images = _images(options.checkout, engine)
-    layout.prepare()
+    try:
+        layout.prepare()
+    except OSError as error:
+        raise _unusable(desk, error) from error
     config = _read_stack(stack_file, layout, images)
     known = _settings(layout)
     if known is not None and known.region != config.region:
@@ -128,15 +131,20 @@ def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _sa
     Raises:
         DeskError: something does not stop, or cannot be removed.
     """
-    layout = DeskLayout.at(desk)
-    if not layout.root.exists():
-        return
+    layout = _layout(desk)
+    match layout.use():
+        case Use.MISSING:
+            return
+        case Use.EMPTY:
+            raise DeskError(f"{layout.root} is empty: it is no desk; give the desk's directory")
+        case _:
+            pass
     _translated(lambda: daemon_process.stop(layout, tell))
     engine = _engine()
     asyncio.run(_remove_containers(engine, layout))
     if destroy:
         tell(f"removing {layout.root}")
-        asyncio.run(_destroy(engine, layout))
+        asyncio.run(_destroy(engine, layout, tell))
 
 
 def status(desk: Path) -> DeskStatus:
@@ -145,8 +153,8 @@ def status(desk: Path) -> DeskStatus:
     Raises:
         DeskError: its settings cannot be read.
     """
-    layout = DeskLayout.at(desk)
-    made = _settings(layout) if layout.root.exists() else None
+    layout = _layout(desk)
+    made = _settings(layout)
     health = daemon_process.health(made) if made is not None else None
     tasks = cast("list[dict[str, Any]]", (health or {}).get("tasks") or [])
     return DeskStatus(
@@ -176,17 +184,44 @@ def send(
     Raises:
         DeskError: the desk does not run, or SES did not take the mail.
     """
-    made = _settings(DeskLayout.at(desk))
+    made = _settings(_layout(desk))
     if made is None or daemon_process.health(made) is None:
         raise DeskError(f"no desk runs in {desk}; start it with `plexus local up`")
+    for address in (sender, *recipients):
+        if not (address.isascii() and address.isprintable()):
+            raise DeskError(f"{address!r} is no address that SES takes: write it in plain ASCII")
     if content is None:
-        content = world.compose(sender, recipients, subject, text, datetime.now(UTC))
+        try:
+            content = world.compose(sender, recipients, subject, text, datetime.now(UTC))
+        except (ValueError, LookupError, HeaderParseError) as error:
+            raise DeskError(f"no mail can be written of this: {error}") from error
     try:
         return world.deliver((LOOPBACK, made.ports.ses_inbound), sender, recipients, content)
     except world.NotAcceptedError as error:
         raise DeskError(f"SES refused the mail: {error}") from error
     except OSError as error:
         raise DeskError(f"the inbound server does not answer: {error}") from error
+
+
+def _layout(desk: Path) -> DeskLayout:
+    """Give the layout of a directory that is a desk, or may become one."""
+    try:
+        layout = DeskLayout.at(desk)
+        use = layout.use()
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: links in a circle, or ~ of a user that is not there.
+        raise _unusable(desk, error) from error
+    if use is Use.FOREIGN:
+        raise DeskError(
+            f"{layout.root} holds other things than a desk, and is left alone: give the directory"
+            " of a desk, or one that is new or empty, with --desk"
+        )
+    return layout
+
+
+def _unusable(desk: Path, error: Exception) -> DeskError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return DeskError(f"{desk} cannot be a desk's directory ({reason}): give another with --desk")
 
 
 def _container_state(task: dict[str, Any]) -> ContainerState:
@@ -245,6 +280,8 @@ def _settings(layout: DeskLayout) -> DeskSettings | None:
         return settings.load(layout.settings)
     except SettingsError as error:
         raise DeskError(str(error)) from error
+    except OSError as error:
+        raise DeskError(f"{layout.settings} cannot be read ({error.strerror})") from error
 
 
 async def _network(engine: Engine, made: DeskSettings) -> DeskSettings:
@@ -374,10 +411,11 @@ async def _remove_containers(engine: Engine, layout: DeskLayout) -> None:
         raise DeskError(f"containers of the desk cannot be removed: {error}") from error
 
 
-async def _destroy(engine: Engine, layout: DeskLayout) -> None:
+async def _destroy(engine: Engine, layout: DeskLayout, tell: Callable[[str], None]) -> None:
     try:
         await engine.remove_network(layout.name)
-        shutil.rmtree(layout.root)
+        for entry in layout.remove():
+            tell(f"{entry} stays: the desk did not make it")
     except EngineError as error:
         raise DeskError(f"the desk's network cannot be removed: {error}") from error
     except PermissionError as error:

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 DEFAULT_DESK = Path(".desk")
+_MARK_TEXT = "A desk of Postal Plexus. `plexus local down --destroy` removes it.\n"
+
+
+class Use(Enum):
+    """What a directory is to `plexus local`."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    DESK = "desk"
+    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,55 @@ class DeskLayout:
     def name(self) -> str:
         """A name for this desk that no other directory on this machine has."""
         return f"plexus-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
+
+    @property
+    def mark(self) -> Path:
+        """The file that makes the directory a desk."""
+        return self.root / "plexus-desk"
+
+    def use(self) -> Use:
+        """Say what the directory is now.
+
+        Raises:
+            OSError: it cannot be looked into, or is no directory.
+        """
+        try:
+            names = {entry.name for entry in os.scandir(self.root)}
+        except FileNotFoundError:
+            return Use.MISSING
+        if not names:
+            return Use.EMPTY
+        # A desk of before there was a mark has these two and its settings.
+        is_old = {self.settings.name, self.aws.name, self.ses.name} <= names
+        return Use.DESK if self.mark.name in names or is_old else Use.FOREIGN
+
+    def is_made(self, name: str) -> bool:
+        """Tell whether an entry of the directory is one that the desk makes."""
+        replaced = (self.settings, self.accounts, self.stack_state, self.outputs)
+        made = {one.name for one in (self.mark, self.lock, *replaced, *self._directories())}
+        # Besides, what a killed process left of a file that it was replacing.
+        return name in made or any(name.startswith(f".{one.name}.") for one in replaced)
+
+    def remove(self) -> tuple[Path, ...]:
+        """Remove what the desk made, and the directory if nothing else is in it.
+
+        Links are removed, not followed. Gives what stays, since the desk did not make it.
+
+        Raises:
+            OSError: something cannot be removed; what is left is still a desk.
+        """
+        entries = sorted(self.root.iterdir(), key=lambda entry: entry == self.mark)
+        for entry in entries:
+            if not self.is_made(entry.name):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        kept = tuple(entry for entry in entries if not self.is_made(entry.name))
+        if not kept:
+            self.root.rmdir()
+        return kept
 
     @property
     def settings(self) -> Path:
@@ -109,20 +170,18 @@ class DeskLayout:
         """Give the desk's place for an absolute path of the EC2 host."""
         return self.host.joinpath(*Path(path).parts[1:])
 
+    def _directories(self) -> tuple[Path, ...]:
+        return (
+            *(self.logs, self.aws, self.ses, self.outbox, self.authority),
+            *(self.host, self.efs, self.tasks),
+        )
+
     def prepare(self) -> None:
         """Make the directories that must exist before anything runs."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        for directory in (
-            self.logs,
-            self.aws,
-            self.ses,
-            self.outbox,
-            self.authority,
-            self.host,
-            self.efs,
-            self.tasks,
-        ):
+        self.mark.write_text(_MARK_TEXT, encoding="utf-8")
+        for directory in self._directories():
             directory.mkdir(exist_ok=True)
         # Containers reach their mounts as other users: these two may be passed through, not listed.
         for directory in (self.host, self.efs):

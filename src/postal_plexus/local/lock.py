@@ -46,7 +46,8 @@ def holder(path: Path) -> int | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                return int(file.read().strip() or 0) or None
+                written = int(file.read().strip() or 0)
+                return written if written > 1 else None
             return None
     except (FileNotFoundError, ValueError):
         return None

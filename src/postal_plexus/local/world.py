@@ -29,11 +29,15 @@ class NotAcceptedError(Exception):
 def compose(
     sender: str, recipients: Sequence[str], subject: str, text: str, written_at: datetime
 ) -> bytes:
-    """Give a plain mail."""
+    """Give a plain mail; a subject of several lines becomes one.
+
+    Raises:
+        ValueError: a mail cannot hold the addresses or the text.
+    """
     mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
     mail["To"] = ", ".join(recipients)
-    mail["Subject"] = subject
+    mail["Subject"] = " ".join(subject.split())
     mail["Date"] = format_datetime(written_at)
     mail["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2] or "localhost")
     mail.set_content(text)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wire import await_true
+
 if TYPE_CHECKING:
     from service.desk.account import MailAccount
     from service.desk.running import RunningDesk
@@ -306,3 +308,44 @@ def test_pipelined_commands_behind_the_content_are_answered(account: MailAccount
         assert 250 == smtp.getreply()[0]
         assert 250 == smtp.getreply()[0]
     account.notifications(1)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '"J\u00f6" \u2039j\u00f6@m\u00e4chine.example>'.encode(),
+        b"a:" * 1000 + b"x@e.example" + b";" * 1000,
+        b"(" * 5000,
+        b"=?utf-7?q?+2AA-?= <x@e.example>",
+        b"=?punycode?q?" + b"a" * 9000 + b"?= <x@e.example>",
+        b'\x00\xff\xed\xa0\x80 <@@@>, "',
+        b"\r\n\t" * 500,
+    ],
+)
+def test_no_header_holds_a_mail_up(account: MailAccount, head: bytes) -> None:
+    """Whatever To holds, a mail that was answered with 250 is announced and stored whole."""
+    content = b"To: " + head + b"\r\nSubject: odd\r\n\r\nx\r\n"
+    send(account.desk, "w@e.example", ["ann@example.org"], content)
+    (notification,) = account.notifications(1)
+    assert content == stored_content(account, notification)
+    assert (
+        "ses.publish_failure"
+        not in account.desk.log().rpartition(notification["mail"]["messageId"])[2]
+    )
+
+
+def test_a_full_disk_delays_a_mail(account: MailAccount) -> None:
+    """The object cannot be written: no notification, until it can; then the content is whole."""
+    bucket = next(account.desk.layout.aws.rglob(account.bucket))
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(bucket)], check=True, timeout=10
+    )
+    try:
+        content = b"Subject: large\r\n\r\n" + b"x" * 70 * 14_000 + b"\r\n"
+        send(account.desk, "w@e.example", ["ann@example.org"], content)
+        await_true("a put that fails", lambda: "to the disk" in account.desk.log())
+        assert account.is_quiet()
+    finally:
+        subprocess.run(["umount", "--lazy", str(bucket)], check=True, timeout=10)
+    (notification,) = account.notifications(1)
+    assert content == stored_content(account, notification)

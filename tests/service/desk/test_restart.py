@@ -72,6 +72,27 @@ def test_the_spool_is_empty_when_all_is_saved(account: MailAccount) -> None:
     account.notifications(1)
 
 
+def test_poison_in_the_spool_stops_nobody(account: MailAccount) -> None:
+    """Entries that cannot be read, or have lost their content: the daemon starts, others arrive."""
+    time.sleep(SNAPSHOT_SECONDS + 1)
+    send(account.desk, "w@e.example", ["ann@example.org"], b"Subject: sound\r\n\r\nx\r\n")
+    account.desk.kill()
+    spool = account.desk.layout.ses / "spool"
+    (sound,) = spool.glob("*.json")
+    (spool / "a.json").write_bytes(b"\xff\x00")
+    (spool / "b.json").write_text("[]")
+    (spool / "c.json").symlink_to("nowhere")
+    (spool / "d.json").mkdir()
+    (spool / "e.json").write_text("[" * 100_000)
+    (spool / "f.json").write_text(sound.read_text().replace(sound.stem, "f"))
+    (account.desk.layout.ses / "received.jsonl").write_bytes(b'\xff\n[]\n{"received_at": "x"}\n')
+    account.desk.start()
+    (notification,) = account.notifications(1)
+    assert "sound" == notification["mail"]["commonHeaders"]["subject"]
+    send(account.desk, "w@e.example", ["ann@example.org"], b"Subject: after\r\n\r\nx\r\n")
+    account.notifications(1)
+
+
 def test_only_one_daemon_runs_a_desk(account: MailAccount) -> None:
     """A second one for the same directory ends with status 3."""
     second = subprocess.run(

@@ -4,6 +4,9 @@ With a desk that runs it is used by the system tests.
 """
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,65 @@ def test_send_a_file_that_is_missing(plexus: Plexus, tmp_path: Path) -> None:
         told.code,
         told.err.startswith(f"{tmp_path / 'mail.eml'}: cannot be read ("),
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("up",), ("down",), ("down", "--destroy"), ("status",), ("demo",), ("send", "a@b.c")],
+)
+def test_a_foreign_directory_is_left_alone(
+    plexus: Plexus, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """Somebody's files are no desk: nothing is made, stopped or removed there."""
+    (tmp_path / "daemon.pid").write_text("1\n")
+    (tmp_path / "thesis.txt").write_text("x")
+    mode = tmp_path.stat().st_mode
+    told = plexus("local", *command, "--desk", tmp_path)
+    assert (Exit.UNAVAILABLE, "") == (told.code, told.out)
+    assert "is left alone" in told.err
+    assert {"daemon.pid", "thesis.txt"} == {path.name for path in tmp_path.iterdir()}
+    assert mode == tmp_path.stat().st_mode
+
+
+def test_an_empty_directory_is_not_removed(plexus: Plexus, tmp_path: Path) -> None:
+    """It is no desk."""
+    told = plexus("local", "down", "--destroy", "--desk", tmp_path)
+    assert Exit.UNAVAILABLE == told.code
+    assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("command", [("up",), ("down",), ("status",), ("demo",), ("send", "a@b.c")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a-file",
+        "a-file/desk",
+        "circle",
+        "~nobody-of-this-name/desk",
+        "x" * 300,
+        "/dev/null",
+        "/proc/1",
+    ],
+)
+def test_a_bad_desk_directory_is_told(
+    plexus: Plexus, tmp_path: Path, command: tuple[str, ...], name: str
+) -> None:
+    """A file, a circle of links, a name that is too long: one line, no traceback."""
+    (tmp_path / "a-file").write_text("x")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    desk = name if name.startswith(("~", "/")) else tmp_path / name
+    told = plexus("local", *command, "--desk", desk)
+    assert Exit.UNAVAILABLE == told.code
+    assert 1 == len(told.err.splitlines())
+    assert "--desk" in told.err
+
+
+def test_a_name_that_is_no_utf_8_can_be_shown(tmp_path: Path) -> None:
+    """A desk directory may have any name."""
+    plexus_command = [sys.executable, "-m", "postal_plexus.cli", "local", "status", "--desk"]
+    ended = subprocess.run(
+        [*map(os.fsencode, plexus_command), os.fsencode(tmp_path) + b"/d\xff"],
+        capture_output=True,
+        check=False,
+    )
+    assert (Exit.UNAVAILABLE, b"") == (ended.returncode, ended.stderr)

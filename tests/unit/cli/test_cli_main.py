@@ -92,6 +92,35 @@ def test_the_reader_has_gone(sound: Path) -> None:
     assert (141, b"") == (ended.returncode, ended.stderr)
 
 
+@pytest.mark.parametrize(
+    "command", [["--help"], ["--version"], ["local", "--help"], ["local", "status"], ["directory"]]
+)
+def test_a_full_output(sound: Path, tmp_path: Path, command: list[str]) -> None:
+    """What cannot be written ends with 74 and one line, however little it is."""
+    if command == ["directory"]:
+        command = [*command, "--stack-file", str(sound)]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [*_PLEXUS, *command], stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, check=False
+        )
+    assert Exit.IO_ERROR == ended.returncode
+    assert b"plexus: the output cannot be written (No space left on device)\n" == ended.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("command", ["local status", "local down --desk /dev/null", "--help"])
+def test_a_closed_output(tmp_path: Path, redirection: str, command: str) -> None:
+    """The exit code has to do; there is never a traceback."""
+    ended = subprocess.run(
+        ["sh", "-c", f'"$@" {command} {redirection}', "sh", *_PLEXUS],
+        capture_output=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert b"Traceback" not in ended.stderr + ended.stdout
+    assert (0 if command == "--help" else Exit.UNAVAILABLE) == ended.returncode
+
+
 def test_the_desk_is_loaded_only_for_the_desk() -> None:
     """The other commands start without loading the emulator's and the containers' code."""
     heavy = ("dns", "postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")

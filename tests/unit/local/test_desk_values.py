@@ -7,13 +7,15 @@ import ssl
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 
-from postal_plexus.local import accounts, files, ports, settings, sockets
+from postal_plexus.local import accounts, files, ports, settings, sockets, world
 from postal_plexus.local.authority import Authority
-from postal_plexus.local.layout import DeskLayout
+from postal_plexus.local.layout import DeskLayout, Use
 from postal_plexus.local.lock import DeskLock, DeskLockedError, holder
 from postal_plexus.local.ses import knobs
 from postal_plexus.local.ses.received import ReceivedMail, ReceivedMails
@@ -181,3 +183,63 @@ def test_received_mails_are_forgotten_after_24_hours(tmp_path: Path) -> None:
     assert old == again.find("old", now)
     assert again.find("old", now + timedelta(minutes=1)) is None
     assert again.find("other", now) is None
+
+
+def test_a_directory_is_a_desk_only_if_one_was_made_there(tmp_path: Path) -> None:
+    """By a file of its own; a desk of before there was one by what it holds."""
+    layout = DeskLayout.at(tmp_path / "desk")
+    assert Use.MISSING is layout.use()
+    layout.root.mkdir()
+    assert Use.EMPTY is layout.use()
+    (layout.root / "desk.json").write_text("{}")
+    assert Use.FOREIGN is layout.use()
+    (layout.root / "log").mkdir()
+    assert Use.FOREIGN is layout.use()
+    layout.prepare()
+    assert Use.DESK is layout.use()
+    layout.mark.unlink()
+    assert Use.DESK is layout.use()
+
+
+def test_only_what_the_desk_made_is_removed(tmp_path: Path) -> None:
+    """Other files stay; a link goes, and what it leads to stays."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "photo.jpg").write_text("x")
+    layout = DeskLayout.at(tmp_path / "desk")
+    layout.prepare()
+    layout.efs.rmdir()
+    layout.efs.symlink_to(elsewhere)
+    (layout.outbox / "mail.eml").write_text("x")
+    (layout.root / ".desk.json.abcdef").write_text("left by a kill")
+    (layout.root / "thesis.txt").write_text("x")
+    (layout.root / ".log.old").write_text("x")
+    kept = {path.name for path in layout.remove()}
+    assert {"thesis.txt", ".log.old"} == kept == {path.name for path in layout.root.iterdir()}
+    assert [elsewhere / "photo.jpg"] == list(elsewhere.iterdir())
+    other = DeskLayout.at(tmp_path / "other")
+    other.prepare()
+    assert () == other.remove()
+    assert not other.root.exists()
+
+
+def test_a_certificate_lives_366_days_at_most(tmp_path: Path) -> None:
+    """Mozilla's limit; one that was made for longer is made anew."""
+
+    def life() -> timedelta:
+        chain = Authority(tmp_path).certificate("mail", ["mail.example.org"]).chain
+        made = x509.load_pem_x509_certificate(chain.read_bytes())
+        return made.not_valid_after_utc - made.not_valid_before_utc
+
+    assert timedelta(days=360) < life() <= timedelta(days=366)
+
+
+@pytest.mark.parametrize("subject", ["one\ntwo", "one\r\nBcc: x@e.example", "\n", "x" * 3000])
+def test_a_mail_from_the_world_has_a_subject_of_one_line(subject: str) -> None:
+    """Whatever is written on the command line."""
+    mail = message_from_bytes(
+        world.compose("w@e.example", ["a@b.example"], subject, "x\n", datetime.now(UTC)),
+        policy=policy.default,
+    )
+    assert " ".join(subject.split()) == mail["Subject"].replace("\n", "")
+    assert "Bcc" not in mail

@@ -10,12 +10,16 @@ as soon as their put is answered.
 from __future__ import annotations
 
 import asyncio
+import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postal_plexus.local.emulator import environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 2.0
 
@@ -45,15 +49,37 @@ class Snapshots:
             await asyncio.sleep(self._seconds)
             self._changed.clear()
             saved = self._about_to_save()
-            save()
-            saved()
+            try:
+                if save():
+                    saved()
+                    continue
+            except OSError as error:
+                log.error("desk.state_not_tidied reason=%s", error)  # noqa: TRY400
+            self._changed.set()
 
 
-def save() -> None:
-    """Save the state of every service now."""
+def save() -> bool:
+    """Save the state of every service now; tell whether the queues are on disk.
+
+    ministack logs what it cannot write (a full disk) and goes on.
+    """
     app = environment.module("app")
     persistence = environment.module("core.persistence")
+    queues = Path(persistence.STATE_DIR) / "sqs.json"
+    before = _version(queues)
     persistence.save_all(app._build_persistence_save_dict())
+    if _version(queues) == before:
+        log.error("desk.state_not_saved path=%s", queues)
+        return False
+    return True
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def keep_from_running_containers() -> None:

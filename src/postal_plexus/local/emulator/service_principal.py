@@ -13,6 +13,7 @@ are `ActionError`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from postal_plexus.local.emulator import environment
@@ -44,7 +45,8 @@ class ServicePrincipal:
         """Store an object as S3's PutObject does.
 
         Raises:
-            ActionError: no such bucket, or its policy does not let SES write there.
+            ActionError: no such bucket, its policy does not let SES write there, or the disk is
+                full.
         """
         s3 = environment.module("services.s3")
         with environment.scope(self.account_id, self.region):
@@ -53,11 +55,22 @@ class ServicePrincipal:
                 bucket, key, content, {"content-type": "application/octet-stream"}
             )
             stored = s3._buckets[bucket]["objects"].get(key)
+            if status == 200 and s3.S3_PERSIST and not self._is_on_disk(s3, bucket, key, content):
+                # ministack logs it and answers 200.
+                raise ActionError(f"{key} could not be written to the disk")
             if status == 200 and stored is not None and s3.S3_PERSIST:
                 # Written to disk by now; read from there instead of keeping 40 MB in memory.
                 stored["body"] = None
         if status != 200:
             raise ActionError(f"s3 answered {status} to the put of {key}: {body!r}")
+
+    def _is_on_disk(self, s3: Any, bucket: str, key: str, content: bytes) -> bool:
+        path = s3._object_disk_path(bucket, key)
+        try:
+            size, _ = Path(path).stat().st_size, Path(f"{path}.meta.json").stat()
+        except OSError:
+            return False
+        return size == len(content)
 
     def require_put_object(self, bucket: str, key: str) -> None:
         """Ask whether SES may store the object.

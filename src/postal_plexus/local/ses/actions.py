@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from postal_plexus.local.emulator.ses_account import SesAccount
     from postal_plexus.local.ses.rules import Action, Match
     from postal_plexus.local.ses.spool import Accepted, Spool
+    from postal_plexus.local.ses.trace import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,11 @@ class ActionRunner:
 
     async def _run(self, accepted: Accepted) -> None:
         message_id = accepted.arrival.message_id
-        content = await asyncio.to_thread(self._spool.content, message_id)
+        try:
+            content = await asyncio.to_thread(self._spool.content, message_id)
+        except OSError as error:
+            log.error("ses.spool_content_unreadable message_id=%s error=%s", message_id, error)  # noqa: TRY400
+            return
         for match in accepted.matches:
             added = b""
             for action in match.rule.actions:
@@ -116,12 +121,17 @@ class ActionRunner:
         for wait in self._retry.waits():
             try:
                 await self._act(accepted, match, action, content)
-            except ActionError as error:
+            except Exception as error:
                 self.counts["PublishFailure"] += 1
                 if datetime.now(UTC) + timedelta(seconds=wait) > deadline:
-                    log.error("ses.publish_expired %s reason=%s", where, error)  # noqa: TRY400
+                    log.error("ses.publish_expired %s reason=%r", where, error)  # noqa: TRY400
                     return False
-                log.warning("ses.publish_failure %s retry_in=%ss reason=%s", where, wait, error)
+                is_ours = not isinstance(error, ActionError)
+                log.warning(
+                    "ses.publish_failure %s retry_in=%ss reason=%s",
+                    *(where, wait, error),
+                    exc_info=is_ours,
+                )
                 await asyncio.sleep(wait)
             else:
                 return True
@@ -167,7 +177,7 @@ class ActionRunner:
         found = accepted.verdicts if match.rule.scan else verdicts.unscanned(accepted.verdicts)
         document: dict[str, object] = {
             "notificationType": "Received",
-            "mail": notification.mail_object(arrival, stored),
+            "mail": _described(arrival, stored),
             "receipt": notification.receipt_object(
                 match.recipients,
                 found,
@@ -182,3 +192,12 @@ class ActionRunner:
             document["content"] = notification.content_field(stored, action.encoding)
         principal.publish(action.topic_arn, json.dumps(document), notification.SUBJECT)
         log.info("ses.notified message_id=%s topic=%s", arrival.message_id, action.topic_arn)
+
+
+def _described(arrival: Arrival, stored: bytes) -> dict[str, object]:
+    """Give the `mail` object, without its headers if they are beyond describing."""
+    try:
+        return notification.mail_object(arrival, stored)
+    except Exception:
+        log.exception("ses.header_not_described message_id=%s", arrival.message_id)
+        return notification.bare_mail_object(arrival)

@@ -40,7 +40,18 @@ class Feedback:
     async def report(
         self, sent: Sent, identity: str, outcomes: list[Outcome], feedback_to: str
     ) -> None:
-        """Tell about a mail that was sent and what became of it for each recipient."""
+        """Tell about a mail that was sent and what became of it for each recipient.
+
+        Never fails: the mail is on its way, and must not be refused for want of a word about it.
+        """
+        try:
+            await self._report(sent, identity, outcomes, feedback_to)
+        except Exception:
+            log.exception("ses.feedback_lost message_id=%s", sent.message_id)
+
+    async def _report(
+        self, sent: Sent, identity: str, outcomes: list[Outcome], feedback_to: str
+    ) -> None:
         now = datetime.now(UTC)
         for outcome in [*(Outcome(r, Kind.SEND) for r in sent.recipients[:1]), *outcomes]:
             self._to_configuration_set(sent, outcome, now)

@@ -19,6 +19,8 @@ HEADER_SEARCH_LIMIT = 1024 * 1024
 # RFC 5322 2.2: printable US-ASCII except colon and space.
 _FIELD = re.compile(rb"^([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)$", re.DOTALL)
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
+# Some codecs take a time that grows with the square of the length.
+_DECODED_LIMIT = 10 * 1024
 _END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -93,10 +95,14 @@ def values(found: tuple[Field, ...], name: str) -> list[str]:
 
 def decoded(value: str) -> str:
     """Give a field's value with RFC 2047 encoded words decoded, or as it is if it is broken."""
+    if "=?" not in value or len(value) > _DECODED_LIMIT:
+        return value
     try:
-        return str(make_header(decode_header(value)))
+        text = str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
         return value
+    # UTF-7 and the like can give halves of characters, which no JSON holds.
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def addresses(found: tuple[Field, ...], name: str) -> list[str]:

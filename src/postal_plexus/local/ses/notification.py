@@ -53,6 +53,19 @@ def mail_object(arrival: Arrival, content: bytes) -> dict[str, object]:
     }
 
 
+def bare_mail_object(arrival: Arrival) -> dict[str, object]:
+    """Give the `mail` object without headers, for a header that is beyond describing."""
+    return {
+        "timestamp": timestamp(arrival.received_at),
+        "source": arrival.sender,
+        "messageId": arrival.message_id,
+        "destination": list(arrival.recipients),
+        "headersTruncated": True,
+        "headers": [],
+        "commonHeaders": {"returnPath": arrival.sender},
+    }
+
+
 def common_headers(
     found: tuple[header.Field, ...], return_path: str | None = None
 ) -> dict[str, object]:

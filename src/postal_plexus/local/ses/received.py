@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
+
+from postal_plexus.local import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,17 +35,17 @@ class ReceivedMails:
         self._path = path
         self._mails: dict[str, ReceivedMail] = {}
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 mail = _parse(line)
                 if mail is not None and now - mail.received_at < BOUNCE_WINDOW:
                     self._mails[mail.message_id] = mail
-        path.write_text("".join(_line(mail) for mail in self._mails.values()), encoding="utf-8")
+        files.replace(path, "".join(map(_line, self._mails.values())).encode())
 
     def add(self, mail: ReceivedMail) -> None:
         """Remember a mail."""
-        self._mails[mail.message_id] = mail
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(mail))
+        self._mails[mail.message_id] = mail
 
     def find(self, message_id: str, now: datetime) -> ReceivedMail | None:
         """Give the mail of that id if it came in the last 24 hours."""
@@ -62,7 +64,7 @@ def _parse(line: str) -> ReceivedMail | None:
     try:
         given = cast("dict[str, Any]", json.loads(line))
         given["recipients"] = tuple(given["recipients"])
-        given["received_at"] = datetime.fromisoformat(given["received_at"])
+        given["received_at"] = datetime.fromisoformat(given["received_at"]).astimezone(UTC)
         return ReceivedMail(**given)
     except (ValueError, KeyError, TypeError):
         return None  # a line cut off by a crash

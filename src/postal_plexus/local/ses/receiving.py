@@ -105,6 +105,7 @@ class Reception:
             await asyncio.to_thread(self._spool.keep, accepted, content)
             self._received.add(_received(arrival, content))
         except OSError as error:
+            self._spool.forget(arrival.message_id)
             log.error("ses.spool_failed message_id=%s error=%s", arrival.message_id, error)  # noqa: TRY400
             raise ReceptionRefusedError("451 4.3.0 Temporary service failure") from error
         log.info(
@@ -168,6 +169,9 @@ class InboundHandler:
             )
         except ReceptionRefusedError as refused:
             return refused.reply
+        except Exception:  # a fault of ours: the mail has to come again
+            log.exception("ses.reception_failed sender=%r", sender)
+            return "451 4.3.0 Temporary service failure"
         return f"250 OK {message_id}"
 
 

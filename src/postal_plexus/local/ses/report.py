@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import SMTP
+from email.policy import compat32
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,9 @@ STATUS_OF_BOUNCE_TYPE = {
     "Undefined": ("5.0.0", "smtp; 550 5.0.0 unknown failure"),
     "TemporaryFailure": ("4.0.0", "smtp; 450 4.0.0 temporary failure"),
 }
+
+# Writes what it is given; the newer policies parse addresses, and fail on those of strangers.
+_POLICY = compat32.clone(linesep="\r\n", mangle_from_=False)
 
 
 @dataclass(frozen=True)
@@ -54,50 +57,55 @@ class Report:
 
 def compose(report: Report) -> bytes:
     """Give the multipart/report message with CRLF line ends."""
-    whole = MIMEMultipart("report", policy=SMTP)
+    whole = MIMEMultipart("report", policy=_POLICY)
     whole.set_param("report-type", "delivery-status")
-    whole["From"] = report.sender
-    whole["To"] = report.to
+    whole["From"] = _line(report.sender)
+    whole["To"] = _line(report.to)
     whole["Subject"] = "Delivery Status Notification (Failure)"
     whole["Date"] = format_datetime(report.written_at)
     whole["Message-ID"] = report.message_id
     # RFC 3834 5: nobody should answer a report.
     whole["Auto-Submitted"] = "auto-replied"
     if report.original_message_id:
-        whole["In-Reply-To"] = report.original_message_id
-        whole["References"] = report.original_message_id
-    whole.attach(MIMEText(report.explanation, "plain", "utf-8", policy=SMTP))
+        whole["In-Reply-To"] = _line(report.original_message_id)
+        whole["References"] = _line(report.original_message_id)
+    whole.attach(MIMEText(report.explanation, "plain", "utf-8", policy=_POLICY))
     whole.attach(_status(report))
     if report.original_header:
-        original = MIMEText("", policy=SMTP)
+        original = MIMEText("", policy=_POLICY)
         original.replace_header("Content-Type", "text/rfc822-headers")
         original.replace_header("Content-Transfer-Encoding", "8bit")
         original.set_payload(report.original_header.decode("ascii", errors="surrogateescape"))
         whole.attach(original)
-    return whole.as_bytes(policy=SMTP)
+    return whole.as_bytes(policy=_POLICY)
 
 
 def _status(report: Report) -> Message:
     whole = Message()
-    whole["Reporting-MTA"] = report.reporting_mta
+    whole["Reporting-MTA"] = _line(report.reporting_mta)
     if report.arrival_date is not None:
         whole["Arrival-Date"] = format_datetime(report.arrival_date)
     blocks = [whole]
     for failed in report.recipients:
         block = Message()
-        block["Final-Recipient"] = f"rfc822; {failed.recipient}"
-        block["Action"] = failed.action
-        block["Status"] = failed.status
+        block["Final-Recipient"] = _line(f"rfc822; {failed.recipient}")
+        block["Action"] = _line(failed.action)
+        block["Status"] = _line(failed.status)
         if failed.diagnostic:
-            block["Diagnostic-Code"] = failed.diagnostic
+            block["Diagnostic-Code"] = _line(failed.diagnostic)
         if failed.remote_mta:
-            block["Remote-MTA"] = failed.remote_mta
+            block["Remote-MTA"] = _line(failed.remote_mta)
         blocks.append(block)
     part = Message()
     part["Content-Type"] = "message/delivery-status"
     for block in blocks:
         part.attach(block)
     return part
+
+
+def _line(text: str) -> str:
+    """One line of ASCII, whatever a stranger wrote."""
+    return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
 def explanation_for(recipients: tuple[FailedRecipient, ...]) -> str:

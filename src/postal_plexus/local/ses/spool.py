@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from postal_plexus.local import files
@@ -65,22 +65,35 @@ class Spool:
             OSError: the disk is full or not writable; nothing was accepted.
         """
         message_id = accepted.arrival.message_id
-        files.replace(self._content(message_id), content)
-        files.replace(self._record(message_id), json.dumps(_document(accepted)).encode())
+        record = json.dumps(_document(accepted)).encode()
+        try:
+            files.replace(self._content(message_id), content)
+            files.replace(self._record(message_id), record)
+        except OSError:
+            self.forget(message_id)
+            raise
+
+    def forget(self, message_id: str) -> None:
+        """Remove a mail: it was not accepted after all, or all is done."""
+        self._record(message_id).unlink(missing_ok=True)
+        self._content(message_id).unlink(missing_ok=True)
 
     def content(self, message_id: str) -> bytes:
         """Read a mail's content as it arrived."""
         return self._content(message_id).read_bytes()
 
     def waiting(self) -> list[Accepted]:
-        """Give the mails whose actions are not known to be done, oldest first."""
+        """Give the mails whose actions are not known to be done, oldest first.
+
+        An entry that cannot be read stays where it is, with a line in the log.
+        """
         found: list[Accepted] = []
-        for path in sorted(self._directory.glob("*.json"), key=lambda p: p.stat().st_mtime):
+        for path in self._directory.glob("*.json"):
             try:
                 found.append(_accepted(json.loads(path.read_text(encoding="utf-8"))))
-            except (ValueError, KeyError, TypeError) as error:
-                log.error("ses.spool_entry_unreadable path=%s error=%s", path, error)  # noqa: TRY400
-        return found
+            except Exception as error:  # noqa: BLE001 (whatever is in one file, the others go on)
+                log.error("ses.spool_entry_unreadable path=%s error=%r", path, error)  # noqa: TRY400
+        return sorted(found, key=lambda accepted: accepted.arrival.received_at)
 
     def done(self, message_id: str) -> None:
         """Note that all actions are done; the entry goes with the next snapshot."""
@@ -92,8 +105,7 @@ class Spool:
 
         def saved() -> None:
             for message_id in finished:
-                self._record(message_id).unlink(missing_ok=True)
-                self._content(message_id).unlink(missing_ok=True)
+                self.forget(message_id)
             self._done.difference_update(finished)
 
         return saved
@@ -130,7 +142,7 @@ def _document(accepted: Accepted) -> dict[str, Any]:
 def _accepted(document: dict[str, Any]) -> Accepted:
     arrival = cast("dict[str, Any]", document["arrival"])
     arrival["recipients"] = tuple(arrival["recipients"])
-    arrival["received_at"] = datetime.fromisoformat(arrival["received_at"])
+    arrival["received_at"] = datetime.fromisoformat(arrival["received_at"]).astimezone(UTC)
     verdicts = cast("dict[str, Any]", document["verdicts"])
     policy = verdicts.pop("dmarc_policy")
     return Accepted(
