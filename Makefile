@@ -38,7 +38,7 @@ test: ## Set up and run all tests
 test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 12 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/pytest tests/host $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 2 --dist loadfile tests/host $(PYTEST_ARGS)
 
 test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test

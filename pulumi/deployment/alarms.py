@@ -27,6 +27,10 @@ DELIVER_NAMESPACE = "PostalPlexus"
 _MANY_DEFERRED = 100
 _MANY_FAILED = 50
 
+# A surplus credit costs a sixtieth of $0.04: this is four cents within a day.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode-concepts.html
+_SURPLUS_CREDITS = 60
+
 # Log lines of `deliver` that a person should see: a fault of its own, a directory that is broken.
 FAULTS = "Faults"
 FAULTS_PATTERN = '{ ($.event = "fault") || ($.event = "directory refused") }'
@@ -159,6 +163,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             # No instance at all reports nothing.
             missing="breaching",
         ),
+        *_host_alarms(watched),
         *_service_alarms(watched),
         *_missed_alarms(watched),
         Alarm(
@@ -208,6 +213,35 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             0,
         ),
     )
+
+
+def processor_credits(watched: Watched, name: str, statistic: str, period: int = 300) -> Metric:
+    """One of EC2's figures on a burstable instance; others have none."""
+    return Metric("AWS/EC2", name, {"AutoScalingGroupName": watched.group}, statistic, period)
+
+
+def _host_alarms(watched: Watched) -> list[Alarm]:
+    """What all containers share: the host's memory, swap and disks, and its processor's credits."""
+    return [
+        # `deliver` writes this metric only while something is short, and what in the same line.
+        Alarm(
+            "host-short",
+            "The mail host has hardly any memory, swap or disk left, or its state volume is nearly "
+            "full: deliver's log line with HostShort says which, under `used`.",
+            (counted(watched, "HostShort", "Maximum"),),
+            "GreaterThanThreshold",
+            0,
+            periods=3,
+        ),
+        Alarm(
+            "surplus-credits",
+            "The mail host uses more processor time than its size pays for, and that is billed: "
+            "see what is busy, or take a bigger instance-type.",
+            (processor_credits(watched, "CPUSurplusCreditsCharged", "Sum", 86400),),
+            "GreaterThanThreshold",
+            _SURPLUS_CREDITS,
+        ),
+    ]
 
 
 def _service_alarms(watched: Watched) -> list[Alarm]:

@@ -217,9 +217,12 @@ class Host(pulumi.ComponentResource):
                     "security_groups": [args.network.host_group.id],
                 }
             ],
-            # The t families' credits: never pay for more than the instance.
+            # A t4g begins with no credits: in standard mode it would boot at a twentieth of a
+            # processor. Unlimited costs nothing while a day's mean stays below the baseline; the
+            # alarm surplus-credits tells when it does not.
+            # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-standard-mode-concepts.html
             credit_specification=(
-                {"cpu_credits": "standard"} if args.instance_type.startswith("t") else None
+                {"cpu_credits": "unlimited"} if args.instance_type.startswith("t") else None
             ),
             tag_specifications=[
                 {

@@ -64,7 +64,8 @@ make_swap() {
             mkswap "$device" > /dev/null && swapon --priority 100 "$device"
         fi
     fi
-    sysctl --quiet --write vm.swappiness=80
+    # The default, 60, is no reason to stop.
+    { echo 80 > /proc/sys/vm/swappiness; } 2> /dev/null || say "cannot set vm.swappiness"
 }
 
 install_packages() {
@@ -101,21 +102,6 @@ holder_of_volume() {
         --query 'Volumes[0].Attachments[0].InstanceId'
 }
 
-# A predecessor that is shutting down lets go by itself. One that does not within two minutes is
-# dead or out of reach, and the group has already replaced it: there is never a second live one.
-wait_until_free() {
-    local holder=$1 instance=$2 take_away=$3
-    local holds tries=0
-    while holds=$("$holder") && [ "$holds" != None ] && [ "$holds" != "$instance" ]; do
-        tries=$((tries + 1))
-        if [ $tries -eq 12 ]; then
-            say "$holds does not let go, taking it away"
-            "$take_away"
-        fi
-        [ $tries -lt 60 ] || return 1
-        sleep 10
-    done
-}
 take_interface_away() {
     local attachment
     attachment=$(ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
@@ -124,38 +110,112 @@ take_interface_away() {
 }
 take_volume_away() { ec2 detach-volume --force --volume-id "$PLEXUS_VOLUME" > /dev/null; }
 
-attach_interface() {
+# A predecessor that is shutting down lets go by itself. One that does not within two minutes is
+# dead or out of reach, and the group has already replaced it: there is never a second live one.
+# It loses both at once: with the volume alone it would go on writing where nobody can reach it.
+wait_until_free() {
     local instance=$1
-    wait_until_free holder_of_interface "$instance" take_interface_away
+    local interface volume tries=0
+    while interface=$(holder_of_interface) && volume=$(holder_of_volume); do
+        case $interface in None | "$instance") interface= ;; esac
+        case $volume in None | "$instance") volume= ;; esac
+        [ -n "$interface$volume" ] || return 0
+        tries=$((tries + 1))
+        if [ $tries -eq 12 ]; then
+            say "${interface:-$volume} does not let go, taking address and volume away"
+            [ -z "$volume" ] || take_volume_away
+            [ -z "$interface" ] || take_interface_away
+        fi
+        [ $tries -lt 60 ] || break
+        sleep 10
+    done
+    return 1
+}
+
+# Try each two seconds for so many times.
+await() {
+    local tries=$1
+    shift
+    until "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 2
+    done
+}
+
+# All that leaves the host goes out where its address is, replies from the containers too: the
+# first interface has no public IPv4 address, and nobody knows its IPv6 one. networkd sets these
+# routes, since it takes away what others set, whenever net-utils writes its own files and has it
+# reload. Those are called 70-...: this one comes first, so they do not apply to the address.
+# https://github.com/amazonlinux/amazon-ec2-net-utils/issues/167
+configure_network() {
+    local mac=$1 file=/etc/systemd/network/05-plexus.network
+    mkdir -p /etc/systemd/network
+    cat > "$file.new" << FILE
+[Match]
+MACAddress=$mac
+
+[Link]
+MTUBytes=9001
+
+[Network]
+DHCP=yes
+IPv6DuplicateAddressDetection=0
+
+[DHCPv4]
+RouteMetric=10
+UseHostname=no
+
+[DHCPv6]
+UseHostname=no
+WithoutRA=solicit
+
+[IPv6AcceptRA]
+RouteMetric=10
+FILE
+    mv "$file.new" "$file"
+    networkctl reload
+}
+
+# Before it is attached: the interface is never up without its file.
+attach_interface() {
+    local instance=$1 mac
+    mac=$(ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
+        --query 'NetworkInterfaces[0].MacAddress')
+    configure_network "$mac"
     if [ "$(holder_of_interface)" = None ]; then
         ec2 attach-network-interface --network-interface-id "$PLEXUS_INTERFACE" \
             --instance-id "$instance" --device-index 1 > /dev/null
     fi
-    local mac link tries=0
-    mac=$(ec2 describe-network-interfaces --network-interface-ids "$PLEXUS_INTERFACE" \
-        --query 'NetworkInterfaces[0].MacAddress')
-    until link=$(ip --brief link | awk -v mac="$mac" '$3 == mac { print $1 }') && [ -n "$link" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 30 ] || return 1
-        sleep 2
-    done
-    route_through "$link"
+    await 30 is_here "$mac"
+    local link
+    link=$(link_of "$mac")
     say "address: $PLEXUS_INTERFACE on $link"
+    if ! await 60 leads_out -4 "$link"; then
+        say "no IPv4 route by $link"
+        return 1
+    fi
+    await 15 leads_out -6 "$link" || say "no IPv6 route by $link: clients have IPv4 only"
+    if ! await 30 reaches_ecs; then
+        say "ECS does not answer by way of $link"
+        return 1
+    fi
 }
-
-# All that leaves the host goes out where its address is, replies from the containers too: the
-# first interface has no public IPv4 address, and nobody knows its IPv6 one.
-route_through() {
-    local link=$1 gateway tries=0
-    until gateway=$(ip -4 route show default dev "$link" | awk '{ print $3; exit }') \
-        && [ -n "$gateway" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 30 ] || return 1
-        sleep 2
-    done
-    ip -4 route replace default via "$gateway" dev "$link" metric 10
-    gateway=$(ip -6 route show default dev "$link" | awk '{ print $3; exit }')
-    [ -z "$gateway" ] || ip -6 route replace default via "$gateway" dev "$link" metric 10
+link_of() {
+    local file
+    file=$(grep --fixed-strings --ignore-case --line-regexp --files-with-matches "$1" \
+        /sys/class/net/*/address) && basename "${file%/address}"
+}
+is_here() { link_of "$1" > /dev/null; }
+# What networkd prefers is what the kernel takes: asked with an address that nobody has.
+leads_out() {
+    local anywhere=192.0.2.1
+    [ "$1" = -4 ] || anywhere=2001:db8::1
+    [[ "$(ip "$1" -oneline route get "$anywhere" 2> /dev/null) " = *" dev $2 "* ]]
+}
+# The first interface has no way there by IPv4, except where EC2's API needs it.
+reaches_ecs() {
+    curl --ipv4 --silent --output /dev/null --max-time 5 "https://ecs.$PLEXUS_REGION.amazonaws.com/ping"
 }
 
 attach_volume() {
@@ -163,27 +223,38 @@ attach_volume() {
     # The directory under an unmounted mount point must not take anything.
     mkdir -p "$STATE"
     mountpoint --quiet "$STATE" || chattr +i "$STATE"
-    wait_until_free holder_of_volume "$instance" take_volume_away
     if [ "$(holder_of_volume)" = None ]; then
         ec2 attach-volume --volume-id "$PLEXUS_VOLUME" --instance-id "$instance" \
             --device /dev/sdf > /dev/null
     fi
-    local device="$DEVICE_PREFIX${PLEXUS_VOLUME/-/}" tries=0
-    until [ -e "$device" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 60 ] || return 1
-        sleep 2
-    done
-    # Only a disk that holds nothing at all is formatted.
-    if [ -z "$(blkid --output value --match-tag TYPE "$device" || true)" ]; then
-        mkfs.ext4 -q -L plexus-state "$device"
-    fi
+    local device="$DEVICE_PREFIX${PLEXUS_VOLUME/-/}"
+    await 60 test -e "$device"
     if ! mountpoint --quiet "$STATE"; then
-        mount -o noatime,nodev,nosuid,noexec "$device" "$STATE"
+        if is_new "$device"; then
+            say "volume: $PLEXUS_VOLUME is new, formatting it"
+            # Who writes there is not root, so nothing is kept for root.
+            mkfs.ext4 -q -m 0 -L plexus-state "$device"
+        fi
+        if ! mount -o noatime,nodev,nosuid,noexec "$device" "$STATE"; then
+            say "$PLEXUS_VOLUME is not empty, and cannot be mounted. It may hold mail, so it is left" \
+                "as it is: restore its last snapshot, or run e2fsck on a copy of it"
+            return 1
+        fi
     fi
     # The stack may have given it more room.
     resize2fs "$device"
     say "volume: $PLEXUS_VOLUME on $STATE"
+}
+# EBS gives out a volume that reads as zeros. One with a block that cannot be read is not new, nor
+# is one that still has ext4's second superblock, at 128 MiB.
+is_new() {
+    local zeros found offset
+    zeros=$(head --bytes=1M /dev/zero | sha256sum)
+    for offset in 0 128; do
+        found=$(dd if="$1" bs=1M count=1 skip=$offset iflag=fullblock status=none | sha256sum) ||
+            return 1
+        [ "$found" = "$zeros" ] || return 1
+    done
 }
 
 # The indexes of mailboxes get a file system of their own in a file, which has all its room from the
@@ -221,10 +292,12 @@ make_directories() {
     find "$STATE/run" -type s -delete
 }
 
+# Read only when Docker starts, and on the ECS-optimised image it runs already.
 configure_docker() {
+    local file=/etc/docker/daemon.json
     mkdir -p /etc/docker
     # IPv6 through to the containers, so that they see who connects; no proxy process for each port.
-    cat > /etc/docker/daemon.json << 'JSON'
+    cat > "$file.new" << 'JSON'
 {
   "experimental": true,
   "fixed-cidr-v6": "fd70:6c65:7875:7300::/64",
@@ -234,9 +307,17 @@ configure_docker() {
   "userland-proxy": false
 }
 JSON
+    if [ "$(cat "$file" 2> /dev/null)" = "$(cat "$file.new")" ]; then
+        rm "$file.new"
+    else
+        # In this order, and again if it is cut short: stopped, it starts with the file.
+        systemctl stop docker.service docker.socket 2> /dev/null || true
+        mv "$file.new" "$file"
+    fi
 }
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-config.html
+# `once` pulls what this host never had; with `prefer-cached` the agent would not clean up images.
 configure_ecs() {
     mkdir -p /etc/ecs
     cat > /etc/ecs/ecs.config << CONFIG
@@ -249,7 +330,7 @@ ECS_ENABLE_TASK_IAM_ROLE=true
 ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
 ECS_IMAGE_CLEANUP_INTERVAL=10m
 ECS_IMAGE_MINIMUM_CLEANUP_AGE=10m
-ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
+ECS_IMAGE_PULL_BEHAVIOR=once
 ECS_RESERVED_MEMORY=128
 ECS_DISABLE_PRIVILEGED=true
 CONFIG
@@ -272,6 +353,7 @@ fi
 make_swap
 install_packages
 instance=$(metadata instance-id)
+wait_until_free "$instance"
 attach_interface "$instance"
 attach_volume "$instance"
 mount_indexes

@@ -18,6 +18,11 @@ import pulumi
 MAIL_PORTS = (993, 465, 587, 4190)
 _NFS = 2049
 
+# "Too big", by which a path with a smaller MTU is found; a group lets no other ICMP in. Type and
+# code, RFC 1191 section 4 and RFC 4443 section 3.2.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html#path_mtu_discovery
+_TOO_BIG = {"ipv4": ("icmp", 3, 4), "ipv6": ("icmpv6", 2, 0)}
+
 # What the host needs: AWS's APIs, package repositories and ECR by HTTPS, SES by submission.
 _OUTWARD_PORTS = (443, 587)
 
@@ -89,7 +94,9 @@ class Network(pulumi.ComponentResource):
             domain="vpc",
             network_interface=self.interface.id,
             tags=self._tags,
-            opts=self._child,
+            # EC2 may refuse to associate an address in a network without a gateway.
+            # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.gateway]),
         )
         self.register_outputs({"address": self.address.public_ip})
 
@@ -109,7 +116,7 @@ class Network(pulumi.ComponentResource):
         return zones[: self._args.zones]
 
     def _make_subnets(self) -> list[aws.ec2.Subnet]:
-        gateway = aws.ec2.InternetGateway(
+        self.gateway = aws.ec2.InternetGateway(
             self._args.name, vpc_id=self.vpc.id, tags=self._tags, opts=self._child
         )
         table = aws.ec2.RouteTable(
@@ -122,7 +129,7 @@ class Network(pulumi.ComponentResource):
             aws.ec2.Route(
                 f"{self._args.name}-{suffix}",
                 route_table_id=table.id,
-                gateway_id=gateway.id,
+                gateway_id=self.gateway.id,
                 opts=self._child,
                 **destination,
             )
@@ -178,6 +185,17 @@ class Network(pulumi.ComponentResource):
                     opts=self._child,
                     **everybody,
                 )
+        for suffix, (protocol, kind, code) in _TOO_BIG.items():
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._args.name}-in-too-big-{suffix}",
+                security_group_id=group.id,
+                ip_protocol=protocol,
+                from_port=kind,
+                to_port=code,
+                description="Packets that are too big for their way",
+                opts=self._child,
+                **_EVERYBODY[suffix],
+            )
         return group
 
     def _make_store_group(self) -> aws.ec2.SecurityGroup:

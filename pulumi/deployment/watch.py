@@ -21,6 +21,7 @@ from deployment.alarms import (
     alarms,
     counted,
     namespace,
+    processor_credits,
 )
 from deployment.events import Events, EventsArgs, failed_deployment, rule_arns
 
@@ -32,6 +33,7 @@ def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
         ("mail", tuple(counted(watched, each) for each in names)),
         ("seconds from SES to the mailbox, p95", (counted(watched, "AgeAtDelivery", "p95"),)),
         ("octets delivered", (counted(watched, "OctetsDelivered"),)),
+        ("processor credits", (processor_credits(watched, "CPUCreditBalance", "Minimum"),)),
     ]
 
 

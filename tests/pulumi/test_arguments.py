@@ -19,7 +19,7 @@ from provider_schema import faults
 from registrations import PROGRAM, Run, record, stack_configuration
 
 from postal_plexus.cli import estimate
-from postal_plexus.deliver import maillog, metrics
+from postal_plexus.deliver import host_room, maillog, metrics
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,7 @@ AWS_METRICS = {
     ("AWS/SES", "Reputation.BounceRate"): set(),
     ("AWS/SES", "Reputation.ComplaintRate"): set(),
     ("AWS/EC2", "StatusCheckFailed"): {"AutoScalingGroupName"},
+    ("AWS/EC2", "CPUSurplusCreditsCharged"): {"AutoScalingGroupName"},
     ("AWS/ECS", "MemoryUtilization"): {"ClusterName", "ServiceName"},
     ("AWS/EFS", "BurstCreditBalance"): {"FileSystemId"},
     ("AWS/EFS", "StorageBytes"): {"FileSystemId", "StorageClass"},
@@ -279,7 +280,7 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
     for namespace, name, dimensions in watched(run):
         if namespace == metrics.NAMESPACE:
             # The containers count under the name that their definitions give them.
-            assert name in metrics._UNITS or f'"Name": "{name}"' in written
+            assert name in {*metrics._UNITS, host_room.METRIC} or f'"Name": "{name}"' in written
             assert {"Host": host} == {key: {value} for key, value in dimensions.items()}
         elif (namespace, name) in own:
             assert {} == dimensions

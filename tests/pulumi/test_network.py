@@ -19,10 +19,12 @@ def run() -> Run:
 
 
 def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:
-    """Each rule's group, protocol, port (ranges fail), and the other end."""
+    """Each rule's group, protocol, port (ranges fail), and the other end; all but ICMP's."""
     found = []
     for entry in run.of(kind):
         given = entry.inputs
+        if given["ipProtocol"].startswith("icmp"):
+            continue
         assert given["fromPort"] == given["toPort"], entry.urn
         ends = [
             given[key]
@@ -38,6 +40,24 @@ def test_the_world_reaches_imap_submission_and_sieve_and_the_host_the_store(run:
     """993, 465, 587 and 4190 by IPv4 and IPv6; NFS from the host's group alone."""
     mail = [(HOST, "tcp", port, source) for port in (465, 587, 993, 4190) for source in WORLD]
     assert sorted([*mail, (STORE, "tcp", 2049, HOST)]) == rules(run, _INGRESS)
+
+
+def test_the_host_hears_that_its_packets_are_too_big(run: Run) -> None:
+    """Type 3 code 4 of ICMP and type 2 of ICMPv6, from everywhere, and no other ICMP either way."""
+    icmp = [
+        (entry.inputs["securityGroupId"], entry.inputs["ipProtocol"], entry.inputs["fromPort"])
+        + (entry.inputs["toPort"], entry.inputs.get("cidrIpv4") or entry.inputs["cidrIpv6"])
+        for kind in (_INGRESS, _EGRESS)
+        for entry in run.of(kind)
+        if entry.inputs["ipProtocol"].startswith("icmp")
+    ]
+    assert [(HOST, "icmp", 3, 4, "0.0.0.0/0"), (HOST, "icmpv6", 2, 0, "::/0")] == sorted(icmp)
+
+
+def test_the_address_waits_for_its_gateway(run: Run) -> None:
+    """EC2 may refuse to associate an address in a network that has none."""
+    gateway = run.one("aws:ec2/internetGateway:InternetGateway")
+    assert gateway.urn in run.one("aws:ec2/eip:Eip").dependencies
 
 
 def test_the_host_reaches_aws_and_its_store_and_nothing_else(run: Run) -> None:

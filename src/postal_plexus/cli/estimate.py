@@ -15,9 +15,10 @@ _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 # Beside the room for indexes.
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
-_ALARM_METRICS = 17
+_ALARM_METRICS = 19
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
-# are billed by the hour; one more, submissions over the limit, is there in few hours of a year.
+# are billed by the hour; two more, submissions over the limit and a host that runs short, are there
+# in few hours of a year.
 _CUSTOM_METRICS = 10
 # EFS moves files that nobody has opened; a fifth of the older mail is taken to be in use.
 _IN_USE = 0.2

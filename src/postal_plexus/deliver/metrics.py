@@ -2,14 +2,16 @@
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 One line a minute, and one at the end. Eight metrics with one dimension: within the ten that
-CloudWatch gives free. DirectoryRefused has lines of its own, only while there is something wrong.
+CloudWatch gives free. DirectoryRefused and HostShort (`host_room`) have lines of their own, only
+while there is something wrong.
 docs/delivery.md says which alarm each should raise.
 """
 
 import threading
 import time
+from collections.abc import Callable
 
-from postal_plexus.deliver import maillog
+from postal_plexus.deliver import host_room, maillog
 from postal_plexus.mail.disposition import Disposition, Fate
 
 NAMESPACE = "PostalPlexus"
@@ -30,8 +32,10 @@ _UNITS = {
 class Metrics:
     """Counters since the last line. Threads share it."""
 
-    def __init__(self, hostname: str) -> None:
+    def __init__(self, hostname: str, look: Callable[[], dict[str, int]] = dict) -> None:
+        """`look`: what is short on the host, by name the percentage in use."""
         self._hostname = hostname
+        self._look = look
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(_UNITS, 0)
         self._ages: list[float] = []
@@ -77,12 +81,14 @@ class Metrics:
             self._counts = dict.fromkeys(_UNITS, 0)
             self._ages = []
         self._write(values)
+        if short := self._look():
+            self._write({host_room.METRIC: len(short)}, used=short)
 
     def directory_refused(self) -> None:
         """A broken directory is there, and the last good one is in use."""
         self._write({"DirectoryRefused": 1})
 
-    def _write(self, values: dict[str, object]) -> None:
+    def _write(self, values: dict[str, object], **properties: object) -> None:
         metrics = [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in values]
         maillog.metrics(
             {
@@ -94,5 +100,6 @@ class Metrics:
                 },
                 "Host": self._hostname,
                 **values,
+                **properties,
             }
         )

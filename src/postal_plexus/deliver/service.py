@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from postal_plexus.deliver import maillog
+from postal_plexus.deliver import host_room, maillog
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import RECEIVE_AT_MOST, Queue, QueueMessage, sqs_signer
 from postal_plexus.deliver.aws.session import AwsAccount, full_jitter
@@ -119,7 +119,7 @@ class Service:
         self._postfix = Courier(config.inject_socket, config.hostname, 2, smtp=True)
         self._gate = Gate("dovecot", self._courier.reachable, stopping)
         self._settlement = Settlement(lambda: Queue(account, self._sqs, config.queue_url))
-        self._metrics = Metrics(config.hostname)
+        self._metrics = Metrics(config.hostname, lambda: host_room.look(config.state_path))
         self._follower = DirectoryFollower(
             Store(account, self._s3),
             config.directory_bucket,

@@ -1,8 +1,9 @@
 """A mail host that is a container: the boot script runs in Debian with stand-ins for AWS and kernel.
 
 The stand-ins are one small shell script under many names. It writes each call to a log and answers
-from files, so that a test can say who holds the address, whether the disk is blank, and whether a
-mount works; attaching makes the device appear and changes who holds it, as EC2 would.
+from files, so that a test can say who holds the address, what the disk holds, and whether a mount
+works; attaching makes the device appear and changes who holds it, as EC2 would. What they cannot
+show (routes, networkd, disks) is seen in a virtual machine, in tests/host.
 """
 
 import subprocess
@@ -23,34 +24,33 @@ case "$name $*" in
     fact instance > /host/volume-holder
     if [ ! -e /host/volume-lost ]; then
         mkdir -p /dev/disk/by-id
-        : > /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123
+        volume=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123
+        truncate --size=256M $volume
+        [ ! -s /host/disk ] || echo data | /bin/dd of=$volume bs=1 seek="$(fact disk)" conv=notrunc status=none
     fi ;;
 "aws "*detach-volume*) echo None > /host/volume-holder ;;
 "aws "*Attachment.InstanceId*) fact interface-holder ;;
 "aws "*Attachment.AttachmentId*) echo eni-attach-1 ;;
-"aws "*MacAddress*) echo 02:00:00:00:00:02 ;;
+"aws "*MacAddress*) echo 00:00:00:00:00:00 ;;
 "aws "*Attachments*InstanceId*) fact volume-holder ;;
 "curl "*api/token*) echo token ;;
 "curl "*instance-id*) fact instance ;;
-"ip --brief link"*) echo "ens5 UP 02:00:00:00:00:01 <UP>"; echo "ens6 UP 02:00:00:00:00:02 <UP>" ;;
-"ip -4 route show"*) echo "default via 10.77.0.1 dev ens6" ;;
-"ip -6 route show"*) echo "default via fe80::1 dev ens6 proto ra" ;;
+"ip "*"route get"*) echo "192.0.2.1 via 10.77.0.1 dev lo src 10.77.0.6" ;;
 "rpm "*) [ -e "/host/installed" ] ;;
 "modprobe "*) false ;;
-"blkid "*) fact disk-type ;;
 "mkfs.ext4 "*indexes*) ;;
-"mkfs.ext4 "*) echo ext4 > /host/disk-type ;;
+"mkfs.ext4 "*) echo ext4 | /bin/dd of="$6" conv=notrunc status=none ;;
 "mount "*indexes*) : > /host/mounted-indexes ;;
 "mount "*) [ ! -e /host/mount-fails ] && : > /host/mounted ;;
 "mountpoint "*indexes*) [ -e /host/mounted-indexes ] ;;
 "fallocate "*) : > /var/lib/plexus/indexes.ext4.new ;;
 "mountpoint "*) [ -e /host/mounted ] ;;
-"dd "*) : > /swapfile.new ;;
+"dd "*/dev/zero*) : > /swapfile.new ;;
+"dd "*) exec /bin/dd "$@" ;;
 esac
 """
 STOOD_IN = [
     "aws",
-    "blkid",
     "chattr",
     "curl",
     "dd",
@@ -62,11 +62,11 @@ STOOD_IN = [
     "modprobe",
     "mount",
     "mountpoint",
+    "networkctl",
     "resize2fs",
     "rpm",
     "sleep",
     "swapon",
-    "sysctl",
     "systemctl",
     "zramctl",
 ]
@@ -88,7 +88,7 @@ class Instance:
             "instance": "i-new",
             "interface_holder": "None",
             "volume_holder": "None",
-            "disk_type": "",
+            "disk": "",
             **facts,
         }.items():
             (host / key.replace("_", "-")).write_text(value + "\n" if value else "")

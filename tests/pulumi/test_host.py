@@ -1,0 +1,49 @@
+"""The mail host as launched: its processor's credits, and who hears what they cost."""
+
+import json
+
+import pytest
+from registrations import PROGRAM, Run, record, stack_configuration
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """The template, with its certificates issued."""
+    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+
+
+def test_a_burstable_host_boots_at_full_speed(run: Run) -> None:
+    """A t4g has no credits at its launch, so `standard` would give it 6 CPU seconds a minute."""
+    template = run.one("aws:ec2/launchTemplate:LaunchTemplate").inputs
+    assert template["instanceType"].startswith("t")
+    assert {"cpuCredits": "unlimited"} == template["creditSpecification"]
+
+
+def test_credits_that_cost_money_raise_an_alarm_and_the_balance_is_to_be_seen(run: Run) -> None:
+    """Of the host's group, whichever instance it has."""
+    (alarm,) = [
+        entry.inputs
+        for entry in run.of("aws:cloudwatch/metricAlarm:MetricAlarm")
+        if entry.inputs.get("metricName") == "CPUSurplusCreditsCharged"
+    ]
+    assert ("AWS/EC2", "Sum") == (alarm["namespace"], alarm["statistic"])
+    assert alarm["alarmActions"]
+    body = run.one("aws:cloudwatch/dashboard:Dashboard").inputs["dashboardBody"]
+    graphs = [widget["properties"]["metrics"] for widget in json.loads(body)["widgets"]]
+    (balance,) = [
+        metric for metrics in graphs for metric in metrics if "CPUCreditBalance" in metric
+    ]
+    assert {"AutoScalingGroupName": balance[-1]} == alarm["dimensions"]
+
+
+def test_a_host_that_runs_short_raises_an_alarm(run: Run) -> None:
+    """Memory, swap, disk, state volume: `deliver` tells, for 15 minutes on end."""
+    (alarm,) = [
+        entry.inputs
+        for entry in run.of("aws:cloudwatch/metricAlarm:MetricAlarm")
+        if entry.inputs.get("metricName") == "HostShort"
+    ]
+    for what in ("memory", "swap", "disk", "state volume"):
+        assert what in alarm["alarmDescription"]
+    assert 900 == alarm["period"] * alarm["evaluationPeriods"]
+    assert "notBreaching" == alarm["treatMissingData"]
