@@ -2,7 +2,8 @@
 #
 # X-Plexus-Verdicts is set by `deliver` from SES's word alone; whatever a sender wrote there has been
 # renamed. `learned` is a script of the user's that moving mails to and from Junk writes (see
-# learn-sender); it names senders, and its word counts more than SES's about spam, not about viruses.
+# learn-sender); it names senders, and its word counts more than SES's about spam and about a From that
+# its domain disowns (DMARC), not about viruses, nor about a From of our own domains that is forged.
 require ["fileinto", "include", "mailbox", "variables"];
 
 global "learned";
@@ -11,9 +12,13 @@ include :personal :optional "learned";
 
 if anyof (
     header :contains "X-Plexus-Verdicts" "virus=FAIL",
+    header :contains "X-Plexus-Policy" "dmarc=junk-always",
     string :is "${learned}" "unwanted",
     allof (
-        header :contains "X-Plexus-Verdicts" "spam=FAIL",
+        anyof (
+            header :contains "X-Plexus-Verdicts" "spam=FAIL",
+            header :contains "X-Plexus-Policy" "dmarc=junk"
+        ),
         not string :is "${learned}" "wanted"
     )
 ) {

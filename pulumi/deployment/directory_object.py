@@ -27,7 +27,7 @@ class DirectoryObject(pulumi.ComponentResource):
         self, name: str, args: DirectoryObjectArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("postal-plexus:index:DirectoryObject", name, None, opts)
-        stored = aws.s3.BucketObjectv2(
+        self.stored = aws.s3.BucketObjectv2(
             args.name,
             bucket=args.archive.bucket.bucket,
             key=DIRECTORY_KEY,
@@ -36,5 +36,5 @@ class DirectoryObject(pulumi.ComponentResource):
             server_side_encryption="AES256",
             opts=pulumi.ResourceOptions(parent=self, depends_on=args.archive.ready),
         )
-        self.location = pulumi.Output.concat("s3://", stored.bucket, "/", stored.key)
+        self.location = pulumi.Output.concat("s3://", self.stored.bucket, "/", self.stored.key)
         self.register_outputs({"location": self.location})

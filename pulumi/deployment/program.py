@@ -109,6 +109,11 @@ class _Deployment:
             ),
             self._options,
         )
+        directory = DirectoryObject(
+            "directory",
+            DirectoryObjectArgs(settings.name("directory"), settings.directory, archive),
+            self._options,
+        )
         rules = rules_for(settings.directory, settings.accept)
         Receiving(
             "receiving",
@@ -117,14 +122,10 @@ class _Deployment:
                 rules=rules,
                 archive=archive,
                 notifications=notifications,
+                directory=directory,
                 scan=settings.scan,
                 activate=should_activate(settings.activate_rule_set, rule_set_name, self._provider),
             ),
-            self._options,
-        )
-        directory = DirectoryObject(
-            "directory",
-            DirectoryObjectArgs(settings.name("directory"), settings.directory, archive),
             self._options,
         )
         network = Network(

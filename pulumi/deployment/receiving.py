@@ -12,6 +12,7 @@ import pulumi_command as command
 
 import pulumi
 from deployment.archive import INBOUND_PREFIX, Archive
+from deployment.directory_object import DirectoryObject
 from deployment.notifications import Notifications
 from postal_plexus.directory.entries import DirectoryError
 from postal_plexus.directory.model import Directory
@@ -36,6 +37,7 @@ class ReceivingArgs:
     rules: tuple[RuleRecipients, ...]
     archive: Archive
     notifications: Notifications
+    directory: DirectoryObject
     scan: bool
     activate: bool
 
@@ -101,9 +103,16 @@ class Receiving(pulumi.ComponentResource):
                     "topic_arn": args.notifications.topic.arn,
                 }
             ],
-            # SES tries the bucket and the topic when a rule is made.
+            # SES tries the bucket and the topic when a rule is made. And whom it accepts mail for
+            # must be in the directory before: `deliver` reads that again for whom it doesn't know.
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready, settled]
+                parent=self,
+                depends_on=[
+                    *args.archive.ready,
+                    *args.notifications.ready,
+                    args.directory.stored,
+                    settled,
+                ],
             ),
         )
 

@@ -101,9 +101,11 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
         "PLEXUS_CONFIGURATION_SET": settings.name("sending"),
         "PLEXUS_DEAD_LETTER_QUEUE_URL": parts.notifications.dead_letters.url,
         "PLEXUS_DIRECTORY": parts.directory.location,
+        "PLEXUS_DMARC_FAIL": settings.dmarc_fail,
         "PLEXUS_EVENTS_QUEUE_URL": parts.notifications.events.url,
         "PLEXUS_HOSTNAME": settings.mail_host,
         "PLEXUS_QUEUE_URL": parts.notifications.queue.url,
+        "PLEXUS_VIRUS": settings.virus,
     }
 
 

@@ -228,6 +228,14 @@ def test_another_rule_set_is_displaced_only_when_asked(
     assert expected == len(run.of("aws:ses/activeReceiptRuleSet:ActiveReceiptRuleSet"))
 
 
+def test_whom_ses_accepts_mail_for_is_in_the_directory_before(template: Run) -> None:
+    """Every receipt rule is made after the directory object, so `deliver` can know its addresses."""
+    written = template.one("aws:s3/bucketObjectv2:BucketObjectv2", "-directory")
+    rules = template.of("aws:ses/receiptRule:ReceiptRule")
+    assert rules
+    assert all(written.urn in rule.dependencies for rule in rules)
+
+
 def test_nothing_waits_for_delegation(template: Run) -> None:
     """The first deployment must not hang on DNS that the registrar does not know yet."""
     waiting = {

@@ -76,6 +76,10 @@ def sieve(host: MailHost, address: str) -> ManageSieve:
         (mail("spam", verdict="FAIL"), "Junk"),
         (mail("unsure", verdict="GRAY"), "INBOX"),
         (mail("virus").replace("virus=PASS", "virus=FAIL"), "Junk"),
+        ("X-Plexus-Policy: dmarc=junk; answer=no\r\n" + mail("disowned"), "Junk"),
+        ("X-Plexus-Policy: dmarc=junk-always\r\n" + mail("as if from us"), "Junk"),
+        ("X-Plexus-Policy: answer=no\r\n" + mail("not answered"), "INBOX"),
+        ("X-Forged-X-Plexus-Policy: dmarc=junk\r\n" + mail("renamed mark"), "INBOX"),
         ("X-Forged-X-Plexus-Verdicts: spam=FAIL\r\nSubject: forged\r\n\r\n", "INBOX"),
         ("X-Spam-Flag: YES\r\nSubject: foreign filter\r\n\r\n", "INBOX"),
     ],
@@ -100,6 +104,11 @@ def test_moving_to_and_from_junk_teaches_the_filter(host: MailHost) -> None:
         assert client.uid("MOVE", uid, "INBOX")[0] == "OK"
         deliver(host, ANN, mail("offer 3", sender, "FAIL"))
         assert len(found(client, "INBOX", "SUBJECT", '"offer 3"')) == 1
+        # A mailing list may break what DMARC looks at; who forges a From of ours is no list.
+        deliver(host, ANN, "X-Plexus-Policy: dmarc=junk\r\n" + mail("offer 4", sender))
+        assert len(found(client, "INBOX", "SUBJECT", '"offer 4"')) == 1
+        deliver(host, ANN, "X-Plexus-Policy: dmarc=junk-always\r\n" + mail("offer 5", sender))
+        assert len(found(client, "Junk", "SUBJECT", '"offer 5"')) == 1
         # Cleaning Junk up says nothing about the sender.
         deliver(host, ANN, mail("bad", "x@bad.example", "FAIL"))
         (uid,) = found(client, "Junk", "SUBJECT", "bad")

@@ -109,6 +109,30 @@ def test_local_mail_takes_the_short_way(host: MailHost, ses: SesEndpoint) -> Non
     assert ses.relayed == []
 
 
+def test_local_mail_says_which_address_it_came_to(host: MailHost) -> None:
+    """Each reader learns the own address, whatever leads there, and no blind recipient another's."""
+    text = mail("ann@example.org", "whence").replace(OUTSIDE, "undisclosed-recipients:;")
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", ["sales@example.net", "info@example.org"], text)
+    expected = {
+        "ann@example.org": {b"sales@example.net", b"info@example.org"},
+        "ben@example.org": {b"info@example.org"},
+    }
+
+    def originals(address: str) -> set[bytes]:
+        with host.imap(address) as client:
+            client.select(readonly=True)
+            found: set[bytes] = set()
+            for uid in client.uid("SEARCH", "SUBJECT", "whence")[1][0].split():
+                head = client.uid("FETCH", uid, "(BODY.PEEK[HEADER])")[1][0][1]
+                (original,) = re.findall(rb"^X-Original-To: (.*)\r$", head, re.MULTILINE)
+                found.add(original)
+            return found
+
+    for address, addresses in expected.items():
+        await_true(f"{address} to know", lambda to=address, all_=addresses: originals(to) == all_)
+
+
 def test_alias_to_the_outside_is_relayed(host: MailHost, ses: SesEndpoint) -> None:
     """An alias with a foreign destination goes out under the user's own sender."""
     with host.submission("ann@example.org") as smtp:
@@ -454,6 +478,14 @@ def test_vacation_answers_the_envelope_sender_through_ses(host: MailHost, ses: S
         host, "ben@example.org", 'require "vacation";\r\nvacation :days 1 "Away until May.";\r\n'
     )
     content = "From: Other <other@elsewhere.example>\r\nTo: ben@example.org\r\nSubject: hi\r\n\r\n"
+    # `deliver` marks so what must not be answered; of addresses Dovecot does not judge.
+    deliver(
+        host,
+        "victim@else.example",
+        "ben@example.org",
+        "X-Auto-Response-Suppress: All\r\n" + content,
+    )
+    content = content.replace("To: ben@", "To: info@")
     for _ in range(2):
         deliver(host, "bounces+1@elsewhere.example", "ben@example.org", content)
     got = relayed(ses, "Auto: hi")

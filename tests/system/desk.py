@@ -11,6 +11,7 @@ import smtplib
 import ssl
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -254,6 +255,25 @@ class Desk:
             letter["Body"]: letter["MessageAttributes"]["Reason"]["StringValue"]
             for letter in found.get("Messages", [])
         }
+
+    def receive_with_verdicts(
+        self,
+        content: bytes,
+        recipient: str,
+        sender: str = "world@elsewhere.example",
+        **verdicts: str,
+    ) -> None:
+        """A mail as SES puts it into bucket and queue, with verdicts that the world can't ask for."""
+        key = f"inbound/{uuid.uuid4().hex}"
+        self._client("s3").put_object(Bucket=self._output("bucket"), Key=key, Body=content)
+        found = json.loads(self.notification_for(key, recipient))
+        found["mail"]["source"] = sender
+        for name, value in verdicts.items():
+            if name == "dmarcPolicy":
+                found["receipt"][name] = value
+            else:
+                found["receipt"][f"{name}Verdict"] = {"status": value}
+        self.enqueue(json.dumps(found))
 
     def notification_for(self, key: str, recipient: str) -> str:
         """A notification as SES writes it, for an object of that key."""

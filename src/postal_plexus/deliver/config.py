@@ -13,6 +13,8 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
     PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; none: no notices
     PLEXUS_CONFIGURATION_SET      the set whose events those are; kept for the log only
     PLEXUS_VIRUS                  dead-letter (default), junk or drop
+    PLEXUS_DMARC_FAIL             junk (default) or none: what becomes of a mail that fails DMARC
+                                  where its domain asks to quarantine or reject it
     PLEXUS_OVER_QUOTA_HOURS       how long a full mailbox is waited for (default 20; a bounce is
                                   possible until 24 hours after the receipt)
     PLEXUS_LMTP_SOCKET            /run/plexus/dovecot/lmtp.sock
@@ -63,6 +65,7 @@ class Config(NamedTuple):
     events_queue_url: str
     configuration_set: str
     virus: VirusPolicy
+    dmarc_to_junk: bool
     over_quota_seconds: float
     lmtp_socket: str
     question_socket: str
@@ -114,6 +117,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
     if virus not in {policy.value for policy in VirusPolicy}:
         problems.append(f"PLEXUS_VIRUS: {virus!r} is not dead-letter, junk or drop")
         virus = VirusPolicy.DEAD_LETTER.value
+    dmarc_fail = environ.get("PLEXUS_DMARC_FAIL", "").strip() or "junk"
+    if dmarc_fail not in {"junk", "none"}:
+        problems.append(f"PLEXUS_DMARC_FAIL: {dmarc_fail!r} is not junk or none")
     config = Config(
         region=required("AWS_REGION"),
         queue_url=url("PLEXUS_QUEUE_URL", required("PLEXUS_QUEUE_URL")),
@@ -129,6 +135,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         ),
         configuration_set=environ.get("PLEXUS_CONFIGURATION_SET", "").strip(),
         virus=VirusPolicy(virus),
+        dmarc_to_junk=dmarc_fail == "junk",
         over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
         lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
         question_socket=environ.get("PLEXUS_QUESTION_SOCKET")

@@ -7,8 +7,7 @@ what the store raises; a content that is cut short never looks complete.
 from collections.abc import Iterator
 
 from postal_plexus.deliver.aws.http import Answer
-from postal_plexus.mail.content import HeaderBlock, LineEnds
-from postal_plexus.mail.receipt import Receipt
+from postal_plexus.mail.content import HeaderBlock, LineEnds, TraceFields
 
 _WHOLE = 128 * 1024
 _CHUNK = 64 * 1024
@@ -17,17 +16,10 @@ _CHUNK = 64 * 1024
 class Content:
     """One content on its one way. `begin` reads as far as the header block, at least in part."""
 
-    def __init__(self, answer: Answer, receipt: Receipt, hostname: str) -> None:
+    def __init__(self, answer: Answer, trace: TraceFields, hostname: str) -> None:
         self._answer = answer
         self._ends = LineEnds()
-        self.header = HeaderBlock(
-            (
-                ("X-Plexus-Receipt", receipt.message_id),
-                ("X-Plexus-Verdicts", receipt.verdicts.header_value()),
-                ("Authentication-Results", receipt.verdicts.authentication_results(hostname)),
-            ),
-            hostname,
-        )
+        self.header = HeaderBlock(trace, hostname)
         length = answer.length
         self.length = length
         self._size = length if length is not None and 0 < length <= _WHOLE else _CHUNK

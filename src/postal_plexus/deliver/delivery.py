@@ -17,11 +17,23 @@ from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.config import VirusPolicy
 from postal_plexus.deliver.content import Content
 from postal_plexus.deliver.failing import Failed, Failing
-from postal_plexus.deliver.failure_policy import MISSING_OBJECT_RECEIVES, retry_after
+from postal_plexus.deliver.failure_policy import (
+    MISSING_OBJECT_RECEIVES,
+    answer_is_safe,
+    retry_after,
+)
 from postal_plexus.deliver.handover import Consignment, Handover, Stopping
 from postal_plexus.deliver.journal import State, journal_key
+from postal_plexus.deliver.marking import (
+    is_addressed,
+    mailbox_policy,
+    own_fields,
+    trace_fields,
+)
 from postal_plexus.deliver.post import Post
+from postal_plexus.mail.content import TraceFields
 from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.envelope import wire_sender
 from postal_plexus.mail.receipt import (
     NotificationError,
     Receipt,
@@ -161,11 +173,25 @@ class Delivery:
         found: list[Disposition],
     ) -> int:
         consignment = Consignment(
-            receipt.message_id, receipt.envelope.sender, receipt.accepted_at, message.receive_count
+            receipt.message_id,
+            wire_sender(receipt.envelope.sender),
+            receipt.accepted_at,
+            message.receive_count,
         )
+        config, directory = self._post.config, self._post.follower.current
+        may_answer = not answer_is_safe(receipt)
+        policy = mailbox_policy(
+            receipt, directory, dmarc_to_junk=config.dmarc_to_junk, may_answer=may_answer
+        )
+        trace = trace_fields(receipt, config.hostname, policy)
+
+        def own(each: Addressee) -> TraceFields:
+            answered = may_answer and is_addressed(receipt, each.name, directory)
+            return own_fields(each, answered=answered)
+
         try:
             return self._handover.hand_over(
-                consignment, mailboxes, lambda: self._open(receipt), found
+                consignment, mailboxes, lambda more: self._open(receipt, trace + more), found, own
             )
         except (Missing, AwsTransient) as error:
             self._unreadable(message, receipt, mailboxes, error, found)
@@ -211,9 +237,9 @@ class Delivery:
             and self._state(receipt, each.name) not in (State.DELIVERED, State.ACCOUNTED)
         ]
 
-    def _open(self, receipt: Receipt) -> Content:
+    def _open(self, receipt: Receipt, trace: TraceFields) -> Content:
         answer = self._store.open(receipt.bucket, receipt.key)
-        return Content(answer, receipt, self._post.config.hostname)
+        return Content(answer, trace, self._post.config.hostname)
 
     def _of_unreadable(
         self, name: str, error: AwsError, message: QueueMessage, age: float

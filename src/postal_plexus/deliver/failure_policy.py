@@ -30,6 +30,7 @@ mail concerns all its recipients, what a reply says concerns one recipient.
 from typing import NamedTuple
 
 from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.envelope import ascii_domain, is_address
 from postal_plexus.mail.receipt import Receipt
 from postal_plexus.mail.reply import Reply
 from postal_plexus.mail.verdicts import Verdict
@@ -42,6 +43,8 @@ BOUNCE_SECONDS = 23.5 * 3600.0
 _FIRST_RETRY_SECONDS = 15
 _LONGEST_RETRY_SECONDS = 2 * 3600
 _LIST_PRECEDENCES = ("bulk", "list", "junk")
+# DISABLED: the operator has turned scanning off.
+_NO_SPAM = (Verdict.PASS, Verdict.DISABLED)
 
 
 class Policy(NamedTuple):
@@ -84,9 +87,14 @@ def retry_after(receive_count: int, jitter: float) -> int:
 
 
 def bounce_is_safe(receipt: Receipt, age: float) -> str:
-    """Why no bounce may be sent, or "" where it reaches the true sender and no one else.
+    """Why no bounce may be sent, or "" where it reaches the true sender and no one else."""
+    return answer_is_safe(receipt) or ("too old for SES to bounce" if age > BOUNCE_SECONDS else "")
 
-    The sender must exist and be authentic, else the bounce is backscatter; it must not be a
+
+def answer_is_safe(receipt: Receipt) -> str:
+    """Why no machine may answer, or "": the rule for bounces, `vacation` and `reject` alike.
+
+    The sender must exist and be authentic, else the answer is backscatter; it must not be a
     machine's (RFC 3834, section 2), nor may the mail be spam or carry a virus.
     """
     verdicts = receipt.verdicts
@@ -94,15 +102,30 @@ def bounce_is_safe(receipt: Receipt, age: float) -> str:
     listed = receipt.header("precedence").strip().lower() in _LIST_PRECEDENCES
     objections = (
         (not receipt.envelope.sender, "null sender"),
-        (not verdicts.sender_is_authentic, "neither SPF nor DMARC passed"),
-        (verdicts.spam is not Verdict.PASS, f"spam verdict {verdicts.spam.value}"),
+        (not is_address(receipt.envelope.sender), "the sender is not an address"),
+        (not _sender_is_authentic(receipt), "neither SPF nor DMARC passed for the sender"),
+        (verdicts.spam not in _NO_SPAM, f"spam verdict {verdicts.spam.value}"),
         (verdicts.virus is Verdict.FAIL, "virus"),
         (receipt.headers_truncated, "headers not all known"),
         (automatic not in {"", "no"}, f"auto-submitted: {automatic[:40]}"),
         (listed or bool(receipt.header("list-id")), "mailing list or bulk"),
-        (age > BOUNCE_SECONDS, "too old for SES to bounce"),
     )
     return next((why for objects, why in objections if objects), "")
+
+
+def _sender_is_authentic(receipt: Receipt) -> bool:
+    """Whether mail to the envelope sender goes to who really sent this.
+
+    SPF says so itself. DMARC proves the domain in From, which says it of a sender of that domain
+    only: whoever signs for his own may still write anybody's address into MAIL FROM.
+    """
+    verdicts = receipt.verdicts
+    if verdicts.spf is Verdict.PASS:
+        return True
+    domain = ascii_domain(receipt.envelope.sender.rpartition("@")[2])
+    proven = ascii_domain(receipt.header("from").rpartition("@")[2].rstrip(" \t\r\n>"))
+    # Without a From among all headers DMARC has nothing to pass by.
+    return verdicts.dmarc is Verdict.PASS and f".{domain}".endswith(f".{proven}" if proven else "")
 
 
 def bounce_type(status: str) -> str:

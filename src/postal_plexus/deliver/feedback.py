@@ -107,7 +107,7 @@ class FeedbackReceiver:
         )
         with self._post.twins.alone(feedback.feedback_id):
             self._handover.hand_over(
-                consignment, addressing.mailboxes, lambda: self._notice(feedback), found
+                consignment, addressing.mailboxes, lambda _: self._notice(feedback), found
             )
         maillog.feedback(
             feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found

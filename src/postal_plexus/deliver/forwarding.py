@@ -58,7 +58,7 @@ class Forwarding:
                 self._handover.hand_over(
                     consignment,
                     (addressee,),
-                    lambda to=addressee: self._open(receipt, to),
+                    lambda _, to=addressee: self._open(receipt, to),
                     found,
                 )
             except HeaderTooLong:

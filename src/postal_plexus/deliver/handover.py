@@ -12,6 +12,7 @@ for each point of a crash is in docs/delivery.md.
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from postal_plexus.deliver import maillog
@@ -22,6 +23,7 @@ from postal_plexus.deliver.failure_policy import MOST_RECEIVED
 from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.route import Route
+from postal_plexus.mail.content import TraceFields
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope
 from postal_plexus.mail.lmtp import TransactionError
@@ -88,18 +90,24 @@ class Handover:
         self,
         consignment: Consignment,
         addressees: tuple[Addressee, ...],
-        open_content: Callable[[], Carried],
+        open_content: Callable[[TraceFields], Carried],
         found: list[Disposition],
+        own: Callable[[Addressee], TraceFields] = lambda _: (),
     ) -> int:
         """Give the mail to all who are owed it; a disposition for each of them goes into `found`.
 
+        `own` gives the trace fields that are an addressee's own; who has the same ones shares a
+        transaction, and nobody else does, since all in a transaction get the same octets.
         Returns the octets of one copy. `open_content` raises what reading the content raises.
         """
-        owed = self._owed(consignment, addressees, found)
+        sharing: dict[TraceFields, list[Addressee]] = {}
+        for addressee in self._owed(consignment, addressees, found):
+            sharing.setdefault(own(addressee), []).append(addressee)
         octets = 0
-        for start in range(0, len(owed), _RECIPIENTS_AT_ONCE):
-            part = owed[start : start + _RECIPIENTS_AT_ONCE]
-            octets = self._carry(consignment, part, open_content, found)
+        for theirs, owed in sharing.items():
+            for start in range(0, len(owed), _RECIPIENTS_AT_ONCE):
+                part = owed[start : start + _RECIPIENTS_AT_ONCE]
+                octets = self._carry(consignment, part, partial(open_content, theirs), found)
         return octets
 
     def _owed(

@@ -14,6 +14,8 @@ Fails with AddressError, whose text completes the sentence "the address ...". No
 import re
 from typing import NamedTuple, Self
 
+from postal_plexus.mail.envelope import ascii_domain
+
 ADDRESS_LIMIT = 254
 """Octets in an address: RFC 5321, 4.5.3.1.3 allows a path 256, its two angle brackets included."""
 
@@ -119,11 +121,15 @@ def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
     """Take an envelope recipient apart as leniently as the world writes them.
 
     Returns local part and domain in lower case, and the subaddress as it was written, or None
-    where there is none or it could not stand in an address. Never raises: what is no address
-    comes back as parts that no directory knows. Only ASCII is put into lower case, since other
-    scripts have capitals that would fold onto ASCII letters, and thus onto other people.
+    where there is none or it could not stand in an address. Angle brackets, a source route and a
+    trailing dot fall away, and a domain in U-labels becomes A-labels. Never raises: what is no
+    address comes back as parts that no directory knows. Of a local part only ASCII is put into
+    lower case, since other scripts have capitals that would fold onto ASCII letters, and thus onto
+    other people.
     """
-    local, _, domain = recipient.rpartition("@")
+    local, _, domain = recipient.strip(" <>").rpartition("@")
+    if local.startswith("@"):
+        local = local.partition(":")[2]  # RFC 5321, appendix F.2
     if local.startswith('"') and (quoted := _QUOTED_STRING.fullmatch(local)):
         local = re.sub(r"\\(.)", r"\1", quoted[1])
     name, subaddress = split_subaddress(local)
@@ -131,7 +137,7 @@ def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
         whole = f"{name}+{subaddress}"
         if len(whole) > LOCAL_PART_LIMIT or not _DOT_STRING.fullmatch(whole):
             subaddress = None
-    return _lower(name), subaddress, _lower(domain)
+    return _lower(name), subaddress, ascii_domain(domain)
 
 
 def is_domain(text: str) -> bool:

@@ -120,12 +120,33 @@ class Directory:
         if recipient in self._mailboxes:
             return Resolution((recipient,))
         name, subaddress, domain = envelope_parts(recipient)
+        if domain == "postmaster" and not name:
+            # RFC 5321, 4.5.1: the one address that needs no domain.
+            name, domain = "postmaster", self.domains[0].name
         if domain not in self._catch_alls:
             return Resolution()
         address = f"{name}@{domain}"
         if address in self._mailboxes:
             return Resolution((_delivered(name, subaddress, domain),))
         return self._follow(self._handed_on(address, domain))
+
+    def is_caught(self, recipient: str) -> bool:
+        """Whether `recipient` gets its mail only because its domain has a catch-all."""
+        name, _, domain = envelope_parts(recipient)
+        address = f"{name}@{domain}"
+        return (
+            self._catch_alls.get(domain) is not None
+            and address not in self._mailboxes
+            and address not in self._aliases
+        )
+
+    def hosts(self, domain: str) -> bool:
+        """Whether a domain, in A-labels and lower case, is one of ours or below one."""
+        while domain:
+            if domain in self._catch_alls:
+                return True
+            domain = domain.partition(".")[2]
+        return False
 
     def _follow(self, destinations: tuple[str, ...]) -> Resolution:
         mailboxes: dict[str, str] = {}

@@ -56,6 +56,7 @@ OTHER_KEYS = frozenset(
         "budget-usd",
         "client-hosts",
         "client-setup",
+        "dmarc-fail",
         "dmarc-policies",
         "dmarc-policy",
         "existing-zones",
@@ -76,6 +77,7 @@ OTHER_KEYS = frozenset(
         "ssm-access",
         "submission-limits",
         "txt-records",
+        "virus",
         "zones",
     }
 )

@@ -217,7 +217,14 @@ def _stand_in(
     certificate: Certificate,
     changed: Callable[[], None],
 ) -> SesStandIn:
-    kept = StandInSettings(desk.account_id, desk.region, layout.ses, layout.outbox, RetryPolicy())
+    kept = StandInSettings(
+        desk.account_id,
+        desk.region,
+        layout.ses,
+        layout.outbox,
+        RetryPolicy(),
+        strangers_pass_spf=desk.strangers_pass_spf,
+    )
     return SesStandIn(kept, _tls(certificate), changed)
 
 

@@ -105,6 +105,7 @@ def up(
             " directory, or `plexus local down --destroy` first"
         )
     made = known or settings.new(layout.name, config.region)
+    made = replace(made, strangers_pass_spf=True)
     made = asyncio.run(_network(engine, made))
     if not daemon_process.is_running(layout):
         preferred = Ports() if options.ephemeral_ports else PREFERRED_PORTS

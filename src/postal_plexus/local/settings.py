@@ -92,6 +92,9 @@ class DeskSettings:
     # How long a task's credentials are good for, in seconds. botocore renews 15 minutes before
     # the end: with 20 minutes the renewal happens on a desk too.
     credential_seconds: int = 1200
+    # Whether the world's senders publish an SPF record that names this machine, as ordinary
+    # senders do theirs: what answers by itself answers only whom SES could authenticate.
+    strangers_pass_spf: bool = False
 
     @property
     def endpoint_url(self) -> str:

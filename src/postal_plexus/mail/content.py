@@ -8,7 +8,6 @@ None of them fails: every octet string is a mail.
 """
 
 import re
-from collections.abc import Iterable
 
 # The longest field that is looked at whole before it is decided about; longer ones are decided
 # against (renamed), since only our own name can make anyone write so long a one.
@@ -18,6 +17,8 @@ _RESULTS = b"authentication-results"
 _DELIVERED_TO = b"delivered-to:"
 _MOST_DELIVERED_TO = 128
 _FORGED = b"X-Forged-"
+TraceFields = tuple[tuple[str, str], ...]
+"""Name and value of each field that goes on top of a mail."""
 _NAME_END = re.compile(rb"[ \t]*:")
 
 
@@ -78,7 +79,7 @@ class HeaderBlock:
     Delivered-To fields (lower case): what loop detection needs.
     """
 
-    def __init__(self, trace: Iterable[tuple[str, str]], authserv_id: str) -> None:
+    def __init__(self, trace: TraceFields, authserv_id: str) -> None:
         self._trace = b"".join(f"{name}: {value}\r\n".encode() for name, value in trace)
         self._authserv_id = authserv_id.lower().encode()
         self._held = b""

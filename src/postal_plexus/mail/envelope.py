@@ -1,7 +1,9 @@
 """The envelope: who sent a mail and who is to have it (RFC 5321, section 2.3.1).
 
 An envelope's addresses are put on the wire between angle brackets, so an address that could end
-the command early is refused here, with `EnvelopeError`, and nowhere else.
+the command early is refused here, with `EnvelopeError`, and nowhere else. What SES accepted is a
+`RawEnvelope`: any texts, each to be judged by itself, since one odd address must not cost another
+recipient the mail. `wire_sender` says what becomes of an odd sender.
 """
 
 import re
@@ -17,23 +19,33 @@ _ADDRESS = re.compile(
 _LONGEST_PATH = 512  # twice RFC 5321's 256, section 4.5.3.1.3: seen in the wild, harmless to us
 
 
+# The same with characters beyond ASCII (RFC 6531): Dovecot takes such a sender as it is.
+_UTF8_SENDER = re.compile(
+    r"""[\x21\x23-\x3b\x3d\x3f\x41-\x7e\xa1-\U0010ffff]+"""
+    r"""@[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"""
+)
+_SOURCE_ROUTE = re.compile(r"@[^:<>\s]*:")
+
+
 class EnvelopeError(ValueError):
     """An address that cannot be put on the wire."""
 
 
-class _Envelope(NamedTuple):
+class RawEnvelope(NamedTuple):
+    """Sender and recipients as SES wrote them: any text without a lone surrogate."""
+
     sender: str
     recipients: tuple[str, ...]
 
 
-class Envelope(_Envelope):
+class Envelope(RawEnvelope):
     """Envelope sender ("" for the null sender of a bounce) and its recipients, each once."""
 
     __slots__ = ()
 
     def __new__(cls, sender: str, recipients: tuple[str, ...]) -> Self:
         """Raises EnvelopeError unless all of it can be put on the wire."""
-        if sender and not is_address(sender):
+        if sender and not (is_address(sender) or _is_utf8_sender(sender)):
             raise EnvelopeError(f"envelope sender {sender!r} is not an address")
         if not recipients:
             raise EnvelopeError("an envelope needs a recipient")
@@ -43,6 +55,54 @@ class Envelope(_Envelope):
             if not is_address(recipient):
                 raise EnvelopeError(f"recipient {recipient!r} is not an address")
         return super().__new__(cls, sender, recipients)
+
+
+def wire_sender(sender: str) -> str:
+    """The sender with which a mail from `sender` is delivered; "" where nobody can be answered.
+
+    A trailing dot and a source route fall away (RFC 5321, appendix F.2), a domain in U-labels
+    becomes A-labels. What is then no address (`MAILER-DAEMON`, a blank in it) is the null sender:
+    nothing that is sent to it could arrive.
+    """
+    if not sender or is_address(sender):
+        return sender
+    local, at, domain = _SOURCE_ROUTE.sub("", sender.strip(), count=1).rpartition("@")
+    plain = f"{local}{at}{ascii_domain(domain)}"
+    return plain if is_address(plain) or _is_utf8_sender(plain) else ""
+
+
+def ascii_domain(domain: str) -> str:
+    """The domain as it is compared: A-labels (RFC 5891), lower case, no trailing dot.
+
+    Without the tables of IDNA, which the service need not carry: a label of NFC in lower case,
+    which is what a U-label is, has exactly one A-label. What is no U-label gives a name that no
+    domain has, or stays as it is. Never raises.
+    """
+    domain = domain.removesuffix(".")
+    if domain.isascii():
+        return domain.lower()
+    return ".".join(map(_ascii_label, re.split("[.\u3002\uff0e\uff61]", domain)))
+
+
+def _ascii_label(label: str) -> str:
+    if label.isascii():
+        return label.lower()
+    from unicodedata import normalize  # noqa: PLC0415  (1 MB that few mails need)
+
+    mapped = normalize("NFC", label.lower())
+    try:
+        # A label that becomes ASCII by mapping was no U-label: it must not pass for another's name.
+        return label if mapped.isascii() else f"xn--{mapped.encode('punycode').decode()}"
+    except UnicodeError:
+        return label
+
+
+def _is_utf8_sender(text: str) -> bool:
+    return (
+        len(text.encode("utf-8", "replace")) <= _LONGEST_PATH
+        and text.isprintable()
+        and _UTF8_SENDER.fullmatch(text) is not None
+    )
 
 
 def is_address(text: str) -> bool:

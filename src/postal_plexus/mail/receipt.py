@@ -2,15 +2,17 @@
 
 The queue's body is SNS's JSON with the notification as a string in `Message`, or, with raw message
 delivery, the notification itself; both are read. What is neither raises `NotificationError`, whose
-text is the reason that goes to the dead letters. SES's own setup notification, published whenever a
-receipt rule is made, is recognised: there is no mail behind it.
+text is the reason that goes to the dead letters. Sender and recipients may be any text: each is
+judged by itself, later, so that an odd one costs nobody else the mail. SES's own setup
+notification, published whenever a receipt rule is made, is recognised: there is no mail behind it.
 """
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
-from postal_plexus.mail.envelope import Envelope, EnvelopeError
+from postal_plexus.mail.envelope import RawEnvelope
 from postal_plexus.mail.verdicts import Verdicts, read_verdict
 
 _SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
@@ -35,7 +37,7 @@ class Receipt(NamedTuple):
     """
 
     message_id: str
-    envelope: Envelope
+    envelope: RawEnvelope
     bucket: str
     key: str
     verdicts: Verdicts
@@ -45,13 +47,16 @@ class Receipt(NamedTuple):
 
     def header(self, name: str) -> str:
         """The first header of that name in lower case, or ""."""
+        return next(self.header_values(name), "")
+
+    def header_values(self, *names: str) -> Iterator[str]:
+        """The values of all headers of these names in lower case, in their order."""
         for header in self.headers:
             if isinstance(header, dict):
                 fields = cast("_Fields", header)
                 known, value = fields.get("name"), fields.get("value")
-                if isinstance(known, str) and isinstance(value, str) and known.lower() == name:
-                    return value
-        return ""
+                if isinstance(known, str) and isinstance(value, str) and known.lower() in names:
+                    yield value
 
 
 def read_notification(body: str) -> Receipt | SetupNotification:
@@ -109,25 +114,24 @@ def _object(text: str, what: str) -> _Fields:
     return cast("_Fields", value)
 
 
-def _envelope(mail: _Fields, receipt: _Fields) -> Envelope:
+def _envelope(mail: _Fields, receipt: _Fields) -> RawEnvelope:
     source = mail.get("source")
-    if source is None:
-        source = ""
-    if not isinstance(source, str):
-        raise NotificationError("mail.source is not a string")
+    # A sender that is no text is nobody who could be answered.
+    sender = _whole(source) if isinstance(source, str) else ""
     # Never mail.destination: that one comes from the headers and knows no Bcc.
     recipients = receipt.get("recipients")
     if not isinstance(recipients, list) or not recipients:
         raise NotificationError("receipt.recipients is missing or empty")
-    addresses: dict[str, None] = {}
-    for recipient in cast("list[object]", recipients):
-        if not isinstance(recipient, str):
-            raise NotificationError("receipt.recipients holds something that is not a string")
-        addresses[recipient] = None
-    try:
-        return Envelope("" if source == "<>" else source, tuple(addresses))
-    except EnvelopeError as error:
-        raise NotificationError(str(error)) from error
+    addresses = dict.fromkeys(
+        _whole(recipient if isinstance(recipient, str) else f"({type(recipient).__name__})")
+        for recipient in cast("list[object]", recipients)
+    )
+    return RawEnvelope("" if sender == "<>" else sender, tuple(addresses))
+
+
+def _whole(text: str) -> str:
+    """The text without half characters, which JSON can spell and nothing else can carry."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _verdicts(receipt: _Fields) -> Verdicts:

@@ -48,9 +48,10 @@ class Verdicts(NamedTuple):
     dmarc_policy: str = ""
 
     @property
-    def sender_is_authentic(self) -> bool:
-        """SPF or DMARC passed: mail to the envelope sender goes to who really sent this."""
-        return Verdict.PASS in (self.spf, self.dmarc)
+    def from_is_disowned(self) -> bool:
+        """DMARC failed, and the domain in From asks to quarantine or reject such mail."""
+        policy = _POLICIES.get(self.dmarc_policy.upper(), "none")
+        return self.dmarc is Verdict.FAIL and policy != "none"
 
     def header_value(self) -> str:
         """The body of `X-Plexus-Verdicts`."""

@@ -27,12 +27,14 @@ TEXT_KEYS = frozenset(
         "activate-rule-set",
         "alarm-address",
         "client-hosts",
+        "dmarc-fail",
         "dmarc-policy",
         "host-image",
         "instance-type",
         "mail-host",
         "mta-sts",
         "network",
+        "virus",
     }
 )
 
@@ -92,6 +94,7 @@ class Settings:
     budget_usd: float = 15.0
     client_setup: bool = True
     clients_share_host: bool = False
+    dmarc_fail: str = "junk"
     dmarc_policy: str = "none"
     dmarc_policies: Mapping[str, str] = field(default_factory=dict[str, str])
     existing_zones: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -111,6 +114,7 @@ class Settings:
     ssm_access: bool = False
     submission_limits: Mapping[str, int] = field(default_factory=lambda: dict(SUBMISSION_LIMITS))
     txt_records: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
+    virus: str = "dead-letter"
     zones: int = 2
 
     def name(self, part: str) -> str:
@@ -296,6 +300,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             f"Give dollars a month up to {_MOST}, 0 for no budget.",
         ),
         "client_setup": reader.boolean("client-setup", default=True),
+        "dmarc_fail": reader.choice("dmarc-fail", "junk", ("junk", "none")),
         "dmarc_policy": reader.choice("dmarc-policy", "none", _DMARC),
         "dmarc_policies": _by_domain(
             reader,
@@ -375,6 +380,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             _are_texts,
             "a list of texts. Its SPF record (v=spf1) is made by itself; a second one breaks both.",
         ),
+        "virus": reader.choice("virus", "dead-letter", ("dead-letter", "junk", "drop")),
         "zones": zones,
     }
 

@@ -309,8 +309,10 @@ def laid(root: Path, *, chunking: bool = True) -> Iterator[Bed]:
 
 def without_trace(mail: bytes) -> bytes:
     """The content below our trace headers."""
-    match = re.match(
-        rb"(?:(?:X-Plexus-Receipt|X-Plexus-Verdicts|Authentication-Results): [^\r]*\r\n){3}", mail
+    ours = (
+        rb"X-Plexus-(?:Receipt|Verdicts|Policy|Sender)|Authentication-Results|X-Original-To"
+        rb"|X-Auto-Response-Suppress"
     )
+    match = re.match(rb"(?:(?:%b): [^\r]*\r\n)+" % ours, mail)
     assert match, mail[:300]
     return mail[match.end() :]

@@ -116,6 +116,11 @@ def test_parse_either_parses_or_says_why(text: str) -> None:
         ("ann+a\r\nDATA@example.org", ("ann", None, "example.org")),
         ("ann+" + "x" * 61 + "@example.org", ("ann", None, "example.org")),
         ("ann+" + "x" * 60 + "@example.org", ("ann", "x" * 60, "example.org")),
+        ("ann@example.org.", ("ann", None, "example.org")),
+        ("<ann@example.org>", ("ann", None, "example.org")),
+        ("@a.example,@b.example:ann@example.org", ("ann", None, "example.org")),
+        ("Ann@Bücher.example", ("ann", None, "xn--bcher-kva.example")),
+        ("jörg@example.org", ("jörg", None, "example.org")),
         ("ann", ("", None, "ann")),
         ("", ("", None, "")),
         # U+212A, the Kelvin sign, is in lower case an ASCII k: somebody else.

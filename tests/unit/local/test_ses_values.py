@@ -107,6 +107,7 @@ def test_nothing_else_is_found(content: bytes) -> None:
     ("origin", "expected"),
     [
         (Origin(), (Status.GRAY, Status.GRAY, Status.GRAY)),
+        (Origin(passes_spf=True), (Status.PASS, Status.GRAY, Status.GRAY)),
         (Origin(relayed_by_ses=True), (Status.PASS, Status.GRAY, Status.GRAY)),
         (Origin(relayed_by_ses=True, signed_by_ses=True), (Status.PASS,) * 3),
     ],

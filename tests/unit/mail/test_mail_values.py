@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postal_plexus.mail.envelope import Envelope, EnvelopeError, is_address
+from postal_plexus.mail.envelope import (
+    Envelope,
+    EnvelopeError,
+    ascii_domain,
+    is_address,
+    wire_sender,
+)
 from postal_plexus.mail.reply import Reply, ReplyError, ReplyReader
 from postal_plexus.mail.verdicts import Verdict, Verdicts, read_verdict
 
@@ -40,6 +46,33 @@ def test_an_envelope_has_recipients_each_once() -> None:
         Envelope("", ())
     with pytest.raises(EnvelopeError, match="twice"):
         Envelope("", ("a@b", "a@b"))
+
+
+@given(st.text())
+def test_any_sender_becomes_one_that_can_be_put_on_the_wire(sender: str) -> None:
+    """Whatever SES calls the sender: an envelope can be made of it, and no command ended early."""
+    wire = wire_sender(sender)
+    assert wire == Envelope(wire, ("u@example.org",)).sender
+    assert '"' in wire or not set("\r\n <>\0\x7f\x85\u2028\u00a0") & set(wire)
+    assert wire_sender(wire) == wire
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("Example.ORG.", "example.org"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),  # IDNA 2008: not strasse
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("\u212aate.example", "\u212aate.example"),  # the Kelvin sign is nobody's k
+        ("", ""),
+    ],
+)
+def test_domains_are_compared_as_a_labels(domain: str, expected: str) -> None:
+    """As `idna` makes them, without its tables."""
+    assert expected == ascii_domain(domain)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=5))

@@ -123,8 +123,11 @@ class Reception:
 class InboundHandler:
     """aiosmtpd's hooks for the inbound server."""
 
-    def __init__(self, reception: Reception, knobs_file: Path) -> None:
+    def __init__(
+        self, reception: Reception, knobs_file: Path, *, strangers_pass_spf: bool = False
+    ) -> None:
         self._reception = reception
+        self._strangers_pass_spf = strangers_pass_spf
         self._knobs_file = knobs_file
 
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's signature
@@ -160,7 +163,7 @@ class InboundHandler:
             helo=session.host_name,
             address=session.peer[0] if session.peer else "127.0.0.1",
             uses_tls=session.ssl is not None,
-            origin=Origin(),
+            origin=Origin(passes_spf=self._strangers_pass_spf),
         )
         sender = "" if envelope.mail_from == "<>" else envelope.mail_from
         try:

@@ -39,6 +39,7 @@ class StandInSettings:
     directory: Path
     outbox: Path
     retry: RetryPolicy
+    strangers_pass_spf: bool = False
 
 
 class SesStandIn:
@@ -59,7 +60,9 @@ class SesStandIn:
         router = Router(account, self.dkim, reception, Outbox(settings.outbox))
         bounces = Bounces(account, received, router)
         self.runner.bouncer = bounces
-        self._inbound = InboundHandler(reception, knobs_file)
+        self._inbound = InboundHandler(
+            reception, knobs_file, strangers_pass_spf=settings.strangers_pass_spf
+        )
         callers = Callers(settings.account_id, settings.region)
         sender = Sender(account, callers, router, Feedback(account, router), knobs_file)
         self._submission = SubmissionHandler(sender)

@@ -5,7 +5,8 @@ Spam and virus: the two strings made for testing scanners, and nothing else. GTU
 plainly or in base64 or quoted-printable.
 
 SPF, DKIM, DMARC: the desk sees no DNS but its own, so a foreign sender has no policy to check it
-by: GRAY, SES's word for "no policy" or "not signed". Mail that SES itself sent (`relayed_by_ses`)
+by: GRAY, SES's word for "no policy" or "not signed", unless the desk's settings say that SPF passes
+for strangers (`strangers_pass_spf`, as `plexus local up` has it). Mail that SES itself sent (`relayed_by_ses`)
 comes from its own addresses with its own envelope sender, so SPF passes; DKIM passes if the
 identity signs (Easy DKIM on), and then so does DMARC.
 """
@@ -55,6 +56,7 @@ class Origin:
     """What is known of where the mail came from."""
 
     relayed_by_ses: bool = False
+    passes_spf: bool = False
     signed_by_ses: bool = False
 
 
@@ -86,7 +88,8 @@ def _in_base64(needle: bytes) -> tuple[bytes, ...]:
 def judge(found: Scan, origin: Origin) -> Verdicts:
     """Give all verdicts by the rule in this module's docstring."""
     if not origin.relayed_by_ses:
-        return Verdicts(found.spam, found.virus, Status.GRAY, Status.GRAY, Status.GRAY)
+        spf = Status.PASS if origin.passes_spf else Status.GRAY
+        return Verdicts(found.spam, found.virus, spf, Status.GRAY, Status.GRAY)
     signed = Status.PASS if origin.signed_by_ses else Status.GRAY
     return Verdicts(found.spam, found.virus, Status.PASS, signed, signed)
 

@@ -1,0 +1,114 @@
+"""The trace fields of a mail: what its mailbox gets to know, and what filters may rely on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postal_plexus.deliver.addressing import address
+from postal_plexus.deliver.marking import (
+    is_addressed,
+    mailbox_policy,
+    own_fields,
+    trace_fields,
+)
+from postal_plexus.directory import Alias, Directory, Domain, Mailbox
+from postal_plexus.mail.envelope import RawEnvelope
+from postal_plexus.mail.receipt import Receipt
+from postal_plexus.mail.verdicts import Verdict, Verdicts
+
+ANN, BEN = "ann@example.org", "ben@example.org"
+DIRECTORY = Directory(
+    (Domain("example.org"), Domain("example.net", ANN), Domain("xn--bcher-kva.example", BEN)),
+    (Mailbox(ANN, "{PLAIN}x"), Mailbox(BEN, "{PLAIN}x")),
+    (Alias("info@example.org", (ANN, BEN)), Alias("out@example.org", ("x@else.example",))),
+)
+
+
+def receipt(verdicts: Verdicts | None = None, **headers: str) -> Receipt:
+    """A mail with these headers."""
+    return Receipt(
+        "m",
+        RawEnvelope("a@b.c", (ANN,)),
+        "bucket",
+        "key",
+        verdicts or Verdicts(),
+        0.0,
+        tuple({"name": name.replace("_", "-"), "value": text} for name, text in headers.items()),
+    )
+
+
+def disowned(policy: str) -> Verdicts:
+    """DMARC failed under that policy."""
+    failed = Verdict.FAIL
+    return Verdicts(Verdict.PASS, Verdict.PASS, failed, failed, failed, policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "written_by", "expected"),
+    [
+        ("REJECT", "A <a@else.example>", "dmarc=junk"),
+        ("quarantine", "A <a@else.example>", "dmarc=junk"),
+        ("REJECT", "Ann <ann@example.org>", "dmarc=junk-always"),
+        ("REJECT", "Ann <ANN@Example.ORG.>", "dmarc=junk-always"),
+        ("REJECT", "Ann <ann@(c)example.org>", "dmarc=junk-always"),
+        ("REJECT", "Ann <ann@ example . org>", "dmarc=junk-always"),
+        ("REJECT", "Boss <boss@mail.example.org>", "dmarc=junk-always"),
+        ("REJECT", "b@bücher.example", "dmarc=junk-always"),
+        ("REJECT", "b@xn--bcher-kva.example", "dmarc=junk-always"),
+        ("REJECT", "a@notexample.org", "dmarc=junk"),
+        ("REJECT", "a@example.org.else.example", "dmarc=junk"),
+        ("NONE", "Ann <ann@example.org>", ""),
+        ("", "Ann <ann@example.org>", ""),
+        ("SOMETHING NEW", "a@else.example", ""),
+    ],
+)
+def test_a_from_that_its_domain_disowns_goes_to_junk(
+    policy: str, written_by: str, expected: str
+) -> None:
+    """By the policies quarantine and reject; a From of ours whatever its reader has learned."""
+    mail = receipt(disowned(policy), From=written_by)
+    assert expected == mailbox_policy(mail, DIRECTORY, dmarc_to_junk=True, may_answer=True)
+    assert "" == mailbox_policy(mail, DIRECTORY, dmarc_to_junk=False, may_answer=True)
+    assert mailbox_policy(mail, DIRECTORY, dmarc_to_junk=True, may_answer=False).endswith(
+        "answer=no"
+    )
+
+
+def test_only_a_failure_counts() -> None:
+    """A policy beside another verdict says nothing."""
+    for verdict in set(Verdict) - {Verdict.FAIL}:
+        mail = receipt(disowned("REJECT")._replace(dmarc=verdict), From="a@example.org")
+        assert "" == mailbox_policy(mail, DIRECTORY, dmarc_to_junk=True, may_answer=True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "ann", "ben"),
+    [
+        ({"To": "ann@example.org"}, True, False),
+        ({"To": "Info <INFO@example.org>"}, True, True),
+        ({"Cc": "x@else.example, info+tag@example.org"}, True, True),
+        ({"To": "sales@example.net"}, True, False),
+        ({"To": "any@bücher.example"}, False, True),
+        ({"Resent_To": "ben+lists@example.org"}, False, True),
+        ({"To": '"ann@example.org" <x@else.example>'}, True, False),
+        ({"To": "undisclosed-recipients:;"}, False, False),
+        ({"To": "out@example.org"}, False, False),
+        ({"Subject": "ann@example.org"}, False, False),
+        ({}, False, False),
+    ],
+)
+def test_who_is_addressed_by_the_header(headers: dict[str, str], ann: bool, ben: bool) -> None:
+    """Under any address that leads to the mailbox: alias, subaddress, catch-all, U-labels."""
+    mail = receipt(**headers)
+    assert (ann, ben) == tuple(is_addressed(mail, each, DIRECTORY) for each in (ANN, BEN))
+
+
+@given(st.text(), st.lists(st.text(), min_size=1, max_size=3, unique=True))
+def test_a_field_is_one_line_whatever_the_envelope(sender: str, recipients: list[str]) -> None:
+    """No envelope can write a field of its own into the trace."""
+    mail = receipt()._replace(envelope=RawEnvelope(sender, tuple(recipients)))
+    caught = address(RawEnvelope("", (*recipients, "any@example.net")), DIRECTORY).mailboxes
+    fields = [*trace_fields(mail, "mail.example.org", ""), *own_fields(caught[0], answered=False)]
+    assert all(value.isprintable() and len(value) <= 320 for _, value in fields)
