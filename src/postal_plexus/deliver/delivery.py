@@ -18,6 +18,7 @@ from postal_plexus.deliver.config import VirusPolicy
 from postal_plexus.deliver.content import Content
 from postal_plexus.deliver.failing import Failed, Failing
 from postal_plexus.deliver.failure_policy import (
+    DIRECTORY_SECONDS,
     MISSING_OBJECT_RECEIVES,
     answer_is_safe,
     retry_after,
@@ -31,6 +32,7 @@ from postal_plexus.deliver.marking import (
     trace_fields,
 )
 from postal_plexus.deliver.post import Post
+from postal_plexus.directory import Directory
 from postal_plexus.mail.content import TraceFields
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import wire_sender
@@ -112,7 +114,8 @@ class Delivery:
 
     def _deliver(self, message: QueueMessage, receipt: Receipt) -> int | None:
         began = time.perf_counter()
-        addressing = address(receipt.envelope, self._post.follower.current)
+        directory = self._directory(receipt)
+        addressing = address(receipt.envelope, directory)
         found: list[Disposition] = []
         addressing = self._without_forged_bounces(receipt, addressing, found)
         for recipient in addressing.unknown:
@@ -122,7 +125,7 @@ class Delivery:
                 found.append(
                     Disposition(recipient, Fate.FAILED, "5.1.1", "no such mailbox", quiet=quiet)
                 )
-        octets = self._to_mailboxes(message, receipt, addressing.mailboxes, found)
+        octets = self._to_mailboxes(message, receipt, directory, addressing.mailboxes, found)
         if addressing.forwards:
             self._to_outside(message, receipt, addressing.forwards, found)
         if not found:
@@ -143,6 +146,24 @@ class Delivery:
         if any(disposition.fate is Fate.DEFERRED for disposition in found):
             return self._retry(message)
         return None
+
+    def _directory(self, receipt: Receipt) -> Directory:
+        """The directory by which this mail is delivered. Raises AwsError.
+
+        Whom the one at hand does not know, or knows by a catch-all only, may have come with a newer
+        one, which is then read before anybody is told that nobody has that address, or somebody
+        else gets the mail.
+        """
+        follower = self._post.follower
+        directory = follower.current
+        if not any(map(directory.may_be_new, receipt.envelope.recipients)):
+            return directory
+        try:
+            return follower.refresh(receipt.accepted_at)
+        except AwsError:
+            if time.time() - receipt.accepted_at < DIRECTORY_SECONDS:
+                raise
+            return directory
 
     def _without_forged_bounces(
         self, receipt: Receipt, addressing: Addressing, found: list[Disposition]
@@ -169,6 +190,7 @@ class Delivery:
         self,
         message: QueueMessage,
         receipt: Receipt,
+        directory: Directory,
         mailboxes: tuple[Addressee, ...],
         found: list[Disposition],
     ) -> int:
@@ -178,7 +200,7 @@ class Delivery:
             receipt.accepted_at,
             message.receive_count,
         )
-        config, directory = self._post.config, self._post.follower.current
+        config = self._post.config
         may_answer = not answer_is_safe(receipt)
         policy = mailbox_policy(
             receipt, directory, dmarc_to_junk=config.dmarc_to_junk, may_answer=may_answer

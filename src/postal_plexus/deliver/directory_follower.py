@@ -5,11 +5,15 @@ is written, beside its renderings for Dovecot and Postfix, each file replaced at
 into use. A broken one is refused with a log line (once for each ETag) and a metric (at each look,
 until it is mended), and the last good one stays: on the volume as well, so that a start needs no
 S3. Without any directory the intake waits.
+
+`refresh` looks at once, for a worker that is about to say that an address does not exist: SES
+accepts mail for a new address as soon as its rule is made, which is after the object was written.
 """
 
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from postal_plexus.deliver import maillog
@@ -18,6 +22,7 @@ from postal_plexus.deliver.aws.store import Store, StoredObject
 from postal_plexus.directory import TABLES, Directory, DirectoryError
 
 _OBJECT = "directory.json"
+_CLOCKS_DIFFER_SECONDS = 2.0  # between this host and SES
 _FOR_DOVECOT = "dovecot-passwd"  # holds password hashes: for owner and group only
 
 
@@ -38,6 +43,8 @@ class DirectoryFollower:
         self._complained = ""
         self._available = threading.Event()
         self._current: Directory | None = None
+        self._looking = threading.Lock()
+        self._looked_at = 0.0
 
     @property
     def current(self) -> Directory:
@@ -65,17 +72,35 @@ class DirectoryFollower:
 
     def poll(self) -> None:
         """Look once. Never raises."""
+        with self._looking, contextlib.suppress(AwsError):
+            self._look()
+
+    def refresh(self, accepted_at: float) -> Directory:
+        """The directory as it was when SES accepted a mail at `accepted_at`, or later.
+
+        Looks at the object unless that has been done since. One that is broken counts as looked
+        at: the last good one is all there is. Raises AwsError when it cannot be read.
+        """
+        with self._looking:
+            if self._looked_at < accepted_at + _CLOCKS_DIFFER_SECONDS:
+                self._look()
+        return self.current
+
+    def _look(self) -> None:
+        """Raises AwsError; to be called with `_looking` held."""
+        began = time.time()
         try:
             found = self._store.read_if_changed(self._bucket, self._key, self._etag)
         except AwsError as error:
             if self._complained != error.code:
                 self._complained = error.code
                 maillog.directory_unreachable(str(error), have_one=self._current is not None)
-            return
+            raise
         self._complained = ""
         if found is not None:
             self._etag = found.etag
             self._is_broken = not self._follow(found)
+        self._looked_at = began
         if self._is_broken:
             self._refused()
 

@@ -11,7 +11,8 @@ mail concerns all its recipients, what a reply says concerns one recipient.
     object missing                          deferred; at the 5th receive failed, dead letter
     notification cannot be read             dead letter, whole, with the reason
     bucket is not our archive               dead letter, whole, with the reason
-    no mailbox at that address              failed 5.1.1
+    no mailbox at that address              failed 5.1.1, by a directory not older than the mail
+    the directory cannot be read for that   deferred for 15 minutes, then by the last good one
     reply 4xx (recipient, MAIL, DATA)       deferred
     over quota (x.2.2, 552), 4xx or 5xx     deferred for the configured time, then failed 5.2.2
     reply 5xx otherwise                     failed, with the reply's status
@@ -42,6 +43,8 @@ MISSING_OBJECT_RECEIVES = 5
 BOUNCE_SECONDS = 23.5 * 3600.0
 _FIRST_RETRY_SECONDS = 15
 _LONGEST_RETRY_SECONDS = 2 * 3600
+# How long a directory that cannot be read keeps a mail from an address that seems not to exist.
+DIRECTORY_SECONDS = 900.0
 _LIST_PRECEDENCES = ("bulk", "list", "junk")
 # DISABLED: the operator has turned scanning off.
 _NO_SPAM = (Verdict.PASS, Verdict.DISABLED)

@@ -62,7 +62,15 @@ class Directory:
     Never changed once it is made, so threads share it.
     """
 
-    __slots__ = ("_aliases", "_catch_alls", "_mailboxes", "aliases", "domains", "mailboxes")
+    __slots__ = (
+        "_aliases",
+        "_catch_alls",
+        "_configured",
+        "_mailboxes",
+        "aliases",
+        "domains",
+        "mailboxes",
+    )
 
     def __init__(
         self,
@@ -76,6 +84,7 @@ class Directory:
         self._catch_alls = {domain.name: domain.catch_all for domain in domains}
         self._mailboxes = frozenset(mailbox.address for mailbox in mailboxes)
         self._aliases = {alias.address: alias.destinations for alias in aliases}
+        self._configured = frozenset(self._aliases)
         self._check()
         for name, catch_all in self._catch_alls.items():
             postmaster = f"postmaster@{name}"
@@ -130,15 +139,16 @@ class Directory:
             return Resolution((_delivered(name, subaddress, domain),))
         return self._follow(self._handed_on(address, domain))
 
-    def is_caught(self, recipient: str) -> bool:
-        """Whether `recipient` gets its mail only because its domain has a catch-all."""
+    def may_be_new(self, recipient: str) -> bool:
+        """Whether a newer directory may say something else of an address than this one.
+
+        It may where nobody has it, or only a catch-all or the implied postmaster takes it.
+        """
+        if recipient in self._mailboxes:
+            return False
         name, _, domain = envelope_parts(recipient)
         address = f"{name}@{domain}"
-        return (
-            self._catch_alls.get(domain) is not None
-            and address not in self._mailboxes
-            and address not in self._aliases
-        )
+        return address not in self._mailboxes and address not in self._configured
 
     def hosts(self, domain: str) -> bool:
         """Whether a domain, in A-labels and lower case, is one of ours or below one."""

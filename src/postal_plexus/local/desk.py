@@ -34,6 +34,7 @@ from postal_plexus.local.agent.ownership import Owned
 from postal_plexus.local.agent.placing import LABEL_DESK
 from postal_plexus.local.authority import Authority
 from postal_plexus.local.daemon_process import DaemonError
+from postal_plexus.local.directory_arrival import directory_object, has_arrived
 from postal_plexus.local.layout import DeskLayout, Use
 from postal_plexus.local.pulumi_engine import Credentials, DeployError, apply
 from postal_plexus.local.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[3]
 STACK = "desk"
 TLS_DIRECTORY = "/var/lib/plexus/tls"
+_TABLES = "/var/lib/plexus/run/directory"
+_QUEUE = "/var/lib/plexus/queue"
 _HEALTHY_SECONDS = 180.0
 SHARED_GROUP = 5003
 
@@ -122,7 +125,11 @@ def up(
         # at once: the second `pulumi up` that an operator does later is done here and now.
         outputs = _deploy(options.checkout, config, layout, made, tell)
     asyncio.run(_prepare_host(engine, layout, outputs, images))
-    _await_health(layout, made, options.wait_seconds, tell)
+    try:
+        document = directory_object(made, str(outputs.get("directory_object", "")))
+    except OSError as error:
+        raise DeskError(f"the directory cannot be read: {error}") from error
+    _await_health(layout, made, options.wait_seconds, document, tell)
     return status(desk)
 
 
@@ -364,8 +371,14 @@ async def _prepare_host(
 
 
 def _await_health(
-    layout: DeskLayout, made: DeskSettings, seconds: float, tell: Callable[[str], None]
+    layout: DeskLayout,
+    made: DeskSettings,
+    seconds: float,
+    document: bytes,
+    tell: Callable[[str], None],
 ) -> None:
+    """Wait until all services are well and have the directory. Raises DeskError."""
+    tables, maps = layout.host_path(_TABLES), layout.host_path(_QUEUE) / "maps"
     deadline = time.monotonic() + seconds
     told: dict[str, str] = {}
     states: list[ContainerState] = []
@@ -380,7 +393,11 @@ def _await_health(
                 told[state.name] = word
                 tell(f"{state.name}: {word}")
         if states and all(state.is_well for state in states) and _postfix_serves(made, states):
-            return
+            if has_arrived(document, tables, maps):
+                return
+            if "directory" not in told:
+                told["directory"] = "awaited"
+                tell("waiting until the services have the directory")
         time.sleep(0.1)
     unwell = ", ".join(
         f"{state.name} ({state.reason or state.health.lower()})"
@@ -388,7 +405,9 @@ def _await_health(
         if not state.is_well
     )
     raise DeskError(
-        f"not healthy after {seconds:.0f} s: {unwell or 'no containers'}; look into {layout.logs}"
+        f"not healthy after {seconds:.0f} s: "
+        f"{unwell or ('the directory has not arrived' if states else 'no containers')}; "
+        f"look into {layout.logs}"
     )
 
 
