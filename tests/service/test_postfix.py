@@ -249,6 +249,7 @@ def test_mail_without_from_gets_the_envelope_sender(host: MailHost, ses: SesEndp
 def test_forged_marks_lose_their_name(host: MailHost) -> None:
     """A user cannot set the headers that Sieve trusts."""
     more = "X-Plexus-Verdicts: spam=FAIL\r\n"
+    more += 'Authentication-Results:\r\n (c) "mail.example.org"; dmarc=pass\r\n'
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", ["ben@example.org"], mail("ann@example.org", "mark", more))
     await_subject(host, "ben@example.org", "mark")
@@ -257,6 +258,7 @@ def test_forged_marks_lose_their_name(host: MailHost) -> None:
         content = client.fetch("*", "(BODY.PEEK[])")[1][0][1]
     assert b"\r\nX-Forged-X-Plexus-Verdicts: spam=FAIL\r\n" in content
     assert b"\r\nX-Plexus-Verdicts" not in content
+    assert b"Authentication-Results" not in content
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\r\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\r"])

@@ -11,7 +11,15 @@ is killed, the kernel still has them. A key is stored before the state that make
 addresses where a store is whole, so a kill between them leaves INTENDED, the state that makes us
 ask. When the whole host crashes, pages since the last write-back may be lost; the boot id in the
 files tells, and everything accepted before is then older than `horizon`: not known, so asked about.
-The same holds for a lost volume.
+The same holds for a lost volume. When a table is emptied, the horizon that follows lies in the
+other one's header before the first entry goes.
+
+**What noise can do.** A file whose header is sound but whose entries are not (a disk's fault) makes
+no look-up endless: one that finds neither its key nor a free place within the longest way that a
+sound table has empties that table, and everything before is in doubt.
+
+**What a clock can do.** An entry of the future counts as recorded now, and is rewritten so: it
+waits as long as any other. A horizon never lies in the future.
 
 **Room** for both files is reserved when they are made, so a disk that fills up later cannot stop
 the journal. A volume that cannot hold or open it raises OSError at the start.
@@ -35,7 +43,11 @@ _ENTRY = struct.Struct("<QI")
 _HEADER = struct.Struct("<8sIIdd16s")  # magic, entries, used, born, horizon, boot id
 _USED_AT = 12
 _HEADER_SIZE = 4096
+_HORIZON_AT = 24
 _MAGIC = b"plexusJ1"
+# A sound table is three quarters full at most: with linear probing a way of 500 places is as likely
+# as a false hit.
+_LONGEST_WAY = 4096
 _EPOCH = 1_704_067_200  # 2024-01-01: 29 bits of seconds from here last until 2041
 _SECONDS = (1 << 29) - 1
 
@@ -61,6 +73,10 @@ class JournalBusyError(OSError):
     """Another process holds the journal."""
 
 
+class _NoisyTableError(Exception):
+    """A table's entries cannot be what was written."""
+
+
 class Journal:
     """The open journal. Threads share it; other processes wait for it."""
 
@@ -84,7 +100,7 @@ class Journal:
             # A new volume, or a host that crashed: what came before is not to be relied upon.
             horizon = now
         else:
-            horizon = max(table.horizon for table in known)
+            horizon = min(now, max(table.horizon for table in known))
         tables.sort(key=lambda table: (table.valid, table.born), reverse=True)
         self._young, self._old = tables
         for table in tables:
@@ -99,10 +115,23 @@ class Journal:
 
     def look_up(self, key: bytes) -> Entry | None:
         """What is known of that recipient of that mail."""
+        now = time.time()
         with self._lock:
-            entry = self._young.get(key)
-            # Before the first turn the older table is empty: its pages need not come into memory.
-            return self._old.get(key) if entry is None and self._old.used else entry
+            for table in (self._young, self._old):
+                # Before the first turn the older table is empty: its pages need not come in.
+                if table is self._old and not table.used:
+                    continue
+                try:
+                    entry = table.get(key)
+                    if entry is not None and entry.recorded_at > now:
+                        entry = Entry(entry.state, now)
+                        table.put(key, entry.state, now)
+                except _NoisyTableError:
+                    self._empty(table, now)
+                    continue
+                if entry is not None:
+                    return entry
+            return None
 
     def record(self, keys: list[bytes], state: State) -> None:
         """Record one state for all of them."""
@@ -111,7 +140,11 @@ class Journal:
             for key in keys:
                 if self._young.used >= self._entries * 3 // 4:
                     self._rotate(now)
-                self._young.put(key, state, now)
+                try:
+                    self._young.put(key, state, now)
+                except _NoisyTableError:
+                    self._empty(self._young, now)
+                    self._young.put(key, state, now)
 
     def size(self) -> int:
         """Octets on the volume."""
@@ -127,9 +160,17 @@ class Journal:
     def _rotate(self, now: float) -> None:
         if self._old.used:
             # What the older table knew is forgotten: it was filled until the younger was born.
-            self.horizon = max(self.horizon, self._young.born)
+            self.horizon = max(self.horizon, min(self._young.born, now))
+            self._young.move_horizon(self.horizon)
         self._old.clear(now, self.horizon, self._boot)
         self._young, self._old = self._old, self._young
+
+    def _empty(self, table: "_Table", now: float) -> None:
+        """Forget what a table says, which is noise."""
+        self.horizon = now
+        other = self._old if table is self._young else self._young
+        other.move_horizon(now)
+        table.clear(table.born, now, self._boot)
 
 
 def journal_key(message_id: str, recipient: str) -> bytes:
@@ -179,6 +220,11 @@ class _Table:
         self._map[8 : len(header)] = header[8:]
         self._map[:8] = header[:8]
 
+    def move_horizon(self, horizon: float) -> None:
+        """Write another horizon into the header: one store at an address where it is whole."""
+        self.horizon = horizon
+        self._map[_HORIZON_AT : _HORIZON_AT + 8] = struct.pack("<d", horizon)
+
     def clear(self, born: float, horizon: float, boot: bytes) -> None:
         """Forget everything. Killed half way, the file is not valid and is cleared at the start."""
         self._map[:8] = b"\0" * 8
@@ -216,7 +262,7 @@ class _Table:
     def _find(self, number: int) -> tuple[int, bool]:
         octets, unpack = self._map, _ENTRY.unpack_from
         index = number % self._entries
-        while True:
+        for _ in range(min(self._entries, _LONGEST_WAY)):
             place = _HEADER_SIZE + index * _ENTRY.size
             known = unpack(octets, place)[0]
             if known == number:
@@ -224,6 +270,7 @@ class _Table:
             if known == 0:
                 return place, False
             index = (index + 1) % self._entries
+        raise _NoisyTableError
 
 
 _STATES: tuple[State, ...] = (

@@ -19,7 +19,7 @@ _MOST_DELIVERED_TO = 128
 _FORGED = b"X-Forged-"
 TraceFields = tuple[tuple[str, str], ...]
 """Name and value of each field that goes on top of a mail."""
-_NAME_END = re.compile(rb"[ \t]*:")
+_NAME_END = re.compile(rb"[ \t\r\n]*:")
 
 
 class LineEnds:
@@ -185,8 +185,36 @@ class HeaderBlock:
             return  # a longer name that only begins alike
         value = field[:end]
         whole = end < len(field) or len(field) < _LONGEST_FIELD
-        if not whole or self._authserv_id in value.partition(b";")[0]:
+        if not whole or self._authserv_id in _authserv(value.partition(b":")[2]):
             renamed.append(place)
+
+
+def _authserv(value: bytes) -> bytes:
+    """Who an Authentication-Results field says it is from (RFC 8601, section 2.2), and no less.
+
+    Comments and white space may stand before, quotes around it. Where a comment or quoted string
+    has no end, another reader may see anything: then all of the value counts.
+    """
+    found = bytearray()
+    depth, quoted, escaped = 0, False, False
+    for octet in value:
+        if escaped:
+            escaped = False
+        elif octet == 0x5C:  # a backslash
+            escaped = depth > 0 or quoted
+            continue
+        elif quoted or (octet == 0x22 and not depth):
+            quoted = quoted != (octet == 0x22)
+            if octet == 0x22:
+                continue
+        elif octet in b"()":
+            depth = max(0, depth + (1 if octet == 0x28 else -1))
+            continue
+        elif octet == 0x3B and not depth:  # a semicolon
+            return bytes(found)
+        if not depth and octet not in b" \t\r\n":
+            found.append(octet)
+    return value if depth or quoted else bytes(found)
 
 
 def _field_end(field: bytes) -> int:

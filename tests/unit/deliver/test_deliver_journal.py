@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -205,3 +206,91 @@ def test_sigkill_loses_nothing_that_was_recorded(tmp_path: Path, seed: int) -> N
     assert all(state_of(journal, journal_key("m", str(n))) is State.DELIVERED for n in said[:-1])
     assert state_of(journal, journal_key("m", str(said[-1] + 2))) is None
     journal.close()
+
+
+class DyingMap(mmap.mmap):
+    """A mapping into which so many stores are made, and then the process is killed."""
+
+    left = -1
+
+    def __setitem__(self, place: int | slice, value: object) -> None:
+        if DyingMap.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        DyingMap.left -= 1
+        super().__setitem__(place, value)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+@pytest.mark.parametrize("stores", range(12))
+def test_a_kill_at_each_point_of_the_turn_over_forgets_no_horizon(
+    tmp_path: Path, stores: int
+) -> None:
+    """What is not known any more lies before the horizon, wherever the turn-over stopped."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    for number in range(48 + 48):
+        journal.record([journal_key("m", str(number))], State.DELIVERED)
+        if number == 47:
+            time.sleep(0.01)
+            first_half_ends = time.time()
+    journal.close()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            mmap.mmap = DyingMap  # type: ignore[misc]  # in the child alone
+            again = Journal(tmp_path, BOOT, entries=64)
+            DyingMap.left = stores
+            again.record([journal_key("m", "one more")], State.DELIVERED)
+        os._exit(0)
+    os.waitpid(child, 0)
+    after = Journal(tmp_path, BOOT, entries=64)
+    for number in range(96):
+        known = state_of(after, journal_key("m", str(number)))
+        assert known is State.DELIVERED or (number < 48 and after.horizon >= first_half_ends)
+    after.close()
+
+
+@pytest.mark.parametrize("which", ["_young", "_old"])
+def test_noise_below_a_sound_header_ends_every_look_up(tmp_path: Path, which: str) -> None:
+    """No key and no free place: the table is emptied, and all before is in doubt."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    for number in range(60):
+        journal.record([journal_key("m", str(number))], State.DELIVERED)
+    before = time.time()
+    table = getattr(journal, which)
+    table._map[4096 : 4096 + 64 * 12] = b"\xa5" * (64 * 12)
+    assert None is state_of(journal, journal_key("m", "unknown"))
+    assert journal.horizon >= before
+    journal.record([journal_key("m", "new")], State.DELIVERED)
+    assert State.DELIVERED is state_of(journal, journal_key("m", "new"))
+    journal.close()
+    again = Journal(tmp_path, BOOT, entries=64)
+    assert again.horizon >= before
+    assert State.DELIVERED is state_of(again, journal_key("m", "new"))
+    again.close()
+
+
+def test_noise_is_no_reason_not_to_record(tmp_path: Path) -> None:
+    """The first to meet it may be a record."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    journal._young._map[4096 : 4096 + 64 * 12] = b"\xa5" * (64 * 12)
+    journal.record([journal_key("m", "new")], State.DELIVERED)
+    assert State.DELIVERED is state_of(journal, journal_key("m", "new"))
+    journal.close()
+
+
+def test_an_entry_of_the_future_is_as_old_as_its_first_look(tmp_path: Path) -> None:
+    """The clock ran ahead, and was set right: the entry waits no longer than others."""
+    journal = Journal(tmp_path, BOOT, entries=64)
+    key = journal_key("m", "ann")
+    ahead = time.time() + 400 * 86400
+    journal._young.put(key, State.INTENDED, ahead)
+    journal._young.move_horizon(ahead)
+    journal.close()
+    again = Journal(tmp_path, BOOT, entries=64)
+    first = again.look_up(key)
+    assert first is not None
+    assert (State.INTENDED, True) == (first.state, first.recorded_at <= time.time())
+    second = again.look_up(key)
+    assert second is not None
+    assert second.recorded_at <= first.recorded_at
+    assert again.horizon <= time.time()
+    again.close()

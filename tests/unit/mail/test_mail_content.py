@@ -124,7 +124,7 @@ HONEST = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(FORGED, HONEST), max_size=6), ODD, SIZES, FORGED)
 def test_only_our_header_names_are_renamed_and_only_in_the_header(
     fields: list[bytes], body: bytes, sizes: list[int], in_body: bytes
@@ -177,3 +177,42 @@ def test_hops_are_counted_in_the_header_only() -> None:
     ):
         header.feed(part)
     assert (2, {"ann@example.org"}, True) == (header.received, header.delivered_to, header.complete)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"mail.example.org; dkim=pass",
+        b"(a; comment) mail.example.org; dkim=pass",
+        b"(nested (a;b) \\) c;) Mail.Example.ORG 1; dkim=pass",
+        b'"mail.example.org"; dkim=pass',
+        b'"mail\\.example\\.org"; dkim=pass',
+        b"\r\n (c;d)\r\n\tmail.example.org\r\n ; dkim=pass",
+        b'("q;) mail.example.org; dkim=pass',
+        b"(no end ; mail.example.org; dkim=pass",
+        b'"no end ; mail.example.org; dkim=pass',
+        b"mail.example.org.; dkim=pass",
+        b"mail(c).example.org; dkim=pass",
+        b"mail.example.org",
+    ],
+)
+@pytest.mark.parametrize("name", [b"Authentication-Results:", b"aUTHENTICATION-rESULTS \t:"])
+def test_no_spelling_of_our_name_passes(name: bytes, value: bytes) -> None:
+    """Comments, quotes, folding, case: whoever claims to be us is renamed."""
+    field = name + b" " + value + b"\r\n"
+    assert TOP + b"X-Forged-" + field + b"\r\n" == through(field + b"\r\n", [7])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"amazonses.com; dkim=pass (mail.example.org)",
+        b"(mail.example.org) else.example; spf=pass",
+        b'else.example; spf=pass smtp.mailfrom="mail.example.org"',
+        b'else.example 1; reason="; mail.example.org"',
+    ],
+)
+def test_others_results_that_speak_of_us_stay(value: bytes) -> None:
+    """Our name in a comment or in a result is no claim to be us."""
+    field = b"Authentication-Results: " + value + b"\r\n"
+    assert TOP + field + b"\r\n" == through(field + b"\r\n", [1000])
