@@ -8,6 +8,7 @@ costs no other one the mail.
 from typing import NamedTuple
 
 from postal_plexus.directory import Directory, without_subaddress
+from postal_plexus.directory.address import Address, AddressError, envelope_parts
 from postal_plexus.mail.envelope import RawEnvelope, is_address
 
 
@@ -30,8 +31,12 @@ class Addressee(NamedTuple):
 
     @property
     def forwarder(self) -> str:
-        """The address of ours that a forward comes from."""
-        return without_subaddress(self.original.lower())
+        """The address of ours that a forward comes from: the recipient without its subaddress."""
+        name, _, domain = envelope_parts(self.original)
+        try:
+            return str(Address(name, domain))
+        except AddressError:  # a catch-all takes what no grammar knows
+            return f"postmaster@{domain}"
 
 
 class Addressing(NamedTuple):

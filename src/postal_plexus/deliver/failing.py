@@ -20,6 +20,7 @@ from postal_plexus.deliver.failure_policy import bounce_is_safe, bounce_type
 from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
 from postal_plexus.mail.disposition import Disposition
+from postal_plexus.mail.envelope import ascii_domain
 from postal_plexus.mail.receipt import Receipt
 
 _THROTTLED_TRIES = 5
@@ -111,7 +112,7 @@ class Failing:
 
 def bounce_fields(receipt: Receipt, failed: list[Failed], hostname: str) -> dict[str, str]:
     """SendBounce's parameters. Pure."""
-    domain = failed[0].original.rpartition("@")[2]
+    domain = ascii_domain(failed[0].original.rpartition("@")[2])
     fields = {
         "OriginalMessageId": receipt.message_id,
         "BounceSender": f"mailer-daemon@{domain}",

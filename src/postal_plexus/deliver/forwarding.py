@@ -14,6 +14,7 @@ from postal_plexus.deliver.handover import Consignment, Handover
 from postal_plexus.deliver.post import Post
 from postal_plexus.mail.content import LineEnds
 from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.envelope import wire_sender
 from postal_plexus.mail.forward import field_name, forward_header, split_fields
 from postal_plexus.mail.receipt import Receipt
 from postal_plexus.mail.verdicts import Verdict
@@ -76,7 +77,9 @@ class Forwarding:
 
     def _open(self, receipt: Receipt, addressee: Addressee) -> "ForwardContent":
         answer = self._store.open(receipt.bucket, receipt.key)
-        return ForwardContent(answer, addressee.forwarder, receipt.envelope.sender, addressee.name)
+        return ForwardContent(
+            answer, addressee.forwarder, wire_sender(receipt.envelope.sender), addressee.name
+        )
 
 
 class ForwardContent:

@@ -80,7 +80,13 @@ class HeaderBlock:
     """
 
     def __init__(self, trace: TraceFields, authserv_id: str) -> None:
-        self._trace = b"".join(f"{name}: {value}\r\n".encode() for name, value in trace)
+        # Values may come from an envelope: whatever is in them, each stays one line.
+        self._trace = b"".join(
+            f"{name}: {value}\r\n".encode()
+            if value.isprintable()
+            else f"{name}: {''.join(c if c.isprintable() else '?' for c in value)}\r\n".encode()
+            for name, value in trace
+        )
         self._authserv_id = authserv_id.lower().encode()
         self._held = b""
         self._in_header = True

@@ -14,7 +14,8 @@ from postal_plexus.deliver.marking import (
     trace_fields,
 )
 from postal_plexus.directory import Alias, Directory, Domain, Mailbox
-from postal_plexus.mail.envelope import RawEnvelope
+from postal_plexus.mail.content import HeaderBlock
+from postal_plexus.mail.envelope import RawEnvelope, is_address
 from postal_plexus.mail.receipt import Receipt
 from postal_plexus.mail.verdicts import Verdict, Verdicts
 
@@ -112,3 +113,18 @@ def test_a_field_is_one_line_whatever_the_envelope(sender: str, recipients: list
     caught = address(RawEnvelope("", (*recipients, "any@example.net")), DIRECTORY).mailboxes
     fields = [*trace_fields(mail, "mail.example.org", ""), *own_fields(caught[0], answered=False)]
     assert all(value.isprintable() and len(value) <= 320 for _, value in fields)
+
+
+@given(st.text(), st.text(min_size=1))
+def test_no_envelope_writes_a_line_of_its_own(sender: str, recipient: str) -> None:
+    """Neither in our trace fields, whatever a caller gives, nor as the forwarder of a forward."""
+    block = HeaderBlock((("X-A", sender), ("X-B", recipient)), "mail.example.org")
+    assert 3 == len((block.feed(b"Subject: a\r\n\r\n") + block.finish()).split(b"\r\n")) - 2
+    to_outside = Directory(
+        (Domain("example.org"), Domain("example.com", "out@example.org")),
+        (Mailbox(ANN, "{PLAIN}x"),),
+        (Alias("out@example.org", ("x@else.example",)),),
+    )
+    caught = RawEnvelope("", (recipient.replace("@", "") + "@example.com",))
+    for each in address(caught, to_outside).forwards:
+        assert is_address(each.forwarder)
