@@ -7,7 +7,7 @@ BENCH_HOST_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-host test-arm64 check push bench bench-host chaos lock clean
+.PHONY: images help run stop test test-host test-arm64 check push patch bench bench-host chaos lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -29,6 +29,10 @@ stop: ## Stop what `make run` started; mailboxes and queues stay in .desk
 push: ## Build what is missing and push the stack's images to ECR (`pulumi up` does it too)
 	@tools/bootstrap run
 	@cd pulumi && pulumi stack output --json | ../.venv/bin/python ../tools/push --all
+
+patch: ## Build the images anew if Debian has fixes, see that they carry mail, bring them into service
+	@tools/bootstrap run
+	@cd pulumi && pulumi stack output --json | ../.venv/bin/python ../tools/patch --outputs
 
 test: ## Set up and run all tests
 	@tools/bootstrap test

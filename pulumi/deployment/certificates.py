@@ -89,7 +89,8 @@ class Certificates(pulumi.ComponentResource):
         )
         task_role, execution_role = self._roles()
         self.task_definition = self._task_definition(task_role, execution_role)
-        self.schedule = self._schedule([task_role.arn, execution_role.arn])
+        self.role_arns = [task_role.arn, execution_role.arn]
+        self.schedule = self._schedule(self.role_arns)
         self.register_outputs({"task_definition": self.task_definition.arn})
 
     def _roles(self) -> tuple[aws.iam.Role, aws.iam.Role]:
@@ -169,7 +170,8 @@ class Certificates(pulumi.ComponentResource):
                 # The next hour comes soon enough: no second try.
                 target={
                     "ecs_parameters": {
-                        "task_definition_arn": self.task_definition.arn,
+                        # The newest revision: Pulumi's, or one of the weekly patches.
+                        "task_definition_arn": self.task_definition.arn_without_revision,
                         "launch_type": "EC2",
                         "task_count": 1,
                         "propagate_tags": "TASK_DEFINITION",

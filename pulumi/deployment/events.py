@@ -56,6 +56,55 @@ def failed_deployment(account: str, region: str, cluster: str) -> Event:
     )
 
 
+def failed_patches(account: str, region: str, project: str) -> Event:
+    """A build of the weekly patches that did not succeed: what was in service still is.
+
+    https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
+    """
+    return Event(
+        "patches",
+        "The weekly patches failed",
+        {
+            "source": ["aws.codebuild"],
+            "detail-type": ["CodeBuild Build State Change"],
+            "account": [account],
+            "region": [region],
+            "detail": {
+                "build-status": ["FAILED", "FAULT", "STOPPED", "TIMED_OUT"],
+                "project-name": [project],
+            },
+        },
+        {"project": "$.detail.project-name", "status": "$.detail.build-status"},
+        "The weekly patches (<project>) ended with <status>: the images that were in service still "
+        "are, without Debian's latest fixes. The reason is in the log group <project>; see "
+        "docs/deploy.md, Patches.",
+    )
+
+
+def critical_findings(account: str, region: str, images: str) -> Event:
+    """ECR found a critical hole in one of our images as it was pushed.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+    """
+    return Event(
+        "findings",
+        "An image has a critical security hole",
+        {
+            "source": ["aws.ecr"],
+            "detail-type": ["ECR Image Scan"],
+            "account": [account],
+            "region": [region],
+            "detail": {
+                "repository-name": [{"prefix": images}],
+                "finding-severity-counts": {"CRITICAL": [{"numeric": [">", 0]}]},
+            },
+        },
+        {"image": "$.detail.repository-name", "digest": "$.detail.image-digest"},
+        "ECR's scan of <image> (<digest>) found a critical hole. `plexus patches` says whether "
+        "Debian has a fix; if it has, `make patch` brings it in now (docs/deploy.md, Patches).",
+    )
+
+
 def rule_arns(account: str, region: str, name: str) -> str:
     """The pattern of the rules' ARNs, for the topic's policy."""
     return f"arn:aws:events:{region}:{account}:rule/{name}-*"

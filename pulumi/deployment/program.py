@@ -1,6 +1,7 @@
 """The whole program: settings in, parts put together, stack outputs out."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi_aws as aws
@@ -23,8 +24,10 @@ from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
 from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
+from deployment.patches import Patches, PatchesArgs
 from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
+from deployment.service import Service
 from deployment.services import ServiceParts, make_services
 from deployment.storage import Storage, StorageArgs
 from deployment.watch import Watch, WatchArgs
@@ -241,6 +244,7 @@ class _Deployment:
             self._options,
         )
         certificates = self._certificates(images, cluster, zones)
+        patches = self._patches(archive, images, cluster, services, certificates)
         pending = self._client_sites(zones)
         Watch(
             "watch",
@@ -256,8 +260,14 @@ class _Deployment:
                 mailboxes_gb=settings.mailboxes_gb_alarm,
                 rules=tuple(rule_name(rule_set_name, rule) for rule in rules),
                 services={name: part.service.name for name, part in services.items()},
-                missed=({"certbot": certificates.schedule.missed.name} if certificates else {}),
+                missed={
+                    name: part.schedule.missed.name
+                    for name, part in (("certbot", certificates), ("patches", patches))
+                    if part
+                },
                 more=(certificate_alarm(settings.stack),) if certificates else (),
+                images=settings.name("image"),
+                patches=settings.name("patches") if patches else "",
                 watched={
                     "queue": notifications.queue.name,
                     "dead_letters": notifications.dead_letters.name,
@@ -294,6 +304,8 @@ class _Deployment:
             "name_servers": zones.name_servers,
             "dkim_records": zones.dkim_records,
             "client_setup_pending": pending,
+            # What tools/patch is told, by hand and by the weekly build.
+            "patch": {**patches.told, "region": settings.region} if patches else None,
             "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
         }
         for name, value in outputs.items():
@@ -324,6 +336,36 @@ class _Deployment:
                 names=certificate_names(settings.clients, mail_host=settings.mail_host),
                 zone_ids=zones.zone_ids,
                 name_servers=zones.name_servers,
+            ),
+            self._options,
+        )
+
+    def _patches(
+        self,
+        archive: Archive,
+        images: Images,
+        cluster: aws.ecs.Cluster,
+        services: Mapping[str, Service],
+        certificates: Certificates | None,
+    ) -> Patches | None:
+        """The weekly patches; None where the images are not ours, or the stack wants none."""
+        settings = self._settings
+        if settings.images or settings.patches == "none" or certificates is None:
+            return None
+        return Patches(
+            "patches",
+            PatchesArgs(
+                name=settings.name("patches"),
+                stack=settings.stack,
+                account=self._account,
+                region=settings.region,
+                architecture=settings.architecture,
+                log_days=settings.log_days,
+                archive=archive,
+                images=images,
+                cluster=cluster,
+                services=services,
+                certificates=certificates,
             ),
             self._options,
         )

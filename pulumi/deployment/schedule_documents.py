@@ -50,7 +50,8 @@ def run_task(
             "Sid": "RunTheTask",
             "Effect": "Allow",
             "Action": ["ecs:RunTask"],
-            "Resource": [f"{task_family_arn}:*"],
+            # With and without a revision: the schedule names the family, whose newest one runs.
+            "Resource": [task_family_arn, f"{task_family_arn}:*"],
             "Condition": {"ArnEquals": {"ecs:cluster": cluster_arn}},
         },
         {
@@ -66,6 +67,19 @@ def run_task(
             "Action": ["iam:PassRole"],
             "Resource": sorted(role_arns),
             "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        },
+        put_aside(missed_arn),
+    )
+
+
+def start_build(project_arn: str, missed_arn: str) -> str:
+    """The schedule may start one project's build."""
+    return document(
+        {
+            "Sid": "StartTheBuild",
+            "Effect": "Allow",
+            "Action": ["codebuild:StartBuild"],
+            "Resource": [project_arn],
         },
         put_aside(missed_arn),
     )

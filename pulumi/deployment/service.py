@@ -69,6 +69,7 @@ class Service(pulumi.ComponentResource):
             ).apply(lambda given: documents.execution(*given)),
             opts=child,
         )
+        self.role_arns = [self.task_role.arn, execution_role.arn]
         ready: list[pulumi.Resource] = [execution_policy, *args.needed]
         if args.policy is not None:
             ready.append(

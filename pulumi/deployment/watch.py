@@ -23,7 +23,15 @@ from deployment.alarms import (
     namespace,
     processor_credits,
 )
-from deployment.events import Events, EventsArgs, failed_deployment, rule_arns
+from deployment.events import (
+    Event,
+    Events,
+    EventsArgs,
+    critical_findings,
+    failed_deployment,
+    failed_patches,
+    rule_arns,
+)
 
 
 def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
@@ -95,6 +103,9 @@ class WatchArgs:
     services: Mapping[str, pulumi.Input[str]]
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
+    # What the images' repositories begin with; the project of the weekly patches, if there is one.
+    images: str
+    patches: str = ""
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
 
@@ -176,9 +187,20 @@ class Watch(pulumi.ComponentResource):
     def _events(self, topic_arn: pulumi.Output[str]) -> None:
         args = self._args
         planned = pulumi.Output.all(args.account, args.watched["cluster"]).apply(
-            lambda known: {"deployment": failed_deployment(known[0], args.region, known[1])}
+            lambda known: self._planned_events(str(known[0]), str(known[1]))
         )
-        Events(args.name, EventsArgs(args.name, topic_arn, ("deployment",), planned), self._child)
+        names = tuple(self._planned_events("", ""))
+        Events(args.name, EventsArgs(args.name, topic_arn, names, planned), self._child)
+
+    def _planned_events(self, account: str, cluster: str) -> dict[str, Event]:
+        args = self._args
+        planned = [
+            failed_deployment(account, args.region, cluster),
+            critical_findings(account, args.region, args.images),
+        ]
+        if args.patches:
+            planned.append(failed_patches(account, args.region, args.patches))
+        return {event.name: event for event in planned}
 
     def _alarm(
         self, planned: Alarm, known: pulumi.Output[Alarm], actions: list[pulumi.Output[str]]

@@ -32,7 +32,10 @@ _WITHOUT_RESOURCES = {
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeVolumes",
     "ecr:GetAuthorizationToken",
+    "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
+    # Limited by the tag that it must give.
+    "ecs:RegisterTaskDefinition",
     "route53:ListHostedZones",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",

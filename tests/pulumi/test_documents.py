@@ -347,7 +347,10 @@ _WILDCARDS = {
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeVolumes",
     "ecr:GetAuthorizationToken",
+    "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
+    # Limited by the tag that it must give.
+    "ecs:RegisterTaskDefinition",
     "route53:ListHostedZones",
     "route53:GetChange",
     "ssmmessages:CreateControlChannel",

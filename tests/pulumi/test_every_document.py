@@ -141,6 +141,14 @@ ROLES = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
 GROUP = f"arn:aws:scheduler:{HERE}:ScheduleGroup/plexus-main-certbot"
 RULES = f"arn:aws:events:{HERE}:rule/plexus"
 NEW_TASK = TASK.rpartition("/")[0] + "/new"
+OUR_SERVICE = f"arn:aws:ecs:{HERE}:Service/plexus-main-postfix"
+PROJECT = f"arn:aws:codebuild:{HERE}:project/plexus-main-patches"
+AS_MADE = PROJECT.replace(":project/", ":Project/")
+IMAGE = f"arn:aws:ecr:{HERE}:repository/plexus-main-image-postfix"
+OUR_TAG = {"aws:RequestTag/postal-plexus:stack": "main"}
+AS_REGISTERED = {"ecs:CreateAction": "RegisterTaskDefinition"}
+TO_TASKS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+TO_EC2 = {"iam:PassedToService": "ec2.amazonaws.com"}
 AS_IT_STARTS = {"ecs:CreateAction": "RunTask"}
 EC2 = f"arn:aws:ec2:{HERE}"
 STORE = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123"
@@ -231,6 +239,18 @@ QUESTIONS: dict[str, list[Question]] = {
         for_us(GROUP, OTHER),
         for_us(GROUP.replace("plexus-main", "plexus-other")),
     ),
+    "Role plexus-main-patches": trusted(
+        "codebuild.amazonaws.com",
+        for_us(PROJECT),
+        for_us(PROJECT, OTHER),
+        for_us(PROJECT.replace("plexus-main", "plexus-other")),
+    ),
+    "Role plexus-main-patches-schedule": trusted(
+        "scheduler.amazonaws.com",
+        for_us(GROUP.replace("certbot", "patches")),
+        for_us(GROUP.replace("certbot", "patches"), OTHER),
+        for_us(GROUP),
+    ),
     # EC2 gives a role to instances of its own account only, and sets no source.
     "Role plexus-main-host": trusted("ec2.amazonaws.com", {}),
     "Role plexus-main-mailboxes-backup": trusted(
@@ -244,6 +264,7 @@ QUESTIONS: dict[str, list[Question]] = {
     ),
     "RolePolicy plexus-main-certbot-schedule": [
         Question(True, "ecs:RunTask", CERTBOT, keys=IN_CLUSTER),
+        Question(True, "ecs:RunTask", CERTBOT.removesuffix(":7"), keys=IN_CLUSTER),
         Question(False, "ecs:RunTask", CERTBOT, keys={"ecs:cluster": CLUSTER + "2"}),
         Question(False, "ecs:RunTask", CERTBOT.replace("certbot", "deliver"), keys=IN_CLUSTER),
         Question(True, "ecs:TagResource", NEW_TASK, keys=AS_IT_STARTS),
@@ -292,6 +313,54 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "route53:ListHostedZones", "*"),
         Question(True, "route53:GetChange", "arn:aws:route53:::change/C1"),
         Question(False, "route53:DeleteHostedZone", "arn:aws:route53:::hostedzone/ZEXAMPLE.ORG"),
+    ],
+    "RolePolicy plexus-main-patches-schedule": [
+        Question(True, "codebuild:StartBuild", AS_MADE),
+        Question(False, "codebuild:StartBuild", AS_MADE.replace("main", "other")),
+        Question(False, "codebuild:UpdateProject", AS_MADE),
+        Question(True, "sqs:SendMessage", f"{QUEUES}-patches-missed"),
+        Question(False, "sqs:SendMessage", f"{QUEUES}-certbot-missed"),
+    ],
+    "RolePolicy plexus-main-patches": [
+        Question(
+            True,
+            "logs:PutLogEvents",
+            f"arn:aws:logs:{HERE}:log-group:plexus-main-patches:log-stream:1",
+        ),
+        Question(
+            False,
+            "logs:PutLogEvents",
+            f"arn:aws:logs:{HERE}:log-group:plexus-main-deliver:log-stream:1",
+        ),
+        Question(True, "s3:GetObject", f"{BUCKET}/source/source.zip"),
+        Question(False, "s3:PutObject", f"{BUCKET}/source/source.zip"),
+        Question(False, "s3:GetObject", f"{BUCKET}/inbound/1"),
+        Question(False, "s3:GetObject", f"{BUCKET}/directory/directory.json"),
+        Question(True, "ecr:GetAuthorizationToken", "*"),
+        Question(True, "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-postfix"),
+        Question(False, "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/another"),
+        Question(False, "ecr:BatchDeleteImage", IMAGE),
+        Question(True, "ecs:DescribeTaskDefinition", "*"),
+        Question(True, "ecs:RegisterTaskDefinition", "*", keys=OUR_TAG),
+        Question(False, "ecs:RegisterTaskDefinition", "*"),
+        Question(True, "ecs:TagResource", CERTBOT, keys=AS_REGISTERED),
+        Question(False, "ecs:TagResource", CERTBOT, keys=AS_IT_STARTS),
+        Question(False, "ecs:TagResource", CERTBOT.replace("main", "other"), keys=AS_REGISTERED),
+        *(
+            Question(True, "iam:PassRole", f"{ROLES}-{name}-{kind}", keys=TO_TASKS)
+            for name in ("certbot", "deliver", "dovecot", "postfix")
+            for kind in ("task", "execution")
+        ),
+        Question(False, "iam:PassRole", f"{ROLES}-deliver-task", keys=TO_EC2),
+        Question(False, "iam:PassRole", f"{ROLES}-host", keys=TO_TASKS),
+        Question(True, "ecs:UpdateService", OUR_SERVICE, keys=IN_CLUSTER),
+        Question(False, "ecs:UpdateService", OUR_SERVICE, keys={"ecs:cluster": CLUSTER + "2"}),
+        Question(False, "ecs:DeleteService", OUR_SERVICE, keys=IN_CLUSTER),
+        Question(True, "ecs:ListTasks", f"{INSTANCES.rpartition('/')[0]}/x/1", keys=IN_CLUSTER),
+        Question(False, "ecs:ListTasks", f"{INSTANCES.rpartition('/')[0]}/x/1"),
+        Question(True, "ecs:DescribeTasks", TASK, keys=IN_CLUSTER),
+        Question(False, "ecs:DescribeTasks", TASK),
+        Question(False, "ecs:RunTask", CERTBOT, keys=IN_CLUSTER),
     ],
     "RolePolicy plexus-main-deliver-task": [
         Question(True, "s3:GetObject", f"{BUCKET}/inbound/1"),

@@ -108,6 +108,30 @@ def test_an_image_that_is_there_is_not_pushed_again(
     assert (0, first.stdout) == (push(desk, image, repository).returncode, first.stdout)
 
 
+def test_the_newest_image_of_the_source_is_taken(
+    desk: RunningDesk, image: str, repository: str, containers: Engine
+) -> None:
+    """What the weekly patches pushed since stays in service, also where Debian does not answer."""
+    names = {each: f"localhost/postal-plexus/probe:{each}" for each in ("abc-1", "abc-2", "def-1")}
+    for name in names.values():
+        containers("tag", image, name)
+    first = push(desk, names["abc-1"], repository).stdout
+    containers("tag", other := other_image(containers, image), names["abc-2"])
+    newer = push(desk, names["abc-2"], repository).stdout
+    assert newer != first
+    push(desk, names["def-1"], repository)
+    assert newer == push(desk, names["abc-1"], repository).stdout
+    containers("rmi", "--force", other, *names.values())
+
+
+def other_image(containers: Engine, image: str) -> str:
+    """An image with another content."""
+    created = containers("create", image, "nothing")
+    containers("commit", "--change=LABEL other=1", created, name := f"{image}-other")
+    containers("rm", created)
+    return name
+
+
 def test_no_password_is_on_a_command_line_or_left_behind(
     desk: RunningDesk, image: str, repository: str, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 # Beside the room for indexes.
 _STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
-_ALARM_METRICS = 19
+_ALARM_METRICS = 20
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
 # are billed by the hour; two more, submissions over the limit and a host that runs short, are there
 # in few hours of a year.
@@ -34,6 +34,8 @@ _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
 _LOG_KB_A_MAIL = 2
+# Five Sundays of 25 minutes: an estimate, nobody has measured it on AWS.
+_PATCH_MINUTES = 125
 _KB_A_GB = 1024 * 1024
 _PLANS = {"none": "no plan", "essentials": "Essentials"}
 
@@ -98,6 +100,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
         *_mail(traffic, prices),
         *_watch(stack, prices),
+        _patches(prices),
     ]
 
 
@@ -197,6 +200,12 @@ def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
         Line("alarms", f"on {watched} metrics", billed * prices["alarm_metric_month"]),
         Line("metrics", f"{_CUSTOM_METRICS} of our own", own * prices["metric_month"]),
     ]
+
+
+def _patches(prices: Mapping[str, Any]) -> Line:
+    billed = max(0, _PATCH_MINUTES - prices["codebuild_free_minutes"])
+    why = f"{_PATCH_MINUTES} minutes of CodeBuild at most"
+    return Line("weekly patches", why, billed * prices["codebuild_minute"])
 
 
 def alarm_metrics(rules: int) -> int:

@@ -71,6 +71,7 @@ OTHER_KEYS = frozenset(
         "mailboxes-infrequent-days",
         "mta-sts",
         "network",
+        "patches",
         "replace-after-days",
         "scan",
         "spot",

@@ -34,6 +34,7 @@ TEXT_KEYS = frozenset(
         "mail-host",
         "mta-sts",
         "network",
+        "patches",
         "virus",
     }
 )
@@ -108,6 +109,7 @@ class Settings:
     mailboxes_infrequent_days: int = 30
     mta_sts: str = "testing"
     network: str = "10.77.0.0/16"
+    patches: str = "weekly"
     replace_after_days: int = 30
     scan: bool = True
     spot: bool = True
@@ -356,6 +358,7 @@ def _rest(reader: ConfigReader, domains: tuple[str, ...] | None) -> dict[str, An
             _is_private_network,
             "Give private IPv4 space of /16 to /24, such as 10.77.0.0/16.",
         ),
+        "patches": reader.choice("patches", "weekly", ("weekly", "none")),
         "replace_after_days": reader.whole_number(
             "replace-after-days",
             30,
