@@ -83,7 +83,7 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
         _allow(
             "MakeRevisions",
             ["ecs:RegisterTaskDefinition"],
-            ["*"],
+            [f"{arn}:*" for arn in family_arns],
             StringEquals={f"aws:RequestTag/{STACK_TAG}": stack},
         ),
         _allow(

@@ -34,8 +34,6 @@ _WITHOUT_RESOURCES = {
     "ecr:GetAuthorizationToken",
     "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
-    # Limited by the tag that it must give.
-    "ecs:RegisterTaskDefinition",
     "route53:ListHostedZones",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",

@@ -216,6 +216,10 @@ def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
             outputs = {"arn": f"{family}:7", "arnWithoutRevision": family}
         case "Cluster":
             outputs["arn"] = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{name}"
+        case "Service":
+            outputs["arn"] = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/plexus-main-cluster/{name}"
+        case "Project":
+            outputs["arn"] = f"arn:aws:codebuild:{REGION}:{ACCOUNT}:project/{name}"
         case "Queue":
             outputs["url"] = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
             outputs["arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"

@@ -349,8 +349,6 @@ _WILDCARDS = {
     "ecr:GetAuthorizationToken",
     "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
-    # Limited by the tag that it must give.
-    "ecs:RegisterTaskDefinition",
     "route53:ListHostedZones",
     "route53:GetChange",
     "ssmmessages:CreateControlChannel",

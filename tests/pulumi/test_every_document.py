@@ -141,9 +141,8 @@ ROLES = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
 GROUP = f"arn:aws:scheduler:{HERE}:ScheduleGroup/plexus-main-certbot"
 RULES = f"arn:aws:events:{HERE}:rule/plexus"
 NEW_TASK = TASK.rpartition("/")[0] + "/new"
-OUR_SERVICE = f"arn:aws:ecs:{HERE}:Service/plexus-main-postfix"
+OUR_SERVICE = f"arn:aws:ecs:{HERE}:service/plexus-main-cluster/plexus-main-postfix"
 PROJECT = f"arn:aws:codebuild:{HERE}:project/plexus-main-patches"
-AS_MADE = PROJECT.replace(":project/", ":Project/")
 IMAGE = f"arn:aws:ecr:{HERE}:repository/plexus-main-image-postfix"
 OUR_TAG = {"aws:RequestTag/postal-plexus:stack": "main"}
 AS_REGISTERED = {"ecs:CreateAction": "RegisterTaskDefinition"}
@@ -315,9 +314,9 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "route53:DeleteHostedZone", "arn:aws:route53:::hostedzone/ZEXAMPLE.ORG"),
     ],
     "RolePolicy plexus-main-patches-schedule": [
-        Question(True, "codebuild:StartBuild", AS_MADE),
-        Question(False, "codebuild:StartBuild", AS_MADE.replace("main", "other")),
-        Question(False, "codebuild:UpdateProject", AS_MADE),
+        Question(True, "codebuild:StartBuild", PROJECT),
+        Question(False, "codebuild:StartBuild", PROJECT.replace("main", "other")),
+        Question(False, "codebuild:UpdateProject", PROJECT),
         Question(True, "sqs:SendMessage", f"{QUEUES}-patches-missed"),
         Question(False, "sqs:SendMessage", f"{QUEUES}-certbot-missed"),
     ],
@@ -341,8 +340,11 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/another"),
         Question(False, "ecr:BatchDeleteImage", IMAGE),
         Question(True, "ecs:DescribeTaskDefinition", "*"),
-        Question(True, "ecs:RegisterTaskDefinition", "*", keys=OUR_TAG),
-        Question(False, "ecs:RegisterTaskDefinition", "*"),
+        Question(True, "ecs:RegisterTaskDefinition", CERTBOT, keys=OUR_TAG),
+        Question(False, "ecs:RegisterTaskDefinition", CERTBOT),
+        Question(
+            False, "ecs:RegisterTaskDefinition", CERTBOT.replace("main", "other"), keys=OUR_TAG
+        ),
         Question(True, "ecs:TagResource", CERTBOT, keys=AS_REGISTERED),
         Question(False, "ecs:TagResource", CERTBOT, keys=AS_IT_STARTS),
         Question(False, "ecs:TagResource", CERTBOT.replace("main", "other"), keys=AS_REGISTERED),
