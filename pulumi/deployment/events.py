@@ -100,8 +100,8 @@ def critical_findings(account: str, region: str, images: str) -> Event:
             },
         },
         {"image": "$.detail.repository-name", "digest": "$.detail.image-digest"},
-        "ECR's scan of <image> (<digest>) found a critical hole. `plexus patches` says whether "
-        "Debian has a fix; if it has, `make patch` brings it in now (docs/deploy.md, Patches).",
+        "ECR's scan of <image> (<digest>) found a critical hole; its console lists it. `make "
+        "patch` brings a fix in now, if Debian has one (docs/deploy.md, Patches).",
     )
 
 
