@@ -22,6 +22,8 @@ Check = Callable[[ResourceValidationArgs], Iterator[str]]
 
 # What users need: IMAP, submission by TLS from the start and by STARTTLS, ManageSieve.
 _OPEN_PORTS = {993, 465, 587, 4190}
+# And what routers on the way need: "too big" by ICMP, as protocol, type and code.
+_OPEN_ICMP = {("icmp", 3, 4), ("icmpv6", 2, 0)}
 _WORLD = {"0.0.0.0/0", "::/0"}
 
 # What ends a secret's name; such a variable belongs into `secrets`.
@@ -131,11 +133,13 @@ def images_stay_what_they_are(args: ResourceValidationArgs) -> Iterator[str]:
 
 @_rule("few-ports-are-open", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
 def few_ports_are_open(args: ResourceValidationArgs) -> Iterator[str]:
-    """The world reaches the ports that mail clients use, and no others."""
+    """The world reaches the ports that mail clients use and can say "too big", and no others."""
     source = args.props.get("cidrIpv4") or args.props.get("cidrIpv6")
     if source not in _WORLD:
         return
     first, last = args.props.get("fromPort"), args.props.get("toPort")
+    if (args.props.get("ipProtocol"), first, last) in _OPEN_ICMP:
+        return
     if args.props.get("ipProtocol") != "tcp" or first != last or first not in _OPEN_PORTS:
         yield f"ports {first} to {last} are open to {source}"
 

@@ -154,6 +154,11 @@ BREACHES: list[tuple[str, str, dict[str, Any]]] = [
     ("aws:efs/fileSystem:FileSystem", "disks-are-encrypted", {"encrypted": False}),
     (RULE, "few-ports-are-open", {"fromPort": 22, "toPort": 22}),
     (RULE, "few-ports-are-open", {"fromPort": 0, "toPort": 65535}),
+    # More of ICMP than "too big": a pair that tcp may have, all codes, all types.
+    (RULE, "few-ports-are-open", {"ipProtocol": "icmp", "fromPort": 993, "toPort": 993}),
+    (RULE, "few-ports-are-open", {"ipProtocol": "icmp", "fromPort": 3, "toPort": -1}),
+    (RULE, "few-ports-are-open", {"ipProtocol": "icmpv6", "fromPort": -1, "toPort": -1}),
+    (RULE, "few-ports-are-open", {"ipProtocol": "tcp", "fromPort": 3, "toPort": 4}),
     ("aws:ec2/securityGroup:SecurityGroup", "groups-have-no-rules-inside", {"ingress": [{}]}),
     (
         "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
