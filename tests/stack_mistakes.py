@@ -195,7 +195,9 @@ MISTAKES = (
         "a limit of nothing",
         {"submission-limits": {"messages-hour": 0}},
         "postal-plexus:submission-limits: has 'messages-hour': 0. Give messages-hour, "
-        "recipients-hour, messages-day, recipients-day as whole numbers from 1 to 1000000.",
+        "recipients-hour, messages-day, recipients-day, automatic-messages-hour, "
+        "automatic-recipients-hour, automatic-messages-day, automatic-recipients-day "
+        "as whole numbers from 1 to 1000000.",
     ),
     Mistake(
         "a domain twice, in another case",

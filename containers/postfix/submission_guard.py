@@ -1,221 +1,302 @@
 # ruff: noqa: T201 (the engine keeps what a container prints)
-"""A milter that binds a submitted mail to the login of its sender, and limits how many there are.
+"""The one way out: a milter that every mail passes before Postfix takes it.
 
-Postfix binds the envelope sender (smtpd_sender_login_maps), but no table of Postfix sees a header
-and a login together, and SES accepts any address of a verified domain; without this a user could
-write as any colleague. Every address in From and in Sender must be one that the login owns, by the
-same map as the envelope's (`address login,login`, subaddresses by `+`).
+What may leave, by whose right and how it is changed is decided in `postal_plexus.mail.outgoing`;
+here are libmilter's calls, the ledgers and the log. Four services come in, each with its own name
+in {daemon_name} (master.cf, main.cf):
 
-Refusals of headers, all permanent: more than one From, a From that cannot be read as addresses, an
-address that is somebody else's (550 5.7.1). A mail without From passes: Postfix then writes the
-envelope sender there, which it has checked. If the map cannot be read mails are deferred (451
-4.3.0).
-Without this process Postfix defers all submissions (milter_default_action).
+    submission    ports 465 and 587; the owner is the login
+    forward       the socket of `deliver`; the owner is in the first field
+    sieve         the socket that only Dovecot mounts; the owner is the name in EHLO (msmtp
+    --domain)
+    bounce        Postfix's own notices (non_smtpd_milters)
+
+Refusals have a line in the log. A redirect that may not leave goes to its owner's mailbox. If the
+tables cannot be read, or the spool cannot be written, mails are deferred (451 4.3.0). Without this
+process Postfix defers everything (milter_default_action).
 
 Headers of more than 256 KB together are refused (552 5.3.4): Postfix bounds each one, not all.
 
-Limits (`submission_limits`) are claimed at DATA, when all recipients are known: 450 4.7.1 for the
-hour, 550 5.7.1 for the day, 550 5.5.3 for a mail to more than would ever be allowed. They come from
-PLEXUS_SUBMISSION_LIMITS. Refusals become a line in CloudWatch's embedded metric format with the
-metric SubmissionsOverLimit: at once, then at most one a minute for each login.
+Limits (`submission_limits`) are claimed at DATA for a submission, when all recipients are known:
+450 4.7.1 for the hour, 550 5.7.1 for the day, 550 5.5.3 for a mail to more than would ever be
+allowed; and at the end for what a filter or an alias sends, against limits of its own. They come
+from PLEXUS_SUBMISSION_LIMITS. Refusals become a metric (`refusal_alarm`).
 
     submission-guard            serve until SIGTERM
     submission-guard --check    exit 1, with the reason, if the environment is wrong
 
-It is there all the time, so it does without `pathlib` and `dataclasses`, and has `json` only when
-there is a refusal to tell: 5 MB instead of 8.
+It is there all the time, so it does without `pathlib`, `typing` and `dataclasses`, and has `json`
+only when there is a refusal to tell.
 """
 
 import os
-import threading
-import time
 from contextlib import suppress
-from email.utils import getaddresses
 
 import Milter
-from submission_limits import Ledger, Limits, Refusal
+from body_spool import BodySpool
+from directory_tables import DirectoryTables
+from refusal_alarm import Alarm
+from repeats import MOST, Repeats
+from submission_limits import Ledger, Limits
+
+from postal_plexus.mail.outgoing import recoding, rejection, rules
+from postal_plexus.mail.outgoing.fields import Change, Field
 
 SOCKET = "/run/submission-guard/milter.sock"
-JOURNAL = "/var/spool/postfix/guard/submissions"
-METRIC_SECONDS = 60
+FOLDER = "/var/spool/postfix/guard"
+MAPS = "/var/spool/postfix/maps"
 MOST_HEADER_OCTETS = 256 * 1024
-SENDER_LOGINS = "/var/spool/postfix/maps/sender-logins"
-BOUND_HEADERS = ("from", "sender")
-
-
-class SenderLogins:
-    """Which logins may send as an address; read again when its file was replaced."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._version: tuple[int, int] | None = None
-        self._logins: dict[str, frozenset[str]] = {}
-
-    def may_send_as(self, login: str, address: str) -> bool:
-        """Whether the login owns the address. Raises OSError if the map cannot be read."""
-        self._follow()
-        local_part, _, domain = address.lower().rpartition("@")
-        if not domain.isascii():
-            try:
-                domain = domain.encode("idna").decode("ascii")
-            except UnicodeError:
-                return False
-        mailbox = local_part.partition("+")[0]
-        candidates = (f"{local_part}@{domain}", f"{mailbox}@{domain}", f"@{domain}")
-        known = [self._logins[each] for each in candidates if each in self._logins]
-        return bool(known) and login.lower() in known[0]
-
-    def _follow(self) -> None:
-        status = os.stat(self._path)
-        version = (status.st_mtime_ns, status.st_ino)
-        if version == self._version:
-            return
-        logins: dict[str, frozenset[str]] = {}
-        with open(self._path, encoding="utf-8") as lines:
-            for line in lines:
-                if line.strip() and not line.startswith("#"):
-                    address, _, owners = line.partition(" ")
-                    logins[address.lower()] = frozenset(owners.lower().replace(",", " ").split())
-        self._logins, self._version = logins, version
-
-
-def addresses(value: str) -> tuple[str, ...]:
-    """The addresses of a From or Sender header; empty if it cannot be read as addresses."""
-    found = getaddresses([value], strict=True)
-    if not all("@" in address for _, address in found):
-        return ()
-    return tuple(address for _, address in found)
-
-
-class Alarm:
-    """Tells CloudWatch of refusals, with the login and the window that was full."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._lock = threading.Lock()
-        self._told_at: dict[str, float] = {}
-        self._untold: dict[str, int] = {}
-
-    def refused(self, login: str, refusal: Refusal) -> None:
-        """Count a refusal, and write a line unless one was written within the minute."""
-        now = time.time()
-        with self._lock:
-            count = self._untold.pop(login, 0) + 1
-            if now - self._told_at.get(login, 0.0) < METRIC_SECONDS:
-                self._untold[login] = count
-                return
-            self._told_at[login] = now
-        import json
-
-        metric = {"Name": "SubmissionsOverLimit", "Unit": "Count"}
-        line = {
-            "_aws": {
-                "Timestamp": int(now * 1000),
-                "CloudWatchMetrics": [
-                    {"Namespace": "PostalPlexus", "Dimensions": [["Host"]], "Metrics": [metric]}
-                ],
-            },
-            "Host": self._host,
-            "SubmissionsOverLimit": count,
-            "Login": login,
-            "Limit": refusal.window,
-            "Reply": refusal.text,
-        }
-        os.write(1, (json.dumps(line) + "\n").encode())
-
+MOST_MAIL_OCTETS = 40 * 1024 * 1024
+"""What SES takes: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
 
 HOST = os.environ.get("PLEXUS_HOSTNAME", "")
 LIMITS = os.environ.get("PLEXUS_SUBMISSION_LIMITS", "")
 
 
 class Guard(Milter.Base):
-    """One submission session; libmilter calls from a thread of its own."""
+    """One session; libmilter calls from a thread of its own."""
 
-    ledger: Ledger
-    senders = SenderLogins(SENDER_LOGINS)
+    submitted: Ledger
+    automatic: Ledger
+    tables = DirectoryTables(MAPS)
     alarm = Alarm(HOST)
+    repeats = Repeats()
 
     def __init__(self) -> None:
-        self.login = ""
-        self.recipients = 0
-        self.seen: list[str] = []
+        self.way = ""
+        self.client = ""
+        self.spool = BodySpool(FOLDER)
+        self._begin("")
+
+    def _begin(self, sender: str) -> None:
+        self.sender = sender
+        self.recipients: list[str] = []
+        self.fields: list[Field] = []
+        self.header_octets = 0
+        self.longest = recoding.LongestLine()
+        self.body_hash = 0
+        self.spool_error = ""
+        self.spool.close()
 
     @Milter.noreply
     def connect(self, _name: str, _family: int, _address: object) -> int:
-        """Say nothing yet: nobody has logged in."""
+        """Learn which service this is."""
+        self.way = self.getsymval("{daemon_name}") or ""
         return Milter.CONTINUE
 
     @Milter.noreply
-    def envfrom(self, _sender: str, *_parameters: str) -> int:
+    def hello(self, name: str) -> int:
+        """On Dovecot's socket this is whose filter it is."""
+        self.client = name
+        return Milter.CONTINUE
+
+    @Milter.noreply
+    def envfrom(self, sender: str, *_parameters: str) -> int:
         """Begin a mail; Postfix has checked login and envelope sender."""
+        self._begin(_bare(sender))
         self.login = self.getsymval("{auth_authen}") or ""
-        self.recipients = 0
-        self.header_octets = 0
-        self.seen = []
         return Milter.CONTINUE
 
     @Milter.noreply
-    def envrcpt(self, _recipient: str, *_parameters: str) -> int:
-        """Count a recipient that Postfix has taken."""
-        self.recipients += 1
+    def envrcpt(self, recipient: str, *_parameters: str) -> int:
+        """Note a recipient that Postfix has taken."""
+        self.recipients.append(_bare(recipient))
         return Milter.CONTINUE
 
     def data(self) -> int:
-        """Refuse a mail beyond the limits of its login."""
+        """Refuse a submission beyond the limits of its login."""
+        if self.way != rules.SUBMISSION:
+            return Milter.CONTINUE
         login = self.login.lower()
-        refusal = self.ledger.claim(login, self.recipients)
+        refusal = self.submitted.claim(login, len(self.recipients))
         if refusal is None:
             return Milter.CONTINUE
         self.alarm.refused(login, refusal)
-        self.setreply(refusal.code, refusal.status, refusal.text)
-        return Milter.TEMPFAIL if refusal.code.startswith("4") else Milter.REJECT
+        return self._reply(refusal.code, refusal.status, refusal.text)
 
-    def header(self, name: str, value: str) -> int:
-        """Refuse an address of somebody else, and headers without end."""
+    @Milter.noreply
+    @Milter.decode("bytes")
+    def header(self, name: str, value: bytes) -> int:
+        """Keep a field, up to so many octets of them."""
         self.header_octets += len(name) + len(value)
-        if self.header_octets > MOST_HEADER_OCTETS:
-            self.setreply("552", "5.3.4", f"Headers are larger than {MOST_HEADER_OCTETS} octets")
-            return Milter.REJECT
-        name = name.strip().lower()
-        if name not in BOUND_HEADERS:
-            return Milter.CONTINUE
-        try:
-            fault = self._fault(name, value)
-        except OSError as error:
-            print(f"submission-guard: cannot read {SENDER_LOGINS}: {error}", flush=True)
-            self.setreply("451", "4.3.0", "Sender addresses cannot be checked now, try again later")
-            return Milter.TEMPFAIL
-        return self._refuse(fault) if fault else Milter.CONTINUE
+        if self.header_octets <= MOST_HEADER_OCTETS:
+            self.fields.append(Field(name, value))
+        return Milter.CONTINUE
 
-    def _fault(self, name: str, value: str) -> str | None:
-        """What is wrong with a header that names who sends; None if nothing is."""
-        if name in self.seen:
-            return f"More than one {name.capitalize()} header"
-        self.seen.append(name)
-        claimed = addresses(value)
-        if not claimed:
-            return f"The {name.capitalize()} header is not a list of addresses"
-        for each in claimed:
-            if not self.senders.may_send_as(self.login, each):
-                return f"{name.capitalize()} address is not yours: {each}"
+    @Milter.noreply
+    def body(self, chunk: bytes) -> int:
+        """Keep the body as long as it may have to be written anew."""
+        self.longest.feed(chunk)
+        self.body_hash = hash((self.body_hash, chunk))
+        if not self.spool_error:
+            try:
+                self.spool.feed(chunk)
+            except OSError as error:
+                self.spool_error = str(error)
+        return Milter.CONTINUE
+
+    def eom(self) -> int:
+        """Decide, and change the mail; the only place where anything is answered to content."""
+        try:
+            return self._decide()
+        except OSError as error:
+            print(f"submission-guard: cannot decide: {error}", flush=True)
+            return self._reply(
+                "451", "4.3.0", "What may leave cannot be checked now, try again later"
+            )
+        finally:
+            self.spool.close()
+
+    def abort(self) -> int:
+        """Forget a mail that was broken off."""
+        self.spool.close()
+        return Milter.CONTINUE
+
+    def close(self) -> int:
+        """Forget everything."""
+        self.spool.close()
+        return Milter.CONTINUE
+
+    def _decide(self) -> int:
+        owner = {rules.SUBMISSION: self.login, rules.SIEVE: self.client}.get(self.way, "")
+        mail = rules.Mail(self.way, owner, self.sender, tuple(self.recipients), self.fields)
+        found = self._found(mail)
+        if isinstance(found, rules.Refusal):
+            print(
+                f"submission-guard: refused way={self.way} owner={_shown(owner)}"
+                f" sender={_shown(self.sender)} recipients={len(self.recipients)}"
+                f" turned={'yes' if found.owner else 'no'}: {_shown(found.text)}",
+                flush=True,
+            )
+            if not found.owner:
+                return self._reply(found.code, found.status, found.text)
+            found = rules.turned(found.owner, f"{found.status} {found.text}")
+        elif self.way == rules.SIEVE and not self.sender and not rules.is_redirect(self.fields):
+            if (refusal := self._reject(found)) is not None:
+                return refusal
+        elif found.outside and (refusal := self._recode(found)) is not None:
+            return refusal
+        self._apply(found)
+        return Milter.CONTINUE
+
+    def _found(self, mail: rules.Mail) -> "rules.Edits | rules.Refusal":
+        """The rules' word, then the limits'."""
+        turn_to = mail.owner.lower() if rules.is_redirect(mail.fields) else ""
+        if self.header_octets > MOST_HEADER_OCTETS:
+            text = f"Headers are larger than {MOST_HEADER_OCTETS} octets"
+            return rules.Refusal("552", "5.3.4", text, turn_to)
+        found = rules.decide(mail, self.tables.current())
+        if isinstance(found, rules.Refusal) or mail.way not in (rules.FORWARD, rules.SIEVE):
+            return found
+        if self.repeats.is_loop(found.owner, self.body_hash):
+            text = f"{found.owner} has sent on the same text {MOST} times within an hour: a loop"
+            return rules.Refusal("550", "5.4.6", text, turn_to)
+        full = self.automatic.claim(found.owner, len(mail.recipients))
+        if full is not None:
+            self.alarm.refused(found.owner, full)
+            return rules.Refusal(full.code, full.status, full.text, turn_to)
+        return found
+
+    def _reject(self, edits: rules.Edits) -> int | None:
+        """Let a filter's rejection go to a sender who may be told; else Dovecot keeps the mail."""
+        body = b"".join(self.spool.chunks())
+        if not rejection.is_safe(body, outside=edits.outside):
+            text = "The sender is not authenticated, so he is not told: the mail is kept"
+            print(
+                f"submission-guard: refused way=sieve owner={_shown(edits.owner)}"
+                f" recipients={len(self.recipients)} turned=no: {text}",
+                flush=True,
+            )
+            return self._reply("550", "5.7.1", text)
+        self._buffer(rejection.without_marks(body))
+        self._buffer(b"", flush=True)
         return None
 
-    def _refuse(self, why: str) -> int:
-        text = "".join(each if each.isprintable() and each.isascii() else "?" for each in why)
-        self.setreply("550", "5.7.1", text.replace("%", "%%")[:200])
-        return Milter.REJECT
+    def _recode(self, edits: rules.Edits) -> int | None:
+        """Write a body with long lines anew; the reply if that cannot be done."""
+        if self.longest.octets <= recoding.LONGEST_LINE:
+            return None
+        if self.spool_error:
+            raise OSError(self.spool_error)
+        about = b"".join(
+            each.name.encode() + b": " + each.value + b"\r\n"
+            for each in self.fields
+            if each.key in ("content-type", "content-transfer-encoding")
+        )
+        survey = recoding.survey(about, self.spool.chunks())
+        if not survey.needed:
+            return None
+        if survey.octets + self.header_octets > MOST_MAIL_OCTETS:
+            text = "A line is longer than 998 octets, and in lines of less the mail is above 40 MB"
+            return self._reply("552", "5.3.4", text)
+        for part in recoding.recoded(about, self.spool.chunks(), survey):
+            self._buffer(part)
+        self._buffer(b"", flush=True)
+        if survey.top_encoding:
+            edits.changes = [
+                each for each in edits.changes if each.name.lower() != "content-transfer-encoding"
+            ]
+            count = sum(each.key == "content-transfer-encoding" for each in self.fields)
+            name = "Content-Transfer-Encoding"
+            edits.changes += [Change(name, nth, None) for nth in range(count, 1, -1)]
+            edits.changes.append(Change(name, 1 if count else 0, survey.top_encoding))
+            if not any(each.key == "mime-version" for each in self.fields):
+                edits.changes.append(Change("MIME-Version", 0, "1.0"))
+        return None
+
+    _waiting = b""
+
+    def _buffer(self, part: bytes, *, flush: bool = False) -> None:
+        """Give the new body to Postfix in packets that libmilter takes."""
+        self._waiting += part
+        while len(self._waiting) >= 60_000 or (flush and self._waiting):
+            packet, self._waiting = self._waiting[:60_000], self._waiting[60_000:]
+            self.replacebody(packet)
+
+    def _apply(self, edits: rules.Edits) -> None:
+        for change in edits.changes:
+            if change.nth:
+                self.chgheader(change.name, change.nth, change.value or "")
+            else:
+                self.addheader(change.name, change.value or "")
+        for change in reversed(edits.on_top):
+            self.addheader(change.name, change.value or "", 0)
+        if edits.sender is not None:
+            self.chgfrom(f"<{edits.sender}>")
+        if edits.recipients is not None and edits.recipients != tuple(self.recipients):
+            for each in self.recipients:
+                self.delrcpt(f"<{each}>")
+            for each in edits.recipients:
+                self.addrcpt(f"<{each}>")
+
+    def _reply(self, code: str, status: str, text: str) -> int:
+        self.setreply(code, status, _shown(text).replace("%", "%%")[:300])
+        return Milter.TEMPFAIL if code.startswith("4") else Milter.REJECT
+
+
+def _bare(path: str) -> str:
+    return path.removeprefix("<").removesuffix(">")
+
+
+def _shown(text: str) -> str:
+    return "".join(each if each.isprintable() and each.isascii() else "?" for each in text)[:300]
 
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM, or check only."""
     try:
-        limits = Limits.parse(LIMITS)
+        submitted, automatic = Limits.parse(LIMITS)
     except ValueError as error:
         print(f"PLEXUS_SUBMISSION_LIMITS: {error}")
         return 1
     if arguments == ["--check"]:
         return 0
-    Guard.ledger = Ledger(limits, JOURNAL, complain=lambda line: print(line, flush=True))
+
+    def complain(line: str) -> None:
+        print(line, flush=True)
+
+    Guard.submitted = Ledger(submitted, os.path.join(FOLDER, "submissions"), complain=complain)
+    Guard.automatic = Ledger(automatic, os.path.join(FOLDER, "automatic"), complain=complain)
     with suppress(FileNotFoundError):
         os.unlink(SOCKET)
     Milter.factory = Guard

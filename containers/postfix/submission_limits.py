@@ -1,4 +1,6 @@
-"""How much one login may submit: messages and recipients, in any hour and in any day.
+"""How much one login may send: messages and recipients, in any hour and in any day.
+
+What a filter or an alias sends by itself has limits of its own (`automatic-...`).
 
 A stolen password must not burn the reputation that SES gives the account, so each mail is claimed
 in a Ledger before its content is taken. Both windows slide: what counts is the last 60 minutes and
@@ -34,21 +36,29 @@ class Limits(
     __slots__ = ()
 
     @classmethod
-    def parse(cls, text: str) -> "Limits":
-        """Read `messages-hour=100 recipients-day=2000`; the default for what is not named.
+    def parse(cls, text: str) -> "tuple[Limits, Limits]":
+        """Read `messages-hour=100 automatic-messages-hour=200`; the default for what is not named.
 
-        Raises ValueError, which names what is wrong.
+        Returns those of submissions and those of automatic mail. Raises ValueError, which names
+        what is wrong.
         """
-        known = {name.replace("_", "-") for name in cls._fields}
-        given: dict[str, int] = {}
+        defaults = {"": cls(), AUTOMATIC: AUTOMATIC_LIMITS}
+        known = {
+            kind + name.replace("_", "-"): (kind, name) for kind in defaults for name in cls._fields
+        }
         for part in text.split():
             name, _, number = part.partition("=")
             if name not in known:
                 raise ValueError(f"{name!r} is not one of {', '.join(sorted(known))}")
             if not number.isascii() or not number.isdecimal() or not 1 <= int(number) <= 10**6:
                 raise ValueError(f"{part!r} is not a whole number from 1 to 1000000")
-            given[name.replace("-", "_")] = int(number)
-        return cls(**given)
+            kind, field = known[name]
+            defaults[kind] = defaults[kind]._replace(**{field: int(number)})
+        return defaults[""], defaults[AUTOMATIC]
+
+
+AUTOMATIC = "automatic-"
+AUTOMATIC_LIMITS = Limits(200, 400, 1000, 2000)
 
 
 # Why a mail is not taken now. `window` is "hour", "day" or "mail".

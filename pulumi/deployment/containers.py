@@ -63,8 +63,8 @@ DOVECOT = Container(
         Mount(MAIL_STORE),
         Mount("indexes"),
         Mount("run-dovecot"),
-        # Vacation replies and redirects leave through Postfix's socket.
-        Mount("run-postfix", read_only=True),
+        # What filters send leaves through Postfix's socket for it, which nobody else mounts.
+        Mount("run-sieve", read_only=True),
         Mount("run-directory", read_only=True),
         Mount("tls"),
     ),
@@ -93,6 +93,7 @@ POSTFIX = Container(
         Mount("queue"),
         Mount("run-dovecot", read_only=True),
         Mount("run-postfix"),
+        Mount("run-sieve"),
         Mount("run-directory", read_only=True),
         Mount("tls", read_only=True),
     ),

@@ -39,6 +39,9 @@ HOST_DIRECTORIES = (
         "0755",
     ),
     HostDirectory(
+        "run-sieve", "/var/lib/plexus/run/sieve", "/run/plexus/sieve", POSTFIX, POSTFIX, "0755"
+    ),
+    HostDirectory(
         "run-directory",
         "/var/lib/plexus/run/directory",
         "/run/plexus/directory",

@@ -268,8 +268,7 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
         own.add((made["namespace"], made["name"]))
     containers = PROGRAM.parent / "containers"
     written = "".join(
-        (containers / name).read_text()
-        for name in ("dovecot/indexes", "postfix/submission_guard.py")
+        (containers / name).read_text() for name in ("dovecot/indexes", "postfix/refusal_alarm.py")
     )
     host = {
         variable["value"]

@@ -31,6 +31,7 @@ _HASH = "{ARGON2ID}" + PasswordHasher(time_cost=5, memory_cost=7168, parallelism
 HOST_DIRECTORIES = {
     "run/dovecot": (0, 0, 0o755),
     "run/postfix": (5002, 5002, 0o755),
+    "run/sieve": (5002, 5002, 0o755),
     "run/directory": (5001, 5003, 0o755),
     "tls": (0, 5003, 0o750),
     "queue": (0, 0, 0o755),
@@ -42,7 +43,7 @@ HOST_DIRECTORIES = {
 MOUNTS = {
     "dovecot": (
         ("run/dovecot", "/run/plexus/dovecot", "rw"),
-        ("run/postfix", "/run/plexus/postfix", "ro"),
+        ("run/sieve", "/run/plexus/sieve", "ro"),
         ("run/directory", "/run/plexus/directory", "ro"),
         ("tls", "/etc/plexus/tls", "rw"),
         ("mail", "/srv/mail", "rw"),
@@ -51,6 +52,7 @@ MOUNTS = {
     "postfix": (
         ("run/dovecot", "/run/plexus/dovecot", "ro"),
         ("run/postfix", "/run/plexus/postfix", "rw"),
+        ("run/sieve", "/run/plexus/sieve", "rw"),
         ("run/directory", "/run/plexus/directory", "ro"),
         ("tls", "/etc/plexus/tls", "ro"),
         ("queue", "/var/spool/postfix", "rw"),

@@ -17,13 +17,12 @@ from corpus import SES_LIMIT, mail_of
 from service.certificates import Authority
 from service.container_engine import Container, Network
 from service.mail_host import HOSTNAME, PASSWORD, SES_HOST, STACK, MailHost
-from service.managesieve import ManageSieve
-from service.ses_endpoint import Relayed, SesEndpoint
+from service.ses_endpoint import SesEndpoint
+from service.ways_out import OUTSIDE, inject, relayed
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
-OUTSIDE = "someone@elsewhere.example"
 # 64 KB below SES's 40 MB: room for the fields that a mail gets on its way.
 SUBMISSION_LIMIT = SES_LIMIT - 64 * 1024
 
@@ -31,16 +30,6 @@ SUBMISSION_LIMIT = SES_LIMIT - 64 * 1024
 def mail(sender: str, subject: str, more: str = "") -> str:
     """A small mail as a client writes it."""
     return f"From: {sender}\r\nTo: {OUTSIDE}\r\nSubject: {subject}\r\n{more}\r\nHello\r\n"
-
-
-def relayed(ses: SesEndpoint, subject: str) -> Relayed:
-    """The relayed mail with a subject, once it is there."""
-    mark = f"Subject: {subject}\r\n".encode()
-
-    def found() -> list[Relayed]:
-        return [each for each in ses.relayed if mark in each.content]
-
-    return await_true(f"SES to get {subject}", found)[0]
 
 
 def subjects(host: MailHost, address: str) -> list[bytes]:
@@ -432,109 +421,11 @@ def test_broken_directory_changes_nothing(host: MailHost, table: str, text: str)
     host.write_directory()
 
 
-def inject(host: MailHost) -> smtplib.SMTP:
-    """A client on the socket for the containers beside Postfix."""
-    client = smtplib.SMTP()
-    client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.sock.settimeout(30)
-    client.sock.connect(str(host.root / "run/postfix/inject.sock"))
-    client.file = None
-    assert client.getreply()[0] == 220
-    return client
-
-
-def test_neighbours_inject_mail_through_the_socket(host: MailHost, ses: SesEndpoint) -> None:
-    """A forward with a sender of ours goes out; headers stay as they are."""
-    with inject(host) as smtp:
-        sender = "forward+srs@example.org"
-        smtp.sendmail(sender, [OUTSIDE], mail("Somebody <forward@example.org>", "injected"))
-        assert relayed(ses, "injected").sender == sender
-
-
 def test_injected_mail_may_not_use_foreign_senders(host: MailHost) -> None:
     """SES would refuse it, so it is refused at once."""
     with inject(host) as smtp, pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
         smtp.sendmail(OUTSIDE, [OUTSIDE], mail(OUTSIDE, "injected"))
     assert refused.value.recipients[OUTSIDE][0] == 554
-
-
-# Sieve's own mails ------------------------------------------------------------------------------
-
-
-def activate(host: MailHost, address: str, script: str) -> None:
-    """Make a script the user's filter."""
-    session = ManageSieve(host.containers["dovecot"].port(4190), host.tls(), address, PASSWORD)
-    session.activate("filter", script)
-    session.close()
-
-
-def deliver(host: MailHost, sender: str, recipient: str, content: str) -> None:
-    """Deliver to Dovecot as `deliver` does."""
-    with host.lmtp() as lmtp:
-        assert lmtp.sendmail(sender, [recipient], content.encode()) == {}
-
-
-def test_vacation_answers_the_envelope_sender_through_ses(host: MailHost, ses: SesEndpoint) -> None:
-    """A vacation reply goes to the true envelope sender, once, from the user's own address."""
-    activate(
-        host, "ben@example.org", 'require "vacation";\r\nvacation :days 1 "Away until May.";\r\n'
-    )
-    content = "From: Other <other@elsewhere.example>\r\nTo: ben@example.org\r\nSubject: hi\r\n\r\n"
-    # `deliver` marks so what must not be answered; of addresses Dovecot does not judge.
-    deliver(
-        host,
-        "victim@else.example",
-        "ben@example.org",
-        "X-Auto-Response-Suppress: All\r\n" + content,
-    )
-    content = content.replace("To: ben@", "To: info@")
-    for _ in range(2):
-        deliver(host, "bounces+1@elsewhere.example", "ben@example.org", content)
-    got = relayed(ses, "Auto: hi")
-    assert got.recipients == ("bounces+1@elsewhere.example",)
-    assert b"\r\nFrom: <ben@example.org>\r\n" in got.content
-    assert b"Away until May." in got.content
-    deliver(host, "third@elsewhere.example", "ben@example.org", content)
-    await_true("the third's reply", lambda: len(ses.relayed) >= 2)
-    assert [each.recipients for each in ses.relayed] == [
-        ("bounces+1@elsewhere.example",),
-        ("third@elsewhere.example",),
-    ]
-    activate(host, "ben@example.org", "keep;\r\n")
-
-
-def test_redirected_mail_has_a_sender_that_ses_accepts(host: MailHost, ses: SesEndpoint) -> None:
-    """A redirect leaves as the user's own mail, named after the author, who gets the replies."""
-    activate(host, "ben@example.org", f'redirect "{OUTSIDE}";\r\n')
-    author = "Zoë Q. <zoe@author.example>"
-    deliver(
-        host,
-        "zoe@author.example",
-        "ben@example.org",
-        f"DKIM-Signature: v=1; d=author.example\r\nFrom: {author}\r\nSubject: redirected\r\n"
-        "\r\n.first line\r\nlast line\r\n",
-    )
-    got = relayed(ses, "redirected")
-    assert (got.sender, got.recipients) == ("ben@example.org", (OUTSIDE,))
-    assert '\r\nFrom: "Zoë Q. <zoe@author.example>" <ben@example.org>\r\n'.encode() in got.content
-    assert f"\r\nReply-To: {author}\r\n".encode() in got.content
-    assert b"DKIM-Signature" not in got.content
-    assert got.content.endswith(b"\r\n.first line\r\nlast line\r\n")
-    activate(host, "ben@example.org", "keep;\r\n")
-
-
-def test_redirects_are_limited(host: MailHost, ses: SesEndpoint) -> None:
-    """A mail goes to four addresses at most; a fifth stops all, and the mail is kept."""
-    script = "".join(f'redirect "friend{number}@elsewhere.example";\r\n' for number in range(4))
-    activate(host, "ben@example.org", script)
-    deliver(host, "a@author.example", "ben@example.org", mail("a@author.example", "to four"))
-    await_true("four redirects", lambda: len(ses.relayed) == 4)
-    activate(host, "ben@example.org", script + f'redirect "{OUTSIDE}";\r\n')
-    deliver(host, "a@author.example", "ben@example.org", mail("a@author.example", "to five"))
-    assert b"Subject: to five" in subjects(host, "ben@example.org")
-    assert b"Subject: to four" not in subjects(host, "ben@example.org")
-    assert len(ses.relayed) == 4
-    activate(host, "ben@example.org", "keep;\r\n")
 
 
 # Failures ---------------------------------------------------------------------------------------

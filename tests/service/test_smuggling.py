@@ -7,19 +7,17 @@ send leaves with our name and signature.
 from __future__ import annotations
 
 import smtplib
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from service.mail_host import PASSWORD, MailHost
-from service.managesieve import ManageSieve
+from service.mail_host import MailHost
 from service.ses_endpoint import SesEndpoint
+from service.ways_out import OUTSIDE, filtering, inject
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(300)
 
-OUTSIDE = "someone@elsewhere.example"
 VICTIM = "victim@elsewhere.example"
 HIDDEN = (
     f"MAIL FROM:<cat@example.org>\r\nRCPT TO:<{VICTIM}>\r\nDATA\r\n"
@@ -56,7 +54,7 @@ def contents(author: str = "ann@example.org") -> Iterator[tuple[str, bytes]]:
                         b"\r\nX-Note: a line",
                         end,
                         hidden,
-                        b"\r\nEnd\r\n",
+                        f"\r\nEnd of {subject}\r\n".encode(),
                     )
                 ),
             )
@@ -71,7 +69,7 @@ def contents(author: str = "ann@example.org") -> Iterator[tuple[str, bytes]]:
                         b"\r\n\r\nA line",
                         end,
                         hidden,
-                        b"\r\nEnd\r\n",
+                        f"\r\nEnd of {subject}\r\n".encode(),
                     )
                 ),
             )
@@ -80,18 +78,6 @@ def contents(author: str = "ann@example.org") -> Iterator[tuple[str, bytes]]:
 def stuffed(content: bytes) -> bytes:
     """As DATA has it (RFC 5321, 4.5.2), by lines that end in CRLF."""
     return (b"." if content.startswith(b".") else b"") + content.replace(b"\r\n.", b"\r\n..")
-
-
-def inject(host: MailHost) -> smtplib.SMTP:
-    """A client on the socket for the containers beside Postfix."""
-    client = smtplib.SMTP()
-    client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.sock.settimeout(30)
-    client.sock.connect(str(host.root / "run/postfix/inject.sock"))
-    client.file = None
-    assert client.getreply()[0] == 220
-    client.ehlo()
-    return client
 
 
 def hand_over(
@@ -133,7 +119,12 @@ def test_no_content_is_a_command(
     if way == "submission":
         client.ehlo()
     taken = 0
-    for _, content in contents(author):
+    for _, given in contents(author):
+        content = (
+            b"X-Plexus-Forwarder: " + author.encode() + b"\r\n" + given
+            if way == "inject"
+            else given
+        )
         taken += hand_over(client, author, OUTSIDE, content, chunked=chunked)
     client.quit()
     assert taken > len(ENDS)
@@ -142,11 +133,7 @@ def test_no_content_is_a_command(
 
 def test_no_content_is_a_command_by_way_of_a_filter(host: MailHost, ses: SesEndpoint) -> None:
     """A stranger's mail to a user whose filter redirects leaves as one mail, its lines as content."""
-    session = ManageSieve(
-        host.containers["dovecot"].port(4190), host.tls(), "ben@example.org", PASSWORD
-    )
-    session.activate("filter", f'redirect "{OUTSIDE}";\r\n')
-    try:
+    with filtering(host, "ben@example.org", f'redirect "{OUTSIDE}";'):
         with host.lmtp() as lmtp:
             lmtp.ehlo()
             number = 0
@@ -154,24 +141,14 @@ def test_no_content_is_a_command_by_way_of_a_filter(host: MailHost, ses: SesEndp
                 unique = content.replace(b"@world", b".%d@world" % number, 1)
                 assert hand_over(lmtp, "a@world.example", "ben@example.org", unique, chunked=True)
         only_outer_ones_left(ses, number)
-    finally:
-        session.activate("filter", "keep;\r\n")
-        session.close()
 
 
 def test_header_line_keeps_its_dot_by_way_of_a_filter(host: MailHost, ses: SesEndpoint) -> None:
     """A line that begins with a dot leaves with it, and one more dot is not there."""
-    session = ManageSieve(
-        host.containers["dovecot"].port(4190), host.tls(), "ben@example.org", PASSWORD
-    )
-    session.activate("filter", f'redirect "{OUTSIDE}";\r\n')
-    try:
+    with filtering(host, "ben@example.org", f'redirect "{OUTSIDE}";'):
         with host.lmtp() as lmtp:
             content = b"From: a@world.example\r\n.Name: x\r\nSubject: dots\r\n\r\n.y\r\n..z\r\n"
             assert lmtp.sendmail("a@world.example", ["ben@example.org"], content) == {}
         await_true("it to leave", lambda: ses.relayed)
         assert b"\r\n.Name: x\r\n" in ses.relayed[0].content
         assert ses.relayed[0].content.endswith(b"\r\n.y\r\n..z\r\n")
-    finally:
-        session.activate("filter", "keep;\r\n")
-        session.close()

@@ -1,8 +1,10 @@
 """Forwards: a mail for addresses outside, handed to Postfix, which sends it on through SES.
 
-One transaction for each address, by SMTP on Postfix's unix socket. Postfix cannot be asked whether
-it has a mail, so a forward whose outcome is unknown is sent again: at least once. Spam is not
-forwarded: it would be sent in our name. A header block of more than 256 KB is refused.
+One transaction for each address, by SMTP on Postfix's unix socket. The content goes as it came,
+below trace headers that say on whose behalf; how it must look to leave is decided on the way out,
+in Postfix's container (`mail.outgoing`), which answers for each mail. Postfix cannot be asked
+whether it has a mail, so a forward whose outcome is unknown is sent again: at least once. Spam is
+not forwarded: it would be sent in our name. A header block of more than 256 KB is refused.
 """
 
 from collections.abc import Iterator
@@ -12,10 +14,9 @@ from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.handover import Consignment, Handover
 from postal_plexus.deliver.post import Post
-from postal_plexus.mail.content import LineEnds
+from postal_plexus.mail.content import HeaderBlock, LineEnds
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import wire_sender
-from postal_plexus.mail.forward import field_name, forward_header, split_fields
 from postal_plexus.mail.receipt import Receipt
 from postal_plexus.mail.verdicts import Verdict
 
@@ -62,6 +63,13 @@ class Forwarding:
                     lambda _, to=addressee: self._open(receipt, to),
                     found,
                 )
+                # A loop is never answered: the answer would go round as well.
+                found[:] = [
+                    each._replace(quiet=True)
+                    if (each.recipient, each.status) == (addressee.name, "5.4.6")
+                    else each
+                    for each in found
+                ]
             except HeaderTooLong:
                 reason = "header block too long to forward"
                 found.append(Disposition(addressee.name, Fate.FAILED, "5.3.4", reason))
@@ -77,21 +85,40 @@ class Forwarding:
 
     def _open(self, receipt: Receipt, addressee: Addressee) -> "ForwardContent":
         answer = self._store.open(receipt.bucket, receipt.key)
-        return ForwardContent(
-            answer, addressee.forwarder, wire_sender(receipt.envelope.sender), addressee.name
-        )
+        return ForwardContent(answer, receipt, addressee, self._post.config.hostname)
 
 
 class ForwardContent:
-    """A content with the header block of a forward; streamed behind it."""
+    """A content as it came, below what the way out must know of it; streamed behind its header."""
 
-    def __init__(self, answer: Answer, forwarder: str, author: str, name: str) -> None:
+    def __init__(
+        self, answer: Answer, receipt: Receipt, addressee: Addressee, hostname: str
+    ) -> None:
         self._answer = answer
         self._ends = LineEnds()
         self.length = answer.length
-        self.received = 0
-        self.delivered_to: set[str] = set()
-        self._first = self._header(forwarder, author, name)
+        forwarder = addressee.forwarder
+        self._header = HeaderBlock(
+            (
+                # By this one's right it leaves (`mail.outgoing.rules`), so it must be the first.
+                ("X-Plexus-Forwarder", forwarder),
+                ("X-Plexus-Receipt", receipt.message_id),
+                ("X-Plexus-Verdicts", receipt.verdicts.header_value()),
+                ("Return-Path", f"<{wire_sender(receipt.envelope.sender)}>"),
+                ("Delivered-To", forwarder),
+            ),
+            hostname,
+        )
+        octets = bytearray(self._read())
+        while not self._header.complete and not self._answer.over:
+            if len(octets) > _LONGEST_HEADER:
+                raise HeaderTooLong
+            octets += self._read()
+        self._first = bytes(octets)
+        self.received = self._header.received
+        # A forward loops when it comes back to the alias that forwarded it.
+        loops = forwarder in self._header.delivered_to
+        self.delivered_to = {addressee.name} if loops else set[str]()
 
     def chunks(self) -> Iterator[tuple[bytes, bool]]:
         """(chunk, whether it is the last). To be taken once."""
@@ -106,34 +133,7 @@ class ForwardContent:
         self._answer.discard()
 
     def _read(self) -> bytes:
-        chunk = self._ends.feed(self._answer.read(_CHUNK))
-        return chunk + self._ends.finish() if self._answer.over else chunk
-
-    def _header(self, forwarder: str, author: str, name: str) -> bytes:
-        octets = self._read()
-        while (end := _block_end(octets)) < 0 and not self._answer.over:
-            if len(octets) > _LONGEST_HEADER:
-                raise HeaderTooLong
-            octets += self._read()
-        block, rest = (octets[:end], octets[end:]) if end >= 0 else (octets, b"")
-        fields = split_fields(block)
-        for field in fields:
-            match field_name(field):
-                case b"received":
-                    self.received += 1
-                case b"delivered-to":
-                    address = field.partition(b":")[2].strip().strip(b"<>").lower()
-                    # A forward loops when it comes back to the alias that forwarded it.
-                    if address == forwarder.encode():
-                        self.delivered_to.add(name)
-                case _:
-                    pass
-        return forward_header(fields, forwarder, author) + (rest or b"\r\n")
-
-
-def _block_end(octets: bytes) -> int:
-    """Where the blank line begins that ends the header block; -1 if it is not there."""
-    if octets.startswith(b"\r\n"):
-        return 0
-    end = octets.find(b"\r\n\r\n")
-    return end + 2 if end >= 0 else -1
+        chunk = self._header.feed(self._ends.feed(self._answer.read(_CHUNK)))
+        if not self._answer.over:
+            return chunk
+        return chunk + self._header.feed(self._ends.finish()) + self._header.finish()

@@ -53,12 +53,17 @@ _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192
 _ZONE_ID = re.compile(r"Z[0-9A-Z]{1,31}")
 _DMARC = ("none", "quarantine", "reject")
 
-# What one user may send, as the Postfix container reads it (submission_limits.py says more).
+# What one user may send, and what a filter or an alias may send by itself, as the Postfix container
+# reads it (submission_limits.py says more).
 SUBMISSION_LIMITS = {
     "messages-hour": 100,
     "recipients-hour": 500,
     "messages-day": 500,
     "recipients-day": 2000,
+    "automatic-messages-hour": 200,
+    "automatic-recipients-hour": 400,
+    "automatic-messages-day": 1000,
+    "automatic-recipients-day": 2000,
 }
 
 # A mail that failed waits up to 14 days in the dead letters; its content must still be there.

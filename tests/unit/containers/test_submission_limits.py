@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from submission_limits import DAY, HOUR, Ledger, Limits
+from submission_limits import AUTOMATIC_LIMITS, DAY, HOUR, Ledger, Limits
 
 LIMITS = Limits(messages_hour=3, recipients_hour=10, messages_day=5, recipients_day=20)
 START = 1_800_000_000.0  # 08:00 UTC
@@ -118,10 +118,11 @@ def test_no_window_ever_holds_more_than_its_limits(
 
 def test_limits_are_read_by_name() -> None:
     """What is not named has its default."""
-    assert Limits() == Limits.parse("")
-    assert Limits(messages_hour=7, recipients_day=9) == Limits.parse(
-        "messages-hour=7 recipients-day=9"
-    )
+    assert (Limits(), AUTOMATIC_LIMITS) == Limits.parse("")
+    assert (
+        Limits(messages_hour=7, recipients_day=9),
+        AUTOMATIC_LIMITS._replace(messages_hour=3),
+    ) == Limits.parse("messages-hour=7 recipients-day=9 automatic-messages-hour=3")
 
 
 @pytest.mark.parametrize(

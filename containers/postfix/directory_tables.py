@@ -1,0 +1,34 @@
+"""The directory's tables beside Postfix's maps, read again when they were replaced."""
+
+import os
+import threading
+
+from postal_plexus.mail.outgoing.senders import Senders
+
+NAMES = ("sender-logins", "virtual-mailboxes", "virtual-domains")
+
+
+class DirectoryTables:
+    """Whose addresses are whose, as of now. Threads share it."""
+
+    def __init__(self, folder: str) -> None:
+        self._paths = [os.path.join(folder, name) for name in NAMES]
+        self._versions: list[tuple[int, int]] = []
+        self._senders: Senders | None = None
+        self._lock = threading.Lock()
+
+    def current(self) -> Senders:
+        """Raises OSError if a table cannot be read."""
+        with self._lock:
+            versions = [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, self._paths)]
+            if self._senders is None or versions != self._versions:
+                self._senders = self._read()
+                self._versions = versions
+            return self._senders
+
+    def _read(self) -> Senders:
+        texts: list[list[str]] = []
+        for path in self._paths:
+            with open(path, encoding="utf-8") as lines:
+                texts.append(list(lines))
+        return Senders(*texts)

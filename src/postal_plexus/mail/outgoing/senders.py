@@ -1,0 +1,90 @@
+"""Who may send as an address, and which addresses are ours: Postfix's tables, from their text.
+
+`sender-logins` binds both the envelope (by Postfix) and the header (here). Subaddresses belong to
+their address, an address without an entry to its domain's catch-all; local parts are compared
+without quotes.
+"""
+
+from collections.abc import Iterable
+
+from postal_plexus.mail.outgoing.mailboxes import a_labels
+
+
+class Senders:
+    """The tables of one directory. `logins`: address or @domain -> who may send as it."""
+
+    __slots__ = ("_domains", "_logins", "_mailboxes")
+
+    def __init__(
+        self,
+        sender_logins: Iterable[str],
+        virtual_mailboxes: Iterable[str] = (),
+        virtual_domains: Iterable[str] = (),
+    ) -> None:
+        self._logins = {
+            address.lower(): tuple(owners.lower().replace(",", " ").split())
+            for address, owners in _entries(sender_logins)
+        }
+        # In the directory's order, so that the first is the operator's own.
+        self._mailboxes = dict.fromkeys(
+            address.lower() for address, _ in _entries(virtual_mailboxes)
+        )
+        self._domains = frozenset(domain.lower() for domain, _ in _entries(virtual_domains))
+
+    def owners(self, local: str, domain: str) -> tuple[str, ...]:
+        """The logins that may send as an address, its local part without quotes."""
+        local, domain = local.lower(), domain.lower()
+        user = local.partition("+")[0] or local
+        for key in (f"{local}@{domain}", f"{user}@{domain}", f"@{domain}"):
+            if key in self._logins:
+                return self._logins[key]
+        return ()
+
+    def may_send_as(self, login: str, local: str, domain: str) -> bool:
+        """Whether a login owns an address."""
+        return login.lower() in self.owners(local, domain)
+
+    def is_mailbox(self, address: str) -> bool:
+        """Whether mail to an address stays here: a mailbox or its subaddress."""
+        local, _, domain = address.lower().rpartition("@")
+        user = local.partition("+")[0] or local
+        return f"{local}@{domain}" in self._mailboxes or f"{user}@{domain}" in self._mailboxes
+
+    def is_ours(self, domain: str) -> bool:
+        """Whether a domain is one of ours."""
+        return domain.lower() in self._domains
+
+    def operator(self) -> str:
+        """The first mailbox of the directory, for what nobody else has; "" if there is none."""
+        return next(iter(self._mailboxes), "")
+
+    def mailboxes_of(self, address: str) -> tuple[str, ...]:
+        """The mailboxes of those who may send as an address: who is told of what it sent."""
+        return tuple(each for each in self.owners(*parts(address)) if self.is_mailbox(each))
+
+
+def parts(address: str) -> tuple[str, str]:
+    """Local part without quotes, and domain in A-labels, of an envelope address."""
+    local, _, domain = unquoted(address).rpartition("@")
+    return local, domain
+
+
+def unquoted(address: str) -> str:
+    """An envelope address with its local part as it is meant, and its domain in A-labels."""
+    local, _, domain = address.rpartition("@")
+    if len(local) > 1 and local[0] == local[-1] == '"':
+        inner, local = local[1:-1], ""
+        escaped = False
+        for char in inner:
+            if char == "\\" and not escaped:
+                escaped = True
+                continue
+            local, escaped = local + char, False
+    return f"{local}@{a_labels(domain) or domain}"
+
+
+def _entries(lines: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for line in lines:
+        key, _, value = line.strip().partition(" ")
+        if key and not key.startswith("#"):
+            yield key, value

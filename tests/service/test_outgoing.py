@@ -1,0 +1,164 @@
+"""What leaves by submission, by an alias and from Postfix itself, through real Postfix to an SES endpoint."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+from email import message_from_bytes, policy
+
+import pytest
+
+from service.mail_host import MailHost
+from service.ses_endpoint import SesEndpoint
+from service.ways_out import ANN, AUTHENTIC, BEN, OUTSIDE, forward, headers, relayed
+from wire import await_true
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def submit(
+    host: MailHost, content: str | bytes, *to: str, sender: str = ANN, login: str = ANN
+) -> None:
+    """A user's mail."""
+    content = content.encode() if isinstance(content, str) else content
+    with host.submission(login) as smtp:
+        smtp.sendmail(sender, list(to) or [OUTSIDE], content)
+
+
+def test_forward_of_a_forwarded_mail_leaves(host: MailHost, ses: SesEndpoint) -> None:
+    """A second Delivered-To, two MIME-Version, List-Unsubscribe-Post twice: each leaves once."""
+    forward(
+        host,
+        AUTHENTIC
+        + "Return-Path: <a@world.example>\r\nDelivered-To: away@example.org\r\n"
+        + "Delivered-To: author@mailhost.example\r\nMIME-Version: 1.0\r\nMIME-Version: 1.0\r\n"
+        + "List-Unsubscribe-Post: a\r\nList-Unsubscribe-Post: a\r\nX-SES-SOURCE-ARN: evil\r\n" * 2
+        + "From: A <a@world.example>\r\nSubject: t01\r\n\r\nx\r\n",
+    )
+    head = relayed(ses, "t01").content.partition(b"\r\n\r\n")[0]
+    assert [b"away@example.org"] == re.findall(rb"(?m)^Delivered-To: (.*?)\r?$", head)
+    for name in (b"Delivered-To", b"MIME-Version", b"List-Unsubscribe-Post"):
+        assert 1 == len(re.findall(rb"(?m)^" + name + b":", head))
+    assert b'\r\nFrom: "A via away@example.org" <away@example.org>\r\n' in head
+    assert b"X-SES" not in head
+    assert b"X-Plexus" not in head
+
+
+@pytest.mark.parametrize("owner", ["", "a@world.example"])
+def test_nothing_leaves_without_an_owner(host: MailHost, ses: SesEndpoint, owner: str) -> None:
+    """On the socket of `deliver` only what it says is an alias's."""
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        forward(host, "From: a@world.example\r\nSubject: nobody's\r\n\r\nx\r\n", owner)
+    assert 550 == refused.value.smtp_code
+    assert [] == ses.relayed
+
+
+def test_twenty_thousand_fields_end_nothing(host: MailHost, ses: SesEndpoint) -> None:
+    """Refused, or taken out in linear time; Postfix goes on."""
+    many = "X-SES-A: b\r\n" * 20_000
+    forward(host, f"{many}From: a@world.example\r\nSubject: many instructions\r\n\r\nx\r\n")
+    assert b"X-SES" not in relayed(ses, "many instructions").content
+    many = "Delivered-To: a@b.example\r\n" * 9_000
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        forward(host, f"{many}From: a@world.example\r\nSubject: many others\r\n\r\nx\r\n")
+    assert refused.value.smtp_code == 550
+
+
+def test_same_text_again_and_again_is_a_loop(host: MailHost, ses: SesEndpoint) -> None:
+    """Where the other side writes a new header each time: the 21st within an hour is refused."""
+    for number in range(20):
+        forward(host, f"From: a@b.example\r\nSubject: again {number}\r\n\r\nround and round\r\n")
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        forward(host, "From: a@b.example\r\nSubject: again 20\r\n\r\nround and round\r\n")
+    assert b"5.4.6" in refused.value.smtp_error
+    await_true("the twenty", lambda: len(ses.relayed) == 20)
+
+
+def test_smtputf8_is_not_offered(host: MailHost) -> None:
+    """SES would refuse it after 250 was said."""
+    with host.submission(ANN) as smtp:
+        smtp.ehlo()
+        assert not smtp.has_extn("smtputf8")
+        assert 555 == smtp.docmd("MAIL", f"FROM:<{ANN}> SMTPUTF8")[0]
+
+
+def test_read_receipt_leaves_as_the_user(host: MailHost, ses: SesEndpoint) -> None:
+    """An MDN has the null sender (RFC 8098), which SES refuses."""
+    submit(host, f"From: {ANN}\r\nSubject: read\r\n\r\nx\r\n", sender="")
+    assert ANN == relayed(ses, "read").sender
+
+
+def test_long_line_leaves_encoded(host: MailHost, ses: SesEndpoint) -> None:
+    """And reads as it was, outside and in a mailbox of ours."""
+    text = "Grüße-" * 900
+    submit(
+        host,
+        f"From: {ANN}\r\nSubject: long\r\nMIME-Version: 1.0\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{text}\r\n",
+        OUTSIDE,
+        BEN,
+    )
+    content = relayed(ses, "long").content
+    assert max(map(len, content.split(b"\r\n"))) <= 998
+    read = message_from_bytes(content, policy=policy.default)
+    assert text == read.get_content().strip()
+    await_true("ben's copy", lambda: headers(host, BEN, "long"))
+
+
+def test_conversation_with_somebody_outside_is_one_thread(host: MailHost, ses: SesEndpoint) -> None:
+    """Two of us and one outside: his answer names SES's id, and joins everybody's copy."""
+    own, ses_id = "<a1@laptop.example.org>", "<0100-1@email.amazonses.com>"
+    content = f"From: {ANN}\r\nMessage-ID: {own}\r\nSubject: plan\r\n\r\nx\r\n"
+    with host.imap(ANN) as client:
+        client.append("Sent", None, None, content.encode())
+    submit(host, content, OUTSIDE, BEN, "info@example.org")
+    left = message_from_bytes(relayed(ses, "plan").content, policy=policy.default)
+    await_true("the copies", lambda: headers(host, BEN, "plan") and headers(host, ANN, "plan"))
+    answer = (
+        f"From: friend@elsewhere.example\r\nMessage-ID: <f1@elsewhere.example>\r\nSubject: other\r\n"
+        f"In-Reply-To: {ses_id}\r\nReferences: {left['References']} {ses_id}\r\n\r\nx\r\n"
+    )
+    for address in (ANN, BEN):
+        with host.lmtp() as lmtp:
+            lmtp.sendmail("friend@elsewhere.example", [address], answer)
+        with host.imap(address) as client:
+            client.select("INBOX")
+            found = client.search(None, "OR", "SUBJECT", "plan", "SUBJECT", "other")[1][0].split()
+            for kind in ("REFERENCES", "REFS"):
+                threads = client.thread(kind, "UTF-8", "OR SUBJECT plan SUBJECT other")[1][0]
+                depths = [
+                    threads[:end].count(b"(") - threads[:end].count(b")")
+                    for end in range(len(threads))
+                ]
+                assert 1 == depths.count(0), threads
+                assert set(re.findall(rb"\d+", threads)) == set(found)
+
+
+def test_notice_of_postfix_that_would_leave_stays_here(host: MailHost, ses: SesEndpoint) -> None:
+    """The bounce for an address that leads outside goes to who may send as it, or to the first mailbox."""
+    ses.refusal = "554 Transaction failed: Illegal address"
+    submit(
+        host,
+        "From: away@example.org\r\nSubject: by away\r\n\r\nx\r\n",
+        sender="away@example.org",
+        login=BEN,
+    )
+    await_true("ben's", lambda: headers(host, BEN, "Undelivered Mail Returned to Sender"))
+    before = len(headers(host, ANN, "Undelivered Mail Returned to Sender"))
+    forward(host, "From: a@world.example\r\nSubject: refused forward\r\n\r\nx\r\n")
+    await_true(
+        "the operator's",
+        lambda: len(headers(host, ANN, "Undelivered Mail Returned to Sender")) > before,
+    )
+    assert "Mail queue is empty" in await_true(
+        "an empty queue",
+        lambda: "empty" in (said := host.containers["postfix"].exec("postqueue", "-p")) and said,
+    )
+
+
+def test_guard_stays_small(host: MailHost) -> None:
+    """What is loaded stays in memory as long as Postfix runs, so it loads nothing dear."""
+    program = "import sys, submission_guard; print(*sys.modules)"
+    loaded = host.containers["postfix"].exec("python3", "-c", program).split()
+    assert "postal_plexus.mail.outgoing.rules" in loaded
+    assert not {"dataclasses", "email", "json", "pathlib", "socket", "typing"} & set(loaded)

@@ -1,0 +1,82 @@
+"""What tests of outgoing mail share: the ways in to Postfix, and what SES has got."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+from collections.abc import Iterator
+
+from service.mail_host import PASSWORD, MailHost
+from service.managesieve import ManageSieve
+from service.ses_endpoint import Relayed, SesEndpoint
+from wire import await_true
+
+OUTSIDE = "someone@elsewhere.example"
+ANN, BEN = "ann@example.org", "ben@example.org"
+AUTHENTIC = "X-Plexus-Verdicts: spam=PASS; virus=PASS; spf=PASS; dkim=PASS; dmarc=PASS\r\n"
+
+
+def relayed(ses: SesEndpoint, subject: str) -> Relayed:
+    """The relayed mail with a subject, once it is there."""
+    mark = f"\r\nSubject: {subject}\r\n".encode()
+
+    def found() -> list[Relayed]:
+        return [each for each in ses.relayed if mark in each.content]
+
+    return await_true(f"SES to get {subject}", found)[0]
+
+
+def inject(host: MailHost) -> smtplib.SMTP:
+    """A client on the socket of `deliver`."""
+    client = smtplib.SMTP()
+    client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    client.sock.settimeout(30)
+    client.sock.connect(str(host.root / "run/postfix/inject.sock"))
+    client.file = None
+    assert client.getreply()[0] == 220
+    client.ehlo()
+    return client
+
+
+def forward(host: MailHost, content: bytes | str, owner: str = "away@example.org") -> None:
+    """Give Postfix a mail as `deliver` does for an alias that leads outside."""
+    content = content.encode() if isinstance(content, str) else content
+    with inject(host) as smtp:
+        smtp.sendmail(
+            "postmaster+fwd-1-2@example.org",
+            [OUTSIDE],
+            f"X-Plexus-Forwarder: {owner}\r\n".encode() + content,
+        )
+
+
+@contextlib.contextmanager
+def filtering(host: MailHost, address: str, script: str) -> Iterator[None]:
+    """A user's filter, for a while."""
+    port = host.containers["dovecot"].port(4190)
+    session = ManageSieve(port, host.tls(), address, PASSWORD)
+    session.activate("filter", script + "\r\n")
+    try:
+        yield
+    finally:
+        session.activate("filter", "keep;\r\n")
+        session.close()
+
+
+def deliver(
+    host: MailHost, content: str | bytes, recipient: str = BEN, sender: str = "a@world.example"
+) -> None:
+    """Deliver to Dovecot as `deliver` does."""
+    content = content.encode() if isinstance(content, str) else content
+    with host.lmtp() as lmtp:
+        assert {} == lmtp.sendmail(sender, [recipient], content)
+
+
+def headers(host: MailHost, address: str, subject: str) -> list[bytes]:
+    """Headers of a user's mails with that subject, in INBOX."""
+    mark = f"\r\nSubject: {subject}\r\n".encode()
+    with host.imap(address) as client:
+        if client.select(readonly=True)[1] == [b"0"]:
+            return []
+        parts = client.fetch("1:*", "(BODY.PEEK[HEADER])")[1]
+    return [part[1] for part in parts if isinstance(part, tuple) and mark in b"\r\n" + part[1]]

@@ -1,0 +1,121 @@
+"""Any header block through each way out: a mail that SES's documents allow, or a refusal."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from outgoing_model import (
+    OUTSIDE,
+    REDIRECTED,
+    SENDERS,
+    applied,
+    fields_of,
+    objections,
+)
+
+from postal_plexus.mail.outgoing.mailboxes import decoded, phrase, read
+from postal_plexus.mail.outgoing.rules import Edits, Mail, Refusal, decide
+
+_NAMES = st.sampled_from(
+    [
+        *("From", "from", "FROM", "Sender", "Reply-To", "To", "Cc", "Delivered-To", "Subject"),
+        *("Message-ID", "References", "In-Reply-To", "MIME-Version", "Return-Path", "X-Loop"),
+        *("X-SES-Source-Arn", "X-Plexus-Verdicts", "X-Plexus-Forwarder", "X-Forged-X-Plexus-Notice"),
+        *("Authentication-Results", "X-Sieve", "X-Sieve-Redirected-From", "Resent-From", "DKIM-Signature"),
+        *("List-Unsubscribe-Post", "Auto-Submitted", "X-Any", "Date", "Bcc"),
+    ]
+)  # fmt: skip
+_PIECES = st.sampled_from(
+    [
+        *(b"ann@example.org", b"ben@example.org", b"a@world.example", b"eva@stra\xc3\x9fe.example"),
+        *(b"<", b">", b"@", b",", b";", b":", b"(", b")", b'"', b"\\", b"[", b"]", b".", b" ", b"\n "),
+        *(b"=?utf-8?q?=C3=A4?=", b"=?x?b?", b"?=", b"\xe4", b"\xf0\x9f\x98\x80", b"\x00", b"\x7f", b"\r"),
+        *(b"Ann", b"undisclosed-recipients", b"<@r.example:", b"<>", b"a" * 70, b"<a@b> ", b"\n\t"),
+    ]
+)  # fmt: skip
+_VALUES = st.one_of(
+    st.lists(_PIECES, max_size=12).map(b"".join),
+    st.binary(max_size=60).map(lambda octets: octets.replace(b"\n", b"\n ")),
+    st.builds(lambda octets, times: octets * times, st.sampled_from([b"x", b"\xc3\xa4 ", b"a@b.c,"]), st.integers(0, 2000)),
+)  # fmt: skip
+_HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=25)
+_WAYS = st.sampled_from(["submission", "forward", "sieve", "redirect"])
+
+
+@settings(max_examples=1500, deadline=None)
+@given(way=_WAYS, header=_HEADERS, null=st.booleans())
+@example(way="submission", header=[("From", b"ann@example.org\n (")], null=False)
+@example(way="forward", header=[("From", b'"' + b"\\" * 9)], null=True)
+def test_any_header_gives_what_ses_takes_or_a_refusal(
+    way: str, header: list[tuple[str, bytes]], *, null: bool
+) -> None:
+    """By an independent reading of AWS's pages; and the edits are those that a milter can make."""
+    prefix: list[tuple[str, str | bytes]] = []
+    if way == "forward":
+        prefix = [("X-Plexus-Forwarder", "out@example.org")]
+    elif way == "redirect":
+        prefix = list(REDIRECTED)
+    owner = "ann@example.org" if way == "submission" else "ben@example.org"
+    mail = Mail(
+        "sieve" if way == "redirect" else way,
+        owner,
+        "" if null else owner,
+        OUTSIDE,
+        fields_of(*prefix, *header),
+    )
+    found = decide(mail, SENDERS)
+    if isinstance(found, Refusal):
+        assert found.code.startswith(("4", "5"))
+        assert found.text
+        assert (way == "redirect") == bool(found.owner)
+        return
+    assert isinstance(found, Edits)
+    sender = mail.sender if found.sender is None else found.sender
+    left = applied([(field.name, field.value) for field in mail.fields], found)
+    assert [] == objections(left, sender)
+    assert len(found.changes) <= 200
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(max_size=300))
+def test_any_name_is_a_phrase_and_is_read_back(name: str) -> None:
+    """RFC 2047 words of at most 75 characters, in which no character is cut."""
+    made = phrase(name)
+    assert made.isascii()
+    assert all(len(word) <= 75 for word in made.split() if word.startswith("=?utf-8?b?"))
+    if not made:
+        return
+    (got,) = read(f"{made} <a@b.example>".encode()).mailboxes
+    assert "a@b.example" == got.address
+    if "=?" not in name and name.isprintable():
+        assert " ".join(name.split())[:200].strip() == decoded(got.name).strip()
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=400))
+def test_what_is_written_is_read_as_the_same(value: bytes) -> None:
+    """Whatever came in: the list that is made of it is clean, or at least says the same again."""
+    found = read(value)
+    again = read(str(found).encode("ascii"))
+    assert [(each.local, each.domain) for each in found.mailboxes] == [
+        (each.local, each.domain) for each in again.mailboxes
+    ]
+    assert not again.faults
+
+
+def test_reading_is_linear() -> None:
+    """A quarter of a megabyte of any kind of bracket is read in a moment."""
+    for octets in (
+        b"(",
+        b"<",
+        b":",
+        b'"',
+        b"a:",
+        b"a,",
+        b"<a@b.c>,",
+        b"(a",
+        b"\\",
+        b"[",
+        b"=?a?b?",
+    ):
+        assert read(octets * (256 * 1024 // len(octets))) is not None
