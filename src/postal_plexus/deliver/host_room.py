@@ -26,7 +26,7 @@ def used(meminfo: str, disks: Mapping[str, tuple[int, int]]) -> dict[str, int]:
     amounts: dict[str, int] = {}
     for line in meminfo.splitlines():
         words = line.split()
-        if len(words) >= 2 and words[1].isdigit():
+        if len(words) >= 2 and words[1].isascii() and words[1].isdecimal():
             amounts[words[0]] = int(words[1])
     pairs = {
         MEMORY: (amounts.get("MemTotal:", 0), amounts.get("MemAvailable:", 0)),

@@ -192,7 +192,7 @@ class Answer:
         elif self.header("transfer-encoding").lower() == "chunked":
             self._chunked = True
         elif length := self.header("content-length"):
-            if not length.isdigit():
+            if not (length.isascii() and length.isdecimal()):
                 raise Unreachable(connection.endpoint.authority, "BadAnswer", "Content-Length")
             self.length = int(length)
         else:
