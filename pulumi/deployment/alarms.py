@@ -223,11 +223,13 @@ def processor_credits(watched: Watched, name: str, statistic: str, period: int =
 def _host_alarms(watched: Watched) -> list[Alarm]:
     """What all containers share: the host's memory, swap and disks, and its processor's credits."""
     return [
-        # `deliver` writes this metric only while something is short, and what in the same line.
+        # Written only while something is short, with what it is: by `deliver`, and by containers
+        # of their own memory. ECS's MemoryUtilization would not do: it counts page cache.
         Alarm(
             "host-short",
             "The mail host has hardly any memory, swap or disk left, or its state volume is nearly "
-            "full: deliver's log line with HostShort says which, under `used`.",
+            "full, or a container has used its memory up to what it cannot drop: the log line with "
+            "HostShort says which, under `used`.",
             (counted(watched, "HostShort", "Maximum"),),
             "GreaterThanThreshold",
             0,
@@ -245,26 +247,25 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
 
 
 def _service_alarms(watched: Watched) -> list[Alarm]:
-    """Each container's memory, of its own hard limit; what does not run reports none.
+    """A task that runs reports its memory each minute; what does not run reports nothing.
 
-    The cluster's figure would be of no use: it is a share of all that the host has registered,
-    which the limits together do not reach.
+    How much memory is no trouble: it counts page cache, which is there to be used (`_host_alarms`).
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
     """
     return [
         Alarm(
             f"service-{container}",
-            f"{container} uses 90 % of its memory, or does not run.",
+            f"{container} does not run.",
             (
                 Metric(
                     "AWS/ECS",
                     "MemoryUtilization",
                     {"ClusterName": watched.cluster, "ServiceName": service},
-                    "Maximum",
+                    "SampleCount",
                 ),
             ),
-            "GreaterThanThreshold",
-            90,
+            "LessThanThreshold",
+            1,
             periods=3,
             missing="breaching",
         )

@@ -325,17 +325,19 @@ def test_it_is_watched(run: Run, what: tuple[str, str]) -> None:
     assert what in {(namespace, name) for namespace, name, _ in watched(run)}
 
 
-def test_each_service_tells_when_it_is_short_of_memory_or_gone(run: Run) -> None:
-    """A service that does not run reports nothing, and that is what tells."""
+def test_each_service_tells_when_it_is_gone(run: Run) -> None:
+    """A service that does not run reports nothing, and that is what tells; page cache tells nothing."""
     alarms = {
         entry.inputs["dimensions"]["ServiceName"]: entry.inputs
         for entry in run.of("aws:cloudwatch/metricAlarm:MetricAlarm")
         if entry.inputs.get("metricName") == "MemoryUtilization"
     }
     assert {entry.name for entry in run.of("aws:ecs/service:Service")} == alarms.keys()
-    assert {("breaching", 90, 900)} == {
+    assert {("breaching", "SampleCount", "LessThanThreshold", 1, 900)} == {
         (
             given["treatMissingData"],
+            given["statistic"],
+            given["comparisonOperator"],
             given["threshold"],
             given["period"] * given["evaluationPeriods"],
         )

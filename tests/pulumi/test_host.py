@@ -37,13 +37,13 @@ def test_credits_that_cost_money_raise_an_alarm_and_the_balance_is_to_be_seen(ru
 
 
 def test_a_host_that_runs_short_raises_an_alarm(run: Run) -> None:
-    """Memory, swap, disk, state volume: `deliver` tells, for 15 minutes on end."""
+    """Memory, swap, disk, state volume, a container's own limit: told for 15 minutes on end."""
     (alarm,) = [
         entry.inputs
         for entry in run.of("aws:cloudwatch/metricAlarm:MetricAlarm")
         if entry.inputs.get("metricName") == "HostShort"
     ]
-    for what in ("memory", "swap", "disk", "state volume"):
+    for what in ("memory", "swap", "disk", "state volume", "container"):
         assert what in alarm["alarmDescription"]
     assert 900 == alarm["period"] * alarm["evaluationPeriods"]
     assert "notBreaching" == alarm["treatMissingData"]

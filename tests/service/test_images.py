@@ -53,6 +53,7 @@ def tags(checkout: Path, **environment: str) -> dict[str, str]:
         ("containers/dovecot/dovecot.conf", {"dovecot"}),
         ("containers/postfix/submission-guard", {"postfix"}),
         ("containers/shared/follow-certificate", {"dovecot", "postfix"}),
+        ("containers/shared/memory-short", {"dovecot", "postfix"}),
         ("src/postal_plexus/mail/envelope.py", {"deliver"}),
         ("src/postal_plexus/deliver/service.py", {"deliver"}),
         ("requirements/deliver.txt", {"deliver"}),

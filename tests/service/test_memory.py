@@ -1,12 +1,17 @@
-"""Fifty clients in IDLE, mails for all, a search and submissions: nothing is killed for memory."""
+"""Fifty clients in IDLE, mails for all, a search and submissions: nothing is killed for memory.
+
+And a container that is short of it says so, before it is killed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import imaplib
+import json
 
 import pytest
 
+from service.container_engine import engine, images
 from service.mail_host import MailHost
 from service.ses_endpoint import SesEndpoint
 from wire import await_true
@@ -52,3 +57,24 @@ def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
         await_true("the mail to leave", lambda: len(ses.relayed) == 1)
         killed = [host.containers[name].usage().killed() for name in ("dovecot", "postfix")]
         assert killed == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["dovecot", "postfix"])
+def test_it_says_when_its_memory_is_short(name: str) -> None:
+    """A full page cache is no shortage, full memory is: by the kernel's own figures."""
+    # 64 MB are read, of which the limit lets a part stay; then 22 MB lie in memory.
+    filled = (
+        "head -c 64M /dev/zero >/var/tmp/cache && cat /var/tmp/cache >/dev/null"
+        f"; memory-short {name} && echo ---"
+        f"; head -c 22M /dev/zero >/tmp/held && memory-short {name}"
+    )
+    said = engine()(
+        *("run", "--rm", "--network=none", "--memory=24m", "--memory-swap=24m"),
+        *("--tmpfs=/tmp", "--env=PLEXUS_HOSTNAME=mail.example.org", "--entrypoint=/bin/sh"),
+        *(images(name)[name], "-c", filled),
+    )
+    full_cache, _, full_memory = said.partition("---\n")
+    assert "" == full_cache
+    found = json.loads(full_memory)
+    assert found["HostShort"] == 1
+    assert 90 <= found["used"][name] <= 100

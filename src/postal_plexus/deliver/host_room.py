@@ -1,8 +1,9 @@
-"""What is left of the host's memory, swap and disks, which all containers share.
+"""What is left of the host's memory, swap and disks, which all share, and of our own memory.
 
 A container sees the host's /proc/meminfo, and its root is on the host's disk, so `deliver` can
 tell and no agent is needed. One metric, and only while something is short: a metric costs money
 for each hour in which it is written, and an alarm for each metric. The line beside it says what.
+Dovecot's and Postfix's containers write the same metric of theirs, by memory-short.
 """
 
 import os
@@ -10,11 +11,13 @@ from collections.abc import Mapping
 
 # From these percentages on a person should look. Memory is what cannot be dropped or swapped out.
 MEMORY, SWAP, DISK, STATE = "memory", "swap", "disk", "state volume"
+# Of this container's own limit.
+DELIVER = "deliver"
 # Beside the room for indexes, which is taken in advance (pulumi/deployment/host.py).
 _STATE_BYTES = 1024**3
 # How many of them are short.
 METRIC = "HostShort"
-SHORT_FROM = {MEMORY: 90, SWAP: 75, DISK: 85, STATE: 80}
+SHORT_FROM = {DELIVER: 90, MEMORY: 90, SWAP: 75, DISK: 85, STATE: 80}
 
 
 def used(meminfo: str, disks: Mapping[str, tuple[int, int]]) -> dict[str, int]:
@@ -57,14 +60,56 @@ def disk(found: os.statvfs_result, most: int | None) -> tuple[int, int]:
     return blocks, min(blocks, found.f_bavail)
 
 
-def look(state_path: str) -> dict[str, int]:
+def container(stat: str, held: str, limit: str) -> tuple[int, int]:
+    """Return (octets, octets available) of a container's memory limit.
+
+    Available is also what the kernel can drop: page cache and its own caches.
+
+    Args:
+        stat: the text of memory.stat, of control groups of version 2, or of 1 (with `total_`).
+        held: that of memory.current, or of memory.usage_in_bytes.
+        limit: that of memory.max, or of memory.limit_in_bytes.
+
+    Raises:
+        ValueError: one of them is no number: there is no limit.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
+    """
+    lines = [line.partition(" ") for line in stat.splitlines()]
+    found = {name: int(value) for name, _, value in lines if value.isdecimal()}
+    prefix = "total_" if "total_active_file" in found else ""
+    names = (f"{prefix}active_file", f"{prefix}inactive_file", "slab_reclaimable")
+    most = int(limit)
+    return most, most - int(held) + sum(found.get(name, 0) for name in names)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def _own_memory(cgroups: str) -> dict[str, tuple[int, int]]:
+    """As `container`; empty where there is no limit, or nothing to read."""
+    for path, held, limit in (
+        (cgroups, "memory.current", "memory.max"),
+        (f"{cgroups}/memory", "memory.usage_in_bytes", "memory.limit_in_bytes"),
+    ):
+        try:
+            texts = [_read(f"{path}/{name}") for name in ("memory.stat", held, limit)]
+            return {DELIVER: container(texts[0], texts[1], texts[2])}
+        except (OSError, ValueError):
+            continue
+    return {}
+
+
+def look(state_path: str, cgroups: str = "/sys/fs/cgroup") -> dict[str, int]:
     """Return what is short now; nothing that is short, or cannot be read, is an empty answer."""
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            meminfo = file.read()
+        meminfo = _read("/proc/meminfo")
         disks = {
             DISK: disk(os.statvfs("/"), None),
             STATE: disk(os.statvfs(state_path), _STATE_BYTES),
+            **_own_memory(cgroups),
         }
     except OSError:
         return {}
