@@ -20,6 +20,7 @@ mail concerns all its recipients, what a reply says concerns one recipient.
     outcome unknown                         deferred until it is old enough to ask Dovecot
     more than 50 Received, our Delivered-To failed 5.4.6, dead letter: a loop is never answered
     virus                                   as configured: dead letter, Junk, dropped
+    a forward's destination keeps bouncing  failed 5.2.1 for a week (`forward_bounces`)
     deferred for more than 5 days           failed 4.4.7
     a fault of our own                      deferred
 

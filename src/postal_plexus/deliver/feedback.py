@@ -3,7 +3,7 @@
 A notice is handed over like a mail, with the event's own identity in place of a receipt: it reaches
 each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
 to the dead letters; feedback on a forward goes to the postmaster, whose address signed its return
-path. An event that nobody needs to hear of is logged.
+path, and is counted (`forward_bounces`). An event that nobody needs to hear of is logged.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ from postal_plexus.deliver.aws.queue import Queue, QueueMessage
 from postal_plexus.deliver.aws.session import full_jitter, jitter
 from postal_plexus.deliver.failing import Failing
 from postal_plexus.deliver.failure_policy import retry_after
+from postal_plexus.deliver.forward_bounces import bounced_addresses
 from postal_plexus.deliver.handover import Consignment, Handover, Stopping
+from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.settlement import VISIBILITY_SECONDS
 from postal_plexus.mail.content import HeaderBlock
@@ -96,6 +98,7 @@ class FeedbackReceiver:
         except (NotificationError, EnvelopeError) as error:
             self._failing.dead_letter(message, None, None, str(error))
             return True
+        self._count(feedback)
         addressing = address(envelope, self._post.follower.current)
         if not addressing.mailboxes:
             reason = "feedback on mail whose sender has no mailbox here"
@@ -116,6 +119,21 @@ class FeedbackReceiver:
             reason = f"{failed.status} {failed.reason}"
             self._failing.dead_letter(message, None, failed.recipient, reason)
         return all(each.fate is not Fate.DEFERRED for each in found)
+
+    def _count(self, feedback: Feedback) -> None:
+        """Once for each event about a forward, however often it comes."""
+        post = self._post
+        bounced = bounced_addresses(feedback)
+        if not bounced or not post.forward_seal.is_sealed(feedback.sender):
+            return
+        key = journal_key(feedback.feedback_id, "")
+        if post.journal.look_up(key) is not None:
+            return
+        post.journal.record([key], State.ACCOUNTED)
+        for destination in bounced:
+            post.metrics.forward_bounced()
+            if post.forward_bounces.bounced(destination, post.follower.current):
+                maillog.forward_stopped(destination, feedback.sender)
 
     def _notice(self, feedback: Feedback) -> "Notice":
         return Notice(render(feedback, feedback.sender, self._post.config.hostname), feedback)

@@ -4,7 +4,8 @@ One transaction for each address, by SMTP on Postfix's unix socket. The content 
 below trace headers that say on whose behalf; how it must look to leave is decided on the way out,
 in Postfix's container (`mail.outgoing`), which answers for each mail. Postfix cannot be asked
 whether it has a mail, so a forward whose outcome is unknown is sent again: at least once. Spam is
-not forwarded: it would be sent in our name. A header block of more than 256 KB is refused.
+not forwarded: it would be sent in our name. Nor is what goes to an address from which too much came
+back (`forward_bounces`). A header block of more than 256 KB is refused.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from postal_plexus.deliver.addressing import Addressee
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.handover import Consignment, Handover
+from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
 from postal_plexus.mail.content import HeaderBlock, LineEnds
 from postal_plexus.mail.disposition import Disposition, Fate
@@ -50,29 +52,44 @@ class Forwarding:
                     Disposition(addressee.name, Fate.FAILED, "5.7.1", objection, quiet=True)
                 )
                 continue
+            if self._stopped(receipt, addressee):
+                # The sender knows the alias only: where it leads is not told.
+                reason = "mail to this address cannot be passed on at present"
+                found.append(Disposition(addressee.name, Fate.FAILED, "5.2.1", reason))
+                continue
             consignment = Consignment(
                 receipt.message_id,
                 self._post.forward_seal.sender(addressee.forwarder.rpartition("@")[2]),
                 receipt.accepted_at,
                 receive_count,
             )
+            taken: list[Disposition] = []
             try:
                 self._handover.hand_over(
                     consignment,
                     (addressee,),
                     lambda _, to=addressee: self._open(receipt, to),
-                    found,
+                    taken,
                 )
-                # A loop is never answered: the answer would go round as well.
-                found[:] = [
-                    each._replace(quiet=True)
-                    if (each.recipient, each.status) == (addressee.name, "5.4.6")
-                    else each
-                    for each in found
-                ]
             except HeaderTooLong:
                 reason = "header block too long to forward"
-                found.append(Disposition(addressee.name, Fate.FAILED, "5.3.4", reason))
+                taken.append(Disposition(addressee.name, Fate.FAILED, "5.3.4", reason))
+            found += map(self._forwarded, taken)
+
+    def _forwarded(self, disposition: Disposition) -> Disposition:
+        """What Postfix has taken is queued there; what becomes of it, SES tells later."""
+        if disposition.fate is not Fate.DELIVERED:
+            # A loop is never answered: the answer would go round as well.
+            return disposition._replace(quiet=disposition.quiet or disposition.status == "5.4.6")
+        self._post.forward_bounces.sent(disposition.recipient)
+        return disposition._replace(fate=Fate.FORWARDED)
+
+    def _stopped(self, receipt: Receipt, addressee: Addressee) -> bool:
+        post = self._post
+        entry = post.journal.look_up(journal_key(receipt.message_id, addressee.name))
+        if entry is not None and entry.state is not State.OWED:
+            return False  # perhaps sent or told already: the handover knows what that means
+        return post.forward_bounces.stopped(addressee.name, post.follower.current)
 
     def _objection(self, receipt: Receipt, addressee: Addressee) -> str:
         if self._post.forward_seal.is_sealed(addressee.original) is not None:

@@ -155,7 +155,7 @@ def dispositions(
     for disposition in found:
         write(
             disposition.fate.value,
-            "info" if disposition.fate is Fate.DELIVERED else "warning",
+            "info" if disposition.fate in {Fate.DELIVERED, Fate.FORWARDED} else "warning",
             receipt=receipt.message_id,
             sender=receipt.envelope.sender,
             recipient=disposition.recipient,
@@ -216,6 +216,16 @@ def feedback(
     """An event of SES about a mail that we sent reached its sender, or not yet."""
     fates = {each.recipient: each.fate.value for each in found}
     write("feedback", id=feedback_id, kind=event, reason=reason, sender=sender, recipients=fates)
+
+
+def forward_stopped(recipient: str, sender: str) -> None:
+    """Too much of what was forwarded to an address came back: nothing is, for a week."""
+    write("forward stopped", "error", recipient=recipient, sender=sender)
+
+
+def forwards_unwritten(reason: str) -> None:
+    """The counts of forwards cannot be kept: they begin anew with the next start."""
+    write("forwards not kept", "warning", reason=reason)
 
 
 def event_remarked(queue_id: str, event: str, message_id: str) -> None:

@@ -2,8 +2,9 @@
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 One line a minute, and one at the end. Eight metrics with one dimension: within the ten that
-CloudWatch gives free. DirectoryRefused and HostShort (`host_room`) have lines of their own, only
-while there is something wrong.
+CloudWatch gives free. Forwarded and ForwardsBounced are in it only where there is something to
+count. DirectoryRefused and HostShort (`host_room`) have lines of their own, only while there is
+something wrong.
 docs/delivery.md says which alarm each should raise.
 """
 
@@ -27,6 +28,7 @@ _UNITS = {
     "OctetsDelivered": "Bytes",
     "InFlight": "Count",
 }
+_FORWARDED = ("Forwarded", "ForwardsBounced")
 
 
 class Metrics:
@@ -37,7 +39,7 @@ class Metrics:
         self._hostname = hostname
         self._look = look
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys(_UNITS, 0)
+        self._counts = dict.fromkeys((*_UNITS, *_FORWARDED), 0)
         self._ages: list[float] = []
         self._written_at = time.monotonic()
 
@@ -56,10 +58,17 @@ class Metrics:
                     counts["OctetsDelivered"] += octets
                     if len(self._ages) < _MOST_VALUES:
                         self._ages.append(round(max(0.0, age), 3))
+                elif disposition.fate is Fate.FORWARDED:
+                    counts["Forwarded"] += 1
                 elif disposition.fate is Fate.DEFERRED:
                     counts["Deferred"] += 1
                 else:
                     counts["Failed"] += 1
+
+    def forward_bounced(self) -> None:
+        """SES says that a forward came back, or was complained about."""
+        with self._lock:
+            self._counts["ForwardsBounced"] += 1
 
     def dead_lettered(self) -> None:
         """A notification went to the dead letters."""
@@ -78,7 +87,10 @@ class Metrics:
                 values["AgeAtDelivery"] = self._ages
             else:
                 del values["AgeAtDelivery"]
-            self._counts = dict.fromkeys(_UNITS, 0)
+            for name in _FORWARDED:
+                if not values[name]:
+                    del values[name]
+            self._counts = dict.fromkeys(self._counts, 0)
             self._ages = []
         self._write(values)
         if short := self._look():

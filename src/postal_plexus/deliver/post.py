@@ -8,6 +8,7 @@ from postal_plexus.deliver.aws.signing import Signer
 from postal_plexus.deliver.config import Config
 from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
+from postal_plexus.deliver.forward_bounces import ForwardBounces
 from postal_plexus.deliver.forward_seal import ForwardSeal
 from postal_plexus.deliver.journal import Journal
 from postal_plexus.deliver.metrics import Metrics
@@ -29,6 +30,7 @@ class Post(NamedTuple):
     dovecot: Route
     postfix: Route
     forward_seal: ForwardSeal
+    forward_bounces: ForwardBounces
     settlement: Settlement
     policy: Policy
     twins: Twins

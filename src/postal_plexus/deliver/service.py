@@ -33,6 +33,7 @@ from postal_plexus.deliver.courier import Courier
 from postal_plexus.deliver.delivery import Delivery
 from postal_plexus.deliver.directory_follower import DirectoryFollower
 from postal_plexus.deliver.failure_policy import Policy
+from postal_plexus.deliver.forward_bounces import ForwardBounces
 from postal_plexus.deliver.forward_seal import ForwardSeal
 from postal_plexus.deliver.gate import Gate
 from postal_plexus.deliver.journal import Journal, JournalBusyError, read_boot_id
@@ -138,6 +139,7 @@ class Service:
             dovecot=Route(self._courier, self._gate, Question(config.question_socket)),
             postfix=Route(self._postfix),
             forward_seal=ForwardSeal(config.state_path),
+            forward_bounces=ForwardBounces(config.state_path),
             settlement=self._settlement,
             policy=Policy(config.over_quota_seconds),
             twins=Twins(),
@@ -312,6 +314,7 @@ class Service:
         self._courier.close()
         self._postfix.close()
         self._journal.close()
+        self._post.forward_bounces.close()
         self._metrics.tick(released, force=True)
         maillog.stopped(self._settlement.deleted, released)
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 
 class Fate(Enum):
-    """The three ends that an attempt can have for one recipient."""
+    """The ends that an attempt can have for one recipient."""
 
     DELIVERED = "delivered"
+    FORWARDED = "forwarded"  # Postfix has it in its queue; whether it arrives is not known yet
     DEFERRED = "deferred"
     FAILED = "failed"
 

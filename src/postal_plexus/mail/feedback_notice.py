@@ -33,6 +33,11 @@ _SUPPRESSED = (
     " complained about before."
 )
 _ON_OUR_LIST = "The list is this mail system's own: whoever runs it can take the address off."
+# To the postmaster, who is told since no author of a forwarded mail can mend it.
+_OF_A_FORWARD = (
+    "You did not write this mail: an alias here forwards to that address. If nobody has it any",
+    "more, take it out of the alias. Where too much comes back, forwarding stops for a week.",
+)
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 
 
@@ -98,6 +103,12 @@ def _headline(feedback: Feedback) -> str:
 
 def _explanation(feedback: Feedback) -> list[str]:
     """What to know besides; each paragraph with an empty line behind it."""
+    if feedback.sender.startswith("postmaster+fwd-"):
+        return [*_OF_A_FORWARD, "", *_reason_in_words(feedback)]
+    return _reason_in_words(feedback)
+
+
+def _reason_in_words(feedback: Feedback) -> list[str]:
     if feedback.kind is FeedbackKind.UNCERTAIN:
         return [
             "It may be an automatic answer, such as out of office. Amazon SES does not pass it on."

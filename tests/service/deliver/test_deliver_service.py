@@ -334,41 +334,6 @@ def test_loops_end_in_the_dead_letters(bed: Bed, header: bytes) -> None:
     assert "5.4.6 loop" in bed.dead_letters()[0]["attributes"]["Reason"]
 
 
-def test_a_forward_leaves_by_postfix_in_our_name(bed: Bed) -> None:
-    """As it came, below the alias and SES's verdicts; its bounces to a sealed address; the mailbox too."""
-    content = (
-        b"X-Plexus-Forwarder: ann@example.org\r\nFrom: A <a@b.c>\r\nSubject: plan\r\n\r\nbody\n"
-    )
-    bed.send("m1", "out@example.org", content=content, times=2)
-    bed.start()
-    bed.await_deleted(2)
-    (mail,) = bed.postfix.mailboxes["friend@else.example"]
-    head, _, body = mail.partition(b"\r\n\r\n")
-    assert b"body\r\n" == body
-    assert head.startswith(b"X-Plexus-Forwarder: out@example.org\r\nX-Plexus-Receipt: m1\r\n")
-    assert b"\r\nDelivered-To: out@example.org\r\n" in head
-    assert b"\r\nX-Forged-X-Plexus-Forwarder: ann@example.org\r\nFrom: A <a@b.c>\r\n" in head
-    assert bed.postfix.senders[0].startswith("postmaster+fwd-")
-    assert 1 == len(bed.dovecot.mailboxes[ANN])
-    # The bounce of that forward reaches the postmaster; a forged one reaches nobody.
-    sealed = bed.postfix.senders[0]
-    bed.send("m2", sealed, sender="")
-    bed.send("m3", sealed[:-20] + "0" * 8 + "@example.org", sender="")
-    bed.await_deleted(4)
-    assert 2 == sum(map(len, bed.dovecot.mailboxes.values()))
-
-
-def test_a_forward_that_comes_back_is_refused(bed: Bed) -> None:
-    """Delivered-To names the alias: neither sent on again nor answered."""
-    content = b"Delivered-To: out@example.org\r\nSubject: a\r\n\r\n"
-    bed.send("m1", "out@example.org", content=content, **AUTHENTIC)
-    bed.start()
-    bed.await_deleted(1)
-    assert {} == dict(bed.postfix.mailboxes)
-    (letter,) = bed.dead_letters()
-    assert "friend@else.example" == letter["attributes"]["Recipient"]
-
-
 def test_feedback_becomes_one_notice(bed: Bed) -> None:
     """SES's event, twice: one readable report in the sender's mailbox; nonsense: dead letter.
 

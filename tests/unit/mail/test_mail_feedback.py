@@ -104,6 +104,15 @@ def test_a_bounce_becomes_a_delivery_status_notification() -> None:
     )
 
 
+def test_a_notice_of_a_forward_says_so() -> None:
+    """The postmaster, who gets it, has not written the mail."""
+    bounce = {"bounceType": "Permanent", "bouncedRecipients": [person()]}
+    said = "an alias here forwards to that address"
+    sealed = "postmaster+fwd-20000-0123456789abcdef0123@example.org"
+    assert said in text(notice(event("Bounce", bounce, source=sealed)))
+    assert said not in text(notice(event("Bounce", bounce)))
+
+
 def test_an_automatic_answer_is_no_failure() -> None:
     """Out of office: SES calls it a transient bounce; the sender reads that nothing failed."""
     mail = notice((EVENTS / "out-of-office.json").read_text())
