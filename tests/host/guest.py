@@ -217,7 +217,7 @@ class Guest:
 
     # --- commands --------------------------------------------------------------------------------
 
-    def run(self, command: str, *, text: str = "", timeout: float = 120, check: bool = True) -> str:
+    def run(self, command: str, *, text: str = "", timeout: float = 300, check: bool = True) -> str:
         """Output (both streams) of a bash command line, run as root in the guest.
 
         `text` is its standard input. Raises AssertionError when it fails, unless `check` is off,
@@ -227,7 +227,7 @@ class Guest:
         assert status == 0 or not check, f"`{command}` exits with {status}: {output}"
         return output
 
-    def run_status(self, command: str, *, text: str = "", timeout: float = 120) -> tuple[str, int]:
+    def run_status(self, command: str, *, text: str = "", timeout: float = 300) -> tuple[str, int]:
         """Output and exit status of a bash command line; see `run`."""
         assert self._agent is not None, "the guest does not run"
         started = self._agent(
@@ -253,7 +253,7 @@ class Guest:
         command = f"install -D -m {mode} /dev/stdin {quoted}"
         self.run(command, text=text)
 
-    def await_output(self, command: str, wanted: str, timeout: float = 120) -> str:
+    def await_output(self, command: str, wanted: str, timeout: float = 300) -> str:
         """Run a command until its output has `wanted` in it; that output.
 
         Raises AssertionError with the last output after `timeout` seconds.

@@ -101,7 +101,7 @@ def test_a_new_volume_is_formatted(cloud: Cloud, tmp_path_factory: pytest.TempPa
     assert 1 == cloud.await_ready().count("formatting")
     options = cloud.guest.run("findmnt --noheadings --output OPTIONS /var/lib/plexus").strip()
     assert {"noatime", "nodev", "noexec", "nosuid", "rw"} <= set(options.split(","))
-    cloud.guest.run("echo mail > /var/lib/plexus/queue/mail; sync /var/lib/plexus/queue/mail")
+    cloud.guest.run("echo mail > /var/lib/plexus/mail; sync /var/lib/plexus/mail")
 
 
 def test_after_a_power_cut_it_is_found_again(cloud: Cloud) -> None:
@@ -110,4 +110,4 @@ def test_after_a_power_cut_it_is_found_again(cloud: Cloud) -> None:
     cloud.guest.power_cut()
     cloud.guest.power_on()
     assert "formatting" not in cloud.await_ready()
-    assert "mail\n" == cloud.guest.run("cat /var/lib/plexus/queue/mail")
+    assert "mail\n" == cloud.guest.run("cat /var/lib/plexus/mail")
