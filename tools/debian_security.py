@@ -60,6 +60,14 @@ def offered(architecture: str, build: Path, *, refresh: bool) -> Versions:
     return versions
 
 
+def is_known(architecture: str, build: Path) -> bool:
+    """Whether the archive answered when it was last asked."""
+    try:
+        return bool(json.loads((build / f"security-{architecture}.json").read_text())["asked"])
+    except (OSError, ValueError, LookupError):
+        return False
+
+
 def parse(index: str) -> dict[str, list[str]]:
     """Packages with their versions, of a Packages file (deb822, Debian policy 5.3)."""
     found: dict[str, list[str]] = {}

@@ -2,8 +2,8 @@
 
 `pulumi up` stores the source that it deployed; CodeBuild builds from it on arm64 as `make images`
 does, and tools/patch does the rest. Pulumi and the build don't fight: an image's tag in ECR is its
-source and its patches, so the next `pulumi up` names the image that runs, or a newer one; and
-without a change of its own it leaves the revisions of the build alone.
+source and its patches, so the next `pulumi up` names the image that runs, or a newer one, unless
+Debian's archive is away just then (docs/deploy.md); without a change it leaves the build's alone.
 """
 
 import json

@@ -21,8 +21,12 @@ from pathlib import Path
 import pytest
 
 from service.container_engine import Engine, engine
+from service.desk.running import RunningDesk
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import debian_security  # noqa: E402
+
 ALL = ("certbot", "deliver", "dovecot", "postfix")
 
 
@@ -151,6 +155,162 @@ def test_an_archive_that_is_away_changes_nothing(checkout: Checkout) -> None:
     # Not asked again by each command.
     again = checkout.run("--tags", "dovecot", url="http://127.0.0.1:9/")
     assert ("", first.stdout) == (again.stderr, again.stdout)
+
+
+def test_it_is_known_whether_the_archive_answered(checkout: Checkout) -> None:
+    """What decides whether tools/patch goes on: an old answer, or none, is no reason to build."""
+    build = checkout.root / ".build"
+    assert not debian_security.is_known("amd64", build)
+    checkout.tags("--refresh")
+    assert debian_security.is_known("amd64", build)
+    checkout.an_hour_passes()
+    checkout.run("--refresh", "--tags", url="http://127.0.0.1:9/")
+    assert not debian_security.is_known("amd64", build)
+
+
+# tools/patch by hand ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
+    """A desk's AWS."""
+    running = RunningDesk.in_directory(tmp_path_factory.mktemp("patch"))
+    running.start()
+    yield running
+    assert 0 == running.stop()
+
+
+def patch(
+    checkout: Checkout, stdin: str, *arguments: str, desk: RunningDesk | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run tools/patch."""
+    endpoint = desk.settings.endpoint_url if desk else "http://127.0.0.1:9"
+    environment = {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": desk.settings.root_key_id if desk else "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": desk.settings.root_secret if desk else "secret",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_MAX_ATTEMPTS": "1",
+        "PLEXUS_REGISTRY_TLS": "no",
+        "PLEXUS_SECURITY_ARCHIVE": checkout.url,
+        **more,
+    }
+    environment.pop("AWS_REGION", None)
+    environment.pop("AWS_DEFAULT_REGION", None)
+    return subprocess.run(
+        [sys.executable, str(checkout.root / "tools/patch"), *arguments],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_stack_with_the_newest_images_is_left_alone(
+    checkout: Checkout, desk: RunningDesk, tmp_path: Path
+) -> None:
+    """As `make patch` runs it, with the outputs of a stack, and no region but theirs."""
+    containers: Engine = engine()
+    if containers.command != "podman":
+        pytest.skip("only podman pushes without TLS")
+    (tmp_path / "Containerfile").write_text("FROM scratch\nLABEL patch=1\n")
+    ecs, ecr = desk.client("ecs"), desk.client("ecr")
+    ecs.create_cluster(clusterName="patched")
+    repositories: dict[str, str] = {}
+    mine: list[str] = []
+    for name, tag in checkout.tags("--refresh").items():
+        ecr.create_repository(repositoryName=f"patched-{name}")
+        registry = desk.settings.endpoint_url.removeprefix("http://")
+        repositories[name] = f"{registry}/patched-{name}"
+        mine.append(f"localhost/postal-plexus/probe:{tag}")
+        containers("build", "--isolation=chroot", "--quiet", "--tag", mine[-1], str(tmp_path))
+        pushed = subprocess.run(
+            [sys.executable, str(checkout.root / "tools/push")],
+            env={
+                **os.environ,
+                "AWS_ACCESS_KEY_ID": desk.settings.root_key_id,
+                "AWS_SECRET_ACCESS_KEY": desk.settings.root_secret,
+                "AWS_ENDPOINT_URL": desk.settings.endpoint_url,
+                "AWS_DEFAULT_REGION": desk.settings.region,
+                "PLEXUS_REGISTRY_TLS": "no",
+                "PLEXUS_IMAGE": mine[-1],
+                "PLEXUS_REPOSITORY": repositories[name],
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        ecs.register_task_definition(
+            family=f"patched-{name}",
+            containerDefinitions=[
+                {
+                    "name": name,
+                    "image": f"{repositories[name]}@{pushed.stdout.strip()}",
+                    "memory": 16,
+                }
+            ],
+        )
+        if name != "certbot":
+            ecs.create_service(
+                cluster="patched",
+                serviceName=f"patched-{name}",
+                taskDefinition=f"patched-{name}",
+                desiredCount=0,
+            )
+    told = {
+        "architecture": "x86_64",
+        "cluster": "patched",
+        "region": desk.settings.region,
+        "repositories": repositories,
+        "services": {name: f"patched-{name}" for name in ALL if name != "certbot"},
+        "tasks": {"certbot": "patched-certbot"},
+    }
+    done = patch(
+        checkout, json.dumps({"patch": told, "cluster": "patched"}), "--outputs", desk=desk
+    )
+    containers("rmi", "--force", *mine)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert {"event": "patch.moved", "images": []} == json.loads(done.stdout)
+
+
+COMPLETE = {
+    "architecture": "arm64",
+    "cluster": "c",
+    "region": "us-east-1",
+    "repositories": {},
+    "services": {"deliver": "d"},
+    "tasks": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("stdin", "code", "said"),
+    [
+        (json.dumps({"patch": COMPLETE}), 1, "Could not connect to the endpoint"),
+        (json.dumps({"patch": None}), 2, "`patches: none`"),
+        (json.dumps({"cluster": "c"}), 2, "run `pulumi up` once before"),
+        (json.dumps({"patch": {**COMPLETE, "newer": 1}}), 2, "'newer'"),
+        (json.dumps({"patch": {**COMPLETE, "architecture": "riscv"}}), 2, "riscv"),
+        (json.dumps({"patch": [1]}), 2, "is not what this version reads"),
+        ("[]", 2, "is not what this version reads"),
+        ("", 2, "is not what this version reads"),
+    ],
+)
+def test_outputs_that_cannot_be_used_are_told(
+    checkout: Checkout, stdin: str, code: int, said: str
+) -> None:
+    """One line, never a traceback."""
+    done = patch(checkout, stdin, "--outputs")
+    assert (code, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+    assert done.stderr.startswith("patch: ")
+    assert said in done.stderr
+
+
+def test_what_is_told_otherwise_is_refused(checkout: Checkout) -> None:
+    """The environment, or --outputs."""
+    assert "PLEXUS_PATCH is not set" in patch(checkout, "").stderr
+    assert "it takes --outputs" in patch(checkout, "", "--output").stderr
 
 
 def test_an_index_that_is_not_the_releases_is_not_taken(
