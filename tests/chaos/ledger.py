@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _NOTICE = re.compile(rb"^In-Reply-To: (<" + ECHO.encode() + rb"[^>]*>)\r\n", re.MULTILINE)
+_HELD = re.compile(rb"^X-Plexus-Receipt: held-([!-~]+)\r\n", re.MULTILINE)
 _MARKED = re.compile(rb"^" + MARK + rb"(\d+)\r\n", re.MULTILINE)
 
 
@@ -32,6 +33,7 @@ class Kept:
     number: int
     content: bytes  # without the trace headers on top
     echo: str = ""  # of a notice: the Message-ID that it answers to
+    held: str = ""  # of a notice that a mail is held: SES's id of that mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,11 @@ def judge(
     copies: Counter[tuple[int, str]] = Counter()
     notices: Counter[tuple[str, str]] = Counter()
     by_number = {mail.number: mail for mail in plan.mails}
+    kept = list(kept)
+    _judge_held(found, plan, Counter((one.held, one.mailbox) for one in kept if one.held))
     for one in kept:
+        if one.held:
+            continue
         mail = by_number.get(one.number)
         if one.echo:
             notices[one.echo, one.mailbox] += 1
@@ -142,6 +148,19 @@ def _judge_forwards(
     found.forwarded = len(sent_on)
     found.forwarded_again = sent_on.total() - len(sent_on)
     return sent_on
+
+
+def _judge_held(found: Judgement, plan: Plan, notices: Counter[tuple[str, str]]) -> None:
+    """Of a mail with a virus each reader has one notice, unless the mailbox takes nothing."""
+    for mail in filter(lambda each: each.quarantined, plan.mails):
+        for box in sorted(mail.expected):
+            count = notices.pop((mail.ses_message_id, box), 0)
+            where = f"notice that mail {mail.number} for {box} is held"
+            if count > 1:
+                found.doubled.append(f"{where}: {count} copies")
+            elif not count and mail.refused.get(box) != -1:
+                found.lost.append(where)
+    found.strayed += [f"notice that {name} is held in {mailbox}" for name, mailbox in notices]
 
 
 def _judge_echoes(found: Judgement, plan: Plan, notices: Counter[tuple[str, str]]) -> None:
@@ -266,6 +285,8 @@ def _mailbox(port: int, context: ssl.SSLContext, hostname: str, address: str) ->
 def _kept(address: str, folder: str, content: bytes) -> Kept:
     marked = _MARKED.search(content)
     if marked is None:
+        if held := _HELD.search(content):
+            return Kept(address, folder, -1, content, held=held.group(1).decode())
         notice = _NOTICE.search(content)
         echo = notice.group(1).decode() if notice else ""
         return Kept(address, folder, -1, content, echo)

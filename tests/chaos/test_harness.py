@@ -114,10 +114,15 @@ def test_unknown_recipient_must_be_accounted_for() -> None:
 
 
 def test_virus_must_not_lie_in_any_inbox() -> None:
-    """Quarantined is accounted for as a whole."""
+    """Quarantined is accounted for as a whole, and each reader has one notice."""
     virus = mail(verdicts={"virus": "FAIL"})
     told = [Account(virus.ses_message_id, "", "dead letter", "virus")]
-    assert judge(plan(virus), [], told).faults() == {}
+    notices = [Kept(box, "INBOX", -1, b"", held=virus.ses_message_id) for box in BOTH]
+    assert judge(plan(virus), notices, told).faults() == {}
+    assert list(judge(plan(virus), notices[1:], told).faults()) == ["lost"]
+    assert list(judge(plan(virus), [*notices, notices[0]], told).faults()) == ["doubled"]
+    stray = replace(notices[0], held="other")
+    assert list(judge(plan(virus), [*notices, stray], told).faults()) == ["strayed"]
     assert "strayed" in judge(plan(virus), kept(virus, "ann@example.org"), told).faults()
 
 

@@ -31,11 +31,13 @@ from postal_plexus.deliver.marking import (
     own_fields,
     trace_fields,
 )
+from postal_plexus.deliver.notice import Notice
 from postal_plexus.deliver.post import Post
 from postal_plexus.directory import Directory
 from postal_plexus.mail.content import TraceFields
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import wire_sender
+from postal_plexus.mail.held import held_id, render_held
 from postal_plexus.mail.receipt import (
     NotificationError,
     Receipt,
@@ -106,9 +108,9 @@ class Delivery:
         if receipt.verdicts.virus is Verdict.FAIL and config.virus is not VirusPolicy.JUNK:
             if config.virus is VirusPolicy.DROP:
                 maillog.dropped(receipt, "virus")
-            else:
-                self._failing.dead_letter(message, receipt, None, "virus")
-            return None
+                return None
+            with self._post.twins.alone(receipt.message_id):
+                return self._hold(message, receipt)
         with self._post.twins.alone(receipt.message_id):
             return self._deliver(message, receipt)
 
@@ -146,6 +148,35 @@ class Delivery:
         if any(disposition.fate is Fate.DEFERRED for disposition in found):
             return self._retry(message)
         return None
+
+    def _hold(self, message: QueueMessage, receipt: Receipt) -> int | None:
+        """A mail with a virus: whole to the dead letters, with a notice to each mailbox."""
+        # By the entry: one that is put back into the queue as it was must be held again, not lost.
+        kept = f"virus {message.queue_id}"
+        if self._state(receipt, kept) is not State.ACCOUNTED:
+            self._failing.dead_letter(message, receipt, None, "virus")
+            key = journal_key(receipt.message_id, kept)
+            self._post.journal.record([key], State.ACCOUNTED)
+        addressing = address(receipt.envelope, self._directory(receipt))
+        found: list[Disposition] = []
+        hostname = self._post.config.hostname
+        consignment = Consignment(held_id(receipt), "", receipt.accepted_at, message.receive_count)
+
+        def notice(own: TraceFields) -> Notice:
+            to = next((value for name, value in own if name == "X-Original-To"), "")
+            trace = (("X-Plexus-Receipt", held_id(receipt)), *own)
+            return Notice(render_held(receipt, to, hostname), trace)
+
+        self._handover.hand_over(
+            consignment,
+            addressing.mailboxes,
+            notice,
+            found,
+            lambda each: own_fields(each, answered=True),
+        )
+        maillog.held(receipt, found)
+        deferred = any(disposition.fate is Fate.DEFERRED for disposition in found)
+        return self._retry(message) if deferred else None
 
     def _directory(self, receipt: Receipt) -> Directory:
         """The directory by which this mail is delivered. Raises AwsError.

@@ -6,8 +6,6 @@ to the dead letters; feedback on a forward goes to the postmaster, whose address
 path, and is counted (`forward_bounces`). An event that nobody needs to hear of is logged.
 """
 
-from collections.abc import Iterator
-
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.addressing import address
 from postal_plexus.deliver.aws.errors import AwsError
@@ -18,9 +16,9 @@ from postal_plexus.deliver.failure_policy import retry_after
 from postal_plexus.deliver.forward_bounces import bounced_addresses
 from postal_plexus.deliver.handover import Consignment, Handover, Stopping
 from postal_plexus.deliver.journal import State, journal_key
+from postal_plexus.deliver.notice import Notice
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.settlement import VISIBILITY_SECONDS
-from postal_plexus.mail.content import HeaderBlock
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
 from postal_plexus.mail.feedback import Feedback, Remark, read_event
@@ -135,23 +133,6 @@ class FeedbackReceiver:
             if post.forward_bounces.bounced(destination, post.follower.current):
                 maillog.forward_stopped(destination, feedback.sender)
 
-    def _notice(self, feedback: Feedback) -> "Notice":
-        return Notice(render(feedback, feedback.sender, self._post.config.hostname), feedback)
-
-
-class Notice:
-    """A rendered notice, as a content to be carried."""
-
-    def __init__(self, octets: bytes, feedback: Feedback) -> None:
-        header = HeaderBlock((("X-Plexus-Receipt", feedback.feedback_id),), "")
-        self._octets = header.feed(octets) + header.finish()
-        self.length: int | None = len(self._octets)
-        self.received = 0
-        self.delivered_to: set[str] = set()
-
-    def chunks(self) -> Iterator[tuple[bytes, bool]]:
-        """All at once."""
-        yield self._octets, True
-
-    def close(self) -> None:
-        """Nothing is held."""
+    def _notice(self, feedback: Feedback) -> Notice:
+        octets = render(feedback, feedback.sender, self._post.config.hostname)
+        return Notice(octets, (("X-Plexus-Receipt", feedback.feedback_id),))

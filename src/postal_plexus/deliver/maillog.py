@@ -233,6 +233,12 @@ def event_remarked(queue_id: str, event: str, message_id: str) -> None:
     write("event", queue_id=queue_id, kind=event, message_id=message_id)
 
 
+def held(receipt: Receipt, found: list[Disposition]) -> None:
+    """A mail with a virus is among the dead letters, and its readers have a notice, or not yet."""
+    fates = {each.recipient: each.fate.value for each in found}
+    write("held", "warning", receipt=receipt.message_id, reason="virus", recipients=fates)
+
+
 def dropped(receipt: Receipt, reason: str) -> None:
     """A mail ends here, as configured."""
     write("dropped", "warning", receipt=receipt.message_id, reason=reason)

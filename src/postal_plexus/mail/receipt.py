@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from postal_plexus.mail.envelope import RawEnvelope
-from postal_plexus.mail.verdicts import Verdicts, read_verdict
+from postal_plexus.mail.verdicts import Verdict, Verdicts, read_verdict
 
 _SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
+RELEASE = "plexusRelease"
+"""The notification's field by which the operator releases a mail that was held (`mail.held`)."""
 _LONGEST_MESSAGE_ID = 256
 _Fields = dict[str, object]
 
@@ -86,7 +88,7 @@ def read_notification(body: str) -> Receipt | SetupNotification:
         envelope=_envelope(mail, receipt),
         bucket=_text(action, "bucketName"),
         key=_text(action, "objectKey"),
-        verdicts=_verdicts(receipt),
+        verdicts=_verdicts(receipt, released=notification.get(RELEASE) == "virus"),
         accepted_at=_time(mail),
         headers=_headers(mail),
         headers_truncated=mail.get("headersTruncated") is True,
@@ -134,7 +136,7 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _verdicts(receipt: _Fields) -> Verdicts:
+def _verdicts(receipt: _Fields, *, released: bool) -> Verdicts:
     def status(name: str) -> object:
         verdict = receipt.get(name)
         return cast("_Fields", verdict).get("status") if isinstance(verdict, dict) else None
@@ -142,7 +144,8 @@ def _verdicts(receipt: _Fields) -> Verdicts:
     policy = receipt.get("dmarcPolicy")
     return Verdicts(
         spam=read_verdict(status("spamVerdict")),
-        virus=read_verdict(status("virusVerdict")),
+        # What a person has looked at is neither proven clean nor a virus.
+        virus=Verdict.GRAY if released else read_verdict(status("virusVerdict")),
         spf=read_verdict(status("spfVerdict")),
         dkim=read_verdict(status("dkimVerdict")),
         dmarc=read_verdict(status("dmarcVerdict")),

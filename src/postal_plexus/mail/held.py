@@ -1,0 +1,56 @@
+"""A mail that is held because SES found a virus in it: the notice to its reader, and its release.
+
+The notice says from whom and when, and by which id the operator finds it; of what the sender wrote,
+nothing. `release` makes of the dead letter the queue entry that delivers the mail after all. Pure.
+"""
+
+import json
+from datetime import UTC, datetime
+
+from postal_plexus.mail.receipt import RELEASE, Receipt, unwrap
+
+
+def release(body: str) -> str:
+    """The queue entry that delivers what a dead letter holds as if SES had found no virus.
+
+    `body` is the dead letter's, in either form; sent to the mail queue, the result is delivered
+    once to each recipient who does not have the mail. Raises NotificationError.
+    """
+    return json.dumps({**unwrap(body), RELEASE: "virus"})
+
+
+def held_id(receipt: Receipt) -> str:
+    """What mailbox and journal know the notice by."""
+    return f"held-{receipt.message_id}"
+
+
+def render_held(receipt: Receipt, to: str, hostname: str) -> bytes:
+    """The notice, with CRLF line ends; the same octets whenever it is rendered."""
+    moment = datetime.fromtimestamp(receipt.accepted_at, UTC)
+    lines = [
+        f"From: Mail delivery <mailer-daemon@{hostname}>",
+        f"To: <{to}>",
+        "Subject: A mail to you is held back: it seems to carry a virus",
+        f"Date: {moment.strftime('%a, %d %b %Y %H:%M:%S +0000')}",
+        f"Message-ID: <{held_id(receipt)}@{hostname}>",
+        "Auto-Submitted: auto-generated",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: 8bit",
+        "",
+        "A mail to you was not delivered, because a virus was found in it.",
+        "",
+        f"    sender: {_line(receipt.envelope.sender) or '(none: an automatic mail)'}",
+        f"    time:   {moment.strftime('%Y-%m-%d %H:%M UTC')}",
+        f"    id:     {receipt.message_id}",
+        "",
+        "Most such mails are what they seem, and the sender may be forged: you need to do nothing.",
+        "If you expected this one, ask whoever runs your mail to release it, by its id, within two",
+        "weeks.",
+        "",
+    ]
+    return "\r\n".join(lines).encode("utf-8", "replace")
+
+
+def _line(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)[:320]
