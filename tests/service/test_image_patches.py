@@ -208,7 +208,7 @@ def patch(
 
 
 def test_a_stack_with_the_newest_images_is_left_alone(
-    checkout: Checkout, desk: RunningDesk, tmp_path: Path
+    checkout: Checkout, archive: Archive, desk: RunningDesk, tmp_path: Path
 ) -> None:
     """As `make patch` runs it, with the outputs of a stack, and no region but theirs."""
     containers: Engine = engine()
@@ -269,9 +269,27 @@ def test_a_stack_with_the_newest_images_is_left_alone(
     done = patch(
         checkout, json.dumps({"patch": told, "cluster": "patched"}), "--outputs", desk=desk
     )
-    containers("rmi", "--force", *mine)
     assert (0, "") == (done.returncode, done.stderr)
     assert {"event": "patch.moved", "images": []} == json.loads(done.stdout)
+    looked = patch(checkout, json.dumps({"patch": told}), "--look", desk=desk)
+    assert (0, dict.fromkeys(ALL, (0, False))) == (looked.returncode, ages(looked))
+    # Debian has a fix for one of them.
+    archive.put({"openssl": "3.5.1-1+deb13u1", "dovecot-core": "1:2.4.1+dfsg1-6+deb13u7"})
+    checkout.an_hour_passes()
+    looked = patch(checkout, json.dumps({"patch": told}), "--look", desk=desk)
+    assert (4, {name: (0, name == "dovecot") for name in ALL}) == (looked.returncode, ages(looked))
+    checkout.an_hour_passes()
+    away = {"PLEXUS_SECURITY_ARCHIVE": "http://127.0.0.1:9/"}
+    looked = patch(checkout, json.dumps({"patch": told}), "--look", desk=desk, **away)
+    assert (1, "") == (looked.returncode, looked.stdout)
+    assert "it is not known what Debian has fixes for" in looked.stderr
+    containers("rmi", "--force", *mine)
+
+
+def ages(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[int, bool]]:
+    """What --look says: by image its days, and whether it lacks fixes."""
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return {line["image"]: (line["days"], line["lacks_fixes"]) for line in lines}
 
 
 COMPLETE = {
