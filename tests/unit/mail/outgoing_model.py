@@ -120,8 +120,9 @@ def objections(header: list[tuple[str, bytes]], sender: str) -> list[str]:
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOT_ATOM = rf"{_ATEXT}(?:\.{_ATEXT})*"
 _ADDRESS = re.compile(
-    rf'(?:{_ATEXT}(?:\.{_ATEXT})*|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")@{_LABEL}(?:\.{_LABEL})+'
+    rf'(?:{_DOT_ATOM}|"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*")@{_LABEL}(?:\.{_LABEL})+'
 )
 
 
@@ -139,4 +140,11 @@ def _addresses(value: bytes) -> list[str]:
         b"From: " + value.replace(b"\n", b"\r\n") + b"\r\n\r\n", policy=policy.default
     )["From"]
     assert not parsed.defects, (value, parsed.defects)
-    return [each.addr_spec for each in parsed.addresses]
+    # Python's addr_spec loses the quotes of a local part that begins or ends with a dot.
+    return [f"{_quoted(each.username)}@{each.domain}" for each in parsed.addresses]
+
+
+def _quoted(local: str) -> str:
+    if re.fullmatch(_DOT_ATOM, local):
+        return local
+    return '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'

@@ -46,6 +46,7 @@ _WAYS = st.sampled_from(["submission", "forward", "sieve", "redirect"])
 @given(way=_WAYS, header=_HEADERS, null=st.booleans())
 @example(way="submission", header=[("From", b"ann@example.org\n (")], null=False)
 @example(way="forward", header=[("From", b'"' + b"\\" * 9)], null=True)
+@example(way="forward", header=[("From", b".ann@example.org")], null=False)
 def test_any_header_gives_what_ses_takes_or_a_refusal(
     way: str, header: list[tuple[str, bytes]], *, null: bool
 ) -> None:
