@@ -37,7 +37,8 @@ def add_address(source: str) -> None:
     packed = ipaddress.ip_address(source).packed
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_socket:
         request = packed + struct.pack("=Ii", 128, socket.if_nametoindex("lo"))
-        fcntl.ioctl(any_socket, SIOCSIFADDR, request)
+        with contextlib.suppress(FileExistsError):
+            fcntl.ioctl(any_socket, SIOCSIFADDR, request)
         # The kernel first asks whether somebody else has it.
         while True:
             try:
@@ -72,8 +73,11 @@ def connected(port: int, how: str, source: str) -> socket.socket:
     if how == "starttls":
         plain.recv(4096)
         plain.sendall(b"EHLO stranger\r\nSTARTTLS\r\n" if port == 587 else b"STARTTLS\r\n")
-        while not plain.recv(4096).endswith((b'Begin TLS negotiation now."\r\n', b"TLS\r\n")):
-            pass
+        while not (said := plain.recv(4096)).endswith(
+            (b'Begin TLS negotiation now."\r\n', b"TLS\r\n")
+        ):
+            if not said:  # refused
+                return plain
         return context.wrap_socket(plain)
     secure = context.wrap_socket(plain)
     if how == "tls":

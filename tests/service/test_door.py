@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from service.crowds import Strangers
 from service.mail_host import ODD_ADDRESS, PASSWORD, MailHost
 from service.managesieve import ManageSieve
 from wire import await_true
@@ -22,42 +19,6 @@ USERS = ("ann@example.org", "ben@example.org", ODD_ADDRESS)
 # Of login-limits.c: connections before login from one network, and of all together.
 NETWORK, ALL = 60, 120
 SIEVE_NETWORK = 10
-
-
-class Strangers:
-    """Connections from chosen addresses to a container's port; see strangers.py."""
-
-    def __init__(self, host: MailHost, port: int, how: str, sources: list[str]) -> None:
-        name = "dovecot" if port in {993, 4190} else "postfix"
-        script = Path(__file__).with_name("strangers.py")
-        self._process = subprocess.Popen(
-            [
-                *("nsenter", f"--net=/proc/{host.containers[name].pid}/ns/net"),
-                *(sys.executable, str(script), str(port), how, *sources),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.tried = int(self._read())
-
-    def still_open(self) -> dict[str, int]:
-        """The connections that are open now, by their source."""
-        assert self._process.stdin
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return json.loads(self._read())
-
-    def _read(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline()
-
-    def __enter__(self) -> Strangers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")

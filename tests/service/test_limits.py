@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from service.crowds import Strangers
 from service.mail_host import MailHost
 from service.ses_endpoint import SesEndpoint
 from wire import await_true
@@ -54,6 +55,16 @@ def test_fourth_submission_connection_of_an_address_has_to_wait(host: MailHost, 
         assert other.strip() == "250"
     with host.submission(ANN, port=port) as smtp:
         assert smtp.noop()[0] == 250
+
+
+def test_submission_is_served_by_ipv6_and_an_ipv6_network_is_one_address(host: MailHost) -> None:
+    """The log has the client's own address; a fourth connection of a /64 is refused, another's is served."""
+    near = [f"2001:db8:2:1::{number}" for number in range(1, 5)]
+    far = "2001:db8:2:2::1"
+    expected = dict.fromkeys([*near[:3], far], 1)
+    with Strangers(host, 465, "tls", [*near, far]) as strangers:
+        await_true("the fourth to be refused", lambda: strangers.still_open() == expected)
+    assert f"connect from unknown[{near[0]}]" in host.containers["postfix"].logs()
 
 
 def test_client_that_talks_nonsense_is_sent_away(host: MailHost) -> None:

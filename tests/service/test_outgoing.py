@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import smtplib
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 
 import pytest
 
-from service.mail_host import MailHost
+from service.mail_host import STACK, MailHost
 from service.ses_endpoint import SesEndpoint
 from service.ways_out import ANN, AUTHENTIC, BEN, OUTSIDE, forward, headers, relayed
 from wire import await_true
@@ -103,6 +104,98 @@ def test_long_line_leaves_encoded(host: MailHost, ses: SesEndpoint) -> None:
     read = message_from_bytes(content, policy=policy.default)
     assert text == read.get_content().strip()
     await_true("ben's copy", lambda: headers(host, BEN, "long"))
+
+
+@pytest.fixture(scope="module")
+def neighbours(host: MailHost) -> Iterator[None]:
+    """Mailboxes beside ann's catch-all of example.net, and in an international domain."""
+    password = STACK["mailboxes"][0]["password-hash"]
+    more = [
+        {"address": address, "password-hash": password}
+        for address in ("dan@example.net", "eva@straße.example")
+    ]
+    host.write_directory(
+        STACK
+        | {
+            "domains": [*STACK["domains"], "straße.example"],
+            "mailboxes": [*STACK["mailboxes"], *more],
+        }
+    )
+
+    def known() -> bool:
+        with host.submission(ANN) as smtp:
+            smtp.mail(ANN)
+            there = smtp.rcpt("eva@xn--strae-oqa.example")[0] == 250
+            smtp.rset()
+            smtp.mail("dan@example.net")
+            return there and smtp.rcpt(OUTSIDE)[0] == 553
+
+    await_true("the directory to be followed", known)
+    yield
+    host.write_directory()
+
+
+QUOTED = [
+    *(
+        "dan",
+        '"dan"',
+        '"DAN"',
+        '"dan+x"',
+        r'"d\an"',
+        '"dan "',
+        '" dan"',
+        '"dan+"',
+        "dan(x)",
+        r"d\an",
+    ),
+    *("@a.example:dan", "dan ", '""dan', 'da"n"', '"da"n', '"dan"+x'),
+]
+
+
+@pytest.mark.usefixtures("neighbours")
+def test_a_quoted_address_is_the_same_mailbox(host: MailHost, ses: SesEndpoint) -> None:
+    """Nobody sends as another by a spelling that the own catch-all takes; mail to it goes to that one only."""
+    for local in QUOTED:
+        address = f"{local}@example.net"
+        with host.submission(ANN) as smtp:
+            smtp.docmd("MAIL", f"FROM:<{address}>")
+            smtp.docmd("RCPT", f"TO:<{OUTSIDE}>")
+            code = smtp.docmd("DATA")[0]
+            if code == 354:
+                smtp.send(f"From: {ANN}\r\nSubject: envelope\r\n\r\nx\r\n.\r\n")
+                code = smtp.getreply()[0]
+            assert code in {501, 503, 550, 553, 554}, (address, code)
+        with pytest.raises(smtplib.SMTPDataError):
+            submit(host, f"From: {address}\r\nSubject: header\r\n\r\nx\r\n")
+    with host.submission(ANN) as smtp:
+        for local in ("dan", '"DAN"', '"dan+x"', r'"d\an"'):
+            content = f"From: {ANN}\r\nSubject: to {local}\r\n\r\nx\r\n"
+            assert {} == smtp.sendmail(ANN, [f"{local}@example.net"], content)
+    for local in ("dan", '"DAN"', '"dan+x"', r'"d\an"'):
+        await_true(local, lambda subject=f"to {local}": headers(host, "dan@example.net", subject))
+        assert [] == headers(host, ANN, f"to {local}")
+    assert [] == ses.relayed
+
+
+@pytest.mark.usefixtures("neighbours")
+def test_a_from_in_unicode_is_the_users_own(host: MailHost, ses: SesEndpoint) -> None:
+    """As typed, composed or not; it leaves in A-labels. Another's domain that looks like it does not."""
+    eva = "eva@xn--strae-oqa.example"
+    for number, domain in enumerate(("straße.example", "STRAßE.example", "xn--strae-oqa.EXAMPLE")):
+        content = f"From: Eva <eva@{domain}>\r\nSubject: street {number}\r\n\r\nx\r\n".encode()
+        submit(host, content, sender=eva, login=eva)
+        sent = message_from_bytes(relayed(ses, f"street {number}").content)
+        assert f"Eva <{eva}>" == sent["From"].lower().replace("eva <", "Eva <")
+    with pytest.raises(smtplib.SMTPDataError):
+        submit(host, "From: eva@strasse.example\r\n\r\nx\r\n", sender=eva, login=eva)
+
+
+def test_resent_from_is_no_from(host: MailHost, ses: SesEndpoint) -> None:
+    """Postfix adds no From to what is sent again; the user's own is added."""
+    submit(host, "Resent-From: x@y.example\r\nSubject: again\r\n\r\nx\r\n", OUTSIDE, BEN)
+    assert b"\r\nFrom: ann@example.org\r\n" in relayed(ses, "again").content
+    (copy,) = await_true("ben's copy", lambda: headers(host, BEN, "again"))
+    assert b"\r\nFrom: ann@example.org\r\n" in copy
 
 
 def test_conversation_with_somebody_outside_is_one_thread(host: MailHost, ses: SesEndpoint) -> None:

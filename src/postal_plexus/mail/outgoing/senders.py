@@ -2,7 +2,7 @@
 
 `sender-logins` binds both the envelope (by Postfix) and the header (here). Subaddresses belong to
 their address, an address without an entry to its domain's catch-all; local parts are compared
-without quotes.
+without quotes, and without the blanks that only quotes allow, since readers do not see them.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Senders:
 
     def owners(self, local: str, domain: str) -> tuple[str, ...]:
         """The logins that may send as an address, its local part without quotes."""
-        local, domain = local.lower(), domain.lower()
+        local, domain = "".join(local.lower().split()), domain.lower()
         user = local.partition("+")[0] or local
         for key in (f"{local}@{domain}", f"{user}@{domain}", f"@{domain}"):
             if key in self._logins:
