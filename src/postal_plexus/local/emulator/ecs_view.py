@@ -76,6 +76,8 @@ class EcsView:
                 status = "RUNNING" if state.is_running else "PENDING"
                 stored["lastStatus"] = status
                 stored["healthStatus"] = state.health
+                # A service that is updated while its task is pending keeps that task here.
+                stored["taskDefinitionArn"] = task.task_definition_arn
                 for container in stored.get("containers", []):
                     container["lastStatus"] = status
                     container["healthStatus"] = state.health
@@ -89,6 +91,9 @@ class EcsView:
                     deployment["pendingCount"] = 1 - running
                     steady = state.is_running and state.health in {"HEALTHY", "UNKNOWN"}
                     deployment["rolloutState"] = "COMPLETED" if steady else "IN_PROGRESS"
+                    if steady:
+                        # One task a service: nothing is left of an older deployment.
+                        del service["deployments"][1:]
 
     def access_point(self, access_point_id: str) -> dict[str, Any] | None:
         """Give an EFS access point as EFS describes it."""
