@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from benchmarks.mailhost.engine import ControlGroup
 
+from postal_plexus.local.agent import port_forwards
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,6 +47,18 @@ class Engine:
         return done.stdout.strip()
 
 
+def _forget_stale_forwards() -> None:
+    """Remove the port forwards that an interrupted run left: they would shadow those of this one."""
+    podman = ("podman", "ps", "--all", "--quiet", "--no-trunc")
+    listing, known = (
+        subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        for command in (port_forwards.LISTING, podman)
+    )
+    for removal in port_forwards.removals(listing, known.split()):
+        # Another worker may have been first.
+        subprocess.run(removal, capture_output=True, check=False)
+
+
 def engine() -> Engine:
     """Docker if its daemon answers, else podman. None: an error under CI, else a skip."""
     if os.geteuid() == 0:
@@ -52,6 +66,7 @@ def engine() -> Engine:
         if _answers("docker", "info"):
             return Engine("docker")
         if _answers("podman", "info"):
+            _forget_stale_forwards()
             return Engine("podman")
         why = "no container engine answers: start Docker or install podman"
     else:

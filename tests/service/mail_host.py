@@ -6,12 +6,10 @@ checks are those of the task definitions.
 
 from __future__ import annotations
 
-import errno
 import imaplib
 import os
 import smtplib
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,19 +193,10 @@ class MailHost:
 
     def imap(self, address: str, password: str = PASSWORD) -> imaplib.IMAP4_SSL:
         """A logged-in IMAP client."""
-        client = self._connected(self.containers["dovecot"].port(993))
+        port = self.containers["dovecot"].port(993)
+        client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.tls(), timeout=60)
         client.authenticate("PLAIN", lambda _: f"\0{address}\0{password}".encode())
         return client
-
-    def _connected(self, port: int) -> imaplib.IMAP4_SSL:
-        """An IMAP client; a port can lead to the container before for a moment, which is gone."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                return imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.tls(), timeout=60)
-            except OSError as error:
-                if error.errno != errno.EHOSTUNREACH or time.monotonic() > deadline:
-                    raise
 
     def lmtp(self) -> smtplib.LMTP:
         """An LMTP client on Dovecot's socket."""

@@ -165,9 +165,22 @@ class Desk:
         """What waits in Postfix: one JSON object a mail (postqueue(1))."""
         return self.engine("exec", self.container("postfix"), "postqueue", "-j")
 
-    def kill(self, name: str) -> None:
-        """Kill -9 a service's container; the agent starts another."""
-        self.engine("kill", "--signal", "KILL", self.container(name))
+    def kill(self, name: str) -> str:
+        """Kill -9 a service's container, and give its id; the agent starts another."""
+        id_ = self.engine("inspect", "--format", "{{.Id}}", self.container(name)).strip()
+        self.engine("kill", "--signal", "KILL", id_)
+        return id_
+
+    def await_return(self, name: str, killed: str, timeout: float = 90.0) -> None:
+        """Wait until a service runs in another container than `killed`, and everything is well."""
+
+        def returned() -> bool:
+            with contextlib.suppress(subprocess.CalledProcessError):  # none at this moment
+                now = self.engine("inspect", "--format", "{{.Id}}", self.container(name)).strip()
+                return now != killed and self.is_healthy()
+            return False
+
+        await_true(f"{name}'s return", returned, timeout)
 
     def is_healthy(self) -> bool:
         run = self.plexus("status", "--json", check=False)

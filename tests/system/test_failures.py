@@ -45,9 +45,9 @@ def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) 
 def test_mail_waits_while_dovecot_is_down(desk: Desk) -> None:
     """Killed Dovecot: SES still accepts, and the mail is there once when Dovecot is back."""
     mark, content = marked()
-    desk.kill("dovecot")
+    killed = desk.kill("dovecot")
     desk.receive("world@elsewhere.example", [desk.ann], content)
-    await_true("Dovecot's return", desk.is_healthy, timeout=90)
+    desk.await_return("dovecot", killed)
     with desk.mailbox(desk.ann) as mailbox:
         mailbox.await_mail("HEADER", "X-Mark", mark, timeout=60)
         assert 1 == len(mailbox.search("HEADER", "X-Mark", mark))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from postal_plexus.local import settings
 from postal_plexus.local.agent import engine as engines
+from postal_plexus.local.agent.run_command import Kind
 from service.desk.running import RunningDesk
 
 if TYPE_CHECKING:
@@ -237,6 +239,26 @@ def test_a_dead_container_is_started_again(cluster: Cluster) -> None:
     (service,) = cluster.ecs.describe_services(cluster="c", services=["mortal"])["services"]
     assert (1, 0) == (service["runningCount"], service["pendingCount"])
     assert "born" in cluster.log("mortal")
+
+
+def test_a_port_forward_that_podman_left_behind_goes(cluster: Cluster) -> None:
+    """Else a new container on that port could not be reached: the first rule wins."""
+    if cluster.engine.kind is not Kind.PODMAN:
+        pytest.skip("Docker keeps its own rules")
+    chain = "NETAVARK-HOSTPORT-DNAT"
+    owner = uuid.uuid4().hex * 2
+    comment = ("-m", "comment", "--comment", f"dnat name: gone id: {owner}")
+
+    def iptables(*arguments: str, check: bool = True) -> str:
+        command = ["iptables", "--wait", "--table", "nat", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=check).stdout
+
+    iptables("--new-chain", chain, check=False)  # podman's own, if it ever published a port
+    iptables("--append", chain, "-p", "tcp", "--dport", "9", *comment, "-j", "RETURN")
+    cluster.serve("forwarded", "exec sleep 1000")
+    until("runs", lambda: cluster.running("forwarded"))
+    assert owner not in iptables("--list-rules", chain)
+    cluster.ecs.delete_service(cluster="c", service="forwarded", force=True)
 
 
 def test_a_new_task_definition_replaces_the_container(cluster: Cluster) -> None:

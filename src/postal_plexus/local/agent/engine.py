@@ -7,7 +7,9 @@ what the engine said).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from postal_plexus.local.agent import port_forwards
 from postal_plexus.local.agent.run_command import Kind, run_arguments
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 # Ours, for hosts whose podman needs more than the defaults; see the file itself.
 CONTAINERS_CONF = Path(__file__).resolve().parents[4] / "containers" / "containers.conf"
+log = logging.getLogger(__name__)
+
 _REMEDY = "install podman (Debian: apt-get install podman runc netavark aardvark-dns iptables)"
 
 
@@ -65,8 +70,12 @@ class Engine:
         Raises:
             EngineError: it failed or took longer than `timeout` seconds.
         """
+        return await self._output(self.program, *arguments, timeout=timeout)
+
+    async def _output(self, program: str, *arguments: str, timeout: float) -> str:  # noqa: ASYNC109
+        """Give what a program prints; raise EngineError as `call` does."""
         process = await asyncio.create_subprocess_exec(
-            self.program,
+            program,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -96,7 +105,19 @@ class Engine:
         Raises:
             EngineError: it could not be started.
         """
+        if self.kind is Kind.PODMAN:
+            await self._forget_stale_forwards()
         return (await self.call(*run_arguments(self.kind, spec, placement))).strip()
+
+    async def _forget_stale_forwards(self) -> None:
+        """Remove port forwards that lead to containers which are gone; see `port_forwards`."""
+        # Where nothing was ever forwarded, or by nftables, there is no such chain.
+        with contextlib.suppress(EngineError, FileNotFoundError):
+            listing = await self._output(*port_forwards.LISTING, timeout=10)
+            known = await self.call("ps", "--all", "--quiet", "--no-trunc")
+            for removal in port_forwards.removals(listing, known.split()):
+                log.warning("agent.stale_forward rule=%s", " ".join(removal[5:]))
+                await self._output(*removal, timeout=10)
 
     async def ask(self, container: str, command: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109
         """Run a health check in a container; tell whether it succeeded in time."""

@@ -1,0 +1,34 @@
+"""Port forwards of containers that are gone, which podman can leave behind.
+
+Where podman was killed amid its work, the DNAT rules of its containers stay. A new container on the
+same port of the host is then unreachable, since the first rule wins: "No route to host", or another
+container answers (https://github.com/containers/podman/issues/27516, seen with netavark 1.4).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Lists them; netavark writes the container's id into the comment of each.
+LISTING = ("iptables", "--wait", "--table", "nat", "--list-rules", "NETAVARK-HOSTPORT-DNAT")
+_OWNER = re.compile(r'--comment "dnat name: \S+ id: (?P<id>[0-9a-f]{64})"')
+
+
+def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
+    """Give the commands that remove the rules of gone containers.
+
+    Args:
+        listing: what `LISTING` printed, before `containers` was asked for.
+        containers: the whole ids of all containers that podman knows.
+    """
+    known = set(containers)
+    return [
+        ["iptables", "--wait", "--table", "nat", "--delete", *shlex.split(rule)[1:]]
+        for rule in listing.splitlines()
+        if (owner := _OWNER.search(rule)) and owner["id"] not in known
+    ]
