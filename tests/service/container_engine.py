@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from benchmarks.mailhost.engine import ControlGroup
 
-from postal_plexus.local.agent import port_forwards
+from awsdesk.ecs import port_forwards
 
 ROOT = Path(__file__).resolve().parents[2]
 

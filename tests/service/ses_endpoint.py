@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from postal_plexus.local.ses import addresses, sending_rules
+from awsdesk.ses import addresses, sending_rules
 
 _IP_FREEBIND = 15  # the network's gateway appears with its first container
 

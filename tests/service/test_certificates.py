@@ -28,7 +28,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from postal_plexus.local.dns import DnsServer
+from awsdesk.dns import DnsServer
 from service.aws_account import REGION, AwsAccount, aws_account
 from service.certificates import Authority
 from service.container_engine import ROOT, Engine, engine, images

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from awsdesk.dns import AmazonNames, DnsServer
 from postal_plexus.clients import (
     ClientSetup,
     MtaStsPolicy,
@@ -34,7 +35,6 @@ from postal_plexus.clients import (
     site_records,
     txt_value,
 )
-from postal_plexus.local.dns import AmazonNames, DnsServer
 from service.aws_account import AwsAccount, aws_account
 
 ORG = ClientSetup(domain="example.org", host="mail.example.org")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def checkout(tmp_path: Path) -> Path:
     """What the images are built from, in a copy that a test may change."""
     skip = shutil.ignore_patterns("__pycache__")
-    for folder in ("containers", "src/postal_plexus"):
+    for folder in ("containers", "src"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=skip)
     # What Debian offered when the images here were built.
     (tmp_path / ".build").mkdir()
@@ -57,7 +57,8 @@ def tags(checkout: Path, **environment: str) -> dict[str, str]:
         ("src/postal_plexus/mail/envelope.py", {"deliver"}),
         ("src/postal_plexus/deliver/service.py", {"deliver"}),
         ("requirements/deliver.txt", {"deliver"}),
-        ("src/postal_plexus/local/layout.py", set()),
+        ("src/awsdesk/layout.py", set()),
+        ("src/postal_plexus/desk/status.py", set()),
         ("containers/containers.conf", set()),
     ],
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from system.desk import ROOT, Desk
 from wire import await_true
 
-STACK = ROOT / "src/postal_plexus/local/stack.yaml"
+STACK = ROOT / "src/postal_plexus/desk/stack.yaml"
 NEW_MAILBOX = """    - address: new@example.org
       password-hash: "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$YWJjZGVmZ2g$YWJjZGVmZ2hpamtsbW5vcA"
 """

@@ -97,7 +97,7 @@ def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
 def _edit(path: Path, edit: Callable[[str], str]) -> None:
     """Replace the file's text by the edited one, in one step; its mode stays."""
     # Here, because nothing of the desk is loaded by what needs none of it.
-    from postal_plexus.local import files  # noqa: PLC0415
+    from awsdesk import files  # noqa: PLC0415
 
     try:
         edited = edit(path.read_text(encoding="utf-8"))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from postal_plexus.cli import stack_files
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.local import demo as demonstration
-from postal_plexus.local import desk
-from postal_plexus.local.demo import DemoError
-from postal_plexus.local.demo_log import Step
-from postal_plexus.local.desk import DeskError, UpOptions
-from postal_plexus.local.status import DeskStatus
+from postal_plexus.desk import demo as demonstration
+from postal_plexus.desk import desk
+from postal_plexus.desk.demo import DemoError
+from postal_plexus.desk.demo_log import Step
+from postal_plexus.desk.desk import DeskError, UpOptions
+from postal_plexus.desk.status import DeskStatus
 
 
 def run(args: Namespace) -> int:

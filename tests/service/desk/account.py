@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from postal_plexus.local.ses.credentials import smtp_password
+from awsdesk.ses.credentials import smtp_password
 
 if TYPE_CHECKING:
     from service.desk.running import RunningDesk

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from postal_plexus.local import ports, settings
-from postal_plexus.local.layout import DeskLayout
-from postal_plexus.local.settings import DeskSettings, Ports
+from awsdesk import ports, settings
+from awsdesk.layout import DeskLayout
+from awsdesk.settings import DeskSettings, Ports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class RunningDesk:
             [
                 sys.executable,
                 "-m",
-                "postal_plexus.local.daemon",
+                "awsdesk.daemon",
                 "--desk",
                 str(self.layout.root),
             ],

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from postal_plexus.local import settings
-from postal_plexus.local.agent import engine as engines
-from postal_plexus.local.agent.run_command import Kind
+from awsdesk import settings
+from awsdesk.ecs import engine as engines
+from awsdesk.ecs.run_command import Kind
 from service.desk.running import RunningDesk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from postal_plexus.local.agent.engine import Engine
+    from awsdesk.ecs.engine import Engine
 
 BASE = "docker.io/library/debian:trixie-slim"
 TRUST = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from postal_plexus.local.emulator.runtime import SNAPSHOT_SECONDS
+from awsdesk.ministack_patches.runtime import SNAPSHOT_SECONDS
 from service.desk.account import MailAccount
 from service.desk.running import RunningDesk
 from service.desk.test_receiving import send, stored_content
@@ -99,7 +99,7 @@ def test_only_one_daemon_runs_a_desk(account: MailAccount) -> None:
         [
             sys.executable,
             "-m",
-            "postal_plexus.local.daemon",
+            "awsdesk.daemon",
             "--desk",
             str(account.desk.layout.root),
         ],

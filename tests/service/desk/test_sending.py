@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from postal_plexus.local.ses.verdicts import EICAR
+from awsdesk.ses.verdicts import EICAR
 from service.desk.test_receiving import send
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from postal_plexus.local.pulumi_engine import Credentials, Deployment, apply
+from awsdesk.pulumi import Credentials, Deployment, apply
 from service.desk.running import RunningDesk
 
 REGION = "us-east-1"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from postal_plexus.local.pulumi_engine import DeployError
+from awsdesk.pulumi import DeployError
 from service.pulumi_engine.deployer import Deployer
 
 ONE_QUEUE = """

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from postal_plexus.local.pulumi_engine import DeployError, Deployment, unprotect
+from awsdesk.pulumi import DeployError, Deployment, unprotect
 from service.desk.running import RunningDesk
 from service.pulumi_engine.deployer import Deployer
 

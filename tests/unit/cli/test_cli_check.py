@@ -98,7 +98,7 @@ def test_the_templates_of_the_checkout_can_be_read(plexus: Plexus) -> None:
     checkout = Path(__file__).parents[3]
     shipped = [
         *checkout.glob("pulumi/Pulumi.*.yaml"),
-        *checkout.glob("src/postal_plexus/local/stack.yaml"),
+        *checkout.glob("src/postal_plexus/desk/stack.yaml"),
     ]
     assert shipped
     for path in shipped:

@@ -123,7 +123,7 @@ def test_a_closed_output(tmp_path: Path, redirection: str, command: str) -> None
 
 def test_the_desk_is_loaded_only_for_the_desk() -> None:
     """The other commands start without loading the emulator's and the containers' code."""
-    heavy = ("dns", "postal_plexus.local", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
+    heavy = ("dns", "postal_plexus.desk", "postal_plexus.deliver", "boto3", "pulumi", "ministack")
     assert not set(heavy) & loaded_by("postal_plexus.cli.main")
 
 

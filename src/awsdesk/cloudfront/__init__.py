@@ -1,0 +1,1 @@
+"""CloudFront on the desk: distributions, their functions and the edge that serves them."""

@@ -1,0 +1,157 @@
+"""What ECS in the emulated account wants to run, and telling it what does run.
+
+ministack records clusters, services, task definitions and tasks, and declares a task RUNNING as
+soon as it is asked for. The agent reads what is wanted here and writes what is true back.
+"""
+
+# ruff: noqa: SLF001 - ministack's stores are its modules' private names
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, cast
+
+from awsdesk.ministack_patches import environment
+
+
+@dataclass(frozen=True)
+class WantedTask:
+    """One copy of a task definition that is to run."""
+
+    # The service's name, or the task's id for a task that was started by itself.
+    name: str
+    cluster: str
+    task_arn: str
+    task_definition_arn: str
+    definition: dict[str, Any]
+    # Changes whenever ECS would replace the running copy (new definition or forced deployment).
+    deployment: str
+    is_service: bool
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """What the agent knows of a task."""
+
+    is_running: bool
+    health: str
+    reason: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class EcsView:
+    """ECS in one account and region."""
+
+    account_id: str
+    region: str
+
+    def wanted(self) -> list[WantedTask]:
+        """Give every task that is to run, by cluster and name."""
+        ecs = environment.module("services.ecs")
+        with environment.scope(self.account_id, self.region):
+            services = [copy.deepcopy(dict(ecs._services[key])) for key in list(ecs._services)]
+            tasks = [dict(ecs._tasks[key]) for key in list(ecs._tasks)]
+            found = [self._of_service(s, tasks) for s in services if s["status"] == "ACTIVE"]
+            found += [self._alone(task) for task in tasks]
+        return sorted((t for t in found if t is not None), key=lambda t: (t.cluster, t.name))
+
+    def report(self, task: WantedTask, state: TaskState) -> None:
+        """Write what is true of a task into what ECS answers."""
+        ecs = environment.module("services.ecs")
+        with environment.scope(self.account_id, self.region):
+            stored = ecs._tasks.get(task.task_arn)
+            if stored is not None:
+                if not task.is_service and not state.is_running and state.exit_code is not None:
+                    ecs._mark_task_stopped(
+                        task.task_arn,
+                        stored,
+                        state.reason or "Essential container in task exited",
+                        "EssentialContainerExited",
+                        state.exit_code,
+                    )
+                    return
+                status = "RUNNING" if state.is_running else "PENDING"
+                stored["lastStatus"] = status
+                stored["healthStatus"] = state.health
+                # A service that is updated while its task is pending keeps that task here.
+                stored["taskDefinitionArn"] = task.task_definition_arn
+                for container in stored.get("containers", []):
+                    container["lastStatus"] = status
+                    container["healthStatus"] = state.health
+            service = ecs._services.get(f"{task.cluster}/{task.name}") if task.is_service else None
+            if service is not None:
+                running = int(state.is_running)
+                service["runningCount"] = running
+                service["pendingCount"] = 1 - running
+                for deployment in service["deployments"][:1]:
+                    deployment["runningCount"] = running
+                    deployment["pendingCount"] = 1 - running
+                    steady = state.is_running and state.health in {"HEALTHY", "UNKNOWN"}
+                    deployment["rolloutState"] = "COMPLETED" if steady else "IN_PROGRESS"
+                    if steady:
+                        # One task a service: nothing is left of an older deployment.
+                        del service["deployments"][1:]
+
+    def access_point(self, access_point_id: str) -> dict[str, Any] | None:
+        """Give an EFS access point as EFS describes it."""
+        efs = environment.module("services.efs")
+        with environment.scope(self.account_id, self.region):
+            found = efs._access_points.get(access_point_id)
+            return None if found is None else copy.deepcopy(dict(found))
+
+    def _of_service(
+        self, service: dict[str, Any], tasks: list[dict[str, Any]]
+    ) -> WantedTask | None:
+        if service.get("desiredCount", 0) < 1:
+            return None
+        group = f"service:{service['serviceName']}"
+        current = [
+            task
+            for task in tasks
+            if task.get("group") == group
+            and task.get("clusterArn") == service["clusterArn"]
+            and task.get("desiredStatus") == "RUNNING"
+        ]
+        definition = self._definition(service["taskDefinition"])
+        if definition is None:
+            return None
+        deployments = cast("list[dict[str, Any]]", service.get("deployments") or [{}])
+        arn = current[-1]["taskArn"] if current else f"{service['serviceArn']}/{group}"
+        return WantedTask(
+            name=service["serviceName"],
+            cluster=service["clusterArn"].rpartition("/")[2],
+            task_arn=str(arn),
+            task_definition_arn=str(definition["taskDefinitionArn"]),
+            definition=definition,
+            deployment=str(deployments[0].get("id", "")),
+            is_service=True,
+            overrides={},
+        )
+
+    def _alone(self, task: dict[str, Any]) -> WantedTask | None:
+        if str(task.get("group", "")).startswith("service:"):
+            return None
+        if task.get("desiredStatus") != "RUNNING" or task.get("lastStatus") == "STOPPED":
+            return None
+        definition = self._definition(task["taskDefinitionArn"])
+        if definition is None:
+            return None
+        return WantedTask(
+            name=str(task["taskArn"]).rpartition("/")[2],
+            cluster=str(task["clusterArn"]).rpartition("/")[2],
+            task_arn=str(task["taskArn"]),
+            task_definition_arn=str(definition["taskDefinitionArn"]),
+            definition=definition,
+            deployment=str(task["taskArn"]),
+            is_service=False,
+            overrides=copy.deepcopy(task.get("overrides") or {}),
+        )
+
+    def _definition(self, reference: str) -> dict[str, Any] | None:
+        ecs = environment.module("services.ecs")
+        key = ecs._resolve_td_key(reference)
+        found = ecs._task_defs.get(key)
+        return None if found is None else copy.deepcopy(dict(found))

@@ -1,0 +1,250 @@
+"""The container engine: docker if its daemon answers, else podman, by their command lines.
+
+Failures: `NoEngineError` (none is usable, with the remedy), `EngineError` (a command failed, with
+what the engine said).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk.ecs import port_forwards
+from awsdesk.ecs.run_command import Kind, run_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from awsdesk.ecs.definition import ContainerSpec
+    from awsdesk.ecs.run_command import Placement
+
+# Ours, for hosts whose podman needs more than the defaults; see the file itself.
+CONTAINERS_CONF = Path(__file__).resolve().parents[3] / "containers" / "containers.conf"
+log = logging.getLogger(__name__)
+
+_REMEDY = "install podman (Debian: apt-get install podman runc netavark aardvark-dns iptables)"
+
+
+class NoEngineError(Exception):
+    """Neither docker nor podman can be used."""
+
+
+class EngineError(Exception):
+    """A command of the engine failed."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as the engine knows it."""
+
+    id: str
+    name: str
+    labels: dict[str, str]
+    pid: int
+    is_running: bool
+    exit_code: int
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One engine and how it is called."""
+
+    kind: Kind
+    program: str
+    # The environment that its command runs in: the one the desk was started in, not the one the
+    # daemon makes for the emulator.
+    environment: Mapping[str, str]
+
+    async def call(self, *arguments: str, timeout: float = 120) -> str:  # noqa: ASYNC109
+        """Run a command of the engine and give its output.
+
+        Raises:
+            EngineError: it failed or took longer than `timeout` seconds.
+        """
+        return await self._output(self.program, *arguments, timeout=timeout)
+
+    async def _output(self, program: str, *arguments: str, timeout: float) -> str:  # noqa: ASYNC109
+        """Give what a program prints; raise EngineError as `call` does."""
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(self.environment),
+        )
+        try:
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that comes as it ends.
+            async with asyncio.timeout(timeout):
+                out, err = await process.communicate()
+        except TimeoutError as error:
+            process.kill()
+            await process.wait()
+            raise EngineError(f"{self.kind} {arguments[0]}: no answer in {timeout} s") from error
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            said = err.decode(errors="replace").strip() or f"exit status {process.returncode}"
+            raise EngineError(f"{self.kind} {arguments[0]}: {said}")
+        return out.decode(errors="replace")
+
+    async def run(self, spec: ContainerSpec, placement: Placement) -> str:
+        """Start a container; give its id.
+
+        Raises:
+            EngineError: it could not be started.
+        """
+        if self.kind is Kind.PODMAN:
+            await self._forget_stale_forwards()
+        return (await self.call(*run_arguments(self.kind, spec, placement))).strip()
+
+    async def _forget_stale_forwards(self) -> None:
+        """Remove port forwards that lead to containers which are gone; see `port_forwards`."""
+        # Where nothing was ever forwarded, or by nftables, there is no such chain.
+        with contextlib.suppress(EngineError, FileNotFoundError):
+            listing = await self._output(*port_forwards.LISTING, timeout=10)
+            known = await self.call("ps", "--all", "--quiet", "--no-trunc")
+            for removal in port_forwards.removals(listing, known.split()):
+                log.warning("agent.stale_forward rule=%s", " ".join(removal[5:]))
+                await self._output(*removal, timeout=10)
+
+    async def ask(self, container: str, command: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109
+        """Run a health check in a container; tell whether it succeeded in time."""
+        try:
+            await self.call("exec", container, *command, timeout=timeout)
+        except EngineError:
+            return False
+        return True
+
+    async def inspect(self, container: str) -> Container | None:
+        """Give a container; None if there is none of that name or id."""
+        try:
+            found = json.loads(await self.call("container", "inspect", container))
+        except EngineError:
+            return None
+        return _container(cast("dict[str, Any]", found[0]))
+
+    async def labelled(self, label: str) -> list[Container]:
+        """Give the containers, also the dead ones, that carry a label."""
+        listed = await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")
+        found = [await self.inspect(one) for one in listed.split()]
+        return [one for one in found if one is not None]
+
+    async def stop(self, container: str, timeout: int) -> None:  # noqa: ASYNC109
+        """Stop a container with SIGTERM, after `timeout` seconds with SIGKILL."""
+        try:
+            await self.call("stop", "--time", str(timeout), container, timeout=timeout + 30)
+        except EngineError:
+            await self.remove(container)
+
+    async def remove(self, container: str) -> None:
+        """Remove a container, also one that runs. None is no failure."""
+        try:
+            await self.call("rm", "--force", "--volumes", container)
+        except EngineError:
+            if await self.inspect(container) is not None:
+                raise
+
+    async def has_image(self, image: str) -> bool:
+        """Tell whether an image is here."""
+        try:
+            await self.call("image", "inspect", "--format", "{{.Id}}", image)
+        except EngineError:
+            return False
+        return True
+
+    async def network_gateway(self, network: str) -> tuple[str, str] | None:
+        """Give subnet and gateway of a network; None if there is no such network."""
+        try:
+            found = cast(
+                "list[dict[str, Any]]", json.loads(await self.call("network", "inspect", network))
+            )
+        except EngineError:
+            return None
+        # docker: IPAM.Config[].Gateway; podman: subnets[].gateway
+        given: dict[str, Any] = found[0]
+        ipam = cast("dict[str, Any]", given.get("IPAM") or {})
+        for one in cast("list[dict[str, str]]", given.get("subnets") or ipam.get("Config") or []):
+            subnet = one.get("subnet") or one.get("Subnet") or ""
+            gateway = one.get("gateway") or one.get("Gateway") or ""
+            if subnet and gateway and ":" not in gateway:
+                return subnet, gateway
+        raise EngineError(f"the network {network} has no IPv4 gateway")
+
+    async def create_network(self, network: str, subnet: str, gateway: str) -> None:
+        """Make a bridge network, where it was before if that is known."""
+        where = ["--subnet", subnet, "--gateway", gateway] if subnet else []
+        await self.call("network", "create", *where, network)
+
+    async def remove_network(self, network: str) -> None:
+        """Remove a network. None is no failure."""
+        try:
+            await self.call("network", "rm", network)
+        except EngineError:
+            if await self.network_gateway(network) is not None:
+                raise
+
+
+def find() -> Engine:
+    """Give the engine to use, to be called in the environment of this moment.
+
+    Raises:
+        NoEngineError: none answers; says what to install.
+    """
+    docker = shutil.which("docker")
+    if docker is not None and _answers(docker) and not _is_podman(docker):
+        return Engine(Kind.DOCKER, docker, dict(os.environ))
+    podman = shutil.which("podman")
+    if podman is None:
+        raise NoEngineError(f"no docker daemon answers and podman is not installed: {_REMEDY}")
+    environment = dict(os.environ)
+    if CONTAINERS_CONF.exists():
+        environment.setdefault("CONTAINERS_CONF", str(CONTAINERS_CONF))
+    return Engine(Kind.PODMAN, podman, environment)
+
+
+def _answers(docker: str) -> bool:
+    """Tell whether docker's daemon answers."""
+    try:
+        done = subprocess.run(  # noqa: S603 - found on PATH
+            [docker, "info", "--format", "{{.ServerVersion}}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and bool(done.stdout.strip())
+
+
+def _is_podman(docker: str) -> bool:
+    """Tell whether `docker` is podman under another name (Debian's podman-docker)."""
+    done = subprocess.run(  # noqa: S603 - found on PATH
+        [docker, "--version"], capture_output=True, text=True, check=False
+    )
+    return "podman" in done.stdout.lower()
+
+
+def _container(found: dict[str, Any]) -> Container:
+    state = found["State"]
+    return Container(
+        id=found["Id"],
+        name=str(found["Name"]).lstrip("/"),
+        labels=cast("dict[str, str]", found["Config"].get("Labels") or {}),
+        pid=int(state.get("Pid") or 0),
+        is_running=bool(state.get("Running")),
+        exit_code=int(state.get("ExitCode") or 0),
+        out_of_memory=bool(state.get("OOMKilled")),
+    )

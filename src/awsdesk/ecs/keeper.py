@@ -1,0 +1,172 @@
+"""The agent's loop: what runs is made equal to what the account's services ask for.
+
+Looks when ECS was called, and every few seconds. A changed service is stopped, then started anew
+(ports and sockets are the host's); one that is gone is stopped and removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from awsdesk.ecs import definition
+from awsdesk.ecs.credentials import TaskCredentials
+from awsdesk.ecs.definition import DefinitionError
+from awsdesk.ecs.ecs_view import EcsView, TaskState
+from awsdesk.ecs.engine import EngineError
+from awsdesk.ecs.placing import LABEL_DESK, LABEL_TASK, Place
+from awsdesk.ecs.runner import ContainerRunner, Means, quietly
+from awsdesk.ministack_patches.parameters import Parameters
+from awsdesk.ministack_patches.roles import Roles
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from awsdesk.ecs.engine import Engine
+    from awsdesk.layout import DeskLayout
+    from awsdesk.settings import DeskSettings
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 5.0
+
+
+@dataclass
+class _Kept:
+    runner: ContainerRunner
+    running: asyncio.Task[None]
+
+
+class Keeper:
+    """Keeps the containers of one desk."""
+
+    def __init__(self, layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
+        ecs = EcsView(desk.account_id, desk.region)
+        roles = Roles(desk.account_id, desk.region)
+        self._ecs = ecs
+        self._layout = layout
+        self._engine = engine
+        self.credentials = TaskCredentials(roles, desk.credential_seconds)
+        self._means = Means(
+            engine=engine,
+            place=Place(layout, desk, ecs),
+            roles=roles,
+            credentials=self.credentials,
+            parameters=Parameters(desk.account_id, desk.region),
+        )
+        self._kept: dict[str, _Kept] = {}
+        self._refused: dict[str, str] = {}
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again now."""
+        self._wake.set()
+
+    def tasks(self) -> list[Mapping[str, object]]:
+        """Give the state of every container for `plexus local status`."""
+        found: list[Mapping[str, object]] = [
+            {
+                "task": kept.runner.spec.name,
+                "service": kept.runner.task.name,
+                "container": kept.runner.name,
+                "image": kept.runner.spec.image,
+                "running": kept.runner.state.is_running,
+                "health": kept.runner.state.health,
+                "reason": kept.runner.state.reason,
+                "task_definition": kept.runner.task.task_definition_arn,
+            }
+            for kept in self._kept.values()
+        ]
+        found += [
+            {"task": name, "running": False, "health": "UNKNOWN", "reason": why}
+            for name, why in self._refused.items()
+        ]
+        return found
+
+    async def run(self) -> None:
+        """Keep until cancelled."""
+        await self._remove_strangers()
+        while True:
+            self._wake.clear()
+            await self._look()
+            try:
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def stop_all(self) -> None:
+        """Stop every container, all at once."""
+        await asyncio.gather(*(self._drop(name) for name in list(self._kept)))
+
+    async def _look(self) -> None:
+        wanted = self._wanted()
+        for name, kept in list(self._kept.items()):
+            if name not in wanted or wanted[name].version != kept.runner.version:
+                await self._drop(name)
+        for name, runner in wanted.items():
+            if name not in self._kept:
+                self._kept[name] = _Kept(runner, asyncio.create_task(runner.run()))
+
+    def _wanted(self) -> dict[str, ContainerRunner]:
+        found: dict[str, ContainerRunner] = {}
+        self._refused.clear()
+        for task in self._ecs.wanted():
+            try:
+                spec = definition.read(task.definition, task.overrides)
+            except (DefinitionError, KeyError, TypeError, ValueError) as error:
+                self._refused[task.name] = f"task definition refused: {error}"
+                log.error("agent.definition_refused task=%s reason=%s", task.name, error)  # noqa: TRY400
+                continue
+            for container in spec.containers:
+                runner = ContainerRunner(self._means, task, container, spec, self._report)
+                if runner.name in found:
+                    self._refused[task.name] = f"there is a container {container.name} already"
+                else:
+                    found[runner.name] = runner
+        return found
+
+    def _report(self, runner: ContainerRunner) -> None:
+        """Tell ECS how a task is: as its worst essential container."""
+        siblings = [
+            kept.runner
+            for kept in self._kept.values()
+            if kept.runner.task.name == runner.task.name and kept.runner.spec.essential
+        ]
+        states = [one.state for one in siblings] or [runner.state]
+        healths = [state.health for state in states]
+        worst = next((h for h in ("UNHEALTHY", "STARTING", "UNKNOWN") if h in healths), "HEALTHY")
+        self._ecs.report(
+            runner.task,
+            TaskState(
+                is_running=all(state.is_running for state in states),
+                health="UNKNOWN" if worst == "STARTING" else worst,
+                reason=runner.state.reason,
+                exit_code=runner.state.exit_code,
+            ),
+        )
+
+    async def _drop(self, name: str) -> None:
+        kept = self._kept[name]
+        await quietly(kept.running)
+        try:
+            await kept.runner.stop()
+        except EngineError as error:
+            log.error("agent.stop_failed container=%s reason=%s", name, error)  # noqa: TRY400
+            return
+        self._kept.pop(name, None)
+
+    async def _remove_strangers(self) -> None:
+        """Remove containers of this desk that nobody asks for any more."""
+        wanted = self._wanted()
+        try:
+            found = await self._engine.labelled(f"{LABEL_DESK}={self._layout.name}")
+            for one in found:
+                if one.name not in wanted:
+                    log.info("agent.removing_stranger task=%s", one.labels.get(LABEL_TASK))
+                    await self._engine.stop(one.id, 10)
+                    await self._engine.remove(one.id)
+        except EngineError as error:
+            log.error("agent.engine_failed reason=%s", error)  # noqa: TRY400

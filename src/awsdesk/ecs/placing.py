@@ -1,0 +1,155 @@
+"""From a task definition's container to where it runs on this machine.
+
+The agent adds what the real agent and the real host would: where AWS is, which credentials to
+fetch, the address of SES's SMTP endpoint, and the desk's authority among the trusted ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk import files, sockets
+from awsdesk.ecs.definition import ContainerSpec, DefinitionError, Mount
+from awsdesk.ecs.ownership import Owned
+from awsdesk.ecs.run_command import Bind, Placement, Published
+
+if TYPE_CHECKING:
+    from awsdesk.ecs.ecs_view import EcsView, WantedTask
+    from awsdesk.layout import DeskLayout
+    from awsdesk.settings import DeskSettings
+
+log = logging.getLogger(__name__)
+
+# Where Debian's programs look for trusted certificates.
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+LABEL_DESK = "plexus.desk"
+LABEL_TASK = "plexus.task"
+LABEL_VERSION = "plexus.version"
+
+
+class PlacementError(Exception):
+    """A container cannot be placed on this machine now."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A desk as a place for containers."""
+
+    layout: DeskLayout
+    desk: DeskSettings
+    ecs: EcsView
+
+    def container_name(self, task: WantedTask, spec: ContainerSpec) -> str:
+        """Give a container's name: the desk's and its own; a task by itself adds its id."""
+        parts = [self.layout.name, spec.name]
+        return "-".join(parts if task.is_service else [*parts, task.name[:8]])
+
+    def version(self, task: WantedTask, spec: ContainerSpec) -> str:
+        """Give what changes whenever the running container is not the wanted one any more."""
+        what = [task.deployment, asdict(spec), self.desk.network.gateway, asdict(self.desk.ports)]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+    def environment(self, spec: ContainerSpec, task_id: str, token: str | None) -> dict[str, str]:
+        """Give the environment: the task definition's, and what agent and host add."""
+        desk = self.desk
+        aws = f"https://{desk.network.gateway}:{desk.ports.aws_tls}"
+        given = dict(spec.environment)
+        given |= {"AWS_ENDPOINT_URL": aws, "AWS_CA_BUNDLE": CA_BUNDLE}
+        given.setdefault("AWS_REGION", desk.region)
+        if token is not None:
+            given |= {
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{aws}/credentials/{task_id}",
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            }
+        if "SES_SMTP_ENDPOINT" in given:
+            host = given["SES_SMTP_ENDPOINT"].partition(":")[0]
+            given["SES_SMTP_ENDPOINT"] = f"{host}:{desk.ports.ses_smtp}"
+        return given
+
+    def write_environment(self, name: str, environment: dict[str, str]) -> Path:
+        """Write the file that the engine reads a container's environment from (0600).
+
+        Raises:
+            PlacementError: a value has a line break, which such a file cannot hold.
+        """
+        broken = [key for key, value in environment.items() if "\n" in value or "\r" in value]
+        if broken:
+            raise PlacementError(f"line breaks in the value of {', '.join(broken)}")
+        path = self.layout.tasks / f"{name}.env"
+        lines = "".join(f"{key}={value}\n" for key, value in sorted(environment.items()))
+        files.replace(path, lines.encode(), 0o600, durable=False)
+        return path
+
+    def owned(self, spec: ContainerSpec) -> list[Owned]:
+        """Give the EFS directories that must be there, with the access points' owners."""
+        return [owned for mount in spec.mounts if (owned := self._efs(mount)) is not None]
+
+    def placement(self, task: WantedTask, spec: ContainerSpec, env_file: Path) -> Placement:
+        """Give where and how the container runs.
+
+        Raises:
+            PlacementError: a host directory is missing.
+            DefinitionError: an EFS access point is not there.
+        """
+        binds = [self._bind(mount) for mount in spec.mounts]
+        binds.append(Bind(self.layout.ca_bundle, CA_BUNDLE, read_only=True))
+        missing = [str(bind.source) for bind in binds if not bind.source.exists()]
+        if missing:
+            log.info("agent.directories_missing paths=%s", ",".join(missing))
+            raise PlacementError("waits for the host's directories")
+        return Placement(
+            name=self.container_name(task, spec),
+            labels=(
+                (LABEL_DESK, self.layout.name),
+                (LABEL_TASK, f"{task.cluster}/{task.name}/{spec.name}"),
+                (LABEL_VERSION, self.version(task, spec)),
+            ),
+            network=self.desk.network.name,
+            hosts=((self.desk.ses_smtp_host, self.desk.network.gateway),),
+            binds=tuple(binds),
+            published=tuple(
+                Published(
+                    self.desk.ports.of_host_port(one.host_port) or sockets.free_port(),
+                    one.container_port,
+                    one.protocol,
+                )
+                for one in spec.ports
+            ),
+            env_file=env_file,
+            log_file=self.layout.logs / f"{spec.name}.log",
+        )
+
+    def _bind(self, mount: Mount) -> Bind:
+        if mount.host_path is not None:
+            return Bind(self.layout.host_path(mount.host_path), mount.target, mount.read_only)
+        owned = self._efs(mount)
+        if owned is None:
+            raise DefinitionError(f"{mount.target}: neither a host path nor EFS")
+        return Bind(owned.path, mount.target, mount.read_only)
+
+    def _efs(self, mount: Mount) -> Owned | None:
+        if mount.file_system is None:
+            return None
+        directory, owner = mount.root_directory, {"OwnerUid": 0, "OwnerGid": 0}
+        mode = 0o755
+        if mount.access_point is not None:
+            found = self.ecs.access_point(mount.access_point)
+            if found is None:
+                raise DefinitionError(f"no such EFS access point: {mount.access_point}")
+            root = cast("dict[str, Any]", found.get("RootDirectory") or {})
+            directory = str(root.get("Path") or "/")
+            info = cast("dict[str, Any]", root.get("CreationInfo") or {})
+            owner = {**owner, **info}
+            mode = int(str(info.get("Permissions", "0755")), 8)
+        path = self.layout.efs / mount.file_system
+        return Owned(
+            path.joinpath(*Path(directory).parts[1:]),
+            int(owner["OwnerUid"]),
+            int(owner["OwnerGid"]),
+            mode,
+        )

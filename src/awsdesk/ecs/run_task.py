@@ -1,0 +1,104 @@
+"""What IAM asks of whoever calls ECS's RunTask: more than the one right of that name.
+
+ministack asks for ecs:RunTask on the *cluster* and for nothing else. AWS asks for it on the task
+definition, with `ecs:cluster` as a condition key; for iam:PassRole on the definition's roles; and,
+where the task is given tags as it starts, for ecs:TagResource on the task.
+
+Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html,
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html.
+"""
+
+# ruff: noqa: SLF001 - ministack's stores are its modules' private names
+
+from __future__ import annotations
+
+import contextvars
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk.ministack_patches import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RUN_TASK = "ecs:RunTask"
+TASKS_SERVICE = "ecs-tasks.amazonaws.com"
+
+
+@dataclass(frozen=True)
+class Right:
+    """An action on a resource, with the condition keys that AWS asks about."""
+
+    action: str
+    resource: str
+    keys: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def rights(
+    request: Mapping[str, Any], definition: Mapping[str, Any], cluster_arn: str
+) -> list[Right]:
+    """Every right that a RunTask call needs.
+
+    `request` is the call's body, `definition` the task definition that it names, as ECS describes
+    it, with its tags.
+    """
+    needed = [Right(RUN_TASK, definition["taskDefinitionArn"], {"ecs:cluster": cluster_arn})]
+    given = [definition.get(name) for name in ("taskRoleArn", "executionRoleArn")]
+    needed += [
+        Right("iam:PassRole", arn, {"iam:PassedToService": TASKS_SERVICE}) for arn in given if arn
+    ]
+    propagated = request.get("propagateTags") == "TASK_DEFINITION" and definition.get("tags")
+    if request.get("tags") or propagated or request.get("enableECSManagedTags"):
+        task = cluster_arn.replace(":cluster/", ":task/") + "/new"
+        needed.append(Right("ecs:TagResource", task, {"ecs:CreateAction": "RunTask"}))
+    return needed
+
+
+def rights_of_call(request: Mapping[str, Any]) -> list[Right]:
+    """As `rights`, in the account and region of this moment; none for a task that is not there."""
+    ecs = environment.module("services.ecs")
+    definition = ecs._task_defs.get(ecs._resolve_td_key(request.get("taskDefinition", "")))
+    cluster = ecs._clusters.get(ecs._resolve_cluster_name(request.get("cluster", "default")))
+    if definition is None or cluster is None:
+        return []
+    arn = str(definition["taskDefinitionArn"])
+    tags = definition.get("tags") or ecs._tags.get(arn)
+    return rights(request, {**definition, "tags": tags}, str(cluster["clusterArn"]))
+
+
+_request: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("run_task_request")
+
+
+def install() -> None:
+    """Have ministack ask for all of them when RunTask is called over HTTP."""
+    actions = environment.module("core.iam_actions")
+    evaluator = environment.module("core.iam_evaluator")
+    tags_of, enforce_one = actions.request_tag_context, evaluator.enforce
+
+    def noted(service: str, iam_action: str, body: bytes, *more: Any) -> Any:
+        if iam_action == RUN_TASK:
+            _request.set(cast("Mapping[str, Any]", json.loads(body or b"{}")))
+        return tags_of(service, iam_action, body, *more)
+
+    def enforce(
+        key: str, iam_action: str, service: str, region: str, *more: Any, **given: Any
+    ) -> Any:
+        asked = rights_of_call(_request.get()) if iam_action == RUN_TASK else []
+        if not asked:
+            return enforce_one(key, iam_action, service, region, *more, **given)
+        for right in asked:
+            denied = enforce_one(
+                key,
+                right.action,
+                service,
+                region,
+                resource_arn=right.resource,
+                service_context=dict(right.keys),
+            )
+            if denied:
+                return denied
+        return None
+
+    actions.request_tag_context = noted
+    evaluator.enforce = enforce

@@ -1,0 +1,171 @@
+"""EventBridge Scheduler starting ECS tasks by the clock, with the rights of the schedule's role.
+
+ministack keeps schedules and finds those that are due, but cannot start a task. Here it is done as
+AWS does it: the service takes the role, if its trust policy lets it for the schedule's group; the
+role must have every right that RunTask asks for; what cannot be started goes to the schedule's
+dead-letter queue, if there is one and the role may send there, and is otherwise lost without a
+word.
+
+Sources: https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html,
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html.
+"""
+
+# ruff: noqa: SLF001 - ministack offers no public way to start a task or to send as a service
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk.ecs import run_task
+from awsdesk.ecs.run_task import Right
+from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches.roles import RoleRefusedError, Roles, TemporaryCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+log = logging.getLogger(__name__)
+
+SERVICE = "scheduler.amazonaws.com"
+# How often ministack looks for schedules that are due, in seconds.
+_LOOK_EVERY = 1
+
+
+class StartError(Exception):
+    """A task was not started; `code` as the dead letter has it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The schedules of one account and region."""
+
+    account_id: str
+    region: str
+
+    def invoke(self, schedule: Mapping[str, Any]) -> None:
+        """Start what a schedule names, or put the reason into its dead-letter queue."""
+        target = cast("dict[str, Any]", schedule["Target"])
+        arn = str(schedule["Arn"])
+        credentials = None
+        try:
+            credentials = self._role(str(target["RoleArn"]), arn)
+            self._run(target, credentials)
+        except StartError as error:
+            log.warning("scheduler.not_started schedule=%s reason=%s", arn, error)
+            self._put_aside(arn, target, error, credentials)
+        else:
+            log.info("scheduler.started schedule=%s", arn)
+
+    def _role(self, role_arn: str, schedule_arn: str) -> TemporaryCredentials:
+        # arn:aws:scheduler:REGION:ACCOUNT:schedule/GROUP/NAME: the group is the source.
+        prefix, _, path = schedule_arn.partition(":schedule/")
+        group = f"{prefix}:schedule-group/{path.partition('/')[0]}"
+        try:
+            return Roles(self.account_id, self.region).for_service(
+                SERVICE, role_arn, group, secrets.token_hex(8), 900
+            )
+        except RoleRefusedError as error:
+            raise StartError("AccessDeniedException", str(error)) from error
+
+    def _run(self, target: Mapping[str, Any], credentials: TemporaryCredentials) -> None:
+        given = cast("dict[str, Any]", target.get("EcsParameters") or {})
+        if not given:
+            raise StartError("UnsupportedTarget", f"the desk cannot start {target['Arn']}")
+        request: dict[str, Any] = {
+            "cluster": target["Arn"],
+            "taskDefinition": given["TaskDefinitionArn"],
+            "count": given.get("TaskCount", 1),
+            "launchType": given.get("LaunchType", "EC2"),
+            "propagateTags": given.get("PropagateTags", "NONE"),
+            "tags": given.get("Tags") or [],
+            "startedBy": "scheduler",
+            "overrides": json.loads(target.get("Input") or "{}"),
+        }
+        needed = run_task.rights_of_call(request)
+        if not needed:
+            raise StartError("ClientException", f"no such task: {given['TaskDefinitionArn']}")
+        for right in needed:
+            if not self._may(credentials, right):
+                raise StartError(
+                    "AccessDeniedException",
+                    f"{credentials.role_arn} is not authorized to perform: {right.action}"
+                    f" on resource: {right.resource}",
+                )
+        status, _, body = environment.module("services.ecs")._run_task(request)
+        if status != 200:
+            raise StartError("ClientException", body.decode())
+
+    def _may(self, credentials: TemporaryCredentials, right: Right) -> bool:
+        evaluator = environment.module("core.iam_evaluator")
+        principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
+        if isinstance(principal, evaluator.AuthError):
+            return False
+        context = evaluator.EvalContext(
+            principal_arn=principal.arn,
+            principal_type=principal.type,
+            principal_account=principal.account,
+            action=right.action,
+            resource_arn=right.resource,
+            region=self.region,
+            secure_transport=True,
+            service_context={key.lower(): value for key, value in right.keys.items()},
+            principal_keys=principal.keys,
+        )
+        found = evaluator.evaluate(context, principal.policies, *principal.limits)
+        return found.decision == "Allow"
+
+    def _put_aside(
+        self,
+        schedule_arn: str,
+        target: Mapping[str, Any],
+        error: StartError,
+        credentials: TemporaryCredentials | None,
+    ) -> None:
+        queue_arn = str(cast("dict[str, Any]", target.get("DeadLetterConfig") or {}).get("Arn", ""))
+        if not queue_arn or credentials is None:
+            return
+        if not self._may(credentials, Right("sqs:SendMessage", queue_arn)):
+            log.warning("scheduler.lost schedule=%s queue=%s", schedule_arn, queue_arn)
+            return
+        sqs = environment.module("services.sqs")
+        attributes = {
+            "ERROR_CODE": error.code,
+            "ERROR_MESSAGE": str(error),
+            "SCHEDULE_ARN": schedule_arn,
+            "TARGET_ARN": str(target["Arn"]),
+        }
+        sqs._act_send_message(
+            {
+                "MessageBody": str(target.get("Input") or "{}"),
+                "MessageAttributes": {
+                    name: {"DataType": "String", "StringValue": value}
+                    for name, value in attributes.items()
+                },
+            },
+            sqs._queue_url(queue_arn.rpartition(":")[2]),
+        )
+
+
+def install(schedules: Schedules, changed: Callable[[], None]) -> None:
+    """Have ministack's clock start tasks; `changed` is told, from the clock's thread."""
+    scheduler = environment.module("services.scheduler")
+    bridge = environment.module("services.eventbridge")
+    invoke_other = bridge._invoke_target
+
+    def invoke(target: Any, event: Mapping[str, Any], rule: Mapping[str, Any], *more: Any) -> Any:
+        if event.get("Source") != "aws.scheduler":
+            return invoke_other(target, event, rule, *more)
+        schedules.invoke(rule)
+        changed()
+        return None
+
+    bridge._invoke_target = invoke
+    scheduler._SCHEDULE_TICK_INTERVAL = _LOOK_EVERY

@@ -1,0 +1,31 @@
+"""IAM actions that ministack names after the call where AWS names them after what is done.
+
+SQS's batch calls need the permission of the single call: DeleteMessageBatch is allowed by
+sqs:DeleteMessage, and there is no action sqs:DeleteMessageBatch to grant
+(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
+sqs-api-permissions-reference.html).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from awsdesk.ministack_patches import environment
+
+_SINGLE = {
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
+
+
+def install() -> None:
+    """Put the right names in place of ministack's."""
+    actions = environment.module("core.iam_actions")
+    named_by_call = actions.extract_iam_action
+
+    def named(*arguments: Any, **more: Any) -> Any:
+        found = named_by_call(*arguments, **more)
+        return _SINGLE.get(found, found)
+
+    actions.extract_iam_action = named

@@ -1,0 +1,83 @@
+"""SSM parameters as ECS reads them for a task: with its execution role, one check a parameter.
+
+ministack checks GetParameters on `*` instead of on each parameter, which a role that may read two
+parameters only does not pass. So the role's policies are asked here, then ministack's own handler.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk.ministack_patches import environment
+
+if TYPE_CHECKING:
+    from awsdesk.ministack_patches.roles import TemporaryCredentials
+
+
+class SecretError(Exception):
+    """A secret cannot be had."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """SSM in one account and region."""
+
+    account_id: str
+    region: str
+
+    async def fetch(
+        self, secrets: tuple[tuple[str, str], ...], credentials: TemporaryCredentials
+    ) -> dict[str, str]:
+        """Give the value of each secret (variable, parameter's name or ARN) by its variable.
+
+        Raises:
+            SecretError: the role may not read one, or there is none.
+        """
+        for variable, source in secrets:
+            if ":secretsmanager:" in source:
+                raise SecretError(f"{variable}: the desk serves SSM parameters only, not {source}")
+        names = {variable: _name(source) for variable, source in secrets}
+        for variable, name in names.items():
+            if not self._may_read(name, credentials):
+                raise SecretError(
+                    f"{variable}: {credentials.role_arn} is not authorized to perform"
+                    f" ssm:GetParameters on {self._arn(name)}"
+                )
+        body = json.dumps({"Names": sorted(set(names.values())), "WithDecryption": True}).encode()
+        with environment.scope(self.account_id, self.region):
+            status, _, answer = await environment.module("services.ssm").handle_request(
+                "POST", "/", {"x-amz-target": "AmazonSSM.GetParameters"}, body, {}
+            )
+        found = cast("dict[str, Any]", json.loads(answer))
+        if status != 200 or found.get("InvalidParameters"):
+            raise SecretError(f"no such SSM parameters: {found.get('InvalidParameters', found)}")
+        values = {str(one["Name"]): str(one["Value"]) for one in found["Parameters"]}
+        return {variable: values[name] for variable, name in names.items()}
+
+    def _arn(self, name: str) -> str:
+        return f"arn:aws:ssm:{self.region}:{self.account_id}:parameter/{name.lstrip('/')}"
+
+    def _may_read(self, name: str, credentials: TemporaryCredentials) -> bool:
+        evaluator = environment.module("core.iam_evaluator")
+        with environment.scope(self.account_id, self.region):
+            principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
+            if isinstance(principal, evaluator.AuthError):
+                return False
+            context = evaluator.EvalContext(
+                principal_arn=principal.arn,
+                principal_type=principal.type,
+                principal_account=principal.account,
+                action="ssm:GetParameters",
+                resource_arn=self._arn(name),
+                region=self.region,
+                secure_transport=True,
+                principal_keys=principal.keys,
+            )
+            found = evaluator.evaluate(context, principal.policies, *principal.limits)
+        return found.decision == "Allow"
+
+
+def _name(source: str) -> str:
+    return source.partition(":parameter")[2] or source

@@ -1,0 +1,126 @@
+"""Roles that an AWS service takes: credentials of a role that trusts it, for ECS tasks and others.
+
+ministack's AssumeRole lets its root into any role that trusts any service, and knows no
+`aws:SourceAccount`. Here the trust policy is evaluated for the service itself, with what it acts
+for (ECS: the task) as `aws:SourceArn`, before ministack's session store gets the credentials.
+"""
+
+# ruff: noqa: SLF001 - ministack's stores are its modules' private names
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from awsdesk.ministack_patches import environment
+
+TASKS_SERVICE = "ecs-tasks.amazonaws.com"
+
+
+class RoleRefusedError(Exception):
+    """The role does not exist or does not trust the service for this source."""
+
+
+@dataclass(frozen=True)
+class TemporaryCredentials:
+    """Credentials of an assumed role; `expires_at` in seconds since the epoch."""
+
+    role_arn: str
+    access_key_id: str
+    secret_access_key: str
+    token: str
+    expires_at: float
+
+    def document(self) -> dict[str, str]:
+        """Give the document of the container credentials endpoint."""
+        ends = datetime.fromtimestamp(self.expires_at, UTC)
+        return {
+            "RoleArn": self.role_arn,
+            "AccessKeyId": self.access_key_id,
+            "SecretAccessKey": self.secret_access_key,
+            "Token": self.token,
+            "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of one account."""
+
+    account_id: str
+    region: str
+
+    def for_task(self, role_arn: str, task_arn: str, seconds: int) -> TemporaryCredentials:
+        """Give credentials of a role for a task.
+
+        Raises:
+            RoleRefusedError: no such role, or its trust policy says no.
+        """
+        return self.for_service(
+            TASKS_SERVICE, role_arn, task_arn, task_arn.rpartition("/")[2], seconds
+        )
+
+    def for_service(
+        self, service: str, role_arn: str, source_arn: str, session_name: str, seconds: int
+    ) -> TemporaryCredentials:
+        """Give credentials of a role for a service that acts for `source_arn`.
+
+        Raises:
+            RoleRefusedError: no such role, or its trust policy says no.
+        """
+        name = role_arn.rpartition("/")[2]
+        with environment.scope(self.account_id, self.region):
+            role: Any = environment.module("services.iam")._roles.get(name)
+            if role is None:
+                raise RoleRefusedError(f"no such role: {role_arn}")
+            if not self._trusts(role.get("AssumeRolePolicyDocument"), service, source_arn):
+                raise RoleRefusedError(
+                    f"the trust policy of {role_arn} does not let {service} assume it"
+                    f" for {source_arn}"
+                )
+            credentials = TemporaryCredentials(
+                role_arn=role_arn,
+                access_key_id=f"ASIA{secrets.token_hex(8).upper()}",
+                secret_access_key=secrets.token_urlsafe(30),
+                token=secrets.token_urlsafe(96),
+                expires_at=time.time() + seconds,
+            )
+            environment.module("services.sts").register_session(
+                credentials.access_key_id,
+                {
+                    "Arn": f"arn:aws:sts::{self.account_id}:assumed-role/{name}/{session_name}",
+                    "UserId": f"{role.get('RoleId', name)}:{session_name}",
+                    "SecretAccessKey": credentials.secret_access_key,
+                    "SessionToken": credentials.token,
+                    "Expiration": credentials.expires_at,
+                    "AccountId": self.account_id,
+                    "PrincipalType": "AssumedRole",
+                },
+            )
+        return credentials
+
+    def _trusts(self, document: Any, service: str, source_arn: str) -> bool:
+        policy = cast("dict[str, Any]", json.loads(document) if isinstance(document, str) else {})
+        given: Any = policy.get("Statement", [])
+        statements = cast("list[dict[str, Any]]", given if isinstance(given, list) else [given])
+        # A trust policy has no Resource; the evaluator wants one.
+        asked = {"Statement": [{**one, "Resource": "*"} for one in statements]}
+        evaluator = environment.module("core.iam_evaluator")
+        context = evaluator.EvalContext(
+            principal_arn="*",
+            principal_type="Service",
+            principal_account="",
+            action="sts:AssumeRole",
+            resource_arn="*",
+            region=self.region,
+            service_context={
+                "aws:sourceaccount": self.account_id,
+                "aws:sourcearn": source_arn,
+            },
+        )
+        decision = evaluator.evaluate_resource_policy(asked, context, service=service)
+        return decision.decision == "Allow"

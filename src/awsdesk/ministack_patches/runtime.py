@@ -1,0 +1,87 @@
+"""ministack's life in the daemon: state read at the start, saved while it runs, saved at the end.
+
+ministack saves its state at a clean shutdown only. Here it is saved too a moment after something
+changed, so that a killed daemon loses at most `SNAPSHOT_SECONDS` of it. Objects in S3 are on disk
+as soon as their put is answered.
+"""
+
+# ruff: noqa: SLF001 - ministack has no public call to save its state
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from awsdesk.ministack_patches import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_SECONDS = 2.0
+
+
+class Snapshots:
+    """Saves the emulator's state some time after it changed."""
+
+    def __init__(
+        self, about_to_save: Callable[[], Callable[[], None]], seconds: float = SNAPSHOT_SECONDS
+    ) -> None:
+        """Make the saver.
+
+        `about_to_save` is called before a snapshot; what it gives, after the snapshot is on disk.
+        """
+        self._about_to_save = about_to_save
+        self._seconds = seconds
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Note that there is something to save."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Save until cancelled."""
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(self._seconds)
+            self._changed.clear()
+            saved = self._about_to_save()
+            try:
+                if save():
+                    saved()
+                    continue
+            except OSError as error:
+                log.error("desk.state_not_tidied reason=%s", error)  # noqa: TRY400
+            self._changed.set()
+
+
+def save() -> bool:
+    """Save the state of every service now; tell whether the queues are on disk.
+
+    ministack logs what it cannot write (a full disk) and goes on.
+    """
+    app = environment.module("app")
+    persistence = environment.module("core.persistence")
+    queues = Path(persistence.STATE_DIR) / "sqs.json"
+    before = _version(queues)
+    persistence.save_all(app._build_persistence_save_dict())
+    if _version(queues) == before:
+        log.error("desk.state_not_saved path=%s", queues)
+        return False
+    return True
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def keep_from_running_containers() -> None:
+    """Leave ECS tasks to our agent, also where the docker SDK happens to be installed."""
+    environment.module("services.ecs")._get_docker = lambda: None

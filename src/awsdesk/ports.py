@@ -1,0 +1,33 @@
+"""Choosing the desk's ports: the ones it had, else the preferred ones, else free ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from awsdesk import sockets
+from awsdesk.settings import PREFERRED_PORTS, Ports, port_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def choose(
+    had: Ports,
+    preferred: Ports = PREFERRED_PORTS,
+    is_free: Callable[[str, int], bool] = sockets.is_free,
+    free_port: Callable[[], int] = sockets.free_port,
+) -> Ports:
+    """Give a port for every name; each is free now and none is given twice."""
+    chosen: dict[str, int] = {}
+    for name in port_names():
+        for wanted in (getattr(had, name), getattr(preferred, name)):
+            if wanted and wanted not in chosen.values() and is_free(sockets.LOOPBACK, wanted):
+                chosen[name] = wanted
+                break
+        else:
+            port = free_port()
+            while port in chosen.values():
+                port = free_port()
+            chosen[name] = port
+    return replace(had, **chosen)

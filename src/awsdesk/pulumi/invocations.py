@@ -1,0 +1,118 @@
+"""The lookups that the program makes of its account, answered from the emulator."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from awsdesk.pulumi.resources.resource_type import Aws
+
+Arguments = Mapping[str, Any]
+Answer = dict[str, Any]
+
+
+class UnknownInvocation(Exception):
+    """The program looks up something that the desk has no answer for."""
+
+
+class LookupFailed(Exception):
+    """The lookup is understood and finds nothing; the program may live with that."""
+
+
+def _caller_identity(aws: Aws, _arguments: Arguments) -> Answer:
+    answer = aws.client("sts").get_caller_identity()
+    return {
+        "accountId": answer["Account"],
+        "arn": answer["Arn"],
+        "userId": answer["UserId"],
+        "id": answer["Account"],
+    }
+
+
+def _region(aws: Aws, _arguments: Arguments) -> Answer:
+    return {
+        "name": aws.region,
+        "region": aws.region,
+        "id": aws.region,
+        "endpoint": "",
+        "description": "",
+    }
+
+
+def _partition(_aws: Aws, _arguments: Arguments) -> Answer:
+    return {
+        "partition": "aws",
+        "dnsSuffix": "amazonaws.com",
+        "reverseDnsPrefix": "com.amazonaws",
+        "id": "aws",
+    }
+
+
+def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
+    answer = aws.client("ses").describe_active_receipt_rule_set()
+    name = answer.get("Metadata", {}).get("Name")
+    if not name:
+        # As Terraform's provider: no active rule set is an error of this lookup.
+        raise LookupFailed("empty result: no active receipt rule set")
+    return {
+        "ruleSetName": name,
+        "id": name,
+        "arn": aws.arn("ses", f"receipt-rule-set/{name}"),
+        "region": aws.region,
+    }
+
+
+def _offerings(aws: Aws, arguments: Arguments) -> Answer:
+    answer = aws.client("ec2").describe_availability_zones()
+    # An emulator has no opinion on which zone has which instances: every zone has every one.
+    zones = [str(zone["ZoneName"]) for zone in answer["AvailabilityZones"]]
+    kinds = [value for given in arguments["filters"] for value in given["values"]]
+    return {
+        "id": aws.region,
+        "region": aws.region,
+        "locations": zones,
+        "locationTypes": ["availability-zone"] * len(zones),
+        "instanceTypes": kinds * len(zones),
+    }
+
+
+def _certificate(aws: Aws, arguments: Arguments) -> Answer:
+    """The newest certificate for a domain, in one of the wanted states."""
+    region = arguments.get("region") or aws.region
+    listed = aws.client("acm", region).list_certificates(
+        CertificateStatuses=arguments.get("statuses") or ["ISSUED"]
+    )
+    found = [
+        entry
+        for entry in listed["CertificateSummaryList"]
+        if entry["DomainName"] == arguments["domain"]
+    ]
+    if not found:
+        raise LookupFailed(f"no ACM Certificate matching domain ({arguments['domain']})")
+    arn = found[-1]["CertificateArn"]
+    return {"arn": arn, "id": arn, "domain": arguments["domain"], "status": "ISSUED"}
+
+
+_INVOCATIONS: dict[str, Callable[[Aws, Arguments], Answer]] = {
+    "aws:index/getCallerIdentity:getCallerIdentity": _caller_identity,
+    "aws:index/getRegion:getRegion": _region,
+    "aws:index/getPartition:getPartition": _partition,
+    "aws:acm/getCertificate:getCertificate": _certificate,
+    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
+    "aws:ses/getActiveReceiptRuleSet:getActiveReceiptRuleSet": _active_rule_set,
+}
+
+
+def look_up(aws: Aws, token: str, arguments: Arguments) -> Answer | str:
+    """The answer to the lookup `token`; a text for one that finds nothing, as the provider's.
+
+    Raises:
+        UnknownInvocation: for a lookup that is missing here.
+    """
+    known = _INVOCATIONS.get(token)
+    if known is None:
+        raise UnknownInvocation(
+            f"the desk has no answer for {token}: add it to {__name__.replace('.', '/')}.py"
+        )
+    try:
+        return known(aws, arguments)
+    except LookupFailed as nothing:
+        return str(nothing)

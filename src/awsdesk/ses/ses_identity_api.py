@@ -1,0 +1,130 @@
+"""SES v2 settings of an identity that ministack does not store, and the word to a new topic.
+
+The default configuration set (at creation and later), custom MAIL FROM, feedback forwarding, DKIM
+signing attributes: https://docs.aws.amazon.com/ses/latest/APIReference-V2/. A topic that becomes an
+event destination gets a plain text from SES first; one that does not let SES publish is refused.
+Same place in front of ministack's handler as `ses_api`.
+"""
+
+# ruff: noqa: SLF001 - works with ministack's own stores
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches.service_principal import ActionError, ServicePrincipal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from awsdesk.ses.ses_api import Answer
+
+_EVENTS = re.compile(r"^/v2/email/configuration-sets/([^/]+)/event-destinations(?:/[^/]+)?$")
+# Not JSON; public repositories that read SES's events handle this very text.
+_TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES event publishing."
+_SUBJECT = "Amazon SES Email Event Notification"
+_SETTING = re.compile(r"^/v2/email/identities/([^/]+)/([a-z/-]+)$")
+
+
+@dataclass(frozen=True)
+class SesIdentityApi:
+    """Stands in front of ministack's SES v2 handler."""
+
+    inner: Callable[..., Awaitable[Answer]]
+    account_id: str
+    region: str
+
+    async def handle(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Answer:
+        """Answer one call, with ministack's handler where nothing has to be added."""
+        setting = _SETTING.match(path)
+        if method == "PUT" and setting is not None:
+            answer = _put(unquote(setting[1]), setting[2], _document(body))
+            if answer is not None:
+                return answer
+        destination = _EVENTS.match(path)
+        if method in {"POST", "PUT"} and destination is not None:
+            answer = self._tell_topic(unquote(destination[1]), _document(body))
+            if answer is not None:
+                return answer
+        answer = await self.inner(method, path, headers, body, query)
+        if method == "POST" and path == "/v2/email/identities" and answer[0] == 200:
+            given = _document(body)
+            if given.get("ConfigurationSetName"):
+                stored = _identity(str(given["EmailIdentity"]))
+                if stored is not None:
+                    stored["ConfigurationSetName"] = given["ConfigurationSetName"]
+        return answer
+
+    def _tell_topic(self, configuration_set: str, given: dict[str, Any]) -> Answer | None:
+        event = cast("dict[str, Any]", given.get("EventDestination") or {})
+        topic = cast("dict[str, Any]", event.get("SnsDestination") or {}).get("TopicArn")
+        if not topic:
+            return None
+        source = (
+            f"arn:aws:ses:{self.region}:{self.account_id}:configuration-set/{configuration_set}"
+        )
+        principal = ServicePrincipal(self.account_id, self.region, source)
+        try:
+            principal.publish(str(topic), _TOPIC_VALIDATED, _SUBJECT)
+        except ActionError as error:
+            responses = environment.module("services.ses_v2")
+            return responses._json_err("BadRequestException", f"Could not publish: {error}", 400)
+        return None
+
+
+def install(account_id: str, region: str) -> None:
+    """Put what is added in front of ministack's SES v2 handler."""
+    ses = environment.module("services.ses_v2")
+    ses.handle_request = SesIdentityApi(ses.handle_request, account_id, region).handle
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        return cast("dict[str, Any]", json.loads(body)) if body else {}
+    except ValueError:
+        return {}
+
+
+def _identity(name: str) -> dict[str, Any] | None:
+    return environment.module("services.ses_v2")._identities.get(name)
+
+
+def _put(name: str, setting: str, given: dict[str, Any]) -> Answer | None:
+    stored = _identity(name)
+    responses = environment.module("services.ses_v2")
+    if stored is None:
+        return responses._json_err("NotFoundException", f"Identity {name} not found", 404)
+    match setting:
+        case "configuration-set":
+            if given.get("ConfigurationSetName"):
+                stored["ConfigurationSetName"] = given["ConfigurationSetName"]
+            else:
+                stored.pop("ConfigurationSetName", None)
+        case "mail-from":
+            stored["MailFromAttributes"] = {
+                "MailFromDomain": given.get("MailFromDomain", ""),
+                "MailFromDomainStatus": "SUCCESS" if given.get("MailFromDomain") else "PENDING",
+                "BehaviorOnMxFailure": given.get("BehaviorOnMxFailure", "USE_DEFAULT_VALUE"),
+            }
+        case "feedback":
+            stored["FeedbackForwardingStatus"] = bool(given.get("EmailForwardingEnabled"))
+        case "dkim":
+            stored["DkimAttributes"]["SigningEnabled"] = bool(given.get("SigningEnabled"))
+        case "dkim/signing":
+            length = given.get("SigningAttributes", {}).get("NextSigningKeyLength")
+            if length:
+                stored["DkimAttributes"]["NextSigningKeyLength"] = length
+            attributes = stored["DkimAttributes"]
+            return responses.json_response(
+                {"DkimStatus": attributes["Status"], "DkimTokens": attributes["Tokens"]}
+            )
+        case _:
+            return None
+    return responses.json_response({})

@@ -1,0 +1,168 @@
+"""Mail that SES has accepted and not yet handed on.
+
+Written to disk before the sender hears 250, so that neither a killed daemon nor a bucket that
+cannot be written loses it. An entry goes when its actions are done *and* the emulator has saved
+the queue they led to: until then a restart runs all of them again (SES, too, delivers at least
+once). How far they are is not noted: a note could outlive the queue entry that it speaks of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk import files
+from awsdesk.ses.rules import (
+    Action,
+    BounceAction,
+    HeaderAction,
+    Match,
+    PublishAction,
+    Rule,
+    StopAction,
+    StoreAction,
+)
+from awsdesk.ses.trace import Arrival
+from awsdesk.ses.verdicts import Status, Verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_ACTIONS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (StoreAction, PublishAction, HeaderAction, BounceAction, StopAction)
+}
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A mail SES answers for: how it came, what was found, which rules of which set apply."""
+
+    arrival: Arrival
+    verdicts: Verdicts
+    rule_set: str
+    matches: tuple[Match, ...]
+
+
+class Spool:
+    """The directory of accepted mails."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._done: set[str] = set()
+
+    def keep(self, accepted: Accepted, content: bytes) -> None:
+        """Write a mail and its record, so that they are still there after a crash.
+
+        Raises:
+            OSError: the disk is full or not writable; nothing was accepted.
+        """
+        message_id = accepted.arrival.message_id
+        record = json.dumps(_document(accepted)).encode()
+        try:
+            files.replace(self._content(message_id), content)
+            files.replace(self._record(message_id), record)
+        except OSError:
+            self.forget(message_id)
+            raise
+
+    def forget(self, message_id: str) -> None:
+        """Remove a mail: it was not accepted after all, or all is done."""
+        self._record(message_id).unlink(missing_ok=True)
+        self._content(message_id).unlink(missing_ok=True)
+
+    def content(self, message_id: str) -> bytes:
+        """Read a mail's content as it arrived."""
+        return self._content(message_id).read_bytes()
+
+    def waiting(self) -> list[Accepted]:
+        """Give the mails whose actions are not known to be done, oldest first.
+
+        An entry that cannot be read stays where it is, with a line in the log.
+        """
+        found: list[Accepted] = []
+        for path in self._directory.glob("*.json"):
+            try:
+                found.append(_accepted(json.loads(path.read_text(encoding="utf-8"))))
+            except Exception as error:  # noqa: BLE001 (whatever is in one file, the others go on)
+                log.error("ses.spool_entry_unreadable path=%s error=%r", path, error)  # noqa: TRY400
+        return sorted(found, key=lambda accepted: accepted.arrival.received_at)
+
+    def done(self, message_id: str) -> None:
+        """Note that all actions are done; the entry goes with the next snapshot."""
+        self._done.add(message_id)
+
+    def about_to_save(self) -> Callable[[], None]:
+        """Give what is to be called when the emulator's state of this moment is on disk."""
+        finished = set(self._done)
+
+        def saved() -> None:
+            for message_id in finished:
+                self.forget(message_id)
+            self._done.difference_update(finished)
+
+        return saved
+
+    def _content(self, message_id: str) -> Path:
+        return self._directory / f"{message_id}.eml"
+
+    def _record(self, message_id: str) -> Path:
+        return self._directory / f"{message_id}.json"
+
+
+def _document(accepted: Accepted) -> dict[str, Any]:
+    arrival = asdict(accepted.arrival)
+    arrival["received_at"] = accepted.arrival.received_at.isoformat()
+    return {
+        "arrival": arrival,
+        "verdicts": asdict(accepted.verdicts),
+        "rule_set": accepted.rule_set,
+        "matches": [
+            {
+                "rule": match.rule.name,
+                "scan": match.rule.scan,
+                "recipients": match.recipients,
+                "actions": [
+                    {"kind": type(action).__name__, **asdict(action)}
+                    for action in match.rule.actions
+                ],
+            }
+            for match in accepted.matches
+        ],
+    }
+
+
+def _accepted(document: dict[str, Any]) -> Accepted:
+    arrival = cast("dict[str, Any]", document["arrival"])
+    arrival["recipients"] = tuple(arrival["recipients"])
+    arrival["received_at"] = datetime.fromisoformat(arrival["received_at"]).astimezone(UTC)
+    verdicts = cast("dict[str, Any]", document["verdicts"])
+    policy = verdicts.pop("dmarc_policy")
+    return Accepted(
+        arrival=Arrival(**arrival),
+        verdicts=Verdicts(**{n: Status(v) for n, v in verdicts.items()}, dmarc_policy=policy),
+        rule_set=document["rule_set"],
+        matches=tuple(
+            Match(
+                Rule(
+                    name=match["rule"],
+                    actions=tuple(_action(action) for action in match["actions"]),
+                    scan=match["scan"],
+                ),
+                tuple(match["recipients"]),
+            )
+            for match in document["matches"]
+        ),
+    )
+
+
+def _action(document: dict[str, Any]) -> Action:
+    given = dict(document)
+    return _ACTIONS[given.pop("kind")](**given)

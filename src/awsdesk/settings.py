@@ -1,0 +1,154 @@
+"""What one desk keeps between runs: its ports, its keys, its network.
+
+Made once by `desk.up`, kept in `desk.json` (0600), read by the daemon. A file that cannot be read
+is a `SettingsError` with the remedy.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# The account id of AWS's own documentation.
+ACCOUNT_ID = "111122223333"
+
+
+class SettingsError(Exception):
+    """The desk's settings file cannot be used."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The desk's ports, all on 127.0.0.1 and, where containers need them, on the network's gateway.
+
+    0 stands for "not chosen yet".
+    """
+
+    aws: int = 0
+    aws_tls: int = 0
+    ses_inbound: int = 0
+    ses_smtp: int = 0
+    ses_smtps: int = 0
+    imaps: int = 0
+    submissions: int = 0
+    submission: int = 0
+    sieve: int = 0
+    dns: int = 0
+    sites: int = 0
+
+    def of_host_port(self, host_port: int) -> int | None:
+        """Give the desk's port for a port that a task publishes on its host."""
+        published = {
+            993: self.imaps,
+            465: self.submissions,
+            587: self.submission,
+            4190: self.sieve,
+        }
+        return published.get(host_port)
+
+
+# Above 1024, and near the real ones. One that is taken is replaced by a free one.
+PREFERRED_PORTS = Ports(
+    aws=4566,
+    aws_tls=4567,
+    ses_inbound=1025,
+    ses_smtp=2587,
+    ses_smtps=2465,
+    imaps=1993,
+    submissions=1465,
+    submission=1587,
+    sieve=4190,
+    dns=1053,
+    sites=1443,
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The bridge network of the desk's containers."""
+
+    name: str
+    subnet: str = ""
+    gateway: str = ""
+
+
+@dataclass(frozen=True)
+class DeskSettings:
+    """All of `desk.json`."""
+
+    region: str
+    root_key_id: str
+    root_secret: str
+    network: Network
+    ports: Ports = field(default_factory=Ports)
+    account_id: str = ACCOUNT_ID
+    # How long a task's credentials are good for, in seconds. botocore renews 15 minutes before
+    # the end: with 20 minutes the renewal happens on a desk too.
+    credential_seconds: int = 1200
+    # Whether the world's senders publish an SPF record that names this machine, as ordinary
+    # senders do theirs: what answers by itself answers only whom SES could authenticate.
+    strangers_pass_spf: bool = False
+
+    @property
+    def endpoint_url(self) -> str:
+        """The emulated AWS for programs on this machine."""
+        return f"http://127.0.0.1:{self.ports.aws}"
+
+    @property
+    def ses_smtp_host(self) -> str:
+        """The name of SES's SMTP endpoint."""
+        return f"email-smtp.{self.region}.amazonaws.com"
+
+
+def new(name: str, region: str = "us-east-1") -> DeskSettings:
+    """Make the settings of a new desk, with a root key of its own."""
+    return DeskSettings(
+        region=region,
+        root_key_id=f"AKIADESK{secrets.token_hex(6).upper()}",
+        root_secret=secrets.token_urlsafe(30),
+        network=Network(name=name),
+    )
+
+
+def load(path: Path) -> DeskSettings | None:
+    """Read the settings; None if there are none yet.
+
+    Raises:
+        SettingsError: the file is not what `save` writes.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        given = cast("dict[str, Any]", json.loads(text))
+        given["ports"] = Ports(**given["ports"])
+        given["network"] = Network(**given["network"])
+        return DeskSettings(**given)
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingsError(
+            f"{path} is not a desk's settings ({error}); remove the desk with"
+            " `plexus local down --destroy` and start again"
+        ) from error
+
+
+def save(path: Path, settings: DeskSettings) -> None:
+    """Write the settings for the next run."""
+    files.replace(path, json.dumps(asdict(settings), indent=2).encode() + b"\n")
+
+
+def with_ports(settings: DeskSettings, ports: Ports) -> DeskSettings:
+    """Give the settings with other ports."""
+    return replace(settings, ports=ports)
+
+
+def port_names() -> tuple[str, ...]:
+    """Give the names of the ports."""
+    return tuple(one.name for one in fields(Ports))

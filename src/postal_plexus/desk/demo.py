@@ -1,0 +1,145 @@
+"""The demonstration that `make run` ends with: one mail comes in, its answer goes out, each timed.
+
+A mail is handed to SES by SMTP as the world would, and read over IMAP as its user would; then that
+user answers through Postfix, and the answer is awaited in the outbox. What happens in between is
+taken from the logs of the services, so the times are theirs. The mails are ordinary ones and stay.
+
+Fails with `DemoError`, which names the step that did not come in time and where to look.
+"""
+
+from __future__ import annotations
+
+import imaplib
+import smtplib
+import ssl
+import time
+import uuid
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from typing import TYPE_CHECKING
+
+from postal_plexus.desk import demo_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from postal_plexus.desk.accounts import Account
+    from postal_plexus.desk.demo_log import Step
+    from postal_plexus.desk.status import DeskStatus
+
+STEP_TIMEOUT = 30.0
+"""Seconds that one step may take before the demonstration gives up."""
+
+LOG_LAG = 3.0
+"""Seconds that a line of a log may come later than what it tells of."""
+
+FRIEND = "friend@elsewhere.example"
+
+
+class DemoError(Exception):
+    """A step of the demonstration did not happen; says which, and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """Both timelines, each in seconds since a client began to hand its mail over."""
+
+    incoming: tuple[Step, ...]
+    outgoing: tuple[Step, ...]
+
+
+def run(status: DeskStatus) -> Demonstration:
+    """Send one mail in and its answer out; raises DemoError."""
+    if not status.healthy or not status.accounts:
+        raise DemoError("the desk is not up and healthy; run `plexus local up`")
+    trust = ssl.create_default_context(cafile=str(status.ca_file))
+    user = status.accounts[0]
+    mark = uuid.uuid4().hex[:12]
+    try:
+        return Demonstration(
+            _receive(status, trust, user, mark), _answer(status, trust, user, mark)
+        )
+    except (OSError, smtplib.SMTPException, imaplib.IMAP4.error) as error:
+        raise DemoError(f"{error or type(error).__name__}; look into {status.logs}") from error
+
+
+def _receive(
+    status: DeskStatus, trust: ssl.SSLContext, user: Account, mark: str
+) -> tuple[Step, ...]:
+    inbox = status.endpoints.imaps
+    with imaplib.IMAP4_SSL(inbox.host, inbox.port, ssl_context=trust, timeout=STEP_TIMEOUT) as imap:
+        imap.login(user.address, user.password)
+        imap.select("INBOX", readonly=True)
+        begun = time.time()
+        ses = status.endpoints.ses_inbound
+        with smtplib.SMTP(ses.host, ses.port, timeout=STEP_TIMEOUT) as smtp:
+            smtp.send_message(_letter(FRIEND, user.address, mark))
+
+        def arrived() -> bool:
+            imap.noop()
+            _, found = imap.search(None, "SUBJECT", mark)
+            return bool(found and found[0])
+
+        seen = _await("the mail in the INBOX", status, arrived)
+    what = f"an IMAP client sees it in the INBOX of {user.address}"
+    steps = [*_logged(status, begun), demo_log.Step(seen - begun, what)]
+    return tuple(sorted(steps, key=lambda step: step.seconds))
+
+
+def _answer(
+    status: DeskStatus, trust: ssl.SSLContext, user: Account, mark: str
+) -> tuple[Step, ...]:
+    submission = status.endpoints.submissions
+    begun = time.time()
+    with smtplib.SMTP_SSL(
+        submission.host, submission.port, context=trust, timeout=STEP_TIMEOUT
+    ) as smtp:
+        smtp.login(user.address, user.password)
+        smtp.send_message(_letter(user.address, FRIEND, mark))
+    submitted = time.time()
+
+    def left() -> bool:
+        newest = sorted(status.outbox.glob("*.eml"), reverse=True)[:20]
+        return any(mark.encode() in mail.read_bytes() for mail in newest)
+
+    out = _await("the answer in the outbox", status, left)
+    steps = [
+        demo_log.Step(submitted - begun, f"Postfix took the answer of {user.address}, over TLS"),
+        *demo_log.outgoing(status.logs, begun),
+        demo_log.Step(out - begun, f"it has left for {FRIEND}: it is in the outbox"),
+    ]
+    return tuple(sorted(steps, key=lambda step: step.seconds))
+
+
+def _logged(status: DeskStatus, begun: float) -> list[Step]:
+    """What the logs say of the mail. deliver's line may be a moment behind the mail itself."""
+    end = time.monotonic() + LOG_LAG
+    while not demo_log.is_whole(steps := demo_log.incoming(status.logs, begun)):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    return steps
+
+
+def _letter(sender: str, recipient: str, mark: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = recipient
+    message["Subject"] = f"Hello from {sender.rpartition('@')[2]} ({mark})"
+    message["Date"] = formatdate(localtime=True)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+    message.set_content("Postal Plexus carried this mail.\n")
+    return message
+
+
+def _await(what: str, status: DeskStatus, probe: Callable[[], bool]) -> float:
+    """When `probe` first was true, in seconds of the epoch; raises DemoError."""
+    end = time.monotonic() + STEP_TIMEOUT
+    while not probe():
+        if time.monotonic() > end:
+            raise DemoError(
+                f"{what} did not come within {STEP_TIMEOUT:.0f} seconds; look into {status.logs}"
+            )
+        time.sleep(0.01)
+    return time.time()

@@ -1,0 +1,447 @@
+"""The desk: the whole system on one machine, by four functions (`plexus local ...`).
+
+`up` may be run again at any time: it starts what is missing and deploys what has changed. `down`
+keeps all data unless told to destroy it. Failures: `DeskError` (what is wrong, and the remedy),
+`StackError` for a wrong stack file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from awsdesk import daemon_process, files, ports, settings
+from awsdesk import smtp_client as world
+from awsdesk.authority import Authority
+from awsdesk.daemon_process import DaemonError
+from awsdesk.ecs import engine as engines
+from awsdesk.ecs import ownership
+from awsdesk.ecs.engine import EngineError, NoEngineError
+from awsdesk.ecs.ownership import Owned
+from awsdesk.ecs.placing import LABEL_DESK
+from awsdesk.layout import DeskLayout, Use
+from awsdesk.pulumi import Credentials, DeployError, apply
+from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
+from awsdesk.sockets import LOOPBACK
+from postal_plexus.desk import accounts, stack_config
+from postal_plexus.desk.directory_arrival import directory_object, has_arrived
+from postal_plexus.desk.status import ContainerState, DeskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from awsdesk.ecs.engine import Engine
+    from awsdesk.smtp_client import Delivery
+    from postal_plexus.desk.stack_config import StackConfig
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+STACK = "desk"
+TLS_DIRECTORY = "/var/lib/plexus/tls"
+_TABLES = "/var/lib/plexus/run/directory"
+_QUEUE = "/var/lib/plexus/queue"
+_HEALTHY_SECONDS = 180.0
+SHARED_GROUP = 5003
+
+
+class DeskError(Exception):
+    """The desk cannot do what was asked; the text ends with the remedy."""
+
+
+def _say_nothing(_line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """How `up` is done. `ephemeral_ports`: any free ports instead of the preferred ones."""
+
+    ephemeral_ports: bool = False
+    wait_seconds: float = _HEALTHY_SECONDS
+    checkout: Path = CHECKOUT
+
+
+def up(
+    desk: Path,
+    stack_file: Path | None = None,
+    options: UpOptions | None = None,
+    tell: Callable[[str], None] = _say_nothing,
+) -> DeskStatus:
+    """Bring the desk up, or up to date; returns when every container is healthy.
+
+    Args:
+        desk: the desk directory, made if it is missing.
+        stack_file: a `Pulumi.<stack>.yaml`; the desk's own if None.
+        options: see `UpOptions`.
+        tell: is given one line for each step.
+
+    Raises:
+        DeskError: something is missing or did not work, with the remedy.
+        StackError: the stack file is wrong.
+    """
+    options = options or UpOptions()
+    layout = _layout(desk)
+    engine = _engine()
+    images = _images(options.checkout, engine)
+    try:
+        layout.prepare()
+    except OSError as error:
+        raise _unusable(desk, error) from error
+    config = _read_stack(stack_file, layout, images)
+    known = _settings(layout)
+    if known is not None and known.region != config.region:
+        raise DeskError(
+            f"this desk is in {known.region}, the stack file says {config.region}: take another"
+            " directory, or `plexus local down --destroy` first"
+        )
+    made = known or settings.new(layout.name, config.region)
+    made = replace(made, strangers_pass_spf=True)
+    made = asyncio.run(_network(engine, made))
+    if not daemon_process.is_running(layout):
+        preferred = Ports() if options.ephemeral_ports else PREFERRED_PORTS
+        made = settings.with_ports(made, ports.choose(made.ports, preferred))
+        settings.save(layout.settings, made)
+        tell(f"starting the emulated AWS and SES in {layout.root}")
+        _translated(lambda: daemon_process.start(layout, made))
+    else:
+        settings.save(layout.settings, made)
+    tell("deploying the Pulumi program")
+    outputs = _deploy(options.checkout, config, layout, made, tell)
+    if outputs.get("client_setup_pending"):
+        # The clients' sites need certificates that AWS issues after the first run, and the emulator
+        # at once: the second `pulumi up` that an operator does later is done here and now.
+        outputs = _deploy(options.checkout, config, layout, made, tell)
+    asyncio.run(_prepare_host(engine, layout, outputs, images))
+    try:
+        document = directory_object(made, str(outputs.get("directory_object", "")))
+    except OSError as error:
+        raise DeskError(f"the directory cannot be read: {error}") from error
+    _await_health(layout, made, options.wait_seconds, document, tell)
+    return status(desk)
+
+
+def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _say_nothing) -> None:
+    """Stop everything of the desk. Its data stays unless `destroy`.
+
+    Raises:
+        DeskError: something does not stop, or cannot be removed.
+    """
+    layout = _layout(desk)
+    match layout.use():
+        case Use.MISSING:
+            return
+        case Use.EMPTY:
+            raise DeskError(f"{layout.root} is empty: it is no desk; give the desk's directory")
+        case _:
+            pass
+    _translated(lambda: daemon_process.stop(layout, tell))
+    engine = _engine()
+    asyncio.run(_remove_containers(engine, layout))
+    if destroy:
+        tell(f"removing {layout.root}")
+        asyncio.run(_destroy(engine, layout, tell))
+
+
+def status(desk: Path) -> DeskStatus:
+    """Say how the desk is.
+
+    Raises:
+        DeskError: its settings cannot be read.
+    """
+    layout = _layout(desk)
+    made = _settings(layout)
+    health = daemon_process.health(made) if made is not None else None
+    tasks = cast("list[dict[str, Any]]", (health or {}).get("tasks") or [])
+    return DeskStatus(
+        directory=layout.root,
+        running=health is not None,
+        mail_host=str(_outputs(layout).get("mail_host", "")),
+        settings=made,
+        accounts=tuple(accounts.load(layout.accounts).values()),
+        containers=tuple(_container_state(task) for task in tasks),
+        ca_file=layout.ca_file,
+        outbox=layout.outbox,
+        logs=layout.logs,
+    )
+
+
+def send(
+    desk: Path,
+    sender: str,
+    recipients: Sequence[str],
+    content: bytes | None = None,
+    *,
+    subject: str = "",
+    text: str = "",
+) -> Delivery:
+    """Send a mail in from the world: `content` as it is, or one made of subject and text.
+
+    Raises:
+        DeskError: the desk does not run, or SES did not take the mail.
+    """
+    made = _settings(_layout(desk))
+    if made is None or daemon_process.health(made) is None:
+        raise DeskError(f"no desk runs in {desk}; start it with `plexus local up`")
+    for address in (sender, *recipients):
+        if not (address.isascii() and address.isprintable()):
+            raise DeskError(f"{address!r} is no address that SES takes: write it in plain ASCII")
+    if content is None:
+        try:
+            content = world.compose(sender, recipients, subject, text, datetime.now(UTC))
+        except (ValueError, LookupError, HeaderParseError) as error:
+            raise DeskError(f"no mail can be written of this: {error}") from error
+    try:
+        return world.deliver((LOOPBACK, made.ports.ses_inbound), sender, recipients, content)
+    except world.NotAcceptedError as error:
+        raise DeskError(f"SES refused the mail: {error}") from error
+    except OSError as error:
+        raise DeskError(f"the inbound server does not answer: {error}") from error
+
+
+def _layout(desk: Path) -> DeskLayout:
+    """Give the layout of a directory that is a desk, or may become one."""
+    try:
+        layout = DeskLayout.at(desk)
+        use = layout.use()
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: links in a circle, or ~ of a user that is not there.
+        raise _unusable(desk, error) from error
+    if use is Use.FOREIGN:
+        raise DeskError(
+            f"{layout.root} holds other things than a desk, and is left alone: give the directory"
+            " of a desk, or one that is new or empty, with --desk"
+        )
+    return layout
+
+
+def _unusable(desk: Path, error: Exception) -> DeskError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return DeskError(f"{desk} cannot be a desk's directory ({reason}): give another with --desk")
+
+
+def _container_state(task: dict[str, Any]) -> ContainerState:
+    return ContainerState(
+        name=str(task["task"]),
+        container=str(task.get("container", "")),
+        image=str(task.get("image", "")),
+        running=bool(task["running"]),
+        health=str(task["health"]),
+        reason=str(task.get("reason", "")),
+    )
+
+
+def _engine() -> Engine:
+    try:
+        return engines.find()
+    except NoEngineError as error:
+        raise DeskError(str(error)) from error
+
+
+def _images(checkout: Path, engine: Engine) -> dict[str, str]:
+    """Give the images' names by container; all of them are here."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        [str(checkout / "tools" / "images"), "--tags"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=checkout,
+    )
+    if done.returncode != 0:
+        raise DeskError(f"tools/images --tags: {done.stderr.strip() or done.stdout.strip()}")
+    images = cast("dict[str, str]", json.loads(done.stdout))
+    missing = asyncio.run(_missing(engine, images))
+    if missing:
+        raise DeskError(f"images are missing ({', '.join(missing)}): run `make images`")
+    return images
+
+
+async def _missing(engine: Engine, images: Mapping[str, str]) -> list[str]:
+    here = await asyncio.gather(*(engine.has_image(one) for one in images.values()))
+    return [name for name, is_here in zip(images, here, strict=True) if not is_here]
+
+
+def _read_stack(
+    stack_file: Path | None, layout: DeskLayout, images: Mapping[str, str]
+) -> StackConfig:
+    path = stack_file or stack_config.DEFAULT_STACK_FILE
+    try:
+        return stack_config.read(path, layout.accounts, images)
+    except OSError as error:
+        raise DeskError(f"the stack file {path} cannot be read: {error.strerror}") from error
+
+
+def _settings(layout: DeskLayout) -> DeskSettings | None:
+    try:
+        return settings.load(layout.settings)
+    except SettingsError as error:
+        raise DeskError(str(error)) from error
+    except OSError as error:
+        raise DeskError(f"{layout.settings} cannot be read ({error.strerror})") from error
+
+
+async def _network(engine: Engine, made: DeskSettings) -> DeskSettings:
+    """Make the containers' network where it is missing; give the settings with its gateway."""
+    network = made.network
+    try:
+        found = await engine.network_gateway(network.name)
+        if found is None:
+            await engine.create_network(network.name, network.subnet, network.gateway)
+            found = await engine.network_gateway(network.name)
+    except EngineError as error:
+        raise DeskError(f"the containers' network cannot be made: {error}") from error
+    if found is None:
+        raise DeskError(f"the network {network.name} vanished; run `plexus local up` again")
+    return replace(made, network=replace(network, subnet=found[0], gateway=found[1]))
+
+
+def _deploy(
+    checkout: Path,
+    config: StackConfig,
+    layout: DeskLayout,
+    made: DeskSettings,
+    tell: Callable[[str], None],
+) -> Mapping[str, object]:
+    try:
+        deployed = apply(
+            checkout / "pulumi",
+            STACK,
+            config.settings,
+            layout.stack_state,
+            made.endpoint_url,
+            Credentials(made.root_key_id, made.root_secret),
+            made.region,
+        )
+    except DeployError as error:
+        raise DeskError("\n".join(("the Pulumi program failed:", *error.problems))) from error
+    changes = {
+        "created": deployed.created,
+        "updated": deployed.updated,
+        "replaced": deployed.replaced,
+        "deleted": deployed.deleted,
+    }
+    counts = [f"{len(urns)} {what}" for what, urns in changes.items() if urns]
+    tell(f"deployed: {', '.join(counts) if counts else 'nothing had changed'}")
+    files.replace(layout.outputs, json.dumps(dict(deployed.outputs), indent=2).encode())
+    return deployed.outputs
+
+
+def _outputs(layout: DeskLayout) -> Mapping[str, object]:
+    try:
+        return cast("dict[str, object]", json.loads(layout.outputs.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+async def _prepare_host(
+    engine: Engine, layout: DeskLayout, outputs: Mapping[str, object], images: Mapping[str, str]
+) -> None:
+    """Do what the EC2 host's user data does: its directories, and a certificate."""
+    directories = cast("list[dict[str, Any]]", outputs.get("host_directories") or [])
+    owned = [
+        Owned(layout.host_path(one["path"]), int(one["uid"]), int(one["gid"]), int(one["mode"], 8))
+        for one in directories
+    ]
+    hosts = [str(outputs.get(name, "")) for name in ("mail_host", "imap_host")]
+    certificate = Authority(layout.authority).certificate(
+        "mail", [*filter(None, hosts), "localhost", LOOPBACK]
+    )
+    tls = layout.host_path(TLS_DIRECTORY)
+    chain, key = certificate.chain.read_bytes(), certificate.key.read_bytes()
+    owned += [
+        Owned(tls / "key.pem", 0, SHARED_GROUP, 0o640, key),
+        Owned(tls / "certificate.pem", 0, SHARED_GROUP, 0o640, chain),
+    ]
+    try:
+        await ownership.apply(owned, layout.root, engine, next(iter(images.values())))
+    except (OSError, EngineError) as error:
+        raise DeskError(f"the host's directories cannot be made: {error}") from error
+
+
+def _await_health(
+    layout: DeskLayout,
+    made: DeskSettings,
+    seconds: float,
+    document: bytes,
+    tell: Callable[[str], None],
+) -> None:
+    """Wait until all services are well and have the directory. Raises DeskError."""
+    tables, maps = layout.host_path(_TABLES), layout.host_path(_QUEUE) / "maps"
+    deadline = time.monotonic() + seconds
+    told: dict[str, str] = {}
+    states: list[ContainerState] = []
+    while time.monotonic() < deadline:
+        health = daemon_process.health(made)
+        if health is None:
+            raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
+        states = [_container_state(task) for task in health["tasks"]]
+        for state in states:
+            word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
+            if told.get(state.name) != word:
+                told[state.name] = word
+                tell(f"{state.name}: {word}")
+        if states and all(state.is_well for state in states) and _postfix_serves(made, states):
+            if has_arrived(document, tables, maps):
+                return
+            if "directory" not in told:
+                told["directory"] = "awaited"
+                tell("waiting until the services have the directory")
+        time.sleep(0.1)
+    unwell = ", ".join(
+        f"{state.name} ({state.reason or state.health.lower()})"
+        for state in states
+        if not state.is_well
+    )
+    raise DeskError(
+        f"not healthy after {seconds:.0f} s: "
+        f"{unwell or ('the directory has not arrived' if states else 'no containers')}; "
+        f"look into {layout.logs}"
+    )
+
+
+def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:
+    """Whether Postfix, if it is there, takes mail: while it waits for others it is healthy, too."""
+    if not any(state.name == "postfix" for state in states):
+        return True
+    try:
+        with socket.create_connection((LOOPBACK, made.ports.submission), 2) as connection:
+            return connection.recv(3) == b"220"
+    except OSError:
+        return False
+
+
+async def _remove_containers(engine: Engine, layout: DeskLayout) -> None:
+    try:
+        for container in await engine.labelled(f"{LABEL_DESK}={layout.name}"):
+            await engine.stop(container.id, 10)
+            await engine.remove(container.id)
+    except EngineError as error:
+        raise DeskError(f"containers of the desk cannot be removed: {error}") from error
+
+
+async def _destroy(engine: Engine, layout: DeskLayout, tell: Callable[[str], None]) -> None:
+    try:
+        await engine.remove_network(layout.name)
+        for entry in layout.remove():
+            tell(f"{entry} stays: the desk did not make it")
+    except EngineError as error:
+        raise DeskError(f"the desk's network cannot be removed: {error}") from error
+    except PermissionError as error:
+        raise DeskError(
+            f"{error.filename} belongs to a container's user: remove {layout.root} as root"
+        ) from error
+    except OSError as error:
+        raise DeskError(f"{layout.root} cannot be removed: {error}") from error
+
+
+def _translated(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except DaemonError as error:
+        raise DeskError(f"{error}; see `log` in the desk directory") from error

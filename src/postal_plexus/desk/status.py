@@ -1,0 +1,131 @@
+"""What a desk says of itself: `plexus local status --json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+from awsdesk.sockets import LOOPBACK
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from awsdesk.settings import DeskSettings, Ports
+    from postal_plexus.desk.accounts import Account
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where something listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where people and their programs connect to; the fields are names of `Ports`."""
+
+    ses_inbound: Endpoint
+    ses_smtp: Endpoint
+    ses_smtps: Endpoint
+    imaps: Endpoint
+    submissions: Endpoint
+    submission: Endpoint
+    sieve: Endpoint
+    dns: Endpoint
+    sites: Endpoint
+
+    @classmethod
+    def of(cls, ports: Ports) -> Endpoints:
+        """Give the endpoints of a desk's ports."""
+        return cls(
+            **{one.name: Endpoint(LOOPBACK, getattr(ports, one.name)) for one in fields(cls)}
+        )
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """One container; `health` is HEALTHY, UNHEALTHY, STARTING or UNKNOWN (it has no check)."""
+
+    name: str
+    container: str
+    image: str
+    running: bool
+    health: str
+    reason: str
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs, and is not known to be unwell."""
+        return self.running and self.health in {"HEALTHY", "UNKNOWN"}
+
+
+@dataclass(frozen=True)
+class DeskStatus:
+    """A desk: how to reach it, who has mail on it, how it is."""
+
+    directory: Path
+    running: bool
+    mail_host: str
+    settings: DeskSettings | None
+    accounts: tuple[Account, ...]
+    containers: tuple[ContainerState, ...]
+    ca_file: Path
+    outbox: Path
+    logs: Path
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything that should run does, and is well."""
+        return self.running and bool(self.containers) and all(c.is_well for c in self.containers)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Where the desk is reached.
+
+        Raises:
+            LookupError: it was never up.
+        """
+        if self.settings is None:
+            raise LookupError(f"{self.directory} is no desk yet")
+        return Endpoints.of(self.settings.ports)
+
+    def document(self) -> dict[str, object]:
+        """Give the JSON document."""
+        return {
+            "healthy": self.healthy,
+            "running": self.running,
+            "directory": str(self.directory),
+            "endpoints": asdict(self.endpoints) if self.settings else {},
+            "mail_host": self.mail_host,
+            "accounts": [{"address": a.address, "password": a.password} for a in self.accounts],
+            "ca_file": str(self.ca_file),
+            "outbox": str(self.outbox),
+            "logs": str(self.logs),
+            "containers": [
+                {
+                    "name": c.name,
+                    "container": c.container,
+                    "image": c.image,
+                    "running": c.running,
+                    "health": c.health,
+                    "reason": c.reason,
+                }
+                for c in self.containers
+            ],
+            "aws": self._aws(),
+        }
+
+    def _aws(self) -> dict[str, str]:
+        desk = self.settings
+        if desk is None:
+            return {}
+        return {
+            # By TLS: the archive's bucket policy refuses anything else.
+            "endpoint_url": f"https://{LOOPBACK}:{desk.ports.aws_tls}",
+            "ca_bundle": str(self.ca_file),
+            "region": desk.region,
+            "access_key_id": desk.root_key_id,
+            "secret_access_key": desk.root_secret,
+        }
