@@ -4,7 +4,22 @@
 # renamed. `learned` is a script of the user's that moving mails to and from Junk writes (see
 # learn-sender); it names senders, and its word counts more than SES's about spam and about a From that
 # its domain disowns (DMARC), not about viruses, nor about a From of our own domains that is forged.
+#
+# A mail at which Dovecot ended before (out of memory, by what a filter makes of it) is filed at once, past all
+# that users write: `deliver` marks it so after some tries.
 require ["fileinto", "include", "mailbox", "variables"];
+
+if header :contains "X-Plexus-Policy" "filters=none" {
+    if anyof (
+        header :contains "X-Plexus-Verdicts" ["spam=FAIL", "virus=FAIL"],
+        header :contains "X-Plexus-Policy" "dmarc=junk"
+    ) {
+        fileinto :create "Junk";
+    } else {
+        fileinto "INBOX";
+    }
+    stop;
+}
 
 global "learned";
 set "learned" "";

@@ -1,12 +1,13 @@
 """The content of a mail, from S3 as it comes in to LMTP as it goes out, chunk by chunk.
 
 Bounded memory: a content of up to 128 KB is read at once, a longer one in chunks of 64 KB. Raises
-what the store raises; a content that is cut short never looks complete.
+what the store raises, and HeaderTooLong; a content that is cut short never looks complete.
 """
 
 from collections.abc import Iterator
 
 from postal_plexus.deliver.aws.http import Answer
+from postal_plexus.deliver.failure_policy import HEADER_BOUND
 from postal_plexus.mail.content import HeaderBlock, LineEnds, TraceFields
 
 _WHOLE = 128 * 1024
@@ -19,7 +20,7 @@ class Content:
     def __init__(self, answer: Answer, trace: TraceFields, hostname: str) -> None:
         self._answer = answer
         self._ends = LineEnds()
-        self.header = HeaderBlock(trace, hostname)
+        self.header = HeaderBlock(trace, hostname, HEADER_BOUND)
         length = answer.length
         self.length = length
         self._size = length if length is not None and 0 < length <= _WHOLE else _CHUNK

@@ -20,6 +20,7 @@ from postal_plexus.deliver.failing import Failed, Failing
 from postal_plexus.deliver.failure_policy import (
     DIRECTORY_SECONDS,
     MISSING_OBJECT_RECEIVES,
+    UNFILTERED_RECEIVES,
     answer_is_safe,
     retry_after,
 )
@@ -237,10 +238,18 @@ class Delivery:
             receipt, directory, dmarc_to_junk=config.dmarc_to_junk, may_answer=may_answer
         )
         trace = trace_fields(receipt, config.hostname, policy)
+        unfiltered: set[str] = set()
+        if message.receive_count >= UNFILTERED_RECEIVES:
+            unfiltered = {
+                each.name for each in mailboxes if self._state(receipt, each.name) is State.INTENDED
+            }
 
         def own(each: Addressee) -> TraceFields:
+            filtered = each.name not in unfiltered
+            if not filtered:
+                maillog.unfiltered(receipt, each.name, message.receive_count)
             answered = may_answer and is_addressed(receipt, each.name, directory)
-            return own_fields(each, answered=answered)
+            return own_fields(each, answered=answered, filtered=filtered)
 
         try:
             return self._handover.hand_over(

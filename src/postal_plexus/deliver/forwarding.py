@@ -16,18 +16,14 @@ from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.handover import Consignment, Handover
 from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
-from postal_plexus.mail.content import HeaderBlock, LineEnds
+from postal_plexus.mail.content import HeaderBlock, HeaderBound, HeaderTooLong, LineEnds
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import wire_sender
 from postal_plexus.mail.receipt import Receipt
 from postal_plexus.mail.verdicts import Verdict
 
 _CHUNK = 64 * 1024
-_LONGEST_HEADER = 256 * 1024
-
-
-class HeaderTooLong(Exception):
-    """The header block does not end in time."""
+_BOUND = HeaderBound(octets=256 * 1024, fields=10_000)
 
 
 class Forwarding:
@@ -71,9 +67,8 @@ class Forwarding:
                     lambda _, to=addressee: self._open(receipt, to),
                     taken,
                 )
-            except HeaderTooLong:
-                reason = "header block too long to forward"
-                taken.append(Disposition(addressee.name, Fate.FAILED, "5.3.4", reason))
+            except HeaderTooLong as error:
+                taken.append(Disposition(addressee.name, Fate.FAILED, "5.3.4", str(error)))
             found += map(self._forwarded, taken)
 
     def _forwarded(self, disposition: Disposition) -> Disposition:
@@ -125,11 +120,10 @@ class ForwardContent:
                 ("Delivered-To", forwarder),
             ),
             hostname,
+            _BOUND,
         )
         octets = bytearray(self._read())
         while not self._header.complete and not self._answer.over:
-            if len(octets) > _LONGEST_HEADER:
-                raise HeaderTooLong
             octets += self._read()
         self._first = bytes(octets)
         self.received = self._header.received

@@ -23,7 +23,7 @@ from postal_plexus.deliver.failure_policy import MOST_RECEIVED
 from postal_plexus.deliver.journal import State, journal_key
 from postal_plexus.deliver.post import Post
 from postal_plexus.deliver.route import Route
-from postal_plexus.mail.content import TraceFields
+from postal_plexus.mail.content import HeaderTooLong, TraceFields
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope
 from postal_plexus.mail.lmtp import TransactionError
@@ -233,6 +233,12 @@ class Handover:
             # The content broke off, so it was not ended: nobody has the mail.
             why = str(error)
             post.journal.record(list(keys.values()), State.OWED)
+        except HeaderTooLong as error:
+            # Likewise: it was not ended.
+            post.journal.record(list(keys.values()), State.OWED)
+            why = str(error)
+            found += [Disposition(each.name, Fate.FAILED, "5.3.4", why) for each in owed]
+            return
         except Unreached:
             post.journal.record(list(keys.values()), State.OWED)
             raise

@@ -170,6 +170,17 @@ def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
     write("asked", receipt=receipt_id, recipient=mailbox, answer=answer)
 
 
+def unfiltered(receipt: Receipt, mailbox: str, receive_count: int) -> None:
+    """Dovecot ended at this mail before: it is handed over past the user's filters."""
+    write(
+        "unfiltered",
+        "warning",
+        receipt=receipt.message_id,
+        recipient=mailbox,
+        receives=receive_count,
+    )
+
+
 def nothing_owed(receipt: Receipt) -> None:
     """A repeated notification: every recipient has the mail."""
     write("repeated", receipt=receipt.message_id)

@@ -3,7 +3,8 @@
     X-Plexus-Receipt          SES's message id
     X-Plexus-Verdicts         SES's verdicts
     Authentication-Results    SES's verdicts once more (RFC 8601)
-    X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`
+    X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`;
+                              `filters=none` where Dovecot could not deliver it with filters
     X-Plexus-Sender           the envelope sender, where Return-Path cannot say it
     X-Original-To             each envelope recipient that led to this mailbox, and no other
     X-Auto-Response-Suppress  where nothing may answer by itself; Dovecot's `vacation` obeys it
@@ -63,10 +64,14 @@ def mailbox_policy(
     return "; ".join(words)
 
 
-def own_fields(addressee: Addressee, *, answered: bool) -> TraceFields:
+def own_fields(addressee: Addressee, *, answered: bool, filtered: bool = True) -> TraceFields:
     """The fields that are this mailbox's own."""
-    originals = tuple(("X-Original-To", one_line(each)) for each in addressee.originals)
-    return originals if answered else (*originals, ("X-Auto-Response-Suppress", "All"))
+    fields = [("X-Original-To", one_line(each)) for each in addressee.originals]
+    if not answered:
+        fields.append(("X-Auto-Response-Suppress", "All"))
+    if not filtered:
+        fields.append(("X-Plexus-Policy", "filters=none"))
+    return tuple(fields)
 
 
 def is_addressed(receipt: Receipt, mailbox: str, directory: Directory) -> bool:

@@ -4,10 +4,12 @@
 ones, `DotStuffing` prepares for DATA (RFC 5321, section 4.5.2). Chained in that order they decide
 between a delivery and SMTP smuggling: behind `LineEnds` no bare CR or LF exists that a server
 could read as the end of the content. Each holds back a bounded number of octets, whatever comes.
-None of them fails: every octet string is a mail.
+None of them fails: every octet string is a mail, but for a header block that goes on for longer
+than its `HeaderBlock` may (`HeaderTooLong`).
 """
 
 import re
+from typing import NamedTuple
 
 # The longest field that is looked at whole before it is decided about; longer ones are decided
 # against (renamed), since only our own name can make anyone write so long a one.
@@ -20,6 +22,17 @@ _FORGED = b"X-Forged-"
 TraceFields = tuple[tuple[str, str], ...]
 """Name and value of each field that goes on top of a mail."""
 _NAME_END = re.compile(rb"[ \t\r\n]*:")
+
+
+class HeaderTooLong(Exception):
+    """The header block goes beyond its bound."""
+
+
+class HeaderBound(NamedTuple):
+    """So many octets and fields a header block may have."""
+
+    octets: int
+    fields: int
 
 
 class LineEnds:
@@ -76,10 +89,15 @@ class HeaderBlock:
     header block, chunks pass untouched.
 
     `received` counts the Received fields seen so far and `delivered_to` holds the addresses of the
-    Delivered-To fields (lower case): what loop detection needs.
+    Delivered-To fields (lower case): what loop detection needs. `feed` raises HeaderTooLong when a
+    chunk ends beyond the `bound`, and the header block has not ended.
     """
 
-    def __init__(self, trace: TraceFields, authserv_id: str) -> None:
+    def __init__(
+        self, trace: TraceFields, authserv_id: str, bound: HeaderBound | None = None
+    ) -> None:
+        self._bound = bound
+        self._octets = self._fields = 0
         # Values may come from an envelope: whatever is in them, each stays one line.
         self._trace = b"".join(
             f"{name}: {value}\r\n".encode()
@@ -106,6 +124,9 @@ class HeaderBlock:
             return chunk
         if not chunk:
             return b""
+        self._octets += len(chunk)
+        folds = chunk.count(b"\n ") + chunk.count(b"\n\t")
+        self._fields += chunk.count(b"\n") - folds
         octets = self._held + chunk
         return self._begin(octets) + self._header(octets)
 
@@ -140,6 +161,7 @@ class HeaderBlock:
 
     def _partial(self, octets: bytes) -> bytes:
         """Pass on the whole fields; hold back the last, which may go on in the next chunk."""
+        self._must_be_within_bound()
         cut = _last_field(octets)
         if cut == 0 and self._in_line:
             # The line's beginning is decided already: all but a line end may pass.
@@ -152,6 +174,15 @@ class HeaderBlock:
         if cut:
             self._in_line = not octets[:cut].endswith(b"\n")
         return passed
+
+    def _must_be_within_bound(self) -> None:
+        bound = self._bound
+        if bound is None:
+            return
+        if self._octets > bound.octets:
+            raise HeaderTooLong(f"the header has more than {bound.octets // 1024} KB")
+        if self._fields > bound.fields:
+            raise HeaderTooLong(f"the header has more than {bound.fields} fields")
 
     def _lines(self, octets: bytes) -> bytes:
         """Whole lines of the header block (the first one may be the rest of a line)."""

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from postal_plexus.mail.content import DotStuffing, HeaderBlock, LineEnds
+from postal_plexus.mail.content import (
+    DotStuffing,
+    HeaderBlock,
+    HeaderBound,
+    HeaderTooLong,
+    LineEnds,
+)
 
 ODD = st.text("\r\n.: \tax", max_size=80).map(str.encode)
 CONTENT = st.one_of(st.binary(max_size=300), ODD)
@@ -159,6 +165,21 @@ def test_a_header_without_end_is_passed_in_bounded_memory() -> None:
         out += len(header.feed(b"x" * 4096))
         assert number * 4096 + 3 - out <= 2 * 4096
     header.finish()
+
+
+@pytest.mark.parametrize("unit", [b"x" * 10, b"T:\r\n", b"\r\n x"])
+def test_a_header_beyond_its_bound_is_too_long(unit: bytes) -> None:
+    """Octets and fields count, folds and what follows the header do not."""
+    bound = HeaderBound(octets=1000, fields=60)
+    most = 240 if unit == b"T:\r\n" else 1000
+    header = HeaderBlock(TRACE, "mail.example.org", bound)
+    for part in cut(b"A: b" + unit * ((most - 4) // len(unit)), [9]):
+        header.feed(part)
+    ends = HeaderBlock(TRACE, "mail.example.org", bound)
+    for part in cut(b"A: b\r\n\r\n" + unit * 1000, [9]):
+        ends.feed(part)
+    with pytest.raises(HeaderTooLong):
+        header.feed(unit * 5)
 
 
 def test_an_endless_claim_of_our_name_is_renamed() -> None:
