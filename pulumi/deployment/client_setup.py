@@ -19,7 +19,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import client_documents
 from deployment.buckets import close
-from postal_plexus.clients import (
+from postal_plexus.autoconfig import (
     ClientSetup,
     MtaStsPolicy,
     edge_function,

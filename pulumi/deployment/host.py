@@ -17,7 +17,7 @@ import pulumi
 from deployment import documents
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
-from postal_plexus.stack import regions
+from postal_plexus.config import regions
 
 # The newest image each time an instance is launched, so that a replacement is patched.
 # https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli
@@ -60,7 +60,7 @@ def spot_types(instance_type: str) -> list[str]:
 
 @dataclass(frozen=True)
 class HostArgs:
-    """See postal_plexus.stack.settings for what the choices mean."""
+    """See postal_plexus.config.settings for what the choices mean."""
 
     name: str
     stack: str

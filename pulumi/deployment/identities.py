@@ -12,7 +12,7 @@ import pulumi_aws as aws
 from pulumi.output import UNKNOWN
 
 import pulumi
-from postal_plexus.stack.dns_records import MAIL_FROM_LABEL
+from postal_plexus.config.dns_records import MAIL_FROM_LABEL
 
 # Easy DKIM gives three tokens; the number is part of the API, so that records can be planned
 # before SES has answered.

@@ -32,10 +32,10 @@ from deployment.services import ServiceParts, make_services
 from deployment.storage import Storage, StorageArgs
 from deployment.watch import Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
-from postal_plexus.clients import MtaStsMode, MtaStsPolicy, certificate_names
-from postal_plexus.directory.problems import NAMESPACE, StackError
-from postal_plexus.stack import regions
-from postal_plexus.stack.settings import Settings, read_settings
+from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
+from postal_plexus.config import regions
+from postal_plexus.config.problems import NAMESPACE, StackError
+from postal_plexus.config.settings import Settings, read_settings
 
 
 def read() -> Settings:

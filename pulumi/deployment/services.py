@@ -16,8 +16,8 @@ from deployment.notifications import Notifications
 from deployment.sending import Sending
 from deployment.service import Service, ServiceArgs
 from deployment.storage import Storage
-from postal_plexus.stack import regions
-from postal_plexus.stack.settings import Settings
+from postal_plexus.config import regions
+from postal_plexus.config.settings import Settings
 
 
 @dataclass(frozen=True)

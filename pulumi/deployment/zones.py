@@ -7,9 +7,9 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment.identities import Identity
-from postal_plexus.clients import ClientSetup, client_records
-from postal_plexus.stack import regions
-from postal_plexus.stack.dns_records import mail_records
+from postal_plexus.autoconfig import ClientSetup, client_records
+from postal_plexus.config import regions
+from postal_plexus.config.dns_records import mail_records
 
 # Long enough to be cheap, short enough to put a mistake right within the hour.
 _TTL_SECONDS = 3600

@@ -21,7 +21,7 @@ from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 from registrations import ACCOUNT, PROGRAM, REGION, RecordingMonitor, Run
 
 import pulumi
-from postal_plexus.clients import ClientSetup, MtaStsPolicy, certificate_names
+from postal_plexus.autoconfig import ClientSetup, MtaStsPolicy, certificate_names
 
 ORG = ClientSetup("example.org", "mail.example.org")
 NET = ClientSetup("example.net", "mail.example.net")

@@ -11,7 +11,7 @@ from botocore import xform_name
 from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
 
 from postal_plexus.cli import estimate
-from postal_plexus.directory.stack import KEYS, OTHER_KEYS
+from postal_plexus.config.lists import KEYS, OTHER_KEYS
 
 DOCS = REPOSITORY / "docs"
 DEPLOY = (DOCS / "deploy.md").read_text()
@@ -98,7 +98,7 @@ def test_the_metadata_of_a_restore_is_json() -> None:
     [
         (
             "SES has no SMTP endpoint there, which Postfix sends through",
-            "../../src/postal_plexus/stack/regions.py",
+            "../../src/postal_plexus/config/regions.py",
         ),
         ("is offered in", "network.py"),
         ("set postal-plexus:activate-rule-set to yes to take its place", "receiving.py"),
@@ -107,7 +107,7 @@ def test_the_metadata_of_a_restore_is_json() -> None:
         ("push: boto3 is missing: pip install -r requirements.txt", "../../tools/push"),
         ("no container engine: start Docker, or on Debian", "../../tools/images"),
         ("run `pulumi up` once before", "../../tools/push"),
-        ("is neither a mailbox nor an alias", "../../src/postal_plexus/directory/stack.py"),
+        ("is neither a mailbox nor an alias", "../../src/postal_plexus/config/lists.py"),
     ],
 )
 def test_the_errors_are_those_that_are_printed(told: str, source: str) -> None:

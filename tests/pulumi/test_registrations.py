@@ -19,9 +19,9 @@ from registrations import (
 from submission_limits import Limits
 
 import pulumi
-from postal_plexus.directory.stack import OTHER_KEYS
-from postal_plexus.stack import regions
-from postal_plexus.stack.settings import SUBMISSION_LIMITS
+from postal_plexus.config import regions
+from postal_plexus.config.lists import OTHER_KEYS
+from postal_plexus.config.settings import SUBMISSION_LIMITS
 from stack_mistakes import MISTAKES, Mistake
 
 TEMPLATE = PROGRAM / "Pulumi.prod.yaml"

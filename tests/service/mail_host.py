@@ -16,8 +16,8 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 
+from postal_plexus.config.lists import read_stack
 from postal_plexus.directory import TABLES
-from postal_plexus.directory.stack import read_stack
 from service.container_engine import Container, Engine, Network
 from wire import await_true
 

@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from awsdesk.dns import AmazonNames, DnsServer
-from postal_plexus.clients import (
+from postal_plexus.autoconfig import (
     ClientSetup,
     MtaStsPolicy,
     client_records,

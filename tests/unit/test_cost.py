@@ -12,7 +12,7 @@ from postal_plexus.cli import estimate
 from postal_plexus.cli.estimate import Stack, Traffic, UnknownPrice
 from postal_plexus.cli.exits import Exit
 from postal_plexus.cli.main import main
-from postal_plexus.stack.settings import Settings
+from postal_plexus.config.settings import Settings
 
 PRICES: dict[str, Any] = json.loads(
     resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")

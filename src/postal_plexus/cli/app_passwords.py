@@ -19,10 +19,10 @@ from pathlib import Path
 
 from postal_plexus.cli import password, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config.edit import with_app_password, without_app_password
+from postal_plexus.config.problems import StackError
 from postal_plexus.directory.entries import Mailbox
 from postal_plexus.directory.idn import shown
-from postal_plexus.directory.problems import StackError
-from postal_plexus.directory.stack_edit import with_app_password, without_app_password
 
 SUMMARY = "list, make and revoke the passwords of single devices"
 DETAILS = """

@@ -8,7 +8,7 @@ from typing import Any
 
 from postal_plexus.cli import estimate, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.directory.problems import quoted
+from postal_plexus.config.problems import quoted
 
 SUMMARY = "estimate what a stack costs a month, beside what others take for the same users"
 

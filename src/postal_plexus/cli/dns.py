@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from postal_plexus.autoconfig.records import Record
 from postal_plexus.cli import stack_files
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.clients.records import Record
+from postal_plexus.config.dns_records import Made, State, expected, judge
 from postal_plexus.directory.idn import shown
-from postal_plexus.stack.dns_records import Made, State, expected, judge
 
 SUMMARY = "say which DNS records of the domains are missing or wrong, as the world sees them"
 

@@ -22,11 +22,11 @@ from argparse import ArgumentParser, Namespace
 from argon2 import PasswordHasher, Type
 
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config.problems import NAMESPACE
 from postal_plexus.directory import AddressError
 from postal_plexus.directory.entries import is_app_name
 from postal_plexus.directory.idn import kept_address
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
-from postal_plexus.directory.problems import NAMESPACE
 
 SUMMARY = "make the password hash of a mailbox, for its entry in the stack file"
 DETAILS = """

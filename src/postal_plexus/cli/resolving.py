@@ -8,9 +8,9 @@ import dns.exception
 import dns.rdtypes.ANY.TXT
 import dns.resolver
 
+from postal_plexus.autoconfig.records import Record
 from postal_plexus.certificates.delegation import resolver
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.clients.records import Record
 
 _SECONDS = 5.0
 

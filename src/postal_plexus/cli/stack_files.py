@@ -8,10 +8,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config.file import StackFile, read_stack_file
+from postal_plexus.config.problems import NAMESPACE, StackError
+from postal_plexus.config.settings import Settings, read_settings
 from postal_plexus.directory import Directory
-from postal_plexus.directory.problems import NAMESPACE, StackError
-from postal_plexus.directory.stack_file import StackFile, read_stack_file
-from postal_plexus.stack.settings import Settings, read_settings
 
 _PATTERN = "Pulumi.*.yaml"
 _NAME = re.compile(r"Pulumi\.(.+)\.ya?ml")

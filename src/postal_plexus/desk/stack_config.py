@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from postal_plexus.config.file import read_stack_file
+from postal_plexus.config.settings import NO_IMAGE
 from postal_plexus.desk import accounts
-from postal_plexus.directory.stack_file import read_stack_file
-from postal_plexus.stack.settings import NO_IMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Who has mail here: domains, mailboxes and aliases, their lookups and renderings. Pure.
 
-What `deliver` needs on its small host is here. What only the operator's side needs stands apart,
-so that its libraries are not loaded there: `stack` reads the stack configuration (`read_stack`),
-`stack_file` the text of a Pulumi stack file, and `receipt_rules` makes rules for SES.
+`postal_plexus.config` makes a directory of the stack file, on the operator's side. Three modules
+here are for that side only, and `deliver` does not load them: `idn` needs the library `idna`,
+`password_hash` says which hashes a mailbox may have, and `receipt_rules` makes rules for SES.
 """
 
 from postal_plexus.directory.address import Address, AddressError, without_subaddress

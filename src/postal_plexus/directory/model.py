@@ -1,7 +1,7 @@
 """The directory: who gets a mail to an address, and how that is kept as one object.
 
-A Directory is made from the stack configuration (`stack.read_stack`), written by the Pulumi program
-as one JSON object, and followed by the three containers. It holds the entries as configured and an
+A Directory is made from the stack file (`postal_plexus.config`), written by the Pulumi program as
+one JSON object, and followed by the three containers. It holds the entries as configured and an
 index made once, so that a lookup is one dictionary access for a mailbox and one for each
 destination of an alias. Nothing here does I/O or needs a library.
 

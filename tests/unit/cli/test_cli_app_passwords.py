@@ -13,8 +13,8 @@ from plexus_runs import Plexus
 from stack_texts import HASH, SOUND
 
 from postal_plexus.cli.exits import Exit
-from postal_plexus.directory.problems import StackError
-from postal_plexus.directory.stack_edit import with_app_password, without_app_password
+from postal_plexus.config.edit import with_app_password, without_app_password
+from postal_plexus.config.problems import StackError
 
 WRITTEN = f"""# who we are
 config:

@@ -17,10 +17,10 @@ import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
 
-from postal_plexus.clients.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
+from postal_plexus.autoconfig.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
 
 if TYPE_CHECKING:
-    from postal_plexus.clients.hosts import ClientSetup
+    from postal_plexus.autoconfig.hosts import ClientSetup
 
 PATH = "/autodiscover/autodiscover.xml"
 JSON_PATH = "/autodiscover/autodiscover.json"

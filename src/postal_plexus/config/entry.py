@@ -8,7 +8,7 @@ entry; reading goes on with what is left. Nothing here raises but `Findings.rais
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from postal_plexus.directory.problems import (
+from postal_plexus.config.problems import (
     NAMESPACE,
     Problem,
     StackError,

@@ -14,10 +14,10 @@ import plistlib
 import uuid
 from typing import TYPE_CHECKING
 
-from postal_plexus.clients.services import IMAPS, SUBMISSIONS
+from postal_plexus.autoconfig.services import IMAPS, SUBMISSIONS
 
 if TYPE_CHECKING:
-    from postal_plexus.clients.hosts import ClientSetup
+    from postal_plexus.autoconfig.hosts import ClientSetup
 
 PATH = "/apple.mobileconfig"
 CONTENT_TYPE = "application/x-apple-aspen-config"

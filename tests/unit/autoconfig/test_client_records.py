@@ -6,7 +6,7 @@ import pytest
 from checkdmarc.mta_sts import parse_mta_sts_record
 from checkdmarc.smtp_tls_reporting import parse_smtp_tls_reporting_record
 
-from postal_plexus.clients import (
+from postal_plexus.autoconfig import (
     ClientSetup,
     MtaStsMode,
     MtaStsPolicy,

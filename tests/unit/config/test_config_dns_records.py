@@ -9,9 +9,9 @@ import dns.message
 import dns.rcode
 import pytest
 
+from postal_plexus.autoconfig.records import Record
 from postal_plexus.cli.main import main
-from postal_plexus.clients.records import Record
-from postal_plexus.stack.dns_records import State, judge
+from postal_plexus.config.dns_records import State, judge
 from stack_mistakes import TEMPLATE
 
 SPF = Record("example.org", "TXT", ("v=spf1 include:amazonses.com ~all",))

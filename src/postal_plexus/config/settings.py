@@ -11,14 +11,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from postal_plexus.clients import ClientSetup, ClientSetupError, client_setups
+from postal_plexus.autoconfig import ClientSetup, ClientSetupError, client_setups
+from postal_plexus.config import regions
+from postal_plexus.config.config_reader import ConfigReader
+from postal_plexus.config.lists import read_stack
+from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.directory.address import AddressError
 from postal_plexus.directory.idn import kept_address, kept_domain
 from postal_plexus.directory.model import Directory
-from postal_plexus.directory.problems import Problem, StackError
-from postal_plexus.directory.stack import read_stack
-from postal_plexus.stack import regions
-from postal_plexus.stack.config_reader import ConfigReader
 
 # Texts stay texts, all else is JSON to Pulumi.
 TEXT_KEYS = frozenset(

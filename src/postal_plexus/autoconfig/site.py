@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from postal_plexus.clients import apple, autodiscover, mta_sts
-from postal_plexus.clients import autoconfig as thunderbird
-from postal_plexus.clients.hosts import ClientSetup
-from postal_plexus.clients.services import SERVICES
+from postal_plexus.autoconfig import apple, autodiscover, mta_sts, thunderbird
+from postal_plexus.autoconfig.hosts import ClientSetup
+from postal_plexus.autoconfig.services import SERVICES
 
 if TYPE_CHECKING:
-    from postal_plexus.clients.mta_sts import MtaStsPolicy
+    from postal_plexus.autoconfig.mta_sts import MtaStsPolicy
 
 _PLACEHOLDER = ClientSetup(domain="DOMAIN.invalid", host="HOST.invalid")
 MAX_FUNCTION_BYTES = 10_240
@@ -56,7 +55,7 @@ def edge_function(*, shared_host: str | None = None) -> str:
     `shared_host` is the client host where all domains use one, else None for mail.<domain>.
     """
     source = (
-        resources.files("postal_plexus.clients").joinpath("edge_function.js").read_text("utf-8")
+        resources.files("postal_plexus.autoconfig").joinpath("edge_function.js").read_text("utf-8")
     )
     answer = "".join(
         line.strip() for line in autodiscover.autodiscover(_PLACEHOLDER).decode().splitlines()

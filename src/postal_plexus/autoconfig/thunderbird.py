@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
 
-from postal_plexus.clients.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
+from postal_plexus.autoconfig.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
 
 if TYPE_CHECKING:
-    from postal_plexus.clients.hosts import ClientSetup
+    from postal_plexus.autoconfig.hosts import ClientSetup
 
 PATH = "/mail/config-v1.1.xml"
 WELL_KNOWN_PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"

@@ -5,11 +5,11 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_directories import HASH
 
+from postal_plexus.config.file import SEALED_HASH, read_stack_file
+from postal_plexus.config.problems import StackError
 from postal_plexus.directory.password_hash import fault_of
-from postal_plexus.directory.problems import StackError
-from postal_plexus.directory.stack_file import SEALED_HASH, read_stack_file
+from stack_mistakes import HASH
 
 STACK = f"""
 encryptionsalt: v1:abc

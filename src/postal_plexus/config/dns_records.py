@@ -9,10 +9,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from postal_plexus.clients import MtaStsMode, MtaStsPolicy, client_records, site_records, txt_value
-from postal_plexus.clients.records import Record
-from postal_plexus.stack import regions
-from postal_plexus.stack.settings import Settings
+from postal_plexus.autoconfig import (
+    MtaStsMode,
+    MtaStsPolicy,
+    client_records,
+    site_records,
+    txt_value,
+)
+from postal_plexus.autoconfig.records import Record
+from postal_plexus.config import regions
+from postal_plexus.config.settings import Settings
 
 MAIL_FROM_LABEL = "bounce"
 """The envelope sender's subdomain: SPF passes for it, so it aligns with the domain."""

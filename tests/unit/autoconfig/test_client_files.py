@@ -8,15 +8,15 @@ import pytest
 from lxml import etree
 from postfix_mta_sts_resolver.utils import parse_mta_sts_policy
 
-from postal_plexus.clients import (
+from postal_plexus.autoconfig import (
     ClientSetup,
     MtaStsMode,
     MtaStsPolicy,
     apple_profile,
     site_files,
 )
-from postal_plexus.clients.autoconfig import autoconfig
-from postal_plexus.clients.autodiscover import OUTLOOK, autodiscover
+from postal_plexus.autoconfig.autodiscover import OUTLOOK, autodiscover
+from postal_plexus.autoconfig.thunderbird import autoconfig
 
 HERE = Path(__file__).parent
 NET = ClientSetup(domain="example.net", host="mail.example.net")

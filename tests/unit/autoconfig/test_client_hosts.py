@@ -2,7 +2,7 @@
 
 import pytest
 
-from postal_plexus.clients import ClientSetupError, certificate_names, client_setups
+from postal_plexus.autoconfig import ClientSetupError, certificate_names, client_setups
 
 
 def test_each_domain_has_its_own_client_host():

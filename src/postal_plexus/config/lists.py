@@ -24,6 +24,8 @@ StackError, which holds every problem of the configuration. This module needs th
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from postal_plexus.config.entry import Entry, Findings, entries_of
+from postal_plexus.config.problems import NAMESPACE, did_you_mean, quoted
 from postal_plexus.directory.address import (
     Address,
     AddressError,
@@ -40,8 +42,6 @@ from postal_plexus.directory.entries import (
 from postal_plexus.directory.idn import kept_address, kept_domain, shown
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import fault_of
-from postal_plexus.directory.problems import NAMESPACE, did_you_mean, quoted
-from postal_plexus.directory.stack_entry import Entry, Findings, entries_of
 
 KEYS = ("domains", "mailboxes", "aliases")
 """The keys of the namespace that are read here."""
@@ -82,7 +82,7 @@ OTHER_KEYS = frozenset(
         "zones",
     }
 )
-"""Those that `postal_plexus.stack` reads besides; they are not looked at here."""
+"""Those that `postal_plexus.config` reads besides; they are not looked at here."""
 
 APP_PASSWORDS = 16
 """The most of one mailbox: a wrong password is compared with each."""

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_directories import HASH
 
+from postal_plexus.config.lists import KEYS, OTHER_KEYS, read_stack
+from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.directory import Alias, Directory, Domain, Mailbox
 from postal_plexus.directory.password_hash import SCHEMES
-from postal_plexus.directory.problems import Problem, StackError
 from postal_plexus.directory.receipt_rules import receipt_rules
-from postal_plexus.directory.stack import KEYS, OTHER_KEYS, read_stack
+from stack_mistakes import HASH
 
 ARGON2 = HASH.removeprefix("{ARGON2ID}")
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postal_plexus.clients.services import ABSENT, SERVICES, SIEVE
+from postal_plexus.autoconfig.services import ABSENT, SERVICES, SIEVE
 
 if TYPE_CHECKING:
-    from postal_plexus.clients.hosts import ClientSetup
-    from postal_plexus.clients.mta_sts import MtaStsPolicy
+    from postal_plexus.autoconfig.hosts import ClientSetup
+    from postal_plexus.autoconfig.mta_sts import MtaStsPolicy
 
 HOUR = 3600
 LETS_ENCRYPT = "letsencrypt.org"

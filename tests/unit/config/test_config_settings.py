@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from postal_plexus.cli.main import main
-from postal_plexus.directory.problems import StackError
-from postal_plexus.directory.stack import OTHER_KEYS
-from postal_plexus.directory.stack_file import read_stack_file
-from postal_plexus.stack.settings import Settings, read_settings
+from postal_plexus.config.file import read_stack_file
+from postal_plexus.config.lists import OTHER_KEYS
+from postal_plexus.config.problems import StackError
+from postal_plexus.config.settings import Settings, read_settings
 from stack_mistakes import MISTAKES, TEMPLATE, Mistake
 
 _PREFIX = "postal-plexus:"

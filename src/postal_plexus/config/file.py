@@ -1,4 +1,4 @@
-"""The text of a Pulumi stack file (`Pulumi.<stack>.yaml`), made ready for `stack.read_stack`.
+"""The text of a Pulumi stack file (`Pulumi.<stack>.yaml`), made ready for `lists.read_stack`.
 
 Whoever reads the file hands its text over; here is no I/O. What Pulumi does with the text is done
 as Pulumi does it: values under `config` carry a namespace, a value that `pulumi config set` wrote
@@ -22,10 +22,10 @@ from typing import cast
 
 import yaml
 
+from postal_plexus.config.lists import KEYS, read_stack
+from postal_plexus.config.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
-from postal_plexus.directory.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
-from postal_plexus.directory.stack import KEYS, read_stack
 
 _TRUTH_VALUE = "tag:yaml.org,2002:bool"
 

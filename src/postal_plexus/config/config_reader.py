@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
-from postal_plexus.directory.problems import NAMESPACE, Problem, did_you_mean, kind_of
+from postal_plexus.config.problems import NAMESPACE, Problem, did_you_mean, kind_of
 
 _T = TypeVar("_T")
 

@@ -8,17 +8,17 @@ Knows domain names only, neither mailboxes nor the directory: none of it changes
 added, and nothing here tells an outsider who has mail.
 """
 
-from postal_plexus.clients.apple import apple_profile
-from postal_plexus.clients.hosts import (
+from postal_plexus.autoconfig.apple import apple_profile
+from postal_plexus.autoconfig.hosts import (
     ClientSetup,
     ClientSetupError,
     certificate_names,
     client_setups,
 )
-from postal_plexus.clients.mta_sts import MtaStsMode, MtaStsPolicy
-from postal_plexus.clients.records import Record, client_records, site_records, txt_value
-from postal_plexus.clients.services import SERVICES, Service, Tls
-from postal_plexus.clients.site import SiteFile, edge_function, site_files
+from postal_plexus.autoconfig.mta_sts import MtaStsMode, MtaStsPolicy
+from postal_plexus.autoconfig.records import Record, client_records, site_records, txt_value
+from postal_plexus.autoconfig.services import SERVICES, Service, Tls
+from postal_plexus.autoconfig.site import SiteFile, edge_function, site_files
 
 __all__ = [
     "SERVICES",
