@@ -5,7 +5,7 @@ import json
 import pytest
 
 from awsdesk.pulumi import DeployError
-from service.pulumi_engine.deployer import Deployer
+from service.pulumi_engine.deployer import REGION, Deployer
 
 ONE_QUEUE = """
 queue = aws.sqs.Queue("mail", visibility_timeout_seconds=30)
@@ -70,16 +70,47 @@ def test_what_the_program_no_longer_names_is_deleted(deployer: Deployer) -> None
 
 
 def test_dependents_are_deleted_before_what_they_need(deployer: Deployer) -> None:
-    """A VPC with a subnet and a gateway can be taken away in one go."""
+    """A role with a policy can be taken away in one go: IAM refuses the role while it has one."""
     deployer.deploy(
         """
-        vpc = aws.ec2.Vpc("net", cidr_block="10.9.0.0/16")
-        aws.ec2.InternetGateway("net", vpc_id=vpc.id)
-        aws.ec2.Subnet("net", vpc_id=vpc.id, cidr_block="10.9.0.0/24",
-                       availability_zone="us-east-1a")
+        import json
+        def allow(**more):
+            return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **more}]})
+        trust = allow(Action="sts:AssumeRole", Principal={"Service": "ec2.amazonaws.com"})
+        role = aws.iam.Role("agent", assume_role_policy=trust)
+        aws.iam.RolePolicy(
+            "agent", role=role.name, policy=allow(Action="s3:GetObject", Resource="*"))
         """
     )
-    assert 3 == len(deployer.deploy("").deleted)
+    assert 2 == len(deployer.deploy("").deleted)
+
+
+RECORDED = """
+vpc = aws.ec2.Vpc("net", cidr_block="10.9.0.0/16", tags={"of": "one"})
+template = aws.ec2.LaunchTemplate("host", instance_type="t4g.nano")
+pulumi.export("ids", [vpc.id, vpc.arn, template.id, template.latest_version])
+"""
+
+
+def test_what_is_only_recorded_lives_as_the_rest(deployer: Deployer) -> None:
+    """No VPC is made; its changes, versions, replacement and removal are seen all the same."""
+    vpc, arn, template, version = deployer.deploy(RECORDED).outputs["ids"]
+    assert (f"arn:aws:ec2:{REGION}:111122223333:vpc/{vpc}", 1) == (arn, version)
+    assert deployer.deploy(RECORDED).is_unchanged
+    changed = deployer.deploy(RECORDED.replace("one", "two").replace("nano", "micro"))
+    assert ([vpc, arn, template, 2], 2) == (changed.outputs["ids"], len(changed.updated))
+    moved = deployer.deploy(RECORDED.replace("10.9", "10.8"))
+    assert ({"vpc"}, True) == (
+        {urn.rpartition("::")[0].rpartition("/")[2].partition(":")[0] for urn in moved.replaced},
+        moved.outputs["ids"][0] != vpc,
+    )
+    assert 2 == len(deployer.deploy("").deleted)
+
+
+def test_an_unknown_property_of_a_recorded_type_is_refused(deployer: Deployer) -> None:
+    """A row of the table lists all that the program may ask for."""
+    with pytest.raises(DeployError, match="does not know aws:ec2/vpc:Vpc's instanceTenancy"):
+        deployer.deploy('aws.ec2.Vpc("net", cidr_block="10.9.0.0/16", instance_tenancy="default")')
 
 
 PROTECTED = """
@@ -147,7 +178,7 @@ def test_ignored_changes_are_ignored(deployer: Deployer) -> None:
 
 def test_an_unknown_type_is_refused(deployer: Deployer) -> None:
     """A resource that the desk cannot make is an error that says where to add it."""
-    with pytest.raises(DeployError, match=r"cannot make a aws:kms/key:Key: add it to src/postal"):
+    with pytest.raises(DeployError, match=r"cannot make a aws:kms/key:Key: add it to src/awsdesk"):
         deployer.deploy('aws.kms.Key("k")')
 
 

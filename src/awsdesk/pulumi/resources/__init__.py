@@ -1,4 +1,5 @@
-"""The table of Pulumi resource types that the desk can make, one module an AWS service.
+"""The table of Pulumi resource types that the desk knows: one module an AWS service that is played,
+and `recorded` for what is only kept on record.
 
 `find` is how the engine asks.  A type that is missing here is an error that says so: the desk
 runs what the program deploys, so a resource without a maker would be a hole nobody sees.
@@ -6,20 +7,12 @@ runs what the program deploys, so a resource without a maker would be a hole nob
 
 from awsdesk.pulumi.resources import (
     acm,
-    autoscaling,
-    backup,
-    budgets,
     cloudfront,
-    cloudwatch,
-    codebuild,
-    command,
-    ec2,
-    ecr,
+    ebs,
     ecs,
     efs,
-    eventbridge,
     iam,
-    logs,
+    recorded,
     route53,
     s3,
     scheduler,
@@ -32,20 +25,12 @@ from awsdesk.pulumi.resources.resource_type import ResourceType
 
 _MODULES = (
     acm,
-    autoscaling,
-    backup,
-    budgets,
     cloudfront,
-    cloudwatch,
-    codebuild,
-    command,
-    ec2,
-    ecr,
+    ebs,
     ecs,
     efs,
-    eventbridge,
     iam,
-    logs,
+    recorded,
     route53,
     s3,
     scheduler,

@@ -104,33 +104,6 @@ def _update_tags(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
     return dict(existing.outputs)
 
 
-def _create_mount_target(aws: Aws, _name: str, inputs: Inputs) -> Made:
-    made = aws.client("efs").create_mount_target(
-        FileSystemId=inputs["fileSystemId"],
-        SubnetId=inputs["subnetId"],
-        SecurityGroups=inputs.get("securityGroups") or [],
-    )
-    identifier = str(made["MountTargetId"])
-    return Made(
-        identifier,
-        {
-            "dnsName": f"{inputs['fileSystemId']}.efs.{aws.region}.amazonaws.com",
-            "ipAddress": made.get("IpAddress", ""),
-        },
-    )
-
-
-def _update_mount_target(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    aws.client("efs").modify_mount_target_security_groups(
-        MountTargetId=existing.id, SecurityGroups=inputs.get("securityGroups") or []
-    )
-    return dict(existing.outputs)
-
-
-def _delete_mount_target(aws: Aws, existing: Existing) -> None:
-    aws.client("efs").delete_mount_target(MountTargetId=existing.id)
-
-
 def _put_policy(aws: Aws, inputs: Inputs) -> None:
     aws.client("efs").put_file_system_policy(
         FileSystemId=inputs["fileSystemId"], Policy=inputs["policy"]
@@ -152,14 +125,6 @@ def _delete_policy(aws: Aws, existing: Existing) -> None:
 
 
 TYPES = (
-    ResourceType(
-        "aws:efs/mountTarget:MountTarget",
-        _create_mount_target,
-        _delete_mount_target,
-        _update_mount_target,
-        properties=frozenset({"securityGroups"}),
-        replaces=frozenset({"fileSystemId", "subnetId"}),
-    ),
     ResourceType(
         "aws:efs/fileSystemPolicy:FileSystemPolicy",
         _create_policy,
