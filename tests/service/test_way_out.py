@@ -190,6 +190,25 @@ def test_a_from_in_unicode_is_the_users_own(host: MailHost, ses: SesEndpoint) ->
         submit(host, "From: eva@strasse.example\r\n\r\nx\r\n", sender=eva, login=eva)
 
 
+@pytest.mark.parametrize(
+    ("path", "code", "says"),
+    [("eva@straße.example", 501, b"xn--"), ("jö@example.org", 553, b"Only ASCII is taken")],
+)
+def test_an_envelope_in_unicode_is_told_how_to_write_it(
+    host: MailHost, path: str, code: int, says: bytes
+) -> None:
+    """As sender and as recipient, in UTF-8 and Latin-1: SES takes none, so none is taken first."""
+    for octets in (path.encode(), path.encode("latin-1")):
+        for sender, recipient in ((octets, OUTSIDE.encode()), (ANN.encode(), octets)):
+            with host.submission(ANN) as smtp:
+                smtp.sock.sendall(b"MAIL FROM:<%b>\r\n" % sender)
+                said = smtp.getreply()
+                if said[0] == 250:
+                    smtp.sock.sendall(b"RCPT TO:<%b>\r\n" % recipient)
+                    said = smtp.getreply()
+                assert (code, True) == (said[0], says in said[1]), said
+
+
 def test_resent_from_is_no_from(host: MailHost, ses: SesEndpoint) -> None:
     """Postfix adds no From to what is sent again; the user's own is added."""
     submit(host, "Resent-From: x@y.example\r\nSubject: again\r\n\r\nx\r\n", OUTSIDE, BEN)
