@@ -221,7 +221,11 @@ def test_redirect_that_may_not_leave_is_kept_with_the_reason(
     many = "".join(f"Delivered-To: a{number}@b.example\r\n" for number in range(300))
     large = "".join(f"X-{number}: {'x' * 900}\r\n" for number in range(300))
     notice = "X-Plexus-Receipt: echo-12\r\n"
-    for subject, more in (("loops", loop), ("many", many), ("large", large), ("notice", notice)):
+    stopped = f"X-Plexus-Stopped: {OUTSIDE}\r\n"
+    for subject, more in (
+        *(("loops", loop), ("many", many), ("large", large), ("notice", notice)),
+        ("stopped", stopped),
+    ):
         with filtering(host, BEN, REDIRECT):
             deliver(host, letter(f"kept {subject}", more + AUTHENTIC))
             (head,) = await_true("it to be kept", lambda s=subject: headers(host, BEN, f"kept {s}"))

@@ -249,7 +249,8 @@ class Delivery:
             if not filtered:
                 maillog.unfiltered(receipt, each.name, message.receive_count)
             answered = may_answer and is_addressed(receipt, each.name, directory)
-            return own_fields(each, answered=answered, filtered=filtered)
+            stopped = self._post.forward_bounces.came_to(each.name)
+            return own_fields(each, answered=answered, filtered=filtered, stopped=stopped)
 
         try:
             return self._handover.hand_over(

@@ -96,8 +96,8 @@ class FeedbackReceiver:
         except (NotificationError, EnvelopeError) as error:
             self._failing.dead_letter(message, None, None, str(error))
             return True
-        self._count(feedback)
         addressing = address(envelope, self._post.follower.current)
+        self._count(feedback, {each.name for each in addressing.mailboxes})
         if not addressing.mailboxes:
             reason = "feedback on mail whose sender has no mailbox here"
             self._failing.dead_letter(message, None, feedback.sender, reason)
@@ -118,11 +118,16 @@ class FeedbackReceiver:
             self._failing.dead_letter(message, None, failed.recipient, reason)
         return all(each.fate is not Fate.DEFERRED for each in found)
 
-    def _count(self, feedback: Feedback) -> None:
-        """Once for each event about a forward, however often it comes."""
+    def _count(self, feedback: Feedback, mailboxes: set[str]) -> None:
+        """Once for each event about a forward or a redirect, however often it comes."""
         post = self._post
         bounced = bounced_addresses(feedback)
-        if not bounced or not post.forward_seal.is_sealed(feedback.sender):
+        if not bounced:
+            return
+        # What a redirect is sent by is the mailbox whose filter it is.
+        is_forward = post.forward_seal.is_sealed(feedback.sender)
+        owner = "" if is_forward else feedback.sent_on_by
+        if not is_forward and owner not in mailboxes:
             return
         key = journal_key(feedback.feedback_id, "")
         if post.journal.look_up(key) is not None:
@@ -130,7 +135,7 @@ class FeedbackReceiver:
         post.journal.record([key], State.ACCOUNTED)
         for destination in bounced:
             post.metrics.forward_bounced()
-            if post.forward_bounces.bounced(destination, post.follower.current):
+            if post.forward_bounces.bounced(destination, post.follower.current, owner):
                 maillog.forward_stopped(destination, feedback.sender)
 
     def _notice(self, feedback: Feedback) -> Notice:

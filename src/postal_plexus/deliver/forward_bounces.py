@@ -1,9 +1,14 @@
-"""How forwards to each address outside fare, and when they stop.
+"""How forwards and redirects to each address outside fare, and when they stop.
 
 SES pauses an account whose mail bounces too often (10 %), and what an alias forwards counts with
 the rest: https://docs.aws.amazon.com/ses/latest/dg/faqs-enforcement.html. So a forward stops when 5
 or more, and more than 10 %, of what went to its address within a week came back. It resumes after a
-week, or when the aliases that lead there change. `Record` and its functions are pure;
+week, or when the aliases that lead there change.
+
+The redirects of a user's filter to an address stop likewise. How many of them left is not known
+here, at most as many as came to his mailbox; so they stop at a tenth of these, or at 20. Which have
+stopped stands on top of each mail for him, and the way out keeps such a redirect in his mailbox.
+`Record` and its functions are pure;
 `ForwardBounces` keeps the records in the state directory.
 """
 
@@ -23,6 +28,7 @@ _FILE = "forwards.json"
 _DAYS = 7
 _MOST_BOUNCES = 5
 _ONE_IN = 10
+_MOST_BOUNCED_REDIRECTS = 20
 _MOST_RECORDS = 5000
 _WRITE_SECONDS = 60.0
 _LARGEST_FILE = 4 * 1024 * 1024
@@ -53,11 +59,13 @@ def counted(record: Record, day: int, *, sent: int = 0, bounced: int = 0) -> Rec
     return record._replace(days=tuple(week.values()))
 
 
-def keeps_bouncing(record: Record) -> bool:
+def keeps_bouncing(record: Record, *, is_redirect: bool = False) -> bool:
     """Whether so much came back that it must stop."""
     bounced = sum(each[2] for each in record.days)
     # What came back must have left: the counts of a minute may be lost with the process.
     sent = max(bounced, sum(each[1] for each in record.days))
+    if is_redirect and bounced >= _MOST_BOUNCED_REDIRECTS:
+        return True
     return bounced >= _MOST_BOUNCES and bounced * _ONE_IN > sent
 
 
@@ -100,6 +108,7 @@ class ForwardBounces:
         self._lock = threading.Lock()
         self._written_at = time.monotonic()
         self._records = self._read()
+        self._redirecting = {key.partition(" ")[0] for key in self._records if " " in key}
 
     def sent(self, destination: str) -> None:
         """Postfix has taken a forward. It is written within a minute or with the next bounce."""
@@ -109,17 +118,38 @@ class ForwardBounces:
             if time.monotonic() - self._written_at > _WRITE_SECONDS:
                 self._write()
 
-    def bounced(self, destination: str, directory: Directory) -> bool:
-        """A forward came back. Returns whether forwards to this address stop by that."""
-        key, day = _key(destination), _today()
-        aliases = fingerprint(key, directory)
+    def came_to(self, mailbox: str) -> tuple[str, ...]:
+        """A mail comes to a mailbox. Returns to which addresses its redirects have stopped."""
+        if mailbox not in self._redirecting:
+            return ()
+        day, stopped = _today(), list[str]()
         with self._lock:
+            for key, record in self._records.items():
+                owner, _, destination = key.partition(" ")
+                if owner == mailbox and destination:
+                    self._records[key] = counted(record, day, sent=1)
+                    if is_stopped(record, day, ""):
+                        stopped.append(destination)
+        return tuple(stopped)
+
+    def bounced(self, destination: str, directory: Directory, mailbox: str = "") -> bool:
+        """A forward, or a redirect of a mailbox's filter, came back.
+
+        Returns whether those to this address stop by that.
+        """
+        key, day = _key(destination), _today()
+        aliases = "" if mailbox else fingerprint(key, directory)
+        if mailbox:
+            key = f"{mailbox} {key}"
+        with self._lock:
+            if mailbox:
+                self._redirecting.add(mailbox)
             record = self._records.get(key, Record())
             if is_stopped(record, day, aliases):
                 return False  # one that was under way
             # What came before a stop that is over has been answered for.
             record = counted(Record() if record.stopped_on else record, day, bounced=1)
-            stops = keeps_bouncing(record)
+            stops = keeps_bouncing(record, is_redirect=bool(mailbox))
             if stops:
                 record = record._replace(stopped_on=day, aliases=aliases)
             self._records[key] = record

@@ -5,6 +5,7 @@
     Authentication-Results    SES's verdicts once more (RFC 8601)
     X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`;
                               `filters=none` where Dovecot could not deliver it with filters
+    X-Plexus-Stopped          addresses to which no filter of this mailbox redirects for now
     X-Plexus-Sender           the envelope sender, where Return-Path cannot say it
     X-Original-To             each envelope recipient that led to this mailbox, and no other
     X-Auto-Response-Suppress  where nothing may answer by itself; Dovecot's `vacation` obeys it
@@ -64,13 +65,16 @@ def mailbox_policy(
     return "; ".join(words)
 
 
-def own_fields(addressee: Addressee, *, answered: bool, filtered: bool = True) -> TraceFields:
+def own_fields(
+    addressee: Addressee, *, answered: bool, filtered: bool = True, stopped: tuple[str, ...] = ()
+) -> TraceFields:
     """The fields that are this mailbox's own."""
     fields = [("X-Original-To", one_line(each)) for each in addressee.originals]
     if not answered:
         fields.append(("X-Auto-Response-Suppress", "All"))
     if not filtered:
         fields.append(("X-Plexus-Policy", "filters=none"))
+    fields += [("X-Plexus-Stopped", one_line(each)) for each in stopped]
     return tuple(fields)
 
 

@@ -55,7 +55,8 @@ class Feedback(NamedTuple):
     """One event that a sender should hear of.
 
     `feedback_id` is the same whenever the same event comes again. `event` and `reason` are SES's
-    words: "Bounce" and "Transient/General", "Reject" and "Bad content".
+    words: "Bounce" and "Transient/General", "Reject" and "Bad content". `sent_on_by` is the address
+    of ours that a forward or a redirect was sent on by (`mail.outgoing` wrote X-Loop), or "".
     """
 
     kind: FeedbackKind
@@ -70,6 +71,7 @@ class Feedback(NamedTuple):
     reporting_mta: str
     feedback_type: str = ""
     expires: str = ""
+    sent_on_by: str = ""
 
 
 class Remark(NamedTuple):
@@ -120,6 +122,7 @@ def read_event(body: str) -> Feedback | Remark:
         reporting_mta=_text(details, "reportingMTA") or "dns; amazonses.com",
         feedback_type=_text(details, "complaintFeedbackType"),
         expires=_text(details, "expirationTime"),
+        sent_on_by=_sent_on_by(mail),
     )
 
 
@@ -208,6 +211,14 @@ def _own_message_id(mail: _Fields) -> str:
             value = _text(header, "value").strip()
             if value.startswith("<") and value.endswith(">") and value.isascii():
                 return _line(value)
+    return ""
+
+
+def _sent_on_by(mail: _Fields) -> str:
+    """The first X-Loop: the way out puts its own above all others."""
+    for header in _list(mail, "headers"):
+        if _text(header, "name").lower() == "x-loop":
+            return _text(header, "value").strip().lower()
     return ""
 
 

@@ -97,6 +97,38 @@ def test_a_forward_that_keeps_bouncing_stops(bed: Bed) -> None:
     assert 3 == len(bed.postfix.mailboxes["friend@else.example"])
 
 
+def test_a_redirect_that_keeps_bouncing_stops(bed: Bed) -> None:
+    """Its bounces reach the user and are counted; from the fifth on his mails say that it rests."""
+
+    def event(number: int, owner: str) -> str:
+        who = [{"emailAddress": "Friend@Else.example", "status": "5.1.1"}]
+        details = {"timestamp": "2026-11-24T04:00:00Z", "feedbackId": f"r{number}"}
+        headers = [{"name": "X-Loop", "value": owner}, {"name": "X-Loop", "value": "x@y.example"}]
+        mail = {"messageId": f"out-{number}", "source": ANN, "headers": headers}
+        return json.dumps(
+            {"eventType": "Bounce", "bounce": details | {"bouncedRecipients": who}, "mail": mail}
+        )
+
+    bed.start()
+    # What is nobody's redirect, or another's, does not count.
+    bed.put(
+        *(event(number, ANN) for number in range(4)),
+        *(event(9, "ben@example.org"),) * 2,
+        queue="events",
+    )
+    bed.await_deleted(6, "events")
+    bed.send("m1", ANN)
+    bed.await_deleted(1)
+    assert b"X-Plexus-Stopped" not in bed.dovecot.mailboxes[ANN][-1]
+    bed.put(event(5, ANN), queue="events")
+    bed.await_deleted(7, "events")
+    assert [ANN] == [line["sender"] for line in bed.log("forward stopped")]
+    bed.send("m2", ANN, "ben@example.org")
+    bed.await_deleted(2)
+    assert b"\r\nX-Plexus-Stopped: friend@else.example\r\n" in bed.dovecot.mailboxes[ANN][-1]
+    assert b"X-Plexus-Stopped" not in bed.dovecot.mailboxes["ben@example.org"][-1]
+
+
 def test_a_forward_that_comes_back_is_refused(bed: Bed) -> None:
     """Delivered-To names the alias: neither sent on again nor answered."""
     content = b"Delivered-To: out@example.org\r\nSubject: a\r\n\r\n"

@@ -116,6 +116,25 @@ def test_counts_outlive_the_process(tmp_path: Path) -> None:
     assert later.bounced(FRIEND, changed)
 
 
+def test_redirects_of_a_mailbox_stop_by_themselves(tmp_path: Path) -> None:
+    """At a tenth of what came to it, or at twenty; nobody else's, no alias's, for a week; a new process knows."""
+    ann, ben = "ann@example.org", "ben@example.org"
+    bounces = ForwardBounces(str(tmp_path))
+    assert () == bounces.came_to(ann)
+    assert not bounces.bounced(FRIEND, HERE, ann)
+    assert [()] * 199 == [bounces.came_to(ann) for _ in range(199)]
+    assert [False] * 18 == [bounces.bounced(f"F <{FRIEND.upper()}>", HERE, ann) for _ in range(18)]
+    assert [True, False] == [bounces.bounced(FRIEND, HERE, ann) for _ in range(2)]
+    assert [False, False, False, False, True] == [
+        bounces.bounced(FRIEND, HERE, ben) for _ in range(5)
+    ]
+    for each in (bounces, ForwardBounces(str(tmp_path))):
+        assert ((FRIEND,), (FRIEND,), ()) == tuple(
+            each.came_to(to) for to in (ann, ben, "cat@example.org")
+        )
+        assert not each.stopped(FRIEND, HERE)
+
+
 @pytest.mark.parametrize(
     "octets",
     [b"", b"{", b"[]", b"[1]", b"\xff\xfe", b'{"a": 1}', b'{"a": [[[1, 2]], 0, ""]}',

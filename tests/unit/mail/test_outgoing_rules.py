@@ -395,6 +395,18 @@ def test_our_own_notices_are_not_redirected(mark: tuple[str, str]) -> None:
     assert "ben@example.org" == found.owner
 
 
+def test_a_redirect_that_keeps_bouncing_is_turned() -> None:
+    """By the mark of `deliver`; to other addresses it leaves, and the mark with neither."""
+    mark = ("X-Plexus-Stopped", "Someone@elsewhere.example")
+    found, _ = redirect(mark, ("From", "a@b.example"))
+    assert isinstance(found, Refusal)
+    assert ("5.2.1", "ben@example.org") == (found.status, found.owner)
+    found, header = redirect(("X-Plexus-Stopped", "x@else.example"), ("From", "a@b.example"))
+    assert isinstance(found, Edits)
+    assert one(header, "X-Plexus-Stopped") is None
+    assert ("X-Loop", b"ben@example.org") == header[0]
+
+
 def test_what_is_turned_goes_to_its_owner_with_the_reason() -> None:
     """Nothing else is changed, and no reason can write a field of its own."""
     edits = turned("ben@example.org", "5.4.6 a loop\r\nX-Evil: 1 \u00e4")

@@ -108,10 +108,6 @@ class Header:
             self._added = [each for each in self._added if each.name != name]
             self._added.append(Change(name, 0, value))
 
-    def add(self, name: str, value: str) -> None:
-        """Add one below all others."""
-        self._added.append(Change(name, 0, value))
-
     def refold(self, key: str, nth: int, value: str) -> None:
         """Make the nth one (from 0) say this unless it is changed or removed already."""
         self._new.setdefault(self._places[key][nth], value)

@@ -50,6 +50,7 @@ BOUNCE = "bounce"
 
 FORWARDER = "x-plexus-forwarder"
 VERDICT = "x-plexus-verdicts"
+STOPPED = "x-plexus-stopped"
 NOTICE = "X-Plexus-Notice"
 NOT_SENT = "X-Plexus-Not-Sent"
 
@@ -200,7 +201,7 @@ def _forward(mail: Mail, header: Header, senders: Senders) -> Edits:
     edits = Edits(owner.lower(), automatic=True, outside=True)
     if not mail.sender:
         edits.sender = owner
-    _in_the_name_of(owner, header, senders)
+    _in_the_name_of(owner, header, senders, edits)
     return edits
 
 
@@ -214,9 +215,14 @@ def _sieve(mail: Mail, header: Header, senders: Senders, *, outside: bool) -> Ed
             as_text(each).strip().startswith("echo-") for each in header.all("x-plexus-receipt")
         ):
             raise _No("A notice of this host is not redirected: it could return for ever", "5.4.6")
+        stopped = {as_text(each).strip().lower() for each in header.all(STOPPED)}
+        if resting := [each for each in mail.recipients if each.lower() in stopped]:
+            raise _No(
+                f"Too much of what went to {resting[0]} came back: it rests for a week", "5.2.1"
+            )
         if not senders.may_send_as(owner, *parts(mail.sender)):
             edits.sender = owner
-        _in_the_name_of(owner, header, senders)
+        _in_the_name_of(owner, header, senders, edits)
         return edits
     if mail.sender:
         _must_own(senders, owner, *parts(mail.sender), "Envelope sender")
@@ -332,7 +338,7 @@ def _must_own(senders: Senders, login: str, local: str, domain: str, what: str) 
         raise _No(f"{what} is not yours: {written_address(local, domain)}")
 
 
-def _in_the_name_of(owner: str, header: Header, senders: Senders) -> None:
+def _in_the_name_of(owner: str, header: Header, senders: Senders, edits: Edits) -> None:
     """Make a foreign mail one that `owner` sends on; answers go to its author."""
     if any(as_text(each).strip().lower() == owner.lower() for each in header.all(LOOP.lower())):
         raise _No(f"{owner} has sent this on before: a loop", "5.4.6")
@@ -357,7 +363,8 @@ def _in_the_name_of(owner: str, header: Header, senders: Senders) -> None:
         _answers_to(found, envelope_author, header)
     elif not found.clean or not is_well_folded("from", values[0]):
         header.set("From", str(found))
-    header.add(LOOP, owner)
+    # On top: by it SES's word of a bounce, which has a header's first 10 KB, names who sent it on.
+    edits.on_top = [Change(LOOP, 0, owner)]
     for_ses(header)
 
 
