@@ -27,6 +27,7 @@
 #include "mail-storage-hooks.h"
 #include "mailbox-list-private.h"
 #include "fts-api-private.h"
+#include "fts-storage.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -211,6 +212,7 @@ bounded_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_si
 {
 	struct bounded_mail *bounded = BOUNDS_CONTEXT((struct mail_private *)mail);
 	const char *reason = ((struct mail_private *)mail)->get_stream_reason;
+	struct fts_backend *backend = fts_list_backend(mail->box->list);
 	struct message_size header;
 	const char *why = NULL;
 	int ret;
@@ -218,7 +220,8 @@ bounded_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_si
 	if (reason == NULL || strcmp(reason, "fts indexing") != 0)
 		return bounded->module_ctx.super.get_stream(mail, get_body, hdr_size_r,
 							    body_size_r, stream_r);
-	if (is_noted(mail))
+	/* A search may read it too, as if it indexed it (search-phrases.c). */
+	if (backend != NULL && backend->updating && is_noted(mail))
 		why = "indexing it did not come to an end";
 	else {
 		ret = bounded->module_ctx.super.get_stream(mail, get_body, &header,
@@ -231,7 +234,8 @@ bounded_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_si
 			return ret;
 		why = "its header is too long";
 	}
-	e_info(mail->box->event, "UID %u: %s: it is not searched", mail->uid, why);
+	if (backend != NULL && backend->updating)
+		e_info(mail->box->event, "UID %u: %s: it is not searched", mail->uid, why);
 	i_stream_unref(&bounded->nothing);
 	bounded->nothing = i_stream_create_from_data("Subject: \r\n\r\n", 13);
 	*stream_r = bounded->nothing;
