@@ -1,6 +1,6 @@
-/* A Dovecot plugin (login_limits): bounds the connections that have not logged in yet.
+/* A Dovecot plugin (login_limits): bounds the connections that have not logged in yet, and a user's sessions.
  *
- * One process holds all connections of a protocol, those of users who are in and those of strangers
+ * Before login: one process holds all connections of a protocol, those of users who are in and those of strangers
  * who only hold the door; Dovecot itself bounds both together (client_limit), without a look at who
  * they are. A connection before login costs some 100 KB (TLS, and up to 8 KB of what was sent): 444 of
  * them had the kernel kill the process, and with it everybody's connection.
@@ -10,11 +10,18 @@
  * second, who holds the door is the oldest. Whoever is in, or waits only for the mail process, is left
  * alone. A network is an IPv4 address, or an IPv6 one's first 64 bits, which is the least that anybody has.
  *
- * DIAGNOSTICS: "Login aborted: Too many connections before login" with the address that it went to.
- * tests/service/test_door.py fails without it.
+ * After login: a user may have so many sessions over all addresses, so that a thief who has one password
+ * and many addresses cannot take every process. Dovecot's own mail_max_userip_connections counts each
+ * address for itself. All sessions pass through this process, which holds their TLS, so it can count them.
+ *
+ * DIAGNOSTICS: "Login aborted: Too many connections before login" with the address that it went to;
+ * "Login aborted: The user has N sessions already", to the client NO [LIMIT].
+ * tests/service/test_door.py and test_limits.py fail without it.
  */
 #include "login-common.h"
 #include "client-common.h"
+#include "auth-client.h"
+#include "ioloop.h"
 #include "module-dir.h"
 
 void login_limits_plugin_init(struct module *module);
@@ -23,14 +30,16 @@ void login_limits_plugin_deinit(void);
 const char *login_limits_plugin_version = DOVECOT_ABI_VERSION;
 
 struct limits {
-	unsigned int network, all;
+	/* Before login, then after it. */
+	unsigned int network, all, user;
 };
 
 /* All clients of a firm come at once after a restart, from one address; a second hash waits for the
-   first one, so fifty of them need a few seconds. */
-static const struct limits imap_limits = { .network = 60, .all = 120 };
+   first one, so fifty of them need a few seconds. Five devices of a user with the five connections that
+   Thunderbird has, and a quarter of the imap processes is left to others (dovecot.conf). */
+static const struct limits imap_limits = { .network = 60, .all = 120, .user = 24 };
 /* A filter editor has one connection. */
-static const struct limits other_limits = { .network = 10, .all = 30 };
+static const struct limits other_limits = { .network = 10, .all = 30, .user = 4 };
 
 static const struct limits *limits;
 
@@ -87,11 +96,66 @@ static void send_away(struct client *client)
 	client_destroy(client, "Too many connections before login");
 }
 
+/* Sessions of the user that this client has just proved to be. */
+static unsigned int session_count(const struct client *of)
+{
+	const struct client *each;
+	unsigned int count = 0;
+
+	for (each = clients_get_first_fd_proxy(); each != NULL; each = each->next) {
+		if (null_strcmp(each->virtual_user, of->virtual_user) == 0)
+			count++;
+	}
+	/* Those on their way to a mail process. */
+	for (each = clients; each != NULL; each = each->next) {
+		if (each != of && each->master_tag != 0 &&
+		    null_strcmp(each->virtual_user, of->virtual_user) == 0)
+			count++;
+	}
+	return count;
+}
+
+struct answered {
+	struct client *client;
+	struct timeout *to;
+};
+
+static void let_go(struct answered *answered)
+{
+	timeout_remove(&answered->to);
+	client_unref(&answered->client);
+	i_free(answered);
+}
+
+/* Dovecot asks this when a password was right; FALSE says that the client has had its answer. */
+static bool user_has_room(struct client *client)
+{
+	sasl_server_callback_t *answer = client->sasl_callback;
+	struct answered *answered;
+	const char *reason;
+
+	if (session_count(client) < limits->user)
+		return TRUE;
+	reason = t_strdup_printf("The user has %u sessions already", limits->user);
+	/* As Dovecot does for mail_max_userip_connections (sasl-server.c); but our caller still looks at the
+	   client, which the answer destroys. */
+	client_ref(client);
+	answered = i_new(struct answered, 1);
+	answered->client = client;
+	answered->to = timeout_add_short(0, let_go, answered);
+	client->authenticating = FALSE;
+	auth_client_send_cancel(auth_client, client->master_auth_id);
+	client->sasl_callback = NULL;
+	answer(client, SASL_SERVER_REPLY_MASTER_FAILED_LIMIT, reason, NULL);
+	return FALSE;
+}
+
 static void client_allocated(struct client *client)
 {
 	struct client *oldest, *each;
 	unsigned int all = 0;
 
+	client->v.sasl_check_login = user_has_room;
 	if (network_count(client, &oldest) > limits->network && oldest != NULL)
 		send_away(oldest);
 	for (each = clients; each != NULL; each = each->next)

@@ -1,13 +1,14 @@
-"""Strangers before login in a container's network, driven from a test; what they do is in strangers.py."""
+"""Strangers (and thieves) in a container's network, driven from a test; what they do is in strangers.py."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from service.mail_host import MailHost
+from service.mail_host import PASSWORD, MailHost
 
 
 class Strangers:
@@ -21,6 +22,7 @@ class Strangers:
                 *("nsenter", f"--net=/proc/{host.containers[name].pid}/ns/net"),
                 *(sys.executable, str(script), str(port), how, *sources),
             ],
+            env=os.environ | {"PASSWORD": PASSWORD},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

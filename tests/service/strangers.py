@@ -1,4 +1,4 @@
-"""Strangers who open connections and never log in, from addresses that a test chooses.
+"""Strangers who open connections and never log in, and thieves who do, from addresses that a test chooses.
 
     nsenter --net=/proc/PID/ns/net python3 strangers.py PORT HOW SOURCE...
 
@@ -8,7 +8,8 @@ reads one with the number of connections that are still open, by source: `{"127.
 
 HOW is `silent` (TCP only), `half` (half a TLS handshake), `tls` (TLS, then silent), `auth` (TLS and 4 KB of
 an AUTHENTICATE without end), `more` (TLS and 8 KB of a continuation without end), `line` (TLS and
-a LOGIN without end), `starttls` (SMTP or ManageSieve: TLS after STARTTLS, then silent).
+a LOGIN without end), `starttls` (SMTP or ManageSieve: TLS after STARTTLS, then silent), `user=ADDRESS`
+(IMAP: logged in with the PASSWORD of the environment, and a mailbox open).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import contextlib
 import fcntl
 import ipaddress
 import json
+import os
 import select
 import socket
 import ssl
@@ -83,7 +85,14 @@ def connected(port: int, how: str, source: str) -> socket.socket:
     if how == "tls":
         return secure
     secure.recv(4096)
-    if how == "auth":
+    name, _, value = how.partition("=")
+    if name == "user":
+        secure.sendall(
+            f'a LOGIN "{value}" "{os.environ["PASSWORD"]}"\r\nb SELECT INBOX\r\n'.encode()
+        )
+        while (said := secure.recv(4096)) and b"\r\nb OK" not in said:
+            pass
+    elif how == "auth":
         secure.sendall(b"a AUTHENTICATE PLAIN " + b"A" * 4000)
     elif how == "more":
         secure.sendall(b"a AUTHENTICATE PLAIN\r\n")

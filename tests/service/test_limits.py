@@ -11,13 +11,17 @@ from collections.abc import Iterator
 import pytest
 
 from service.crowds import Strangers
-from service.mail_host import MailHost
+from service.mail_host import PASSWORD, MailHost
+from service.managesieve import ManageSieve
 from service.ses_endpoint import SesEndpoint
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(300)
 
 ANN = "ann@example.org"
+BEN = "ben@example.org"
+# Of login-limits.c and dovecot.conf: a user's sessions, and imap processes.
+SESSIONS, PROCESSES = 24, 32
 OUTSIDE = "someone@elsewhere.example"
 
 
@@ -108,22 +112,63 @@ def test_commands_are_cut_off_at_two_kilobytes(host: MailHost) -> None:
 
 
 @contextlib.contextmanager
-def imap_sessions(host: MailHost, count: int) -> Iterator[list[imaplib.IMAP4_SSL]]:
-    """So many sessions of ann's."""
+def imap_sessions(host: MailHost, count: int, user: str = ANN) -> Iterator[list[imaplib.IMAP4_SSL]]:
+    """So many sessions of a user's, ann's by default, in which each has a mailbox open."""
     with contextlib.ExitStack() as open_ones:
-        yield [open_ones.enter_context(host.imap(ANN)) for _ in range(count)]
+        sessions = [open_ones.enter_context(host.imap(user)) for _ in range(count)]
+        for session in sessions:
+            assert session.select()[0] == "OK"
+        yield sessions
 
 
-def test_twenty_first_imap_session_of_a_user_and_address(host: MailHost) -> None:
+def test_twenty_fifth_imap_session_of_a_user(host: MailHost) -> None:
     """NO [LIMIT]; other users are not concerned, and one that ends makes room."""
-    with imap_sessions(host, 19), host.imap(ANN) as last:
-        with pytest.raises(imaplib.IMAP4.error, match=r"\[LIMIT\]"):
-            host.imap(ANN)
-        with host.imap("ben@example.org") as other:
+    with imap_sessions(host, 23), host.imap(ANN) as last:
+        for _ in range(3):
+            with pytest.raises(imaplib.IMAP4.error, match=r"\[LIMIT\] The user has 24 sessions"):
+                host.imap(ANN)
+        with host.imap(BEN) as other:
             assert other.noop()[0] == "OK"
         last.logout()
         with host.imap(ANN) as again:
             assert again.noop()[0] == "OK"
+
+
+def test_a_thief_with_many_addresses_leaves_processes_to_others(host: MailHost) -> None:
+    """Forty addresses with one password have 24 sessions between them; a quarter of all processes is others'."""
+    sources = [f"127.0.4.{number}" for number in range(1, 41)]
+    with Strangers(host, 993, f"user={ANN}", sources) as thief:
+        assert sum(thief.still_open().values()) == SESSIONS
+        with imap_sessions(host, PROCESSES - SESSIONS, BEN) as others:
+            assert ["OK"] * len(others) == [each.noop()[0] for each in others]
+        assert sum(thief.still_open().values()) == SESSIONS
+        with pytest.raises(imaplib.IMAP4.error, match=r"\[LIMIT\]"):
+            host.imap(ANN)
+        assert "24 connections kicked" in host.containers["dovecot"].exec("doveadm", "kick", ANN)
+    with host.imap(ANN) as client:
+        assert client.noop()[0] == "OK"
+
+
+def test_fifth_filter_editor_of_a_user(host: MailHost) -> None:
+    """ManageSieve has ten processes: four are the most that a user has."""
+    port = host.containers["dovecot"].port(4190)
+    first = [ManageSieve(port, host.tls(), ANN, PASSWORD) for _ in range(4)]
+    with pytest.raises(AssertionError, match="The user has 4 sessions already"):
+        ManageSieve(port, host.tls(), ANN, PASSWORD)
+    ManageSieve(port, host.tls(), BEN, PASSWORD).close()
+    first.pop().close()
+    await_true("room for the next", lambda: not is_refused(host, port))
+    for each in first:
+        each.close()
+
+
+def is_refused(host: MailHost, port: int) -> bool:
+    """Whether ann has no room for one more editor."""
+    try:
+        ManageSieve(port, host.tls(), ANN, PASSWORD).close()
+    except AssertionError:
+        return True
+    return False
 
 
 def test_imap_lines_without_end(host: MailHost) -> None:

@@ -22,17 +22,19 @@ pytestmark = pytest.mark.timeout(600)
 ANN = "ann@example.org"
 BEN = "ben@example.org"
 DORA = "dora@example.org"
+EMIL = "emil@example.org"
 
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running; carla's mailbox has room for 2 MB, dora's for half a GB."""
+    """A host with Dovecot running; carla's mailbox has room for 2 MB, dora's for half a GB, emil's for 8 folders."""
     dora = STACK["mailboxes"][0] | {"address": DORA, "quota-gb": 0.5}
     password_hash = dora["password-hash"]
     idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], dora]})
     passwd = (idle_host.root / "run/directory/dovecot-passwd").read_text()
     small = f"carla@example.org:{password_hash}::::::userdb_quota_storage_size=2M\n"
-    idle_host.write_table("dovecot-passwd", passwd + small)
+    few = f"{EMIL}:{password_hash}::::::userdb_quota_mailbox_count=8\n"
+    idle_host.write_table("dovecot-passwd", passwd + small + few)
     idle_host.start("dovecot")
     return idle_host
 
@@ -231,6 +233,29 @@ def test_quota_warns_and_then_refuses(host: MailHost) -> None:
         client.expunge()
         # What can still be restored does not count.
         assert b"STORAGE 0 2048" in client.getquotaroot("INBOX")[1][1][0]
+
+
+def test_folders_end_at_a_bound(host: MailHost) -> None:
+    """NO [LIMIT] for the next; a filter's mail for it is in the inbox; who deletes one can make one."""
+    assert host.containers["dovecot"].exec("doveconf", "-h", "quota_mailbox_count") == "2000"
+    # INBOX and its like count as soon as they are there.
+    deliver(host, EMIL, mail("first"))
+    with host.imap(EMIL) as client:
+        assert "OK" == client.create('"Folder 0"')[0]
+        answers = [client.create(f'"Folder {number}"') for number in range(1, 9)]
+        assert ("NO", b"[LIMIT] Maximum number of mailboxes reached") == (
+            answers[-1][0],
+            answers[-1][1][0].partition(b" (")[0],
+        )
+        editor = sieve(host, EMIL)
+        editor.activate("file", 'require ["fileinto", "mailbox"]; fileinto :create "More";')
+        editor.close()
+        deliver(host, EMIL, mail("for a folder"))
+        assert len(found(client, "INBOX", "SUBJECT", "for")) == 1
+        assert client.delete('"Folder 0"')[0] == "OK"
+        deliver(host, EMIL, mail("for a folder"))
+        assert len(found(client, "More", "SUBJECT", "for")) == 1
+        assert client.create("Another")[0] == "NO"
 
 
 # Second chance ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from wire import await_true
 pytestmark = pytest.mark.timeout(300)
 
 USERS = ("ann@example.org", "ben@example.org", "a!#$%&*=?^_`{|}~-b@example.org")
-EACH = 17  # sessions of a user; Dovecot allows twenty from an address
+EACH = 17  # sessions of a user; 24 are allowed
 MAILS = 40
 
 
@@ -57,6 +58,25 @@ def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
         await_true("the mail to leave", lambda: len(ses.relayed) == 1)
         killed = [host.containers[name].usage().killed() for name in ("dovecot", "postfix")]
         assert killed == [0, 0]
+
+
+def test_where_memory_ends_the_kernel_takes_one_session(host: MailHost) -> None:
+    """Not the process in which all connections are: that of a client, or the indexer, comes first."""
+    usage = host.containers["dovecot"].usage()
+
+    def scores(name: bytes) -> list[int]:
+        found = usage.processes_of(name + b"\0")
+        return [int(Path(f"/proc/{pid}/oom_score").read_text()) for pid in found]
+
+    with host.lmtp() as lmtp:
+        assert lmtp.sendmail("s@elsewhere.example", [USERS[0]], "Subject: new\r\n\r\nnew\r\n") == {}
+    with host.imap(USERS[0]) as client:
+        client.select()
+        await_true("the indexer", lambda: scores(b"indexer-worker"))
+        first = scores(b"/imap") + scores(b"indexer-worker")
+        others = (b"imap-login", b"lmtp", b"auth", b"anvil")
+        last = [score for name in others for score in scores(b"dovecot/" + name)]
+    assert min(first) > max(last)
 
 
 @pytest.mark.parametrize("name", ["dovecot", "postfix"])
