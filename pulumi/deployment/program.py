@@ -24,6 +24,7 @@ from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
 from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
+from deployment.operations import Operations, OperationsArgs
 from deployment.patches import Patches, PatchesArgs
 from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
@@ -36,6 +37,13 @@ from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
+
+# The outputs that `plexus` works with. No lists by domain: the parameter holds 4 KB.
+_FOR_OPERATORS = (
+    *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
+    *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
+    *("task_definitions", "log_groups", "file_system", "access_point"),
+)
 
 
 def read() -> Settings:
@@ -310,6 +318,11 @@ class _Deployment:
         }
         for name, value in outputs.items():
             pulumi.export(name, value)
+        Operations(
+            "operations",
+            OperationsArgs(settings.stack, {name: outputs[name] for name in _FOR_OPERATORS}),
+            self._options,
+        )
 
     def _certificates(
         self, images: Images, cluster: aws.ecs.Cluster, zones: Zones

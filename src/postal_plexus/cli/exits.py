@@ -13,8 +13,9 @@ means a fault of Postal Plexus itself, with Python's own exit code 1.
 | 66   | NO_INPUT    | a file cannot be read                                          |
 | 67   | NO_USER     | an address is nobody's                                         |
 | 68   | NO_RECORD   | the public DNS lacks a record, has a wrong one or does not answer |
-| 69   | UNAVAILABLE | the desk, or something that it needs, does not run             |
+| 69   | UNAVAILABLE | the stack, the desk or something that it needs does not answer             |
 | 74   | IO_ERROR    | the output cannot be written                                   |
+| 77   | NO_PERMISSION | AWS knows no such credentials, or they may not do this       |
 | 78   | CONFIG      | the stack file is wrong                                        |
 | 130  | INTERRUPTED | Control-C                                                      |
 | 141  | BROKEN_PIPE | the reader of the output has gone                              |
@@ -42,8 +43,9 @@ class Exit(IntEnum):
     NO_INPUT = 66, "a file cannot be read"
     NO_USER = 67, "an address is nobody's"
     NO_RECORD = 68, "the public DNS lacks a record, has a wrong one or does not answer"
-    UNAVAILABLE = 69, "the desk, or something that it needs, does not run"
+    UNAVAILABLE = 69, "the stack, the desk or something that it needs does not answer"
     IO_ERROR = 74, "the output cannot be written"
+    NO_PERMISSION = 77, "AWS knows no such credentials, or they may not do this"
     CONFIG = 78, "the stack file is wrong"
     INTERRUPTED = 130, "Control-C"
     BROKEN_PIPE = 141, "the reader of the output has gone"

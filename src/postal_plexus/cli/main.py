@@ -9,7 +9,7 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO, cast
 
-from postal_plexus.cli import app_passwords, check, cost, directory, dns, local, password
+from postal_plexus.cli import app_passwords, check, cost, directory, dns, local, password, reports
 from postal_plexus.cli.exits import CommandError, Exit, table
 
 _COMMANDS = {
@@ -19,6 +19,7 @@ _COMMANDS = {
     "dns": dns,
     "password": password,
     "app-passwords": app_passwords,
+    "reports": reports,
     "local": local,
 }
 

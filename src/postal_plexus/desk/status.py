@@ -114,10 +114,11 @@ class DeskStatus:
                 }
                 for c in self.containers
             ],
-            "aws": self._aws(),
+            "aws": self.aws(),
         }
 
-    def _aws(self) -> dict[str, str]:
+    def aws(self) -> dict[str, str]:
+        """Give its AWS's place and its owner's credentials; empty before the first up."""
         desk = self.settings
         if desk is None:
             return {}

@@ -1,0 +1,64 @@
+"""Options of the commands that act on a running stack: on AWS, or on a desk.
+
+AWS's library is loaded only when a command runs.
+"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postal_plexus.cli.exits import CommandError, Exit
+
+if TYPE_CHECKING:
+    from postal_plexus.operations.system import System
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Declare where the stack is."""
+    where = parser.add_argument_group("the stack")
+    where.add_argument("--stack", default="main", help="its name on AWS (default: %(default)s)")
+    where.add_argument("--region", help="its AWS region (default: as AWS's own tools find it)")
+    where.add_argument(
+        "--desk", type=Path, metavar="DIR", help="the desk in this directory, instead of AWS"
+    )
+
+
+def connect(args: Namespace) -> "System":
+    """Give the chosen stack. Raise CommandError where a desk does not run."""
+    from postal_plexus.operations.system import Endpoint, System  # noqa: PLC0415
+
+    if args.desk is None:
+        return System(args.stack, args.region)
+    from postal_plexus.desk import desk  # noqa: PLC0415 - AWS needs no emulator
+
+    try:
+        status = desk.status(args.desk)
+    except desk.DeskError as error:
+        raise CommandError(Exit.UNAVAILABLE, *str(error).splitlines()) from error
+    if not status.running or status.settings is None:
+        line = f"no desk runs in {args.desk}; start it: plexus local up"
+        raise CommandError(Exit.UNAVAILABLE, line)
+    aws = status.aws()
+    endpoint = Endpoint(
+        aws["endpoint_url"], aws["ca_bundle"], aws["access_key_id"], aws["secret_access_key"]
+    )
+    return System(desk.STACK, aws["region"], endpoint=endpoint)
+
+
+def reported(run: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
+    """Turn what a stack refuses into a CommandError with the documented exit code."""
+
+    @wraps(run)
+    def wrapped(args: Namespace) -> int:
+        from postal_plexus.operations.system import AccessError, OperationError  # noqa: PLC0415
+
+        try:
+            return run(args)
+        except AccessError as error:
+            raise CommandError(Exit.NO_PERMISSION, str(error)) from error
+        except OperationError as error:
+            raise CommandError(Exit.UNAVAILABLE, str(error)) from error
+
+    return wrapped

@@ -1,0 +1,150 @@
+"""A running stack: how to reach it, and what its parts are called.
+
+The Pulumi program writes the names of the parts into an SSM parameter, so that whoever has AWS
+credentials for the account finds them, without Pulumi.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3  # pyright: ignore[reportMissingTypeStubs]  it brings no types
+from botocore.config import Config  # pyright: ignore[reportMissingTypeStubs]
+from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+# Where the program of a stack writes what its parts are called.
+PARAMETER = "/postal-plexus/{stack}/system"
+_CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
+_DENIED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthorizationError",
+    "UnauthorizedOperation",
+    "Forbidden",
+    "403",
+}
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_UNKNOWN = {
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+}
+
+
+class OperationError(Exception):
+    """The stack cannot be reached, or refuses; the text says what to do."""
+
+
+class AccessError(OperationError):
+    """AWS knows no such credentials, or they may not do this."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An emulated AWS, with its credentials and the CA that it is proved by."""
+
+    url: str
+    ca_file: str
+    key_id: str
+    secret: str
+
+
+@dataclass(frozen=True)
+class System:
+    """One stack in one region; `endpoint` is None for AWS itself."""
+
+    stack: str
+    region: str | None = None
+    profile: str | None = None
+    endpoint: Endpoint | None = None
+
+    def client(self, service: str) -> Any:
+        """Give a client of an AWS service. Raise OperationError as `told` does."""
+        with told(service):
+            if self.endpoint is None:
+                session = boto3.Session(profile_name=self.profile, region_name=self.region)
+                return cast("Any", session).client(service, config=_CONFIG)
+            session = boto3.Session(
+                aws_access_key_id=self.endpoint.key_id,
+                aws_secret_access_key=self.endpoint.secret,
+                region_name=self.region,
+            )
+            return cast("Any", session).client(
+                service,
+                endpoint_url=self.endpoint.url,
+                verify=self.endpoint.ca_file,
+                config=_CONFIG,
+            )
+
+    @cached_property
+    def parts(self) -> Mapping[str, Any]:
+        """What the stack's parts are called: the program's `system` parameter.
+
+        Raises:
+            OperationError: there is no such stack in this account and region, or AWS refuses.
+        """
+        ssm = self.client("ssm")
+        name = PARAMETER.format(stack=self.stack)
+        with told("SSM"):
+            try:
+                found = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+            except ssm.exceptions.ParameterNotFound as error:
+                region = ssm.meta.region_name
+                raise OperationError(
+                    f"there is no stack {self.stack!r} in {region}: no SSM parameter {name}; "
+                    "name another by --stack, --region or AWS_PROFILE, or run `pulumi up` once"
+                ) from error
+        return cast("dict[str, Any]", json.loads(found))
+
+
+@contextmanager
+def told(what: str) -> Generator[None]:
+    """Turn what botocore raises within into a OperationError that says what to do."""
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise AccessError(
+            "no AWS credentials were found; set AWS_PROFILE, or run `aws configure` or `aws login`"
+        ) from error
+    except (UnauthorizedSSOTokenError, TokenRetrievalError, SSOError) as error:
+        raise AccessError(f"the AWS login has ended ({error}); log in again") from error
+    except ProfileNotFound as error:
+        raise AccessError(f"{error}; see `aws configure list-profiles`") from error
+    except NoRegionError as error:
+        raise OperationError("no AWS region is set; give --region or AWS_REGION") from error
+    except ClientError as error:
+        raise _refused(what, error) from error
+    except BotoCoreError as error:
+        raise OperationError(f"{what} cannot be reached ({error}); try again") from error
+
+
+def _refused(what: str, error: ClientError) -> OperationError:
+    answer = cast("dict[str, Any]", error.response).get("Error", {})
+    code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
+    action = f"{what} {error.operation_name}"
+    if code in _EXPIRED:
+        return AccessError("the AWS credentials have expired; log in again")
+    if code in _UNKNOWN:
+        return AccessError(f"AWS does not know these credentials ({code}); check AWS_PROFILE")
+    if code in _DENIED:
+        return AccessError(f"AWS refuses {action}: {message or code}; ask for that permission")
+    return OperationError(f"{action} failed: {code}: {message}")
