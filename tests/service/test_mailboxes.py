@@ -11,7 +11,7 @@ from email.policy import default
 
 import pytest
 
-from postal_plexus.deliver.question import Question
+from postal_plexus.deliver.doveadm import Doveadm
 from service.container_engine import ROOT
 from service.mail_host import PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
@@ -361,7 +361,7 @@ def test_broken_index_does_not_keep_deliver_from_its_answer(host: MailHost) -> N
 
     The index is torn as a full disk leaves it: the database's directory without its files.
     """
-    question = Question(str(host.root / "run/dovecot/question.sock"))
+    question = Doveadm(str(host.root / "run/dovecot/question.sock"))
     deliver(host, ANN, f"X-Plexus-Receipt: here-{host.root.name}\r\n{mail('asked about')}")
     index = host.root / "indexes"
     await_true("the index", lambda: list(index.glob("**/fts-flatcurve/current.*/iamglass")))

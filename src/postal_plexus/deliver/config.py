@@ -30,10 +30,10 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
 
 import re
 from collections.abc import Mapping
-from enum import Enum
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from postal_plexus.deliver.aws.http import Endpoint
+from postal_plexus.deliver.policy import VirusPolicy
 
 _HOSTNAME = re.compile(
     r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+"
@@ -44,15 +44,8 @@ class ConfigError(ValueError):
     """The environment is not what the service needs; the text says all that is wrong."""
 
 
-class VirusPolicy(Enum):
-    """What becomes of a mail in which SES found a virus. Never the inbox."""
-
-    DEAD_LETTER = "dead-letter"
-    JUNK = "junk"
-    DROP = "drop"
-
-
-class Config(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Config:
     """All that can be chosen. Times in seconds."""
 
     region: str
@@ -68,7 +61,7 @@ class Config(NamedTuple):
     dmarc_to_junk: bool
     over_quota_seconds: float
     lmtp_socket: str
-    question_socket: str
+    doveadm_socket: str
     inject_socket: str
     directory_path: str
     state_path: str
@@ -79,7 +72,7 @@ class Config(NamedTuple):
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
-    """Read and check all of it. Raises ConfigError."""
+    """Return the configuration in the environment. Raises ConfigError."""
     problems: list[str] = []
 
     def required(name: str) -> str:
@@ -138,8 +131,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         dmarc_to_junk=dmarc_fail == "junk",
         over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
         lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
-        question_socket=environ.get("PLEXUS_QUESTION_SOCKET")
-        or "/run/plexus/dovecot/question.sock",
+        doveadm_socket=environ.get("PLEXUS_QUESTION_SOCKET") or "/run/plexus/dovecot/question.sock",
         inject_socket=environ.get("PLEXUS_INJECT_SOCKET") or "/run/plexus/postfix/inject.sock",
         directory_path=environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory",
         state_path=environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver",

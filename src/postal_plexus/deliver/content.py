@@ -1,58 +1,137 @@
-"""The content of a mail, from S3 as it comes in to LMTP as it goes out, chunk by chunk.
+"""The content of a mail on its way: from S3 as it comes in, to LMTP as it goes out, by chunks.
 
-Bounded memory: a content of up to 128 KB is read at once, a longer one in chunks of 64 KB. Raises
-what the store raises, and HeaderTooLong; a content that is cut short never looks complete.
+Memory is bounded: a content of up to 128 KB is read at once, a longer one in chunks of 64 KB. The
+beginning is read when the content is opened, so that loops are seen before anything is sent.
+Raises what the store raises, and HeaderTooLongError; a content that is cut short never looks
+complete.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from postal_plexus.deliver.aws.http import Answer
-from postal_plexus.deliver.failure_policy import HEADER_BOUND
+from postal_plexus.deliver.aws.store import Store
+from postal_plexus.deliver.policy import FORWARD_HEADER_BOUND, HEADER_BOUND
+from postal_plexus.deliver.trace import Copy
 from postal_plexus.mail.content import HeaderBlock, LineEnds, TraceFields
+from postal_plexus.mail.receipt import Receipt
 
 _WHOLE = 128 * 1024
 _CHUNK = 64 * 1024
 
 
-class Content:
-    """One content on its one way. `begin` reads as far as the header block, at least in part."""
+class Content(Protocol):
+    """A content that can be transferred once."""
 
-    def __init__(self, answer: Answer, trace: TraceFields, hostname: str) -> None:
-        self._answer = answer
-        self._ends = LineEnds()
-        self.header = HeaderBlock(trace, hostname, HEADER_BOUND)
-        length = answer.length
-        self.length = length
-        self._size = length if length is not None and 0 < length <= _WHOLE else _CHUNK
-        self._first = self._next()
+    @property
+    def length(self) -> int | None:
+        """Octets, as far as known."""
+        ...
 
     @property
     def received(self) -> int:
-        """Received headers seen so far."""
-        return self.header.received
+        """Received fields in what has been read so far."""
+        ...
 
     @property
     def delivered_to(self) -> set[str]:
-        """Addresses of the Delivered-To headers seen so far."""
-        return self.header.delivered_to
+        """Likewise, the addresses of Delivered-To fields."""
+        ...
 
     def chunks(self) -> Iterator[tuple[bytes, bool]]:
-        """(chunk, whether it is the last), with CRLF line ends. To be taken once."""
-        chunk, last = self._first
-        self._first = (b"", True)
-        yield chunk, last
-        while not last:
-            chunk, last = self._next()
-            if chunk or last:
-                yield chunk, last
+        """Yield (chunk, whether it is the last), with CRLF line ends. To be taken once."""
+        ...
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        ...
+
+
+class StoredContent:
+    """A content as S3 sends it, below its trace fields.
+
+    Args:
+        answer: S3's answer, with its body still to be read.
+        trace: the fields that go on top.
+        hostname: the authserv-id that only this host may use.
+        forwarded: read all of the header block at once, since a loop may show anywhere in it.
+
+    Raises:
+        AwsError: the beginning cannot be read.
+        HeaderTooLongError: the header block goes beyond its bound; while it is read.
+    """
+
+    def __init__(
+        self, answer: Answer, trace: TraceFields, hostname: str, *, forwarded: bool = False
+    ) -> None:
+        self._answer = answer
+        self._ends = LineEnds()
+        bound = FORWARD_HEADER_BOUND if forwarded else HEADER_BOUND
+        self._header = HeaderBlock(trace, hostname, bound)
+        length = answer.length
+        self.length = length
+        self._size = length if length is not None and 0 < length <= _WHOLE else _CHUNK
+        first = self._read()
+        while forwarded and not (self._header.complete or answer.over):
+            first += self._read()
+        self._first = first
+
+    @property
+    def received(self) -> int:
+        """Received fields in what has been read so far."""
+        return self._header.received
+
+    @property
+    def delivered_to(self) -> set[str]:
+        """Likewise, the addresses of Delivered-To fields."""
+        return self._header.delivered_to
+
+    def chunks(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield (chunk, whether it is the last), with CRLF line ends. To be taken once."""
+        first, self._first = self._first, b""
+        yield first, self._answer.over
+        while not self._answer.over:
+            chunk = self._read()
+            if chunk or self._answer.over:
+                yield chunk, self._answer.over
 
     def close(self) -> None:
         """Give up what was not read."""
         self._answer.discard()
 
-    def _next(self) -> tuple[bytes, bool]:
+    def _read(self) -> bytes:
         raw = self._answer.read(self._size)
-        chunk = self.header.feed(self._ends.feed(raw)) if raw else b""
+        chunk = self._header.feed(self._ends.feed(raw)) if raw else b""
         if not self._answer.over:
-            return chunk, False
-        return chunk + self.header.feed(self._ends.finish()) + self.header.finish(), True
+            return chunk
+        return chunk + self._header.feed(self._ends.finish()) + self._header.finish()
+
+
+def open_stored(
+    store: Store, receipt: Receipt, hostname: str, copy: Copy, *, forwarded: bool = False
+) -> StoredContent:
+    """Open a mail's content in the archive, below the trace fields of a copy.
+
+    Raises:
+        AwsError, HeaderTooLongError: as `StoredContent`.
+    """
+    answer = store.open(receipt.bucket, receipt.key)
+    return StoredContent(answer, copy.trace, hostname, forwarded=forwarded)
+
+
+class Notice:
+    """A notice that this service has written itself, below its trace fields."""
+
+    def __init__(self, octets: bytes, trace: TraceFields) -> None:
+        header = HeaderBlock(trace, "")
+        self._octets = header.feed(octets) + header.finish()
+        self.length: int | None = len(self._octets)
+        self.received = 0
+        self.delivered_to: set[str] = set()
+
+    def chunks(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield all of it at once."""
+        yield self._octets, True
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""

@@ -1,143 +1,148 @@
-"""What SES says of sent mail, from the events queue to the sender's mailbox, one event at a time.
+"""Turn SES's bounce, complaint and delay events into notices in the sender's mailbox.
 
-A notice is handed over like a mail, with the event's own identity in place of a receipt: it reaches
+A notice is transferred like a mail, with the event's own identity in place of a receipt: it reaches
 each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
-to the dead letters; feedback on a forward goes to the postmaster, whose address signed its return
-path, and is counted (`forward_bounces`). An event that nobody needs to hear of is logged.
+to the dead letters; feedback on a forward goes to the postmaster, whose address is its return path,
+and is counted (`forward_bounces`). An event that nobody needs to hear of is logged.
 """
 
+import threading
+from dataclasses import dataclass
+
 from postal_plexus.deliver import maillog
-from postal_plexus.deliver.addressing import address
 from postal_plexus.deliver.aws.errors import AwsError
-from postal_plexus.deliver.aws.queue import Queue, QueueMessage
-from postal_plexus.deliver.aws.session import full_jitter, jitter
-from postal_plexus.deliver.failing import Failing
-from postal_plexus.deliver.failure_policy import retry_after
-from postal_plexus.deliver.forward_bounces import bounced_addresses
-from postal_plexus.deliver.handover import Consignment, Handover, Stopping
-from postal_plexus.deliver.journal import State, journal_key
-from postal_plexus.deliver.notice import Notice
-from postal_plexus.deliver.post import Post
-from postal_plexus.deliver.settlement import VISIBILITY_SECONDS
+from postal_plexus.deliver.aws.queue import QueueMessage
+from postal_plexus.deliver.aws.session import jitter
+from postal_plexus.deliver.circuit_breaker import CircuitBreaker
+from postal_plexus.deliver.content import Notice
+from postal_plexus.deliver.directory_sync import DirectorySync
+from postal_plexus.deliver.forward_bounces import ForwardBounces, bounced_addresses
+from postal_plexus.deliver.intake import Receiver
+from postal_plexus.deliver.journal import Journal, State, journal_key
+from postal_plexus.deliver.metrics import Metrics
+from postal_plexus.deliver.non_delivery import NonDelivery
+from postal_plexus.deliver.policy import retry_after
+from postal_plexus.deliver.recipients import resolve
+from postal_plexus.deliver.return_path import ReturnPath
+from postal_plexus.deliver.trace import Copy
+from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
+from postal_plexus.directory import Directory
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
 from postal_plexus.mail.feedback import Feedback, Remark, read_event
 from postal_plexus.mail.feedback_notice import render
 from postal_plexus.mail.receipt import NotificationError
 
-_LONGEST_WAIT = 60.0
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackLoop:
+    """The thread of the events queue.
 
-class FeedbackReceiver:
-    """The events queue's thread."""
+    Attributes:
+        receiver, reports: this thread's own connections.
+        breaker: open while Dovecot is away.
+        mailboxes: the way to Dovecot.
+    """
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self._queue = Queue(post.account, post.sqs_signer, post.config.events_queue_url)
-        self._failing = Failing(post)
-        self._handover = Handover(post, post.dovecot)
+    receiver: Receiver
+    reports: NonDelivery
+    breaker: CircuitBreaker
+    mailboxes: Transfer
+    directory: DirectorySync
+    journal: Journal
+    return_path: ReturnPath
+    forward_bounces: ForwardBounces
+    metrics: Metrics
+    hostname: str
+    stopping: threading.Event
 
     def run(self) -> None:
-        """Until the service stops."""
-        post = self._post
-        failures = 0
-        while not post.stopping.is_set():
-            if not post.follower.wait_available(0.5):
+        """Turn events into notices until the service stops."""
+        while not self.stopping.is_set():
+            if not self.directory.wait_available(0.5):
                 continue
-            gate = post.dovecot.gate
-            if gate is not None and not gate.open:
-                post.stopping.wait(0.5)
+            if not self.breaker.closed:
+                self.stopping.wait(0.5)
                 continue
-            try:
-                messages = self._queue.receive(VISIBILITY_SECONDS)
-                failures = 0
-            except AwsError as error:
-                failures += 1
-                if failures == 1 and not post.stopping.is_set():
-                    maillog.aws_down("ReceiveMessage (events)", str(error))
-                post.stopping.wait(full_jitter(failures, 0.2, _LONGEST_WAIT))
-                continue
-            for message in messages:
-                self._settle(message)
-        self._queue.close()
-        self._failing.close()
+            for message in self.receiver.receive():
+                self._handle(message)
+        self.receiver.queue.close()
+        self.reports.close()
 
     def abort(self) -> None:
         """Wake the thread. For other threads."""
-        self._queue.abort()
+        self.receiver.queue.abort()
 
-    def _settle(self, message: QueueMessage) -> None:
-        retry: int | None = retry_after(message.receive_count, jitter())
+    def _handle(self, message: QueueMessage) -> None:
+        later = retry_after(message.receive_count, jitter())
         try:
-            if self._done(message):
-                retry = None
-        except Stopping:
+            retry = later if self._attempt(message) else None
+        except StoppingError:
             retry = 0
         except AwsError as error:
-            maillog.postponed(message.queue_id, retry or 0, str(error))
+            retry = later
+            maillog.postponed(message.queue_id, retry, str(error))
         except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the event)
+            retry = later
             maillog.crashed("feedback", error)
         try:
             if retry is None:
-                self._queue.delete([message.receipt_handle])
+                self.receiver.queue.delete([message.receipt_handle])
             else:
-                self._queue.change_visibility([(message.receipt_handle, retry)])
+                self.receiver.queue.change_visibility([(message.receipt_handle, retry)])
         except AwsError as error:
             maillog.unsettled("feedback", str(error), 1)
 
-    def _done(self, message: QueueMessage) -> bool:
-        """Whether nothing is owed for this event any more. Raises AwsError, Stopping."""
+    def _attempt(self, message: QueueMessage) -> bool:
+        """Return whether anything is still owed for this event. Raises AwsError, StoppingError."""
         try:
             feedback = read_event(message.body)
             if isinstance(feedback, Remark):
                 maillog.event_remarked(message.queue_id, feedback.event, feedback.message_id)
-                return True
+                return False
             envelope = Envelope("", (feedback.sender,))
         except (NotificationError, EnvelopeError) as error:
-            self._failing.dead_letter(message, None, None, str(error))
-            return True
-        addressing = address(envelope, self._post.follower.current)
-        self._count(feedback, {each.name for each in addressing.mailboxes})
-        if not addressing.mailboxes:
+            self.reports.dead_letter(message, str(error))
+            return False
+        directory = self.directory.current
+        addressees = resolve(envelope, directory).mailboxes
+        self._count(feedback, directory, {each.name for each in addressees})
+        if not addressees:
             reason = "feedback on mail whose sender has no mailbox here"
-            self._failing.dead_letter(message, None, feedback.sender, reason)
-            return True
-        found: list[Disposition] = []
-        consignment = Consignment(
-            feedback.feedback_id, "", feedback.happened_at, message.receive_count
-        )
-        with self._post.twins.alone(feedback.feedback_id):
-            self._handover.hand_over(
-                consignment, addressing.mailboxes, lambda _: self._notice(feedback), found
-            )
+            self.reports.dead_letter(message, reason, recipient=feedback.sender)
+            return False
+        mail = Mail(feedback.feedback_id, feedback.happened_at, message.receive_count)
+        copy = Copy("", (("X-Plexus-Receipt", feedback.feedback_id),), addressees)
+        notice = render(feedback, feedback.sender, self.hostname)
+        found = self.mailboxes.transfer(
+            mail, [copy], lambda copy: Notice(notice, copy.trace)
+        ).dispositions
         maillog.feedback(
             feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found
         )
+        return self._account_for(message, found)
+
+    def _account_for(self, message: QueueMessage, found: list[Disposition]) -> bool:
         for failed in (each for each in found if each.fate is Fate.FAILED):
             reason = f"{failed.status} {failed.reason}"
-            self._failing.dead_letter(message, None, failed.recipient, reason)
-        return all(each.fate is not Fate.DEFERRED for each in found)
+            self.reports.dead_letter(message, reason, recipient=failed.recipient)
+        return any(each.fate is Fate.DEFERRED for each in found)
 
-    def _count(self, feedback: Feedback, mailboxes: set[str]) -> None:
-        """Once for each event about a forward or a redirect, however often it comes."""
-        post = self._post
+    def _count(self, feedback: Feedback, directory: Directory, mailboxes: set[str]) -> None:
+        """Count an event about a forward or a redirect once, however often it comes."""
         bounced = bounced_addresses(feedback)
         if not bounced:
             return
         # What a redirect is sent by is the mailbox whose filter it is.
-        is_forward = post.forward_seal.is_sealed(feedback.sender)
+        is_forward = self.return_path.verify(feedback.sender)
         owner = "" if is_forward else feedback.sent_on_by
         if not is_forward and owner not in mailboxes:
             return
         key = journal_key(feedback.feedback_id, "")
-        if post.journal.look_up(key) is not None:
+        if self.journal.look_up(key) is not None:
             return
-        post.journal.record([key], State.ACCOUNTED)
+        self.journal.record([key], State.ACCOUNTED)
         for destination in bounced:
-            post.metrics.forward_bounced()
-            if post.forward_bounces.bounced(destination, post.follower.current, owner):
+            self.metrics.forward_bounced()
+            if self.forward_bounces.bounced(destination, directory, owner):
                 maillog.forward_stopped(destination, feedback.sender)
-
-    def _notice(self, feedback: Feedback) -> Notice:
-        octets = render(feedback, feedback.sender, self._post.config.hostname)
-        return Notice(octets, (("X-Plexus-Receipt", feedback.feedback_id),))

@@ -113,8 +113,13 @@ class Journal:
         self._boot = boot
         self.horizon = horizon
 
+    def state(self, message_id: str, recipient: str) -> State | None:
+        """Return what is known of one recipient of one mail; None where nothing is."""
+        entry = self.look_up(journal_key(message_id, recipient))
+        return entry.state if entry else None
+
     def look_up(self, key: bytes) -> Entry | None:
-        """What is known of that recipient of that mail."""
+        """Return the entry of a key of `journal_key`, or None."""
         now = time.time()
         with self._lock:
             for table in (self._young, self._old):
@@ -134,7 +139,7 @@ class Journal:
             return None
 
     def record(self, keys: list[bytes], state: State) -> None:
-        """Record one state for all of them."""
+        """Record one state for all of these keys of `journal_key`."""
         now = time.time()
         with self._lock:
             for key in keys:
@@ -146,12 +151,8 @@ class Journal:
                     self._empty(self._young, now)
                     self._young.put(key, state, now)
 
-    def size(self) -> int:
-        """Octets on the volume."""
-        return 2 * self._young.size
-
     def close(self) -> None:
-        """Write back and let the next process have it."""
+        """Write back, and let the next process open it."""
         with self._lock:
             self._young.close()
             self._old.close()
@@ -174,12 +175,12 @@ class Journal:
 
 
 def journal_key(message_id: str, recipient: str) -> bytes:
-    """The key of one recipient (lower case, without its subaddress) of one mail."""
+    """Return the key of one recipient (lower case, without its subaddress) of one mail."""
     return hashlib.blake2b(f"{message_id}\0{recipient}".encode(), digest_size=8).digest()
 
 
 def read_boot_id() -> bytes:
-    """What distinguishes this boot of the host from others; b"" where the kernel does not say."""
+    """Return what tells this boot of the host from others; b"" where the kernel does not say."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
         return file.read().strip()
     return b""

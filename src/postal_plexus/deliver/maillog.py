@@ -171,7 +171,7 @@ def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
 
 
 def unfiltered(receipt: Receipt, mailbox: str, receive_count: int) -> None:
-    """Dovecot ended at this mail before: it is handed over past the user's filters."""
+    """Dovecot ended at this mail before: it was filed past the user's filters."""
     write(
         "unfiltered",
         "warning",

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from postal_plexus.deliver import maillog
@@ -22,38 +23,48 @@ _EXTEND_BEFORE = 60.0
 _GATHER_SECONDS = 0.2
 
 
+@dataclass(slots=True)
 class _Held:
-    __slots__ = ("hidden_until", "message", "received_at")
-
-    def __init__(self, message: QueueMessage, received_at: float) -> None:
-        self.message = message
-        self.received_at = received_at
-        self.hidden_until = received_at + VISIBILITY_SECONDS
+    message: QueueMessage
+    received_at: float
+    hidden_until: float
 
 
 class Settlement:
-    """Entries held and to be settled. `queue` makes this thread's own connection."""
+    """Entries held and to be settled. Threads share it.
 
-    def __init__(self, queue: Callable[[], Queue]) -> None:
+    Args:
+        queue: makes a settling thread's own connection to the queue.
+        clock: seconds, from any beginning.
+
+    Attributes:
+        deleted: how many entries the queue has taken back.
+        progressed_at: when an entry was last settled, by `time.monotonic`.
+    """
+
+    def __init__(
+        self, queue: Callable[[], Queue], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._make_queue = queue
+        self._clock = clock
         self._changed = threading.Condition()
         self._held: dict[str, _Held] = {}
         self._deletes: deque[str] = deque()
         self._releases: deque[tuple[str, int]] = deque()
         self._closing = False
         self.deleted = 0
-        self.progressed_at = time.monotonic()
+        self.progressed_at = self._clock()
 
     def hold(self, messages: list[QueueMessage]) -> None:
-        """These have just been received."""
-        now = time.monotonic()
+        """Hold entries that have just been received."""
+        now = self._clock()
         with self._changed:
             for message in messages:
-                self._held[message.receipt_handle] = _Held(message, now)
+                self._held[message.receipt_handle] = _Held(message, now, now + VISIBILITY_SECONDS)
 
     def delete(self, message: QueueMessage) -> None:
-        """Everything is done for it."""
-        self.progressed_at = time.monotonic()
+        """Take an entry out of the queue: nothing is owed for it any more."""
+        self.progressed_at = self._clock()
         with self._changed:
             self._held.pop(message.receipt_handle, None)
             self._deletes.append(message.receipt_handle)
@@ -61,18 +72,18 @@ class Settlement:
                 self._changed.notify()
 
     def release(self, message: QueueMessage, seconds: int) -> None:
-        """Something is owed: let it come again after that time."""
-        self.progressed_at = time.monotonic()
+        """Let an entry come again after `seconds`: something is still owed for it."""
+        self.progressed_at = self._clock()
         with self._changed:
             held = self._held.pop(message.receipt_handle, None)
-            spent = int(time.monotonic() - held.received_at) if held else 0
+            spent = int(self._clock() - held.received_at) if held else 0
             seconds = max(0, min(seconds, LONGEST_VISIBILITY - spent))
             self._releases.append((message.receipt_handle, seconds))
             self._changed.notify()
 
     def extend(self) -> None:
         """Keep what is held invisible; to be called every few seconds."""
-        now = time.monotonic()
+        now = self._clock()
         with self._changed:
             for held in self._held.values():
                 longest = held.received_at + LONGEST_VISIBILITY
@@ -84,7 +95,7 @@ class Settlement:
                 self._changed.notify()
 
     def release_all(self) -> int:
-        """Let everything go that is still held; returns how many that were."""
+        """Release everything that is still held; return how many that were."""
         with self._changed:
             handles = list(self._held)
             self._held.clear()
@@ -98,7 +109,7 @@ class Settlement:
         return len(self._held)
 
     def run(self) -> None:
-        """The settling thread: until `close`, and then until all is sent."""
+        """Settle until `close`, and then until all is sent: a settling thread."""
         queue = self._make_queue()
         while True:
             with self._changed:
@@ -120,7 +131,7 @@ class Settlement:
         return self._closing or len(self._deletes) >= BATCH_AT_MOST
 
     def close(self) -> None:
-        """Nothing more will be handed over."""
+        """End `run`, once all is sent that has been handed over."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -5,7 +5,7 @@ ones, `DotStuffing` prepares for DATA (RFC 5321, section 4.5.2). Chained in that
 between a delivery and SMTP smuggling: behind `LineEnds` no bare CR or LF exists that a server
 could read as the end of the content. Each holds back a bounded number of octets, whatever comes.
 None of them fails: every octet string is a mail, but for a header block that goes on for longer
-than its `HeaderBlock` may (`HeaderTooLong`).
+than its `HeaderBlock` may (`HeaderTooLongError`).
 """
 
 import re
@@ -24,7 +24,7 @@ TraceFields = tuple[tuple[str, str], ...]
 _NAME_END = re.compile(rb"[ \t\r\n]*:")
 
 
-class HeaderTooLong(Exception):
+class HeaderTooLongError(Exception):
     """The header block goes beyond its bound."""
 
 
@@ -89,8 +89,8 @@ class HeaderBlock:
     header block, chunks pass untouched.
 
     `received` counts the Received fields seen so far and `delivered_to` holds the addresses of the
-    Delivered-To fields (lower case): what loop detection needs. `feed` raises HeaderTooLong when a
-    chunk ends beyond the `bound`, and the header block has not ended.
+    Delivered-To fields (lower case): what loop detection needs. `feed` raises HeaderTooLongError
+    when a chunk ends beyond the `bound`, and the header block has not ended.
     """
 
     def __init__(
@@ -180,9 +180,9 @@ class HeaderBlock:
         if bound is None:
             return
         if self._octets > bound.octets:
-            raise HeaderTooLong(f"the header has more than {bound.octets // 1024} KB")
+            raise HeaderTooLongError(f"the header has more than {bound.octets // 1024} KB")
         if self._fields > bound.fields:
-            raise HeaderTooLong(f"the header has more than {bound.fields} fields")
+            raise HeaderTooLongError(f"the header has more than {bound.fields} fields")
 
     def _lines(self, octets: bytes) -> bytes:
         """Whole lines of the header block (the first one may be the rest of a line)."""

@@ -1,7 +1,7 @@
 """The disposition: what became of one mail for one recipient.
 
 Every recipient of every attempt ends with exactly one (RFC 3464, section 2.3.3, names the
-actions). What a failure means is not decided here but in `deliver.failure_policy`.
+actions). What a failure means is not decided here but in `deliver.policy`.
 """
 
 from enum import Enum

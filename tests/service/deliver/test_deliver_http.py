@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postal_plexus.deliver.aws.credentials import CredentialsSource
-from postal_plexus.deliver.aws.errors import Denied, Unreachable
+from postal_plexus.deliver.aws.errors import DeniedError, UnreachableError
 from postal_plexus.deliver.aws.http import Endpoint, HttpConnection
 from postal_plexus.deliver.aws.session import Tls
 
@@ -119,13 +119,13 @@ def test_a_body_is_whole_in_every_form(
     ],
 )
 def test_what_breaks_off_never_looks_whole(answer: bytes) -> None:
-    """Too short, garbled, another protocol, nothing: Unreachable."""
+    """Too short, garbled, another protocol, nothing: UnreachableError."""
 
     def serve(connection: socket.socket, _number: int) -> None:
         connection.recv(4096)
         connection.sendall(answer)
 
-    with serving(serve) as port, pytest.raises(Unreachable):
+    with serving(serve) as port, pytest.raises(UnreachableError):
         get(port).exchange(REQUEST).read_all()
 
 
@@ -147,7 +147,7 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
     """After the time limit, which the kernel keeps."""
     with serving(lambda connection, _: time.sleep(5) or connection.close()) as port:
         began = time.monotonic()
-        with pytest.raises(Unreachable, match="no answer within"):
+        with pytest.raises(UnreachableError, match="no answer within"):
             get(port, seconds=0.5).exchange(REQUEST)
         assert time.monotonic() - began < 3
 
@@ -158,7 +158,7 @@ def test_another_thread_can_wake_a_waiting_one() -> None:
         connection = get(port, seconds=30)
         threading.Timer(0.3, connection.abort).start()
         began = time.monotonic()
-        with pytest.raises(Unreachable):
+        with pytest.raises(UnreachableError):
             connection.exchange(REQUEST)
         assert time.monotonic() - began < 3
 
@@ -220,7 +220,7 @@ def test_tls_is_verified(tmp_path: Path, name: str, trusted: bool, passes: bool)
         if passes:
             assert b"x" == connection.exchange(REQUEST).read_all()
         else:
-            with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+            with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
                 connection.exchange(REQUEST)
     assert ([REQUEST] if passes else []) == asked
 
@@ -277,5 +277,5 @@ def test_old_credentials_serve_while_their_endpoint_is_down() -> None:
         environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{port}/"}
         source = CredentialsSource(environ, Tls(""))
         assert ["key-0"] * 3 == [source.get().access_key for _ in range(3)]
-        with pytest.raises(Denied):
+        with pytest.raises(DeniedError):
             CredentialsSource(environ, Tls("")).get()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from postal_plexus.deliver.failure_policy import HEADER_BOUND
+from postal_plexus.deliver.policy import HEADER_BOUND
 from service.deliver.bed import Bed, await_true, laid
 from service.mail_host import MailHost
 from service.ways_out import ANN, BEN, filtering, headers

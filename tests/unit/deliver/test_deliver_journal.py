@@ -100,7 +100,7 @@ def test_it_is_flat_at_100_000_mails(tmp_path: Path) -> None:
     for start in range(0, len(keys), 100):
         journal.record(keys[start : start + 100], State.DELIVERED)
     assert size == sum(path.stat().st_size for path in tmp_path.iterdir())
-    assert size == journal.size()
+    assert size < 3.2e6
     assert all(state_of(journal, key) is State.DELIVERED for key in keys[-98_000:])
     journal.close()
 

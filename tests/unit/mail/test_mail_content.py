@@ -12,7 +12,7 @@ from postal_plexus.mail.content import (
     DotStuffing,
     HeaderBlock,
     HeaderBound,
-    HeaderTooLong,
+    HeaderTooLongError,
     LineEnds,
 )
 
@@ -178,7 +178,7 @@ def test_a_header_beyond_its_bound_is_too_long(unit: bytes) -> None:
     ends = HeaderBlock(TRACE, "mail.example.org", bound)
     for part in cut(b"A: b\r\n\r\n" + unit * 1000, [9]):
         ends.feed(part)
-    with pytest.raises(HeaderTooLong):
+    with pytest.raises(HeaderTooLongError):
         header.feed(unit * 5)
 
 

@@ -3,7 +3,7 @@
 As AWS's own clients look for them: `AWS_ACCESS_KEY_ID` and its companions first, then the endpoint
 that ECS names in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `..._FULL_URI`. Those of the endpoint
 are renewed five minutes before they end; while the endpoint is down the old ones serve until then.
-Raises `Unreachable` or `Denied` when there are none to be had at this moment.
+Raises `UnreachableError` or `DeniedError` when there are none to be had at this moment.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
-from postal_plexus.deliver.aws.errors import AwsError, Denied, Unreachable
+from postal_plexus.deliver.aws.errors import AwsError, DeniedError, UnreachableError
 from postal_plexus.deliver.aws.http import Endpoint, HttpConnection
 from postal_plexus.deliver.aws.signing import Credentials
 
@@ -54,7 +54,7 @@ class CredentialsSource:
         return self._static is not None or bool(self._url)
 
     def get(self) -> Credentials:
-        """Credentials for the next request. Raises Unreachable, Denied."""
+        """Credentials for the next request. Raises UnreachableError, DeniedError."""
         if self._static is not None:
             return self._static
         current = self._current
@@ -89,7 +89,7 @@ class CredentialsSource:
                 with open(self._token_file, encoding="ascii") as file:
                     token = file.read().strip()
         except (ValueError, OSError) as error:
-            raise Denied(operation, type(error).__name__, str(error)) from error
+            raise DeniedError(operation, type(error).__name__, str(error)) from error
         authorization = f"Authorization: {token}\r\n" if token else ""
         path = endpoint.prefix or "/"
         connection = HttpConnection(endpoint, self._tls, answer_seconds=5.0)
@@ -102,7 +102,7 @@ class CredentialsSource:
         finally:
             connection.close()
         if answer.status != 200:
-            raise Denied(operation, f"HTTP {answer.status}", "", answer.status)
+            raise DeniedError(operation, f"HTTP {answer.status}", "", answer.status)
         return _read(body, operation)
 
 
@@ -120,4 +120,4 @@ def _read(body: bytes, operation: str) -> Credentials:
             datetime.fromisoformat(fields["Expiration"]).timestamp(),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Unreachable(operation, "BadAnswer", type(error).__name__) from error
+        raise UnreachableError(operation, "BadAnswer", type(error).__name__) from error

@@ -1,13 +1,13 @@
 """What can go wrong with AWS. Everything below this package raises one of these and nothing else.
 
 AwsError
- +- AwsTransient      may succeed when tried again
- |   +- Unreachable   no answer: name, network, TLS, time-out, or a body that ended too early
- |   +- Throttled     asked too often
- |   +- ServerFault   5xx
- |   +- Denied        403: policy, or credentials that were just renewed or taken away
- +- Missing           the object or the queue is not there
- +- Refused           any other 4xx: the request itself is wrong
+ +- AwsTransientError      may succeed when tried again
+ |   +- UnreachableError   no answer: name, network, TLS, time-out, or a body that ended too early
+ |   +- ThrottledError     asked too often
+ |   +- ServerFaultError   5xx
+ |   +- DeniedError        403: policy, or credentials that were just renewed or taken away
+ +- MissingError           the object or the queue is not there
+ +- RefusedError           any other 4xx: the request itself is wrong
 """
 
 
@@ -21,31 +21,31 @@ class AwsError(Exception):
         self.status = status
 
 
-class AwsTransient(AwsError):
+class AwsTransientError(AwsError):
     """Worth another try."""
 
 
-class Unreachable(AwsTransient):
+class UnreachableError(AwsTransientError):
     """No (whole) answer came."""
 
 
-class Throttled(AwsTransient):
+class ThrottledError(AwsTransientError):
     """Too many requests."""
 
 
-class ServerFault(AwsTransient):
+class ServerFaultError(AwsTransientError):
     """A 5xx."""
 
 
-class Denied(AwsTransient):
+class DeniedError(AwsTransientError):
     """Not allowed, at this moment."""
 
 
-class Missing(AwsError):
+class MissingError(AwsError):
     """The thing asked for does not exist."""
 
 
-class Refused(AwsError):
+class RefusedError(AwsError):
     """AWS understood and declined."""
 
 
@@ -57,13 +57,13 @@ def from_answer(operation: str, status: int, code: str, text: str) -> AwsError:
     """The error that an answer of that status and AWS error code means."""
     code = code or f"HTTP {status}"
     if status == 429 or any(word in code for word in _THROTTLES):
-        kind: type[AwsError] = Throttled
+        kind: type[AwsError] = ThrottledError
     elif status >= 500:
-        kind = ServerFault
+        kind = ServerFaultError
     elif any(word in code for word in _MISSING) or status == 404:
-        kind = Missing
+        kind = MissingError
     elif status in {401, 403} or "ExpiredToken" in code or "UnrecognizedClient" in code:
-        kind = Denied
+        kind = DeniedError
     else:
-        kind = Refused
+        kind = RefusedError
     return kind(operation, code, text, status)

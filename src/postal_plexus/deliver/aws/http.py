@@ -6,7 +6,7 @@ limits are the kernel's (SO_RCVTIMEO), which spares a poll(2) before each read a
 receive buffer is bounded, so that a fast server cannot fill the host's memory ahead of a slow
 mailbox.
 
-Everything that fails raises `Unreachable`; a reused connection that turns out to be closed is
+Everything that fails raises `UnreachableError`; a reused connection that turns out to be closed is
 replaced once before that.
 """
 
@@ -14,7 +14,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from postal_plexus.deliver.aws.errors import Unreachable
+from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.sockets import limit_waits
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class HttpConnection:
             raise self._unreachable(error) from error
 
     def receive(self, size: int) -> bytes:
-        """Up to `size` octets of the answer. Raises Unreachable."""
+        """Up to `size` octets of the answer. Raises UnreachableError."""
         try:
             octets = self._socket.recv(size) if self._socket else b""
         except OSError as error:
@@ -108,7 +108,7 @@ class HttpConnection:
         return octets
 
     def receive_into(self, view: memoryview) -> int:
-        """As `receive`, into a buffer. Raises Unreachable."""
+        """As `receive`, into a buffer. Raises UnreachableError."""
         try:
             count = self._socket.recv_into(view) if self._socket else 0
         except OSError as error:
@@ -170,10 +170,10 @@ class HttpConnection:
         self._socket = connected
         return connected
 
-    def _unreachable(self, error: BaseException) -> Unreachable:
+    def _unreachable(self, error: BaseException) -> UnreachableError:
         if isinstance(error, BlockingIOError):
             error = TimeoutError(f"no answer within {self._answer_seconds:.0f} s")
-        return Unreachable(self.endpoint.authority, type(error).__name__, str(error))
+        return UnreachableError(self.endpoint.authority, type(error).__name__, str(error))
 
 
 class Answer:
@@ -193,7 +193,7 @@ class Answer:
             self._chunked = True
         elif length := self.header("content-length"):
             if not (length.isascii() and length.isdecimal()):
-                raise Unreachable(connection.endpoint.authority, "BadAnswer", "Content-Length")
+                raise UnreachableError(connection.endpoint.authority, "BadAnswer", "Content-Length")
             self.length = int(length)
         else:
             self._closes = True
@@ -217,7 +217,7 @@ class Answer:
         return self._ended or (self._left == 0 and not self._chunked)
 
     def read(self, size: int) -> bytes:
-        """Up to `size` octets, fewer only at the end of the body. Raises Unreachable."""
+        """Up to `size` octets, fewer only at the end of the body. Raises UnreachableError."""
         if self._chunked:
             return self._read_chunked(size)
         want = size if self._left is None else min(size, self._left)
@@ -235,7 +235,7 @@ class Answer:
         return octets
 
     def read_all(self, most: int = 16 * 1024 * 1024) -> bytes:
-        """The rest of the body. Raises Unreachable if it is cut short or longer than `most`."""
+        """Return the rest of the body. Raises UnreachableError if it is cut short or too long."""
         parts: list[bytes] = []
         total = 0
         while part := self.read(256 * 1024 if self.length is None else self.length):
@@ -243,7 +243,7 @@ class Answer:
             total += len(part)
             if total > most:
                 self.discard()
-                raise Unreachable(self._connection.endpoint.authority, "BadAnswer", "too long")
+                raise UnreachableError(self._connection.endpoint.authority, "BadAnswer", "too long")
             if self.over:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -294,7 +294,7 @@ class Answer:
             self._left = int(size, 16)
         except ValueError as error:
             self._connection.close()
-            raise Unreachable(
+            raise UnreachableError(
                 self._connection.endpoint.authority, "BadAnswer", f"chunk of size {size[:20]!r}"
             ) from error
         if self._left == 0:
@@ -316,9 +316,9 @@ class Answer:
         if self._left == 0 and self._closes and not self._chunked:
             self._connection.close()
 
-    def _cut_short(self) -> Unreachable:
+    def _cut_short(self) -> UnreachableError:
         self._connection.close()
-        return Unreachable(
+        return UnreachableError(
             self._connection.endpoint.authority, "CutShort", "the answer's body ended too early"
         )
 

@@ -7,7 +7,7 @@ entries, since the rest of the batch did what it should.
 import json
 from typing import NamedTuple, cast
 
-from postal_plexus.deliver.aws.errors import Unreachable
+from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import Signer, payload_hash
 
@@ -56,7 +56,7 @@ class Queue:
         try:
             return [_message(entry) for entry in answer.get("Messages") or ()]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise Unreachable("ReceiveMessage", "BadAnswer", type(error).__name__) from error
+            raise UnreachableError("ReceiveMessage", "BadAnswer", type(error).__name__) from error
 
     def delete(self, receipt_handles: list[str]) -> list[str]:
         """Delete up to ten entries; returns the handles that failed."""
@@ -117,9 +117,9 @@ class Queue:
         try:
             value: object = json.loads(body) if body else {}
         except ValueError as error:
-            raise Unreachable(operation, "BadAnswer", "not JSON") from error
+            raise UnreachableError(operation, "BadAnswer", "not JSON") from error
         if not isinstance(value, dict):
-            raise Unreachable(operation, "BadAnswer", "not an object")
+            raise UnreachableError(operation, "BadAnswer", "not an object")
         return cast("_Answer", value)
 
 

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from postal_plexus.deliver.aws.credentials import CredentialsSource
-from postal_plexus.deliver.aws.errors import AwsError, AwsTransient, Denied, from_answer
+from postal_plexus.deliver.aws.errors import AwsError, AwsTransientError, DeniedError, from_answer
 from postal_plexus.deliver.aws.http import Answer, Endpoint, HttpConnection
 from postal_plexus.deliver.aws.signing import Signer
 
@@ -129,8 +129,8 @@ class AwsSession:
                 if answer.status < 300 or answer.status == 304:
                     return answer
                 raise _error(operation, answer)
-            except AwsTransient as error:
-                if isinstance(error, Denied) and credentials is not None:
+            except AwsTransientError as error:
+                if isinstance(error, DeniedError) and credentials is not None:
                     self.account.credentials.forget(credentials)
                 # While the service stops there is time for one more try, but not for waiting.
                 if attempt >= attempts or (attempt > 1 and self.account.stopping.is_set()):

@@ -1,4 +1,4 @@
-"""S3: objects read as streams. Raises AwsError; `Missing` where the object does not exist."""
+"""S3: objects read as streams. Raises AwsError; `MissingError` where the object does not exist."""
 
 from typing import NamedTuple
 

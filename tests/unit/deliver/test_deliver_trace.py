@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postal_plexus.deliver.addressing import address
-from postal_plexus.deliver.marking import (
-    is_addressed,
-    mailbox_policy,
-    own_fields,
-    trace_fields,
-)
+from postal_plexus.deliver.recipients import resolve
+from postal_plexus.deliver.trace import is_addressed, mailbox_copies, mailbox_policy
 from postal_plexus.directory import Alias, Directory, Domain, Mailbox
 from postal_plexus.mail.content import HeaderBlock
 from postal_plexus.mail.envelope import RawEnvelope, is_address
@@ -110,9 +105,26 @@ def test_who_is_addressed_by_the_header(headers: dict[str, str], ann: bool, ben:
 def test_a_field_is_one_line_whatever_the_envelope(sender: str, recipients: list[str]) -> None:
     """No envelope can write a field of its own into the trace."""
     mail = receipt()._replace(envelope=RawEnvelope(sender, tuple(recipients)))
-    caught = address(RawEnvelope("", (*recipients, "any@example.net")), DIRECTORY).mailboxes
-    fields = [*trace_fields(mail, "mail.example.org", ""), *own_fields(caught[0], answered=False)]
+    caught = resolve(RawEnvelope("", (*recipients, "any@example.net")), DIRECTORY).mailboxes
+    copies = mailbox_copies(mail, caught, DIRECTORY, "mail.example.org", dmarc_to_junk=True)
+    fields = [field for copy in copies for field in copy.trace]
+    assert {"X-Plexus-Receipt", "X-Original-To"} <= {name for name, _ in fields}
     assert all(value.isprintable() and len(value) <= 320 for _, value in fields)
+
+
+def test_who_shares_a_copy() -> None:
+    """Those about whom the mail says the same; nobody learns of another's address."""
+    recipients = ("info@example.org", "ann+a@example.org")
+    both = resolve(RawEnvelope("", recipients), DIRECTORY).mailboxes
+    ann, ben = mailbox_copies(receipt(), both, DIRECTORY, "mail.example.org", dmarc_to_junk=True)
+    assert ([ANN], [BEN]) == tuple([each.name for each in copy.addressees] for copy in (ann, ben))
+    assert [list(recipients), ["info@example.org"]] == [
+        [value for name, value in copy.trace if name == "X-Original-To"] for copy in (ann, ben)
+    ]
+    one = resolve(RawEnvelope("", ("info@example.org",)), DIRECTORY).mailboxes
+    (copy,) = mailbox_copies(receipt(), one, DIRECTORY, "mail.example.org", dmarc_to_junk=True)
+    assert [ANN, BEN] == [each.name for each in copy.addressees]
+    assert "a@b.c" == copy.sender
 
 
 @given(st.text(), st.text(min_size=1))
@@ -126,5 +138,5 @@ def test_no_envelope_writes_a_line_of_its_own(sender: str, recipient: str) -> No
         (Alias("out@example.org", ("x@else.example",)),),
     )
     caught = RawEnvelope("", (recipient.replace("@", "") + "@example.com",))
-    for each in address(caught, to_outside).forwards:
+    for each in resolve(caught, to_outside).forwards:
         assert is_address(each.forwarder)

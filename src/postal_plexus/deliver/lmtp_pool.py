@@ -1,10 +1,11 @@
-"""The courier: LMTP over a unix socket, with connections that are kept and shared.
+"""A pool of LMTP connections on a unix socket, kept and shared by all threads.
 
-`deliver` carries one transaction to its end. What it raises says what is known of the mail:
+What `deliver` raises says what is known of the mail:
 
-    Unreached            nothing was sent; the thing to do is to wait for the other end
-    TransactionLost      the connection broke; `outcome` has None for recipients who may have it
-    lmtp.TransactionError   refused as a whole; nobody has it
+    ConnectError               nothing was sent; wait for the server
+    TransactionLostError       the connection broke; `outcome` has None for recipients who may have
+                               the mail, and lacks those who surely do not
+    lmtp.TransactionError      refused as a whole; nobody has it
 
 and whatever the content's iterator raises, after which nobody has it either: a content is only ever
 ended with all of it sent.
@@ -32,23 +33,25 @@ _LOOK_AFTER_SECONDS = 0.1
 _READ_AT_ONCE = 16 * 1024
 
 
-class Unreached(Exception):
-    """No LMTP connection can be had."""
+class ConnectError(Exception):
+    """No connection to the server can be had."""
 
 
-class TransactionLost(Exception):
-    """The connection broke in a transaction. `outcome` knows every recipient; None: unknown."""
+class TransactionLostError(Exception):
+    """The connection broke in a transaction.
+
+    Attributes:
+        outcome: the reply for each recipient who has one; None where the outcome is unknown. A
+            recipient who is missing surely does not have the mail.
+    """
 
     def __init__(self, why: str, outcome: dict[str, Reply | None]) -> None:
         super().__init__(why)
         self.outcome = outcome
 
 
-class Courier:
-    """A pool of at most `most` connections to one socket. Threads share it.
-
-    With `smtp` the other end is Postfix.
-    """
+class ConnectionPool:
+    """At most `most` connections to one socket. With `smtp` the server is Postfix."""
 
     def __init__(self, path: str, client_name: str, most: int, *, smtp: bool = False) -> None:
         self._path = path
@@ -56,83 +59,89 @@ class Courier:
         self._client_name = client_name
         self._slots = threading.Semaphore(most)
         self._lock = threading.Lock()
-        self._idle: list[_Channel] = []
-        self._busy: set[_Channel] = set()
+        self._idle: list[_Connection] = []
+        self._busy: set[_Connection] = set()
 
     def deliver(
         self, envelope: Envelope, content: Iterator[tuple[bytes, bool]], size: int | None
     ) -> dict[str, Reply | None]:
-        """Carry one mail; one reply for each recipient.
+        """Carry one mail; return one reply for each recipient.
 
-        `content` gives (chunk, whether it is the last) with CRLF line ends.
+        Args:
+            envelope: its recipients get the same octets.
+            content: yields (chunk, whether it is the last), with CRLF line ends.
+            size: octets of the content, if known, for the SIZE parameter.
+
+        Raises:
+            ConnectError, TransactionLostError, TransactionError: see above.
         """
         with self._slots:
-            channel = self._take()
+            connection = self._take()
             try:
-                outcome = channel.transact(envelope, content, size)
+                outcome = connection.transact(envelope, content, size)
             finally:
-                self._give_back(channel)
+                self._give_back(connection)
         return outcome
 
     def reachable(self) -> bool:
-        """Whether a connection can be had right now."""
+        """Return whether a connection can be had right now."""
         try:
-            channel = self._connect()
-        except Unreached:
+            connection = self._connect()
+        except ConnectError:
             return False
         with self._lock:
-            self._idle.append(channel)
+            self._idle.append(connection)
         return True
 
     def abort(self) -> None:
-        """Break the transactions under way: their threads wake with TransactionLost."""
+        """Break the transactions under way: their threads get TransactionLostError."""
         with self._lock:
-            for channel in self._busy:
-                channel.abort()
+            for connection in self._busy:
+                connection.abort()
 
     def close_idle(self, seconds: float = 2.0) -> None:
-        """Take leave on connections that rested so long: Dovecot keeps a process for each."""
+        """Close connections that have rested for `seconds`: the server keeps a process for each."""
         now = time.monotonic()
         with self._lock:
-            rested = [channel for channel in self._idle if now - channel.used_at > seconds]
-            self._idle = [channel for channel in self._idle if channel not in rested]
-        for channel in rested:
-            channel.close()
+            rested = [connection for connection in self._idle if now - connection.used_at > seconds]
+            self._idle = [connection for connection in self._idle if connection not in rested]
+        for connection in rested:
+            connection.close()
 
     def close(self) -> None:
-        """Take leave of Dovecot on all idle connections."""
+        """Close all idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for channel in idle:
-            channel.close()
+        for connection in idle:
+            connection.close()
 
-    def _take(self) -> "_Channel":
+    def _take(self) -> "_Connection":
         while True:
             with self._lock:
-                channel = self._idle.pop() if self._idle else None
-            if channel is None:
-                channel = self._connect()
-            elif not channel.alive():
-                channel.close()
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                connection = self._connect()
+            elif not connection.alive():
+                connection.close()
                 continue
             with self._lock:
-                self._busy.add(channel)
-            return channel
+                self._busy.add(connection)
+            return connection
 
-    def _connect(self) -> "_Channel":
-        return _Channel(self._path, self._client_name, smtp=self._smtp)
+    def _connect(self) -> "_Connection":
+        return _Connection(self._path, self._client_name, smtp=self._smtp)
 
-    def _give_back(self, channel: "_Channel") -> None:
+    def _give_back(self, connection: "_Connection") -> None:
         with self._lock:
-            self._busy.discard(channel)
-            if channel.reusable:
-                channel.used_at = time.monotonic()
-                self._idle.append(channel)
+            self._busy.discard(connection)
+            if connection.reusable:
+                connection.used_at = time.monotonic()
+                self._idle.append(connection)
                 return
-        channel.close()
+        connection.close()
 
 
-class _Channel:
+class _Connection:
     """One connection: a socket and its protocol."""
 
     def __init__(self, path: str, client_name: str, *, smtp: bool) -> None:
@@ -148,7 +157,7 @@ class _Channel:
             limit_waits(self._socket, _ANSWER_SECONDS)
         except (OSError, LmtpError) as error:
             self._socket.close()
-            raise Unreached(f"{path}: {error}") from error
+            raise ConnectError(f"{path}: {error}") from error
 
     @property
     def reusable(self) -> bool:
@@ -156,7 +165,7 @@ class _Channel:
         return self._lmtp.state in (State.READY, State.FINISHED)
 
     def alive(self) -> bool:
-        """Whether Dovecot still holds its end; looked at only after a rest."""
+        """Return whether the server still holds its end; looked at only after a rest."""
         if time.monotonic() - self.used_at < _LOOK_AFTER_SECONDS:
             return True
         try:
@@ -170,7 +179,7 @@ class _Channel:
     def transact(
         self, envelope: Envelope, content: Iterator[tuple[bytes, bool]], size: int | None
     ) -> dict[str, Reply | None]:
-        """One transaction. On any error but a refusal the connection is of no further use."""
+        """Carry one mail. After any error but a refusal the connection cannot be used again."""
         lmtp = self._lmtp
         try:
             owed = lmtp.begin(envelope, size)
@@ -192,12 +201,12 @@ class _Channel:
                     return lmtp.outcome  # every recipient was refused
             self._await_replies()
         except LmtpProtocolError as error:
-            raise TransactionLost(str(error), self._fates(envelope)) from error
+            raise TransactionLostError(str(error), self._fates(envelope)) from error
         except OSError as error:
             with contextlib.suppress(LmtpError):
                 lmtp.receive(b"")
             why = "no reply in time" if isinstance(error, BlockingIOError) else str(error)
-            raise TransactionLost(why, self._fates(envelope)) from error
+            raise TransactionLostError(why, self._fates(envelope)) from error
         except LmtpError:
             raise
         except BaseException:
@@ -228,6 +237,6 @@ class _Channel:
             lmtp.receive(self._socket.recv(_READ_AT_ONCE))
 
     def _fates(self, envelope: Envelope) -> dict[str, Reply | None]:
-        """The outcome, with the recipients left out who certainly do not have the mail."""
+        """Return the outcome, without the recipients who surely do not have the mail."""
         outcome = self._lmtp.outcome
         return {name: outcome[name] for name in envelope.recipients if name in outcome}

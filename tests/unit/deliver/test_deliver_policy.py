@@ -1,4 +1,4 @@
-"""What a failure means, row by row of the table in `failure_policy`."""
+"""What a failure means, row by row of the table in `policy`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postal_plexus.deliver.failure_policy import (
+from postal_plexus.deliver.policy import (
     BOUNCE_SECONDS,
     GIVE_UP_SECONDS,
     Policy,

@@ -1,12 +1,9 @@
-"""The question to Dovecot: does this mailbox hold the mail with that receipt?
+"""Ask Dovecot whether a mailbox holds a mail, by `doveadm search` on a unix socket.
 
-Asked only where the journal does not know the outcome of a delivery. It goes to Dovecot's doveadm
-server on a unix socket (the protocol of src/doveadm/client-connection-tcp.c, version 1.0) that
-allows `search` and nothing else, and searches all folders of the mailbox for the X-Plexus-Receipt
-header: rules may have filed the mail, its owner may have moved it.
-
-Answers True or False, or None where Dovecot does not say (away, no such user): then the outcome
-stays unknown, and the mail waits.
+Asked only where the journal does not know how a delivery ended. The socket is that of Dovecot's
+doveadm server (protocol version 1.0, src/doveadm/client-connection-tcp.c), which allows `search`
+and nothing else. All folders of the mailbox are searched for the X-Plexus-Receipt header: rules may
+have filed the mail, its owner may have moved it.
 """
 
 import contextlib
@@ -19,16 +16,20 @@ _VERSION = b"VERSION\tdoveadm-server\t1\t0\n"
 _LONGEST_ANSWER = 64 * 1024
 
 
-class Question:
-    """Asks on a unix socket, a connection for each question. Threads share it."""
+class Doveadm:
+    """A client of the doveadm server; each search has its own connection. Threads share it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def holds(self, mailbox: str, message_id: str) -> bool | None:
-        """Whether the mailbox has the mail; None where that cannot be said now."""
+    def holds(self, mailbox: str, receipt_id: str) -> bool | None:
+        """Return whether the mailbox holds the mail; None if Dovecot does not say.
+
+        Dovecot does not say while it is away, or for a mailbox that it does not know: the outcome
+        then stays unknown, and the mail waits.
+        """
         # Tabs and line ends separate the protocol's fields; neither can be in what is asked about.
-        command = f"\t{mailbox}\tsearch\tmailbox\t*\theader\tX-Plexus-Receipt\t{message_id}\n"
+        command = f"\t{mailbox}\tsearch\tmailbox\t*\theader\tX-Plexus-Receipt\t{receipt_id}\n"
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             limit_waits(connection, _ANSWER_SECONDS)
             connection.connect(self._path)

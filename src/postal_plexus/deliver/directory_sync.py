@@ -1,4 +1,4 @@
-"""The directory follower: one S3 object, followed into files for all three containers.
+"""Sync the directory from its S3 object into use here, and into files for all three containers.
 
 Every `directory_seconds` the object is asked for, unless it still has the known ETag. A sound one
 is written, beside its renderings for Dovecot and Postfix, each file replaced atomically, and taken
@@ -6,19 +6,20 @@ into use. A broken one is refused with a log line (once for each ETag) and a met
 until it is mended), and the last good one stays: on the volume as well, so that a start needs no
 S3. Without any directory the intake waits.
 
-`refresh` looks at once, for a worker that is about to say that an address does not exist: SES
-accepts mail for a new address as soon as its rule is made, which is after the object was written.
+`for_mail` looks at once where an address seems not to exist: SES accepts mail for a new address as
+soon as its rule is made, which is after the object was written.
 """
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.store import Store, StoredObject
+from postal_plexus.deliver.policy import DIRECTORY_SECONDS
 from postal_plexus.directory import TABLES, Directory, DirectoryError
 
 _OBJECT = "directory.json"
@@ -26,8 +27,15 @@ _CLOCKS_DIFFER_SECONDS = 2.0  # between this host and SES
 _FOR_DOVECOT = "dovecot-passwd"  # holds password hashes: for owner and group only
 
 
-class DirectoryFollower:
-    """Follows; `current` is the directory in use. A broken one calls `refused` at each look."""
+class DirectorySync:
+    """Keeps the directory in use up to date. Threads share it.
+
+    Args:
+        store: the connection to S3.
+        bucket, key: where the object is.
+        path: the directory for the files.
+        refused: called at each look while the object is broken.
+    """
 
     def __init__(
         self, store: Store, bucket: str, key: str, path: str, refused: Callable[[], None]
@@ -48,13 +56,13 @@ class DirectoryFollower:
 
     @property
     def current(self) -> Directory:
-        """The directory in use; only to be asked for when one is available."""
+        """The directory in use. Raises DirectoryError before the first one is available."""
         if self._current is None:
             raise DirectoryError("no directory yet")
         return self._current
 
     def wait_available(self, seconds: float) -> bool:
-        """Whether there is a directory, after waiting for one that long."""
+        """Wait up to `seconds` for a directory; return whether there is one."""
         return self._available.wait(seconds)
 
     def load_last(self) -> bool:
@@ -70,13 +78,32 @@ class DirectoryFollower:
         self._take(directory, "")
         return True
 
+    def for_mail(self, recipients: Iterable[str], accepted_at: float) -> Directory:
+        """Return the directory by which a mail is delivered.
+
+        A recipient whom the one in use does not know, or knows by a catch-all only, may have come
+        with a newer one, which is then read before anybody is told that nobody has that address, or
+        somebody else gets the mail.
+
+        Raises:
+            AwsError: that newer one cannot be read, and the mail can still wait for it.
+        """
+        if not any(map(self.current.may_be_new, recipients)):
+            return self.current
+        try:
+            return self._refresh(accepted_at)
+        except AwsError:
+            if time.time() - accepted_at < DIRECTORY_SECONDS:
+                raise
+            return self.current
+
     def poll(self) -> None:
         """Look once. Never raises."""
         with self._looking, contextlib.suppress(AwsError):
             self._look()
 
-    def refresh(self, accepted_at: float) -> Directory:
-        """The directory as it was when SES accepted a mail at `accepted_at`, or later.
+    def _refresh(self, accepted_at: float) -> Directory:
+        """Return the directory as it was when SES accepted a mail at `accepted_at`, or later.
 
         Looks at the object unless that has been done since. One that is broken counts as looked
         at: the last good one is all there is. Raises AwsError when it cannot be read.
@@ -122,7 +149,7 @@ class DirectoryFollower:
         return True
 
     def run(self, seconds: float, stopping: threading.Event) -> None:
-        """The follower's thread."""
+        """Poll until the service stops."""
         while not stopping.is_set():
             self.poll()
             # Without a directory nothing else can be done: look again soon.

@@ -1,0 +1,242 @@
+"""One delivery attempt: a queue entry passes each step once, and is settled.
+
+read        the notification becomes a receipt                       mail.receipt
+screen      deliver it, hold it, or drop it                          policy
+lock        never two attempts for one mail at a time                keyed_lock
+resolve     the envelope's recipients become addressees              directory_sync, recipients
+transfer    to mailboxes, exactly once                               trace, content, transfer
+forward     to addresses outside                                     forward
+report      failures to the sender or to the dead letters            non_delivery
+settle      deleted when nothing is owed to anyone, else released    settlement
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver.aws.queue import QueueMessage
+from postal_plexus.deliver.aws.session import jitter
+from postal_plexus.deliver.aws.store import Store
+from postal_plexus.deliver.content import Notice, open_stored
+from postal_plexus.deliver.directory_sync import DirectorySync
+from postal_plexus.deliver.forward import Forward
+from postal_plexus.deliver.forward_bounces import ForwardBounces
+from postal_plexus.deliver.journal import Journal, State, journal_key
+from postal_plexus.deliver.keyed_lock import KeyedLock
+from postal_plexus.deliver.metrics import Metrics
+from postal_plexus.deliver.non_delivery import Failure, NonDelivery
+from postal_plexus.deliver.policy import (
+    UNFILTERED_RECEIVES,
+    Action,
+    Policy,
+    forged_bounce,
+    retry_after,
+    unknown_mailbox,
+)
+from postal_plexus.deliver.recipients import Recipients, resolve
+from postal_plexus.deliver.return_path import ReturnPath
+from postal_plexus.deliver.settlement import Settlement
+from postal_plexus.deliver.trace import Copy, mailbox_copies, notice_copies
+from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
+from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.held import held_id, render_held
+from postal_plexus.mail.receipt import (
+    NotificationError,
+    Receipt,
+    SetupNotification,
+    read_notification,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """One worker's delivery attempts.
+
+    Attributes:
+        hostname: the authserv-id of the trace fields.
+        archive_bucket: the only bucket that content is read from.
+        store: this worker's own connection to S3.
+        reports: this worker's own way to senders and to the dead letters.
+        mailboxes: the way to Dovecot. It and all below are shared by all workers.
+    """
+
+    hostname: str
+    archive_bucket: str
+    store: Store
+    reports: NonDelivery
+    mailboxes: Transfer
+    outside: Forward
+    policy: Policy
+    directory: DirectorySync
+    return_path: ReturnPath
+    forward_bounces: ForwardBounces
+    locks: KeyedLock
+    journal: Journal
+    settlement: Settlement
+    metrics: Metrics
+
+    def run(self, message: QueueMessage) -> None:
+        """Make one attempt for an entry and settle it, exactly once. Never raises."""
+        later = retry_after(message.receive_count, jitter())
+        try:
+            retry = later if self._attempt(message) else None
+        except StoppingError:
+            retry = 0
+        except AwsError as error:
+            retry = later
+            maillog.postponed(message.queue_id, retry, str(error))
+        except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the mail)
+            retry = later
+            maillog.crashed("delivery", error)
+        if retry is None:
+            self.settlement.delete(message)
+        else:
+            self.settlement.release(message, retry)
+
+    def close(self) -> None:
+        """Close this worker's connections."""
+        self.store.close()
+        self.reports.close()
+
+    def abort(self) -> None:
+        """Wake this worker if it waits for AWS. For other threads."""
+        self.store.abort()
+
+    def _attempt(self, message: QueueMessage) -> bool:
+        """Return whether the mail is still owed to anyone."""
+        try:
+            receipt = read_notification(message.body)
+        except NotificationError as error:
+            self.reports.dead_letter(message, str(error))
+            return False
+        if isinstance(receipt, SetupNotification):
+            maillog.setup_notification(message.queue_id)
+            return False
+        if receipt.bucket != self.archive_bucket:
+            reason = f"the bucket {receipt.bucket!r} is not our archive"
+            self.reports.dead_letter(message, reason, receipt=receipt)
+            return False
+        action = self.policy.screen(receipt)
+        if action is Action.DROP:
+            maillog.dropped(receipt, "virus")
+            return False
+        with self.locks.holding(receipt.message_id):
+            if action is Action.HOLD:
+                return self._hold(message, receipt)
+            return self._deliver(message, receipt)
+
+    def _deliver(self, message: QueueMessage, receipt: Receipt) -> bool:
+        """Deliver a mail to everybody who is owed it; return whether anybody still is."""
+        began = time.perf_counter()
+        mail = Mail(receipt.message_id, receipt.accepted_at, message.receive_count)
+        directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
+        recipients = resolve(receipt.envelope, directory)
+        forged = [
+            each.name for each in recipients.mailboxes if self._is_forged_bounce(each.original)
+        ]
+        found = self._untold(
+            receipt, [*map(unknown_mailbox, recipients.unknown), *map(forged_bounce, forged)]
+        )
+        mailboxes = tuple(each for each in recipients.mailboxes if each.name not in forged)
+        states = {each.name: self.journal.state(mail.receipt_id, each.name) for each in mailboxes}
+        unfiltered = _unfiltered(mail, states)
+        copies = mailbox_copies(
+            receipt,
+            mailboxes,
+            directory,
+            self.hostname,
+            dmarc_to_junk=self.policy.dmarc_to_junk,
+            unfiltered=unfiltered,
+            stopped={
+                name: self.forward_bounces.came_to(name)
+                for name, state in states.items()
+                if state not in (State.DELIVERED, State.ACCOUNTED)
+            },
+        )
+        open_content = partial(open_stored, self.store, receipt, self.hostname)
+        delivered = self.mailboxes.transfer(mail, copies, open_content)
+        found += delivered.dispositions
+        for each in delivered.dispositions:
+            if each.fate is Fate.DELIVERED and each.recipient in unfiltered:
+                maillog.unfiltered(receipt, each.recipient, mail.receive_count)
+        if recipients.forwards:
+            found += self.outside.forward(
+                mail,
+                receipt,
+                recipients.forwards,
+                directory,
+                partial(open_content, forwarded=True),
+            )
+        seconds = time.perf_counter() - began
+        return self._account_for(message, receipt, recipients, found, seconds, delivered.octets)
+
+    def _account_for(
+        self,
+        message: QueueMessage,
+        receipt: Receipt,
+        recipients: Recipients,
+        found: list[Disposition],
+        seconds: float,
+        octets: int,
+    ) -> bool:
+        """Log, count and report what became of a mail; return whether it is still owed."""
+        if not found:
+            maillog.nothing_owed(receipt)
+            return False
+        maillog.dispositions(receipt, found, seconds=seconds, octets=octets)
+        self.metrics.dispositions(found, time.time() - receipt.accepted_at, octets)
+        failures = [
+            Failure(each, recipients.original(each.recipient))
+            for each in found
+            if each.fate is Fate.FAILED
+        ]
+        if failures:
+            self.reports.report(message, receipt, failures)
+        return _deferred(found)
+
+    def _hold(self, message: QueueMessage, receipt: Receipt) -> bool:
+        """Hold a mail with a virus: whole as a dead letter, with a notice to each mailbox."""
+        # By the entry: one that is put back into the queue as it was must be held again, not lost.
+        kept = f"virus {message.queue_id}"
+        if self.journal.state(receipt.message_id, kept) is not State.ACCOUNTED:
+            self.reports.dead_letter(message, "virus", receipt=receipt)
+            self.journal.record([journal_key(receipt.message_id, kept)], State.ACCOUNTED)
+        directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
+        addressees = resolve(receipt.envelope, directory).mailboxes
+        mail = Mail(held_id(receipt), receipt.accepted_at, message.receive_count)
+
+        def notice(copy: Copy) -> Notice:
+            to = next(value for name, value in copy.trace if name == "X-Original-To")
+            return Notice(render_held(receipt, to, self.hostname), copy.trace)
+
+        copies = notice_copies(mail.receipt_id, addressees)
+        found = self.mailboxes.transfer(mail, copies, notice).dispositions
+        maillog.held(receipt, found)
+        return _deferred(found)
+
+    def _is_forged_bounce(self, recipient: str) -> bool:
+        return self.return_path.verify(recipient) is False
+
+    def _untold(self, receipt: Receipt, failed: Iterable[Disposition]) -> list[Disposition]:
+        """Return those of these failures that have not been told of yet."""
+        found: list[Disposition] = []
+        for each in failed:
+            state = self.journal.state(receipt.message_id, each.recipient)
+            if state is not State.ACCOUNTED:
+                # FAILING: the sender was perhaps told.
+                found.append(each._replace(quiet=each.quiet or state is State.FAILING))
+        return found
+
+
+def _unfiltered(mail: Mail, states: Mapping[str, State | None]) -> set[str]:
+    """Return the mailboxes at whose delivery of this mail Dovecot has ended time and again."""
+    if mail.receive_count < UNFILTERED_RECEIVES:
+        return set()
+    return {name for name, state in states.items() if state is State.INTENDED}
+
+
+def _deferred(found: Iterable[Disposition]) -> bool:
+    return any(each.fate is Fate.DEFERRED for each in found)

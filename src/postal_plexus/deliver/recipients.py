@@ -1,0 +1,89 @@
+"""Resolve a mail's envelope recipients by the directory. Pure.
+
+Each mailbox and each address outside comes once, however many recipients lead to it; the first one
+decides about the subaddress. A recipient that is no address, or that nobody has, is unknown; it
+costs no other one the mail.
+"""
+
+from dataclasses import dataclass
+
+from postal_plexus.directory import Directory, without_subaddress
+from postal_plexus.directory.address import Address, AddressError, envelope_parts
+from postal_plexus.mail.envelope import RawEnvelope, is_address
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """One mailbox, or one address outside.
+
+    Attributes:
+        name: what the journal knows it by: a mailbox without a subaddress, or an outside address.
+        address: where the mail goes.
+        originals: the envelope recipients that led here, in their order.
+        outside: whether the mail is forwarded.
+    """
+
+    name: str
+    address: str
+    originals: tuple[str, ...]
+    outside: bool = False
+
+    @property
+    def original(self) -> str:
+        """The first envelope recipient that led here."""
+        return self.originals[0]
+
+    @property
+    def forwarder(self) -> str:
+        """The local address that a forward comes from: the recipient without its subaddress."""
+        name, _, domain = envelope_parts(self.original)
+        try:
+            return str(Address(name, domain))
+        except AddressError:  # a catch-all takes what no grammar knows
+            return f"postmaster@{domain}"
+
+    @property
+    def loops_at(self) -> str:
+        """The address in a Delivered-To field that shows that the mail has been here before."""
+        return self.forwarder if self.outside else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """All addressees of a mail, and the recipients that nobody has."""
+
+    mailboxes: tuple[Addressee, ...]
+    forwards: tuple[Addressee, ...]
+    unknown: tuple[str, ...]
+
+    def original(self, name: str) -> str:
+        """Return the envelope recipient that its sender knows for an addressee's name."""
+        for each in self.mailboxes + self.forwards:
+            if each.name == name:
+                return each.original
+        return name
+
+
+def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
+    """Return who is to have a mail with this envelope."""
+    mailboxes: dict[str, Addressee] = {}
+    forwards: dict[str, Addressee] = {}
+    unknown: list[str] = []
+    for recipient in envelope.recipients:
+        resolution = directory.resolve(recipient)
+        for mailbox in filter(is_address, resolution.mailboxes):
+            name = without_subaddress(mailbox)
+            _lead(mailboxes, Addressee(name, mailbox, (recipient,)))
+        for outside in resolution.outside:
+            _lead(forwards, Addressee(outside, outside, (recipient,), outside=True))
+        if not resolution.known or not all(map(is_address, resolution.mailboxes)):
+            unknown.append(recipient)
+    return Recipients(tuple(mailboxes.values()), tuple(forwards.values()), tuple(unknown))
+
+
+def _lead(known: dict[str, Addressee], new: Addressee) -> None:
+    former = known.get(new.name)
+    if former is not None:
+        originals = former.originals + new.originals
+        new = Addressee(former.name, former.address, originals, former.outside)
+    known[new.name] = new

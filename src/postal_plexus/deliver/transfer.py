@@ -1,0 +1,286 @@
+"""Transfer a mail to the next hop: exactly once for each (mail, mailbox), whatever dies in between.
+
+The order, for each addressee who is owed a mail:
+
+    INTENDED into the journal -> transaction -> DELIVERED, or OWED if it surely was not delivered
+
+A mail that comes again finds what the journal knows. DELIVERED: nothing to do. OWED, or unknown to
+the journal: transfer it. INTENDED: the outcome was never recorded; Dovecot is asked, once the
+former transaction is certainly over (Dovecot completes one whose client went away). The argument
+for each point of a crash is in docs/delivery.md.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.aws.errors import AwsError, AwsTransientError, MissingError
+from postal_plexus.deliver.circuit_breaker import CircuitBreaker
+from postal_plexus.deliver.content import Content
+from postal_plexus.deliver.doveadm import Doveadm
+from postal_plexus.deliver.journal import Journal, State, journal_key
+from postal_plexus.deliver.lmtp_pool import ConnectError, ConnectionPool, TransactionLostError
+from postal_plexus.deliver.policy import (
+    Policy,
+    deferred,
+    header_too_long,
+    loops,
+    unreadable,
+    untold,
+)
+from postal_plexus.deliver.recipients import Addressee
+from postal_plexus.deliver.trace import Copy
+from postal_plexus.mail.content import HeaderTooLongError
+from postal_plexus.mail.disposition import Disposition
+from postal_plexus.mail.envelope import Envelope
+from postal_plexus.mail.lmtp import TransactionError
+from postal_plexus.mail.reply import Reply
+
+# Recipients in one LMTP transaction; RFC 5321, section 4.5.3.1.8, lets a server stop at 100.
+_RECIPIENTS_AT_ONCE = 50
+_CLOCKS_DIFFER_SECONDS = 300.0
+
+
+class StoppingError(Exception):
+    """The service stops: the mail at hand goes back to the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One next hop: Dovecot, or Postfix.
+
+    Attributes:
+        pool: the connections to it.
+        breaker: where mail waits while it is away. Without one, mail is deferred.
+        doveadm: asked about unknown outcomes. Without one, a mail whose outcome is unknown is
+            transferred again: rather twice than never.
+    """
+
+    pool: ConnectionPool
+    breaker: CircuitBreaker | None = None
+    doveadm: Doveadm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What is transferred: a mail that SES accepted, or a notice of this service.
+
+    Attributes:
+        receipt_id: what the mailbox and the journal know it by.
+        accepted_at: seconds since the epoch.
+        receive_count: how often the queue has given its entry, this time included.
+    """
+
+    receipt_id: str
+    accepted_at: float
+    receive_count: int
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was accepted."""
+        return time.time() - self.accepted_at
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """A disposition for everybody who was still owed the mail, and the octets of one copy."""
+
+    dispositions: list[Disposition]
+    octets: int = 0
+
+
+class Transfer:
+    """The way to one next hop. Threads share it.
+
+    Args:
+        journal: what was intended and what came of it.
+        transport: the next hop.
+        policy: what a reply means.
+        unknown_seconds: how old an unknown outcome must be before Dovecot is asked.
+    """
+
+    def __init__(
+        self, journal: Journal, transport: Transport, policy: Policy, unknown_seconds: float
+    ) -> None:
+        self._journal = journal
+        self._transport = transport
+        self._policy = policy
+        self._unknown_seconds = unknown_seconds
+
+    def transfer(
+        self, mail: Mail, copies: Iterable[Copy], open_content: Callable[[Copy], Content]
+    ) -> Transferred:
+        """Transfer the mail to all addressees of its copies who are owed it.
+
+        Args:
+            mail: what is transferred.
+            copies: each goes out in transactions of its own.
+            open_content: opens the content of a copy; called anew for each transaction.
+
+        Returns:
+            One disposition for each addressee who does not have the mail from an earlier attempt.
+
+        Raises:
+            StoppingError: the service stops. What is known by then is in the journal.
+        """
+        found: list[Disposition] = []
+        pending: list[Copy] = []
+        for copy in copies:
+            owed, others = self._owed(mail, copy.addressees)
+            found += others
+            pending += [
+                Copy(copy.sender, copy.trace, tuple(owed[start : start + _RECIPIENTS_AT_ONCE]))
+                for start in range(0, len(owed), _RECIPIENTS_AT_ONCE)
+            ]
+        octets = 0
+        while pending:
+            try:
+                carried = self._carry(mail, pending[0], open_content)
+            except (MissingError, AwsTransientError) as error:
+                # What cannot be read for one copy cannot be read for the next one either.
+                unread = [each for copy in pending for each in copy.addressees]
+                found += [self._unreadable(mail, each, error) for each in unread]
+                break
+            found += carried.dispositions
+            octets = carried.octets
+            pending.pop(0)
+        return Transferred(found, octets)
+
+    def _owed(
+        self, mail: Mail, addressees: Iterable[Addressee]
+    ) -> tuple[list[Addressee], list[Disposition]]:
+        """Return who is to get the mail now, and dispositions of those who are not to get it.
+
+        Who has it already is in neither.
+        """
+        owed: list[Addressee] = []
+        others: list[Disposition] = []
+        for addressee in addressees:
+            state = self._state(mail, addressee)
+            if state is State.OWED:
+                owed.append(addressee)
+            elif state is State.INTENDED:
+                reason = "outcome of an earlier delivery unknown"
+                others.append(deferred(addressee.name, "4.4.2", reason, mail.age))
+            elif state is State.FAILING:
+                others.append(untold(addressee.name))
+        return owed, others
+
+    def _state(self, mail: Mail, addressee: Addressee) -> State:
+        key = journal_key(mail.receipt_id, addressee.name)
+        entry = self._journal.look_up(key)
+        if entry is not None and entry.state is not State.INTENDED:
+            return entry.state
+        if entry is None and not self._may_be_forgotten(mail):
+            return State.OWED
+        since = entry.recorded_at if entry else 0.0
+        if time.time() - since < self._unknown_seconds:
+            return State.INTENDED
+        return self._ask(mail, addressee, key)
+
+    def _may_be_forgotten(self, mail: Mail) -> bool:
+        """Return whether the journal may once have known of this mail.
+
+        A notification that was never received before was never acted upon, unless it has a twin.
+        """
+        accepted_at = mail.accepted_at - _CLOCKS_DIFFER_SECONDS
+        return mail.receive_count > 1 and accepted_at < self._journal.horizon
+
+    def _ask(self, mail: Mail, addressee: Addressee, key: bytes) -> State:
+        """Ask Dovecot how it ended: DELIVERED, OWED, or INTENDED if it does not say."""
+        if self._transport.doveadm is None:
+            return State.OWED
+        holds = self._transport.doveadm.holds(addressee.name, mail.receipt_id)
+        maillog.asked(mail.receipt_id, addressee.name, holds=holds)
+        if holds is None:
+            return State.INTENDED
+        state = State.DELIVERED if holds else State.OWED
+        self._journal.record([key], state)
+        return state
+
+    def _carry(
+        self, mail: Mail, copy: Copy, open_content: Callable[[Copy], Content]
+    ) -> Transferred:
+        """Carry one copy in one transaction. While Dovecot is away the mail waits here."""
+        breaker = self._transport.breaker
+        while True:
+            if breaker is not None and not breaker.closed and not breaker.wait_closed():
+                raise StoppingError
+            try:
+                content = open_content(copy)
+            except HeaderTooLongError as error:
+                return Transferred(
+                    [header_too_long(each.name, str(error)) for each in copy.addressees]
+                )
+            try:
+                looping = loops(copy.addressees, content.received, content.delivered_to)
+                names = {each.recipient for each in looping}
+                others = [each for each in copy.addressees if each.name not in names]
+                replied = self._transact(mail, copy.sender, others, content) if others else []
+                return Transferred(looping + replied, content.length or 0)
+            except ConnectError as error:
+                if breaker is None:
+                    why, age = str(error), mail.age
+                    return Transferred(
+                        [deferred(each.name, "4.4.1", why, age) for each in copy.addressees]
+                    )
+                breaker.trip(str(error))
+            finally:
+                content.close()
+
+    def _transact(
+        self, mail: Mail, sender: str, addressees: list[Addressee], content: Content
+    ) -> list[Disposition]:
+        """Carry the mail to addressees who are owed it; a disposition for each, all recorded."""
+        keys = {each.address: journal_key(mail.receipt_id, each.name) for each in addressees}
+        envelope = Envelope(sender, tuple(keys))
+        outcome: dict[str, Reply | None] = {}
+        why = ""
+        self._journal.record(list(keys.values()), State.INTENDED)
+        try:
+            outcome = self._transport.pool.deliver(envelope, content.chunks(), content.length)
+        except TransactionError as error:
+            outcome.update(dict.fromkeys(keys, error.reply))
+        except TransactionLostError as error:
+            outcome, why = error.outcome, str(error)
+            untouched = [key for each, key in keys.items() if each not in outcome]
+            self._journal.record(untouched, State.OWED)
+        except AwsTransientError as error:
+            # The content broke off, so it was not ended: nobody has the mail.
+            why = str(error)
+            self._journal.record(list(keys.values()), State.OWED)
+        except HeaderTooLongError as error:
+            # Likewise.
+            self._journal.record(list(keys.values()), State.OWED)
+            return [header_too_long(each.name, str(error)) for each in addressees]
+        except ConnectError:
+            self._journal.record(list(keys.values()), State.OWED)
+            raise
+        # Anything else that is raised leaves INTENDED, which is always true.
+        self._record(keys, outcome)
+        age = mail.age
+        return [
+            deferred(each.name, "4.4.2", why, age)
+            if (reply := outcome.get(each.address)) is None
+            else self._policy.of_reply(each.name, reply, age)
+            for each in addressees
+        ]
+
+    def _record(self, keys: dict[str, bytes], outcome: dict[str, Reply | None]) -> None:
+        answered = [(key, reply) for each, key in keys.items() if (reply := outcome.get(each))]
+        delivered = [key for key, reply in answered if reply.positive]
+        refused = [key for key, reply in answered if not reply.positive]
+        if delivered:
+            self._journal.record(delivered, State.DELIVERED)
+        if refused:
+            self._journal.record(refused, State.OWED)
+
+    def _unreadable(self, mail: Mail, addressee: Addressee, error: AwsError) -> Disposition:
+        return unreadable(
+            addressee.name,
+            str(error),
+            missing=isinstance(error, MissingError),
+            receive_count=mail.receive_count,
+            age=mail.age,
+        )
