@@ -189,7 +189,12 @@ def test_rejection_reaches_an_authentic_sender(host: MailHost, ses: SesEndpoint)
 
 
 @pytest.mark.parametrize(
-    "trace", ["", AUTHENTIC.replace("PASS; dkim=PASS; dmarc=PASS", "FAIL; dkim=FAIL; dmarc=FAIL")]
+    "trace",
+    [
+        "",
+        AUTHENTIC.replace("PASS; dkim=PASS; dmarc=PASS", "FAIL; dkim=FAIL; dmarc=FAIL"),
+        AUTHENTIC + "X-Plexus-Policy: answer=no\r\n",
+    ],
 )
 def test_rejection_of_an_unauthenticated_mail_keeps_it(
     host: MailHost, ses: SesEndpoint, trace: str
@@ -199,7 +204,38 @@ def test_rejection_of_an_unauthenticated_mail_keeps_it(
     with filtering(host, BEN, REJECT):
         deliver(host, letter(subject, trace), sender="victim@world.example")
     assert headers(host, BEN, subject)
+    assert [] == headers(host, BEN, subject, "Trash")
     assert [] == ses.relayed
+
+
+@pytest.mark.parametrize("command", ['reject "no"', "discard"])
+@pytest.mark.parametrize(
+    ("subject", "more", "sender"),
+    [
+        ("null sender", AUTHENTIC, ""),
+        ("our own notice", "X-Plexus-Receipt: echo-1\r\n", ""),
+        ("automatic", AUTHENTIC + "Auto-Submitted: auto-generated\r\n", "bot@world.example"),
+        ("twice", AUTHENTIC + "Auto-Submitted: a\r\nAuto-Submitted: no\r\n", "bot@world.example"),
+    ],
+)
+def test_what_may_not_be_answered_is_never_thrown_away(
+    host: MailHost, ses: SesEndpoint, subject: str, more: str, sender: str, command: str
+) -> None:
+    """A filter that rejects or discards it leaves it in Trash; nothing leaves."""
+    subject = f"{subject} {crc32(command.encode())}"
+    script = f'require "reject"; {command};'
+    with filtering(host, BEN, script):
+        deliver(host, letter(subject, more), sender=sender)
+    assert 1 == len(headers(host, BEN, subject, "Trash"))
+    assert [] == headers(host, BEN, subject)
+    assert [] == ses.relayed
+
+
+def test_what_a_person_wrote_is_discarded_as_the_filter_says(host: MailHost) -> None:
+    """Nothing of it stays."""
+    with filtering(host, BEN, "discard;"):
+        deliver(host, letter("thrown away"))
+    assert [] == headers(host, BEN, "thrown away", "Trash") + headers(host, BEN, "thrown away")
 
 
 def test_rejection_of_a_colleagues_mail_reaches_him(host: MailHost) -> None:

@@ -72,11 +72,11 @@ def deliver(
         assert {} == lmtp.sendmail(sender, [recipient], content)
 
 
-def headers(host: MailHost, address: str, subject: str) -> list[bytes]:
-    """Headers of a user's mails with that subject, in INBOX."""
+def headers(host: MailHost, address: str, subject: str, folder: str = "INBOX") -> list[bytes]:
+    """Headers of a user's mails with that subject, in a folder."""
     mark = f"\r\nSubject: {subject}\r\n".encode()
     with host.imap(address) as client:
-        if client.select(readonly=True)[1] == [b"0"]:
+        if client.select(folder, readonly=True)[1] == [b"0"]:
             return []
         parts = client.fetch("1:*", "(BODY.PEEK[HEADER])")[1]
     return [part[1] for part in parts if isinstance(part, tuple) and mark in b"\r\n" + part[1]]
