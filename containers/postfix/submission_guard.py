@@ -226,6 +226,13 @@ class Guard(Milter.Base):
         survey = recoding.survey(about, self.spool.chunks())
         if not survey.needed:
             return None
+        if survey.breaks_signature and self.way == rules.SUBMISSION:
+            # What is sent on arrives with a broken signature, which is more than not at all.
+            text = (
+                "A signed part has a line longer than 998 octets, and encoding it would break the "
+                "signature: sign it in quoted-printable or base64"
+            )
+            return self._reply("554", "5.6.0", text)
         if survey.octets + self.header_octets > MOST_MAIL_OCTETS:
             text = "A line is longer than 998 octets, and in lines of less the mail is above 40 MB"
             return self._reply("552", "5.3.4", text)

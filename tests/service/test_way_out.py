@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import smtplib
+import subprocess
 from collections.abc import Iterator
 from email import message_from_bytes, policy
+from pathlib import Path
 
 import pytest
 
+from service.certificates import Authority
 from service.mail_host import STACK, MailHost
 from service.ses_endpoint import SesEndpoint
 from service.ways_out import ANN, AUTHENTIC, BEN, OUTSIDE, forward, headers, relayed
@@ -104,6 +107,40 @@ def test_long_line_leaves_encoded(host: MailHost, ses: SesEndpoint) -> None:
     read = message_from_bytes(content, policy=policy.default)
     assert text == read.get_content().strip()
     await_true("ben's copy", lambda: headers(host, BEN, "long"))
+
+
+def test_a_signature_still_verifies_or_is_refused(
+    host: MailHost, ses: SesEndpoint, authority: Authority
+) -> None:
+    """S/MIME by openssl: dots, blanks and 8-bit leave as signed; a line that would be encoded anew is told."""
+    certificate, key = authority.issue("ann.example.org")
+
+    def openssl(*words: str | Path, given: bytes) -> bytes:
+        done = subprocess.run(
+            ["openssl", "cms", *words], input=given, capture_output=True, check=True
+        )
+        return done.stdout
+
+    def signed(text: str) -> bytes:
+        part = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+        more = ("-sign", "-signer", certificate, "-inkey", key, "-binary")
+        whole = openssl(*more, given=part + text.encode())
+        head = f"From: {ANN}\r\nSubject: signed {len(text)}\r\n".encode()
+        return head + re.sub(rb"\r?\n", b"\r\n", whole)
+
+    text = f".\r\n..dots \r\nFrom me\r\nGrüße \t\r\n{'x' * 998}\r\n"
+    submit(host, signed(text))
+    left = relayed(ses, f"signed {len(text)}").content
+    read = openssl("-verify", "-noverify", "-CAfile", authority.file, given=left)
+    assert read.endswith(text.encode())
+    with pytest.raises(smtplib.SMTPDataError) as refused:
+        submit(host, signed("Grüße " * 300 + "\r\n"))
+    assert 554 == refused.value.smtp_code
+    assert b"quoted-printable" in refused.value.smtp_error
+    # What an alias sends on arrives, if only with a broken signature.
+    forward(host, signed("Grüße " * 301 + "\r\n"))
+    left = relayed(ses, f"signed {301 * 6 + 2}").content
+    assert max(map(len, left.split(b"\r\n"))) <= 998
 
 
 @pytest.fixture(scope="module")

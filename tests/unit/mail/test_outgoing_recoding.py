@@ -104,6 +104,35 @@ def test_what_is_encoded_already_gets_shorter_lines(encoding: str) -> None:
     assert content == parts(new)[0].rstrip(b"\r\n")
 
 
+LONG = PLAIN + b"\r\n" + b"long " * 300 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "after", "broken"),
+    [
+        ("signed", LONG, b"", True),
+        ("signed", b"Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n" + LONG + b"--c--\r\n", b"", True),
+        ("signed", PLAIN + b"\r\nshort\r\n", LONG, False),
+        ("mixed", LONG, b"", False),
+        ("encrypted", LONG, b"", False),
+    ],
+    ids=["part", "part of a part", "beside it", "not signed", "encrypted"],
+)  # fmt: skip
+def test_a_signature_that_would_break_is_known(
+    kind: str, inside: bytes, after: bytes, broken: bool
+) -> None:
+    """Of OpenPGP and S/MIME alike: what stands in a multipart/signed is opaque (RFC 1847)."""
+    about = b"Content-Type: multipart/mixed; boundary=a\r\n"
+    signature = b"--b\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--b--\r\n"
+    header = f"Content-Type: multipart/{kind}; micalg=pgp-sha256; boundary=b\r\n\r\n".encode()
+    signed = b"--b\r\n" + inside + signature
+    body = b"--a\r\n" + header + signed + (b"--a\r\n" + after if after else b"") + b"--a--\r\n"
+    assert broken == survey(about, [body]).breaks_signature
+    assert survey(about, [body]).needed == (broken or bool(after) or kind != "signed")
+    if not after:
+        assert broken == survey(header.rstrip() + b"\r\n", [signed]).breaks_signature
+
+
 def test_an_attached_mail_is_encoded_inside() -> None:
     """RFC 2046, 5.2.1: message/rfc822 itself may not be."""
     inner = b"Subject: inner\r\n" + PLAIN + b"\r\n" + b"\xc3\xa4 " * 900 + b"\r\n"

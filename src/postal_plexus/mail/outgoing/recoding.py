@@ -2,8 +2,9 @@
 
 RFC 5322, 2.1.1 allows 998 octets; Postfix would cut a longer line anywhere, amid a character too.
 Each MIME part with a long line gets another Content-Transfer-Encoding (RFC 2045): quoted-printable
-MIME part with a long line gets another Content-Transfer-Encoding (RFC 2045): quoted-printable for
-themselves (RFC 2046, 5.2.1), so their parts are. Lines of a preamble stay.
+for text, else base64. Multiparts and attached mails may not be encoded themselves (RFC 2046,
+5.2.1), so their parts are. Lines of a preamble stay. Within a multipart/signed this breaks the
+signature (RFC 1847, 2.1: its first part is opaque to relays); `Survey.breaks_signature` says so.
 
 Two passes over the same chunks, of any size, with CRLF line ends: `survey`, then `recoded`. Memory
 is bounded whatever comes: a line may be 40 MB long.
@@ -55,7 +56,7 @@ class _Part:
     """What is known of a part: from its header, and from the first pass over its body."""
 
     __slots__ = (
-        *("boundary", "encoding", "is_mail", "is_text"),
+        *("boundary", "encoding", "is_mail", "is_signed", "is_text"),
         *("escapes", "line", "long", "octets", "returns"),
     )
 
@@ -66,6 +67,7 @@ class _Part:
         encoding = _ENCODING.search(unfolded)
         self.encoding = encoding[1].lower() if encoding else b"7bit"
         self.boundary = b""
+        self.is_signed = main == b"multipart" and sub == b"signed"
         if main == b"multipart" and kind is not None:
             rest = unfolded[kind.end() :]
             found = _BOUNDARY.search(rest)
@@ -105,13 +107,17 @@ class _Part:
 
 
 class Survey:
-    """What the first pass found: each part's remedy in their order, and the size of the result."""
+    """What the first pass found: each part's remedy in their order, and the size of the result.
 
-    __slots__ = ("octets", "remedies")
+    `breaks_signature`: a part that is to be written anew stands in a multipart/signed.
+    """
 
-    def __init__(self, remedies: list[str], octets: int) -> None:
+    __slots__ = ("breaks_signature", "octets", "remedies")
+
+    def __init__(self, remedies: list[str], octets: int, *, breaks_signature: bool) -> None:
         self.remedies = remedies
         self.octets = octets
+        self.breaks_signature = breaks_signature
 
     @property
     def needed(self) -> bool:
@@ -143,7 +149,8 @@ def survey(header: bytes, chunks: Iterable[bytes]) -> Survey:
             octets += part.escapes * 2 + part.octets // 20
         elif part.remedy:
             octets += part.octets // 20
-    return Survey(remedies, octets)
+    broken = any(part.is_signed and part.remedy for part in parts)
+    return Survey(remedies, octets, breaks_signature=broken)
 
 
 def recoded(header: bytes, chunks: Iterable[bytes], found: Survey) -> Iterator[bytes]:
@@ -171,6 +178,7 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
 ) -> Iterator[bytes]:
     """Go through a body line by line; gives it with the writers' changes."""
     stack: list[bytes] = []
+    signed: list[bool] = []  # of each open multipart: whether it is, or stands in, a signed one
     held: list[bytes] | None = None  # header lines of the part that begins, until its blank line
     held_octets = 0
     part = _Part(header)
@@ -178,6 +186,7 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
     writer = writer_of(0) if part.leaf else None
     if part.boundary:
         stack.append(part.boundary)
+        signed.append(part.is_signed)
     elif part.is_mail:
         held = []
     begins = True
@@ -192,9 +201,10 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
                     yield writer.finish()
                     writer = None
                 level, over = closed
-                del stack[level + 1 :]
+                del stack[level + 1 :], signed[level + 1 :]
                 if over:
                     stack.pop()
+                    signed.pop()
                     held, part = None, _Part(b"Content-Type: multipart/closed\r\n")
                     part.is_mail = True  # an epilogue stays as it is
                 else:
@@ -213,8 +223,10 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
                 writer = writer_of(len(parts) - 1) if part.leaf else None
                 encoding = writer.encoding if writer is not None else ""
                 yield _with_encoding(lines, encoding) if encoding else lines
+                part.is_signed = part.is_signed or any(signed[-1:])
                 if part.boundary and len(stack) < _DEEPEST:
                     stack.append(part.boundary)
+                    signed.append(part.is_signed)
                 elif part.is_mail and len(parts) < 10_000:
                     held = []
         elif writer is not None:
