@@ -6,7 +6,8 @@ One connection from each SOURCE, in order; each address is first added to the lo
 network namespace that this runs in. Prints a line when all have been tried; then for each line that it
 reads one with the number of connections that are still open, by source: `{"127.0.1.1": 60}`.
 
-HOW is `silent` (TCP only), `half` (half a TLS handshake), `tls` (TLS, then silent), `auth` (TLS and 4 KB of
+HOW is `silent` (TCP only), `rush` (TCP only, and nobody waits until the other side has it), `half` (half a TLS handshake), `drip` (the same,
+an octet at a time), `tls` (TLS, then silent), `auth` (TLS and 4 KB of
 an AUTHENTICATE without end), `more` (TLS and 8 KB of a continuation without end), `line` (TLS and
 a LOGIN without end), `starttls` (SMTP or ManageSieve: TLS after STARTTLS, then silent), `user=ADDRESS`
 (IMAP: logged in with the PASSWORD of the environment, and a mailbox open).
@@ -24,6 +25,7 @@ import socket
 import ssl
 import struct
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -59,25 +61,43 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
+def drip(plain: socket.socket, octets: bytes) -> None:
+    """Send an octet every half second, for as long as the other side listens."""
+    with contextlib.suppress(OSError):
+        for octet in octets:
+            plain.sendall(bytes([octet]))
+            time.sleep(0.5)
+
+
 def connected(port: int, how: str, source: str) -> socket.socket:
     """A connection that has gone as far as HOW says."""
     here = "127.0.0.1" if ipaddress.ip_address(source).version == 4 else "::1"
+    if how == "rush":
+        plain = socket.socket(socket.AF_INET if here == "127.0.0.1" else socket.AF_INET6)
+        plain.bind((source, 0))
+        plain.setblocking(False)
+        plain.connect_ex((here, port))
+        return plain
     plain = socket.create_connection((here, port), timeout=20, source_address=(source, 0))
     if how == "silent":
         return plain
     context = trusting()
-    if how == "half":
+    if how in {"half", "drip"}:
         coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
         with contextlib.suppress(ssl.SSLWantReadError):
             context.wrap_bio(coming, going).do_handshake()
-        plain.sendall(going.read())
+        if how == "half":
+            plain.sendall(going.read())
+        else:
+            threading.Thread(target=drip, args=(plain, going.read()), daemon=True).start()
         return plain
     if how == "starttls":
-        plain.recv(4096)
-        plain.sendall(b"EHLO stranger\r\nSTARTTLS\r\n" if port == 587 else b"STARTTLS\r\n")
-        while not (said := plain.recv(4096)).endswith(
-            (b'Begin TLS negotiation now."\r\n', b"TLS\r\n")
-        ):
+        last = b"TLS\r\n" if port == 587 else b'Begin TLS negotiation now."\r\n'
+        commands = [b"EHLO stranger\r\n", b"STARTTLS\r\n"] if port == 587 else [b"STARTTLS\r\n"]
+        for command in commands:  # Postfix refuses who does not wait for the answer
+            plain.recv(4096)
+            plain.sendall(command)
+        while not (said := plain.recv(4096)).endswith(last):
             if not said:  # refused
                 return plain
         return context.wrap_socket(plain)

@@ -61,14 +61,38 @@ def test_fourth_submission_connection_of_an_address_has_to_wait(host: MailHost, 
         assert smtp.noop()[0] == 250
 
 
-def test_submission_is_served_by_ipv6_and_an_ipv6_network_is_one_address(host: MailHost) -> None:
+@pytest.mark.parametrize(("port", "how"), [(465, "tls"), (587, "starttls")])
+def test_submission_is_served_by_ipv6_and_an_ipv6_network_is_one_address(
+    host: MailHost, port: int, how: str
+) -> None:
     """The log has the client's own address; a fourth connection of a /64 is refused, another's is served."""
-    near = [f"2001:db8:2:1::{number}" for number in range(1, 5)]
-    far = "2001:db8:2:2::1"
+    near = [f"2001:db8:2:{port}::{number}" for number in range(1, 5)]
+    far = f"2001:db8:2:{port + 1}::1"
     expected = dict.fromkeys([*near[:3], far], 1)
-    with Strangers(host, 465, "tls", [*near, far]) as strangers:
+    with Strangers(host, port, how, [*near, far]) as strangers:
         await_true("the fourth to be refused", lambda: strangers.still_open() == expected)
-    assert f"connect from unknown[{near[0]}]" in host.containers["postfix"].logs()
+    logs = host.containers["postfix"].logs()
+    assert f"connect from unknown[{near[0]}]" in logs
+    assert f"Connection concurrency limit exceeded: 4 from unknown[{near[3]}]" in logs
+
+
+def test_silence_at_465_stops_neither_587_nor_465_for_long(host: MailHost) -> None:
+    """With two hundred connections that say nothing, 587 serves everybody, and 465 others within seconds."""
+    with Strangers(host, 465, "rush", ["127.0.3.1"] * 200) as strangers:
+        assert strangers.tried == 200
+        with host.submission(ANN, port=587) as smtp:
+            assert smtp.noop()[0] == 250
+        with host.submission(ANN, port=465) as smtp:
+            assert smtp.noop()[0] == 250
+
+
+def test_a_handshake_without_end_ends(host: MailHost) -> None:
+    """An octet every half second would be four minutes; four such connections would be all of 465."""
+    with Strangers(host, 465, "drip", ["127.0.3.2"] * 4) as strangers:
+        assert strangers.tried == 4
+        await_true("all to be closed", lambda: not strangers.still_open())
+    with host.submission(ANN, port=465) as smtp:
+        assert smtp.noop()[0] == 250
 
 
 def test_client_that_talks_nonsense_is_sent_away(host: MailHost) -> None:
