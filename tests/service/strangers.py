@@ -79,37 +79,49 @@ def connected(port: int, how: str, source: str) -> socket.socket:
         plain.connect_ex((here, port))
         return plain
     plain = socket.create_connection((here, port), timeout=20, source_address=(source, 0))
-    if how == "silent":
-        return plain
-    context = trusting()
     if how in {"half", "drip"}:
-        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
-        with contextlib.suppress(ssl.SSLWantReadError):
-            context.wrap_bio(coming, going).do_handshake()
-        if how == "half":
-            plain.sendall(going.read())
-        else:
-            threading.Thread(target=drip, args=(plain, going.read()), daemon=True).start()
+        begin_handshake(plain, how)
+    if how in {"silent", "half", "drip"}:
         return plain
-    if how == "starttls":
-        last = b"TLS\r\n" if port == 587 else b'Begin TLS negotiation now."\r\n'
-        commands = [b"EHLO stranger\r\n", b"STARTTLS\r\n"] if port == 587 else [b"STARTTLS\r\n"]
-        for command in commands:  # Postfix refuses who does not wait for the answer
-            plain.recv(4096)
-            plain.sendall(command)
-        while not (said := plain.recv(4096)).endswith(last):
-            if not said:  # refused
-                return plain
-        return context.wrap_socket(plain)
-    secure = context.wrap_socket(plain)
-    if how == "tls":
-        return secure
-    secure.recv(4096)
+    if how == "starttls" and not asked_for_tls(plain, port):
+        return plain
+    secure = trusting().wrap_socket(plain)
+    if how not in {"tls", "starttls"}:
+        secure.recv(4096)
+        say(secure, how)
+    return secure
+
+
+def begin_handshake(plain: socket.socket, how: str) -> None:
+    """Send the first part of a TLS handshake."""
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        trusting().wrap_bio(coming, going).do_handshake()
+    if how == "half":
+        plain.sendall(going.read())
+    else:
+        threading.Thread(target=drip, args=(plain, going.read()), daemon=True).start()
+
+
+def asked_for_tls(plain: socket.socket, port: int) -> bool:
+    """Send STARTTLS, and what has to come before it; whether it was granted."""
+    last = b"TLS\r\n" if port == 587 else b'Begin TLS negotiation now."\r\n'
+    commands = [b"EHLO stranger\r\n", b"STARTTLS\r\n"] if port == 587 else [b"STARTTLS\r\n"]
+    for command in commands:  # Postfix refuses who does not wait for the answer
+        plain.recv(4096)
+        plain.sendall(command)
+    while not (said := plain.recv(4096)).endswith(last):
+        if not said:
+            return False
+    return True
+
+
+def say(secure: ssl.SSLSocket, how: str) -> None:
+    """What HOW says inside TLS, to IMAP."""
     name, _, value = how.partition("=")
     if name == "user":
-        secure.sendall(
-            f'a LOGIN "{value}" "{os.environ["PASSWORD"]}"\r\nb SELECT INBOX\r\n'.encode()
-        )
+        login = f'a LOGIN "{value}" "{os.environ["PASSWORD"]}"\r\nb SELECT INBOX\r\n'
+        secure.sendall(login.encode())
         while (said := secure.recv(4096)) and b"\r\nb OK" not in said:
             pass
     elif how == "auth":
@@ -120,7 +132,6 @@ def connected(port: int, how: str, source: str) -> socket.socket:
         secure.sendall(b"A" * 8000)
     else:
         secure.sendall(b"a LOGIN " + b"x" * 900)
-    return secure
 
 
 def is_open(client: socket.socket) -> bool:
