@@ -18,7 +18,7 @@ help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## Set up, start everything, show one mail come in and one go out; leaves it running
-	@tools/bootstrap run
+	@tools/bootstrap desk
 	@ARCH= tools/images
 	@$(plexus) local up >/dev/null
 	@$(plexus) local demo

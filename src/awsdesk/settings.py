@@ -95,6 +95,8 @@ class DeskSettings:
     # Whether the world's senders publish an SPF record that names this machine, as ordinary
     # senders do theirs: what answers by itself answers only whom SES could authenticate.
     strangers_pass_spf: bool = False
+    # What it deployed last: deployed again where no other is named. Empty: the default one.
+    stack_file: str = ""
 
     @property
     def endpoint_url(self) -> str:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 CONTAINERS_CONF = Path(__file__).resolve().parents[3] / "containers" / "containers.conf"
 log = logging.getLogger(__name__)
 
-_REMEDY = "install podman (Debian: apt-get install podman runc netavark aardvark-dns iptables)"
+_REMEDY = (
+    "install podman (Debian: apt-get install podman runc netavark aardvark-dns iptables nftables)"
+)
 
 
 class NoEngineError(Exception):
@@ -52,6 +54,8 @@ class Container:
     is_running: bool
     exit_code: int
     out_of_memory: bool
+    # The ports of this machine that lead to it.
+    ports: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class Engine:
             await process.wait()
             raise
         if process.returncode != 0:
-            said = err.decode(errors="replace").strip() or f"exit status {process.returncode}"
+            said = _without_warnings(err.decode(errors="replace"))
+            said = said or f"exit status {process.returncode}"
             raise EngineError(f"{self.kind} {arguments[0]}: {said}")
         return out.decode(errors="replace")
 
@@ -208,6 +213,13 @@ def find() -> Engine:
     podman = shutil.which("podman")
     if podman is None:
         raise NoEngineError(f"no docker daemon answers and podman is not installed: {_REMEDY}")
+    if os.geteuid() != 0:
+        # Its networks are in a namespace of their own: no container could reach the emulated AWS
+        # at the network's gateway, and no port of this machine would lead to one.
+        raise NoEngineError(
+            "podman without root cannot run a desk: its containers do not reach this machine."
+            " Run the command as root (sudo), or start docker"
+        )
     environment = dict(os.environ)
     if CONTAINERS_CONF.exists():
         environment.setdefault("CONTAINERS_CONF", str(CONTAINERS_CONF))
@@ -247,4 +259,18 @@ def _container(found: dict[str, Any]) -> Container:
         is_running=bool(state.get("Running")),
         exit_code=int(state.get("ExitCode") or 0),
         out_of_memory=bool(state.get("OOMKilled")),
+        ports=_published(found),
     )
+
+
+def _published(found: dict[str, Any]) -> frozenset[int]:
+    host = cast("dict[str, Any]", found.get("HostConfig") or {})
+    bound = cast("dict[str, Any]", host.get("PortBindings") or {})
+    given = cast("list[dict[str, str]]", [one for each in bound.values() for one in each or ()])
+    return frozenset(int(one["HostPort"]) for one in given if one.get("HostPort"))
+
+
+def _without_warnings(said: str) -> str:
+    """What podman says of a failure, without what it says at each call."""
+    lines = [line for line in said.splitlines() if "level=warning" not in line]
+    return "\n".join(lines).strip()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
+# A container that failed to start so often, for the same reason, will not start by itself.
+GIVE_UP_STARTS = 3
 
 
 @dataclass
@@ -75,12 +77,20 @@ class Keeper:
                 "running": kept.runner.state.is_running,
                 "health": kept.runner.state.health,
                 "reason": kept.runner.state.reason,
+                "failed_starts": kept.runner.failed_starts,
                 "task_definition": kept.runner.task.task_definition_arn,
             }
             for kept in self._kept.values()
         ]
         found += [
-            {"task": name, "running": False, "health": "UNKNOWN", "reason": why}
+            {
+                "task": name,
+                "running": False,
+                "health": "UNKNOWN",
+                "reason": why,
+                # A definition that is refused once is refused always.
+                "failed_starts": GIVE_UP_STARTS,
+            }
             for name, why in self._refused.items()
         ]
         return found

@@ -84,15 +84,17 @@ class ContainerRunner:
         self.name = means.place.container_name(task, spec)
         self.version = means.place.version(task, spec)
         self.state = TaskState(is_running=False, health="UNKNOWN", reason="starting")
-        self._health_failures = 0
+        # Starts in a row that failed for the same reason.
+        self.failed_starts = 0
 
     async def run(self) -> None:
         """Keep it running until cancelled; a task that is no service runs once."""
-        wait = FIRST_WAIT
+        wait, failed_for = FIRST_WAIT, ""
         while True:
             started = time.monotonic()
             try:
                 container = await self._start()
+                self.failed_starts = 0
                 reason, code = await self._watch(container)
             except PlacementError as error:
                 # The host is being prepared: soon there.
@@ -102,6 +104,8 @@ class ContainerRunner:
                 continue
             except _START_FAILURES as error:
                 reason, code = str(error) or type(error).__name__, None
+                self.failed_starts = self.failed_starts + 1 if reason == failed_for else 1
+                failed_for = reason
                 log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
             ran = time.monotonic() - started
             self._set(TaskState(is_running=False, health="UNKNOWN", reason=reason, exit_code=code))
@@ -143,7 +147,7 @@ class ContainerRunner:
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="starting"))
         place = self._means.place
         if not await engine.has_image(self.spec.image):
-            raise PlacementError(f"no image {self.spec.image} here; run `make images`")
+            raise EngineError(f"no image {self.spec.image} here; run `make images`")
         token = self._grant(None)
         environment = place.environment(self.spec, self.name, token)
         environment |= await self._secrets()

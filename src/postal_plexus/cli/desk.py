@@ -5,6 +5,8 @@ NO_INPUT where a file cannot be read, CONFIG for a wrong stack file.
 """
 
 import json
+import shlex
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -20,6 +22,9 @@ from postal_plexus.desk.demo_log import Step
 from postal_plexus.desk.desk import DeskError, UpOptions
 from postal_plexus.desk.status import DeskStatus
 
+# What mail clients take for a server's name; the desk's certificate has it, beside 127.0.0.1.
+_HOST = "localhost"
+
 
 def run(args: Namespace) -> int:
     """Do what was chosen; what goes wrong on the desk becomes a CommandError."""
@@ -27,14 +32,16 @@ def run(args: Namespace) -> int:
     try:
         return acts[args.act](args)
     except (DeskError, DemoError) as error:
-        raise CommandError(Exit.UNAVAILABLE, *str(error).splitlines()) from error
+        lines = str(error).replace("`plexus ", f"`{_typed()} ").splitlines()
+        raise CommandError(Exit.UNAVAILABLE, *lines) from error
 
 
 def _up(args: Namespace) -> int:
-    if args.stack_file is not None:
-        stack_files.read(args.stack_file)
+    stack_file = args.stack_file or desk.remembered_stack_file(args.desk)
+    if stack_file is not None:
+        stack_files.read(stack_file)
     options = UpOptions(ephemeral_ports=args.ports == "ephemeral")
-    status = desk.up(args.desk, args.stack_file, options, tell=_tell)
+    status = desk.up(args.desk, stack_file, options, tell=_tell)
     _show(status)
     return Exit.OK
 
@@ -72,7 +79,8 @@ def _send(args: Namespace) -> int:
 def _demo(args: Namespace) -> int:
     status = desk.status(args.desk)
     if not status.healthy:
-        line = f"no healthy desk runs in {args.desk}; start it: plexus local up"
+        start = f"{_typed()} local up{_option(args.desk)}"
+        line = f"no healthy desk runs in {args.desk}; start it: {start}"
         raise CommandError(Exit.UNAVAILABLE, line)
     shown = demonstration.run(status)
     _show_steps("A mail comes in", shown.incoming)
@@ -108,18 +116,20 @@ def _show(status: DeskStatus) -> None:
     for container in status.containers:
         reason = f" ({container.reason})" if container.reason else ""
         print(f"  {container.name:<10} {container.health.lower()}{reason}")
+    if status.locked_out:
+        print(status.locked_out.replace("`plexus ", f"`{_typed()} "))
     if status.settings is None:
         return
     at = status.endpoints
     print("For a mail client:")
-    print(f"  IMAP       {at.imaps.host} port {at.imaps.port}, TLS")
-    print(f"  SMTP       {at.submissions.host} port {at.submissions.port}, TLS")
-    print(f"             {at.submission.host} port {at.submission.port}, STARTTLS")
-    print(f"  filters    {at.sieve.host} port {at.sieve.port}, ManageSieve with STARTTLS")
+    print(f"  IMAP       {_HOST} port {at.imaps.port}, TLS")
+    print(f"  SMTP       {_HOST} port {at.submissions.port}, TLS")
+    print(f"             {_HOST} port {at.submission.port}, STARTTLS")
+    print(f"  filters    {_HOST} port {at.sieve.port}, ManageSieve with STARTTLS")
     print(f"  CA         {status.ca_file}")
     for account in status.accounts:
         print(f"  user       {account.address}, password {account.password}")
-    print(f"Mail from the world: {at.ses_inbound.host} port {at.ses_inbound.port}, SMTP")
+    print(f"Mail from the world: {_HOST} port {at.ses_inbound.port}, SMTP")
     print(f"Mail to the world:   {status.outbox}")
 
 
@@ -130,9 +140,26 @@ def _in_a_word(status: DeskStatus) -> str:
 
 
 def _show_what_to_do(desk: Path, status: DeskStatus) -> None:
-    option = "" if desk == Path(".desk") else f" --desk {desk}"
+    option, plexus = _option(desk), _typed()
     address = status.accounts[0].address
     print("What to do now:")
-    print(f"  plexus local send{option} {address}    send a mail in")
-    print(f"  plexus local status{option}    see all this again")
-    print(f"  plexus local down{option}    stop it; mailboxes stay")
+    print(f"  {plexus} local send{option} {address}    send a mail in")
+    print(f"  {plexus} local status{option}    see all this again")
+    print(f"  {plexus} local down{option}    stop it; mailboxes stay")
+
+
+def _option(desk: Path) -> str:
+    return "" if desk == Path(".desk") else f" --desk {shlex.quote(str(desk))}"
+
+
+def _typed() -> str:
+    """How this program can be typed here: by its name if that is found, else by its path."""
+    program = Path(sys.argv[0])
+    found = shutil.which("plexus")
+    if found is not None and program.exists() and Path(found).samefile(program):
+        return "plexus"
+    if program.name != "plexus":
+        return "plexus"  # `python -m`, or a test
+    with suppress(ValueError):
+        program = program.absolute().relative_to(Path.cwd())
+    return shlex.quote(str(program))

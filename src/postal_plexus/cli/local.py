@@ -34,7 +34,7 @@ def arguments(parser: ArgumentParser) -> None:
         "start it, or bring it up to date",
         "Start the desk, or bring it up to date; ends when every container is healthy.",
     )
-    stack_files.add_option(up, "the desk's own")
+    stack_files.add_option(up, "the one of the last time, else the desk's own")
     up.add_argument(
         "--ports",
         choices=("preferred", "ephemeral"),

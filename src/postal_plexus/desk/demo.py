@@ -53,6 +53,8 @@ def run(status: DeskStatus) -> Demonstration:
     """Send one mail in and its answer out; raises DemoError."""
     if not status.healthy or not status.accounts:
         raise DemoError("the desk is not up and healthy; run `plexus local up`")
+    if status.locked_out:
+        raise DemoError(status.locked_out)
     trust = ssl.create_default_context(cafile=str(status.ca_file))
     user = status.accounts[0]
     mark = uuid.uuid4().hex[:12]

@@ -18,20 +18,21 @@ from email.errors import HeaderParseError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk import daemon_process, files, ports, settings
+from awsdesk import daemon_process, files, ports, settings, sockets
 from awsdesk import smtp_client as world
 from awsdesk.authority import Authority
 from awsdesk.daemon_process import DaemonError
 from awsdesk.ecs import engine as engines
 from awsdesk.ecs import ownership
 from awsdesk.ecs.engine import EngineError, NoEngineError
+from awsdesk.ecs.keeper import GIVE_UP_STARTS
 from awsdesk.ecs.ownership import Owned
 from awsdesk.ecs.placing import LABEL_DESK
 from awsdesk.layout import DeskLayout, Use
 from awsdesk.pulumi import Credentials, DeployError, apply
 from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
 from awsdesk.sockets import LOOPBACK
-from postal_plexus.desk import accounts, stack_config
+from postal_plexus.desk import accounts, lockout, stack_config
 from postal_plexus.desk.directory_arrival import directory_object, has_arrived
 from postal_plexus.desk.status import ContainerState, DeskStatus
 
@@ -78,7 +79,7 @@ def up(
 
     Args:
         desk: the desk directory, made if it is missing.
-        stack_file: a `Pulumi.<stack>.yaml`; the desk's own if None.
+        stack_file: a `Pulumi.<stack>.yaml`; if None the one of the last time, else the desk's own.
         options: see `UpOptions`.
         tell: is given one line for each step.
 
@@ -94,19 +95,31 @@ def up(
         layout.prepare()
     except OSError as error:
         raise _unusable(desk, error) from error
-    config = _read_stack(stack_file, layout, images)
     known = _settings(layout)
+    if stack_file is None:
+        stack_file = remembered_stack_file(desk)
+    config = _read_stack(stack_file, layout, images)
     if known is not None and known.region != config.region:
         raise DeskError(
             f"this desk is in {known.region}, the stack file says {config.region}: take another"
             " directory, or `plexus local down --destroy` first"
         )
     made = known or settings.new(layout.name, config.region)
-    made = replace(made, strangers_pass_spf=True)
+    given = str(stack_file.resolve()) if stack_file is not None else ""
+    made = replace(made, strangers_pass_spf=True, stack_file=given)
     made = asyncio.run(_network(engine, made))
+    if lockout.lift(layout):
+        tell("ten wrong passwords had locked out all clients, which share one address here: lifted")
     if not daemon_process.is_running(layout):
         preferred = Ports() if options.ephemeral_ports else PREFERRED_PORTS
-        made = settings.with_ports(made, ports.choose(made.ports, preferred))
+        ours = asyncio.run(_published_ports(engine, layout))
+        chosen = ports.choose(
+            made.ports,
+            preferred,
+            # A daemon that was killed has left its containers running: they keep their ports.
+            is_free=lambda address, port: port in ours or sockets.is_free(address, port),
+        )
+        made = settings.with_ports(made, chosen)
         settings.save(layout.settings, made)
         tell(f"starting the emulated AWS and SES in {layout.root}")
         _translated(lambda: daemon_process.start(layout, made))
@@ -125,6 +138,24 @@ def up(
         raise DeskError(f"the directory cannot be read: {error}") from error
     _await_health(layout, made, options.wait_seconds, document, tell)
     return status(desk)
+
+
+def remembered_stack_file(desk: Path) -> Path | None:
+    """Give the stack file that the desk was brought up with; None for the desk's own.
+
+    Raises:
+        DeskError: it is not there any more, or the desk's settings cannot be read.
+    """
+    known = _settings(_layout(desk))
+    if known is None or not known.stack_file:
+        return None
+    path = Path(known.stack_file)
+    if not path.exists():
+        raise DeskError(
+            f"{path}, which this desk was brought up with, is gone: name its new place with"
+            f" --stack-file (the desk's own is {stack_config.DEFAULT_STACK_FILE})"
+        )
+    return path
 
 
 def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _say_nothing) -> None:
@@ -169,6 +200,7 @@ def status(desk: Path) -> DeskStatus:
         ca_file=layout.ca_file,
         outbox=layout.outbox,
         logs=layout.logs,
+        locked_out=lockout.note(layout),
     )
 
 
@@ -286,6 +318,15 @@ def _settings(layout: DeskLayout) -> DeskSettings | None:
         raise DeskError(f"{layout.settings} cannot be read ({error.strerror})") from error
 
 
+async def _published_ports(engine: Engine, layout: DeskLayout) -> frozenset[int]:
+    """Give the ports that lead to containers of this desk which still run."""
+    try:
+        found = await engine.labelled(f"{LABEL_DESK}={layout.name}")
+    except EngineError as error:
+        raise DeskError(f"containers of the desk cannot be listed: {error}") from error
+    return frozenset(port for one in found if one.is_running for port in one.ports)
+
+
 async def _network(engine: Engine, made: DeskSettings) -> DeskSettings:
     """Make the containers' network where it is missing; give the settings with its gateway."""
     network = made.network
@@ -386,6 +427,8 @@ def _await_health(
             if told.get(state.name) != word:
                 told[state.name] = word
                 tell(f"{state.name}: {word}")
+        if failures := cannot_start(health["tasks"]):
+            raise DeskError("\n".join((*failures, f"look into {layout.logs / 'daemon.log'}")))
         if states and all(state.is_well for state in states) and _postfix_serves(made, states):
             if has_arrived(document, tables, maps):
                 return
@@ -403,6 +446,15 @@ def _await_health(
         f"{unwell or ('the directory has not arrived' if states else 'no containers')}; "
         f"look into {layout.logs}"
     )
+
+
+def cannot_start(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which containers will not start by themselves, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for task in tasks:
+        if int(task.get("failed_starts", 0)) >= GIVE_UP_STARTS and not task["running"]:
+            reasons.setdefault(str(task["reason"]), []).append(str(task["task"]))
+    return [f"{', '.join(names)} cannot start: {why}" for why, names in reasons.items()]
 
 
 def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:

@@ -74,6 +74,8 @@ class DeskStatus:
     ca_file: Path
     outbox: Path
     logs: Path
+    # Why no client is let in now, and what lifts it; empty if nothing keeps them out.
+    locked_out: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -103,6 +105,7 @@ class DeskStatus:
             "ca_file": str(self.ca_file),
             "outbox": str(self.outbox),
             "logs": str(self.logs),
+            "locked_out": self.locked_out,
             "containers": [
                 {
                     "name": c.name,

@@ -14,6 +14,7 @@ import pytest
 
 from awsdesk import settings
 from awsdesk.ecs import engine as engines
+from awsdesk.ecs.keeper import GIVE_UP_STARTS
 from awsdesk.ecs.run_command import Kind
 from service.desk.running import RunningDesk
 
@@ -351,6 +352,8 @@ def test_what_cannot_start_says_why(cluster: Cluster) -> None:
         ("odd", "privileged"),
     ):
         until(name, lambda n=name, w=words: w in str(cluster.state(n).get("reason")))
+        # It is not to be waited for: `up` ends with the reason.
+        until(name, lambda n=name: cluster.state(n)["failed_starts"] >= GIVE_UP_STARTS)
     for name in ("imageless", "blind", "odd"):
         cluster.ecs.delete_service(cluster="c", service=name, force=True)
 

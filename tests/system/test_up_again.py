@@ -1,0 +1,50 @@
+"""A desk that is brought up again: after its daemon was killed, and after ten wrong passwords."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import json
+import os
+import signal
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from system.desk import Desk
+
+
+def shown(desk: Desk) -> dict[str, Any]:
+    """What `status --json` says."""
+    return json.loads(desk.plexus("status", "--json", check=False).stdout)
+
+
+def test_a_killed_daemon_leaves_ports_and_containers_as_they_were(desk: Desk) -> None:
+    """A mail client's settings stay right, and nobody is cut off."""
+    before, started = shown(desk)["endpoints"], desk.started()
+    os.kill(int((desk.directory / "daemon.pid").read_text().split()[0]), signal.SIGKILL)
+    desk.up()
+    assert (before, started) == (shown(desk)["endpoints"], desk.started())
+
+
+def test_ten_wrong_passwords_are_told_and_lifted(desk: Desk) -> None:
+    """All clients of a desk have one address: `status` says that nobody is let in, `up` lets them."""
+
+    def guess(number: int) -> None:
+        context = ssl.create_default_context(cafile=desk.ca_file)
+        with (
+            contextlib.suppress(imaplib.IMAP4.error),
+            imaplib.IMAP4_SSL(*desk.endpoint("imaps"), ssl_context=context, timeout=60) as client,
+        ):
+            client.login(desk.ann, f"wrong {number}")
+
+    assert "" == shown(desk)["locked_out"]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(guess, range(10)))
+    assert "ten wrong passwords" in shown(desk)["locked_out"]
+    demonstration = desk.plexus("demo", check=False)
+    assert (69, True) == (demonstration.returncode, "ten wrong passwords" in demonstration.stderr)
+    assert "lifted" in desk.plexus("up", "--ports", "ephemeral").stderr
+    assert "" == shown(desk)["locked_out"]
+    with desk.mailbox(desk.ann):
+        pass
