@@ -1,5 +1,7 @@
 """SES v2 settings of an identity that ministack does not store, and the word to a new topic.
 
+Whether DKIM signs and MAIL FROM is used is looked up in the account's hosted zones.
+
 The default configuration set (at creation and later), custom MAIL FROM, feedback forwarding, DKIM
 signing attributes: https://docs.aws.amazon.com/ses/latest/APIReference-V2/. A topic that becomes an
 event destination gets a plain text from SES first; one that does not let SES publish is refused.
@@ -18,6 +20,7 @@ from urllib.parse import unquote
 
 from awsdesk.ministack_patches import environment
 from awsdesk.ministack_patches.service_principal import ActionError, ServicePrincipal
+from awsdesk.ses.ses_account import SesAccount
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,6 +31,7 @@ _EVENTS = re.compile(r"^/v2/email/configuration-sets/([^/]+)/event-destinations(
 # Not JSON; public repositories that read SES's events handle this very text.
 _TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES event publishing."
 _SUBJECT = "Amazon SES Email Event Notification"
+_IDENTITY = re.compile(r"^/v2/email/identities/([^/]+)$")
 _SETTING = re.compile(r"^/v2/email/identities/([^/]+)/([a-z/-]+)$")
 
 
@@ -60,7 +64,24 @@ class SesIdentityApi:
                 stored = _identity(str(given["EmailIdentity"]))
                 if stored is not None:
                     stored["ConfigurationSetName"] = given["ConfigurationSetName"]
+        one = _IDENTITY.match(path)
+        if method == "GET" and one is not None and answer[0] == 200:
+            return self._looked_up(unquote(one[1]), answer)
         return answer
+
+    def _looked_up(self, name: str, answer: Answer) -> Answer:
+        """Say whether the records of DKIM and of MAIL FROM are published, as SES does."""
+        account = SesAccount(self.account_id, self.region)
+        status, headers, body = answer
+        found = cast("dict[str, Any]", json.loads(body))
+        if account.signs(name):
+            found["DkimAttributes"] |= {"Status": "SUCCESS", "SigningEnabled": True}
+        if found.get("MailFromAttributes", {}).get("MailFromDomain"):
+            published = account.mail_from_domain(name) is not None
+            found["MailFromAttributes"]["MailFromDomainStatus"] = (
+                "SUCCESS" if published else "PENDING"
+            )
+        return status, headers, json.dumps(found)
 
     def _tell_topic(self, configuration_set: str, given: dict[str, Any]) -> Answer | None:
         event = cast("dict[str, Any]", given.get("EventDestination") or {})

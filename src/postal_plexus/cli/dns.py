@@ -6,7 +6,7 @@ The resolver's library is loaded only when it is used.
 import json
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -56,19 +56,26 @@ def run(args: Namespace) -> int:
     if unknown:
         line = f"{unknown[0]} is no domain of the stack; name one of {', '.join(wanted)}"
         raise CommandError(Exit.USAGE, line)
-    look_up = _resolver(args.resolver)
     in_order = True
-    for domain in args.domains or wanted:
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            looks = list(threads.map(partial(_look, look_up), wanted[domain]))
+    for domain, looks in look_at(wanted, args.domains or wanted, args.resolver):
         bad = [look for look in looks if look[1] is not State.OK]
         in_order = in_order and not bad
         for look in looks if args.all else bad:
-            print(f"{shown(domain)}: {_told(look)}")
+            print(f"{shown(domain)}: {told(look)}")
         print(f"{shown(domain)}: {len(looks) - len(bad)} of {len(looks)} records in order")
     if not made.dkim:
         print("DKIM was not looked at: only the stack's outputs name its records (--outputs)")
     return Exit.OK if in_order else Exit.NO_RECORD
+
+
+def look_at(
+    wanted: Mapping[str, Sequence[Record]], domains: Iterable[str], resolver: str | None
+) -> Iterator[tuple[str, list[Look]]]:
+    """Look up the records of each domain."""
+    look_up = _resolver(resolver)
+    for domain in domains:
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            yield domain, list(threads.map(partial(_look, look_up), wanted[domain]))
 
 
 def _made(given: str | None) -> Made:
@@ -103,7 +110,8 @@ def _look(look_up: Callable[[Record], tuple[str, ...]], record: Record) -> Look:
     return record, judge(record, found), found
 
 
-def _told(look: Look) -> str:
+def told(look: Look) -> str:
+    """Say how a record is, in a line."""
     return ": ".join(_parts(look))
 
 

@@ -17,6 +17,8 @@ means a fault of Postal Plexus itself, with Python's own exit code 1.
 | 74   | IO_ERROR    | the output cannot be written                                   |
 | 77   | NO_PERMISSION | AWS knows no such credentials, or they may not do this       |
 | 78   | CONFIG      | the stack file is wrong                                        |
+| 80   | WARNING     | something will hurt unless somebody acts                       |
+| 81   | CRITICAL    | mail is late or refused now                                    |
 | 130  | INTERRUPTED | Control-C                                                      |
 | 141  | BROKEN_PIPE | the reader of the output has gone                              |
 """
@@ -47,6 +49,8 @@ class Exit(IntEnum):
     IO_ERROR = 74, "the output cannot be written"
     NO_PERMISSION = 77, "AWS knows no such credentials, or they may not do this"
     CONFIG = 78, "the stack file is wrong"
+    WARNING = 80, "something will hurt unless somebody acts"
+    CRITICAL = 81, "mail is late or refused now"
     INTERRUPTED = 130, "Control-C"
     BROKEN_PIPE = 141, "the reader of the output has gone"
 

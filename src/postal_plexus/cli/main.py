@@ -9,7 +9,17 @@ from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO, cast
 
-from postal_plexus.cli import app_passwords, check, cost, directory, dns, local, password, reports
+from postal_plexus.cli import (
+    app_passwords,
+    check,
+    cost,
+    directory,
+    dns,
+    doctor,
+    local,
+    password,
+    reports,
+)
 from postal_plexus.cli.exits import CommandError, Exit, table
 
 _COMMANDS = {
@@ -19,6 +29,7 @@ _COMMANDS = {
     "dns": dns,
     "password": password,
     "app-passwords": app_passwords,
+    "doctor": doctor,
     "reports": reports,
     "local": local,
 }

@@ -41,8 +41,13 @@ def connect(args: Namespace) -> "System":
         line = f"no desk runs in {args.desk}; start it: plexus local up"
         raise CommandError(Exit.UNAVAILABLE, line)
     aws = status.aws()
+    imaps = status.endpoints.imaps
     endpoint = Endpoint(
-        aws["endpoint_url"], aws["ca_bundle"], aws["access_key_id"], aws["secret_access_key"]
+        aws["endpoint_url"],
+        aws["ca_bundle"],
+        aws["access_key_id"],
+        aws["secret_access_key"],
+        (imaps.host, imaps.port),
     )
     return System(desk.STACK, aws["region"], endpoint=endpoint)
 

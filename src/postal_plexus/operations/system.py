@@ -60,12 +60,13 @@ class AccessError(OperationError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An emulated AWS, with its credentials and the CA that it is proved by."""
+    """An emulated AWS, its credentials, the CA that proves it, and where its Dovecot listens."""
 
     url: str
     ca_file: str
     key_id: str
     secret: str
+    imaps: tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,18 @@ class System:
                 config=_CONFIG,
             )
 
+    @property
+    def name(self) -> str:
+        """What the names of all parts begin with."""
+        return f"plexus-{self.stack}"
+
+    @property
+    def imaps(self) -> tuple[str, int, str | None]:
+        """Where IMAP is: host, port, and the file of the CA (None: the machine's own)."""
+        if self.endpoint is None:
+            return str(self.parts["mail_host"]), 993, None
+        return *self.endpoint.imaps, self.endpoint.ca_file
+
     @cached_property
     def parts(self) -> Mapping[str, Any]:
         """What the stack's parts are called: the program's `system` parameter.
@@ -114,6 +127,15 @@ class System:
                     "name another by --stack, --region or AWS_PROFILE, or run `pulumi up` once"
                 ) from error
         return cast("dict[str, Any]", json.loads(found))
+
+    def dkim(self, domain: str) -> list[list[str]]:
+        """Give names and targets of a domain's DKIM records, as SES wants them."""
+        client = self.client("sesv2")
+        with told("SES"):
+            found = client.get_email_identity(EmailIdentity=domain)["DkimAttributes"]
+        zone = found.get("SigningHostedZone") or "dkim.amazonses.com"
+        tokens: list[str] = found.get("Tokens", [])
+        return [[f"{each}._domainkey.{domain}", f"{each}.{zone}"] for each in tokens]
 
 
 @contextmanager

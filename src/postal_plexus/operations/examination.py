@@ -1,0 +1,219 @@
+"""Look at a running stack, thing by thing, and judge what is there.
+
+Each look stands for itself: one that AWS refuses becomes a finding that says which permission is
+missing, and the others go on.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.operations import judgement
+from postal_plexus.operations.findings import Finding, critical, ok, unknown, warning
+from postal_plexus.operations.system import OperationError, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from postal_plexus.operations.system import System
+
+Look = tuple[str, "Callable[[], Iterable[Finding]]"]
+
+
+class Examination:
+    """Everything that can be looked at from outside, in the way of a mail."""
+
+    def __init__(self, system: System, domains: Iterable[str]) -> None:
+        self._system = system
+        self._domains = tuple(domains)
+        self._now = datetime.now(UTC)
+
+    def looks(self) -> tuple[Look, ...]:
+        """Give what is looked at, in order; each look asks AWS when it is called."""
+        return (
+            ("clock", self._clock),
+            ("sending", self._sending),
+            ("reputation", self._reputation),
+            ("identities", self._identities),
+            ("receipt rules", self._rules),
+            ("queues", self._queues),
+            ("services", self._services),
+            ("memory", self._memory),
+            ("images", self._images),
+            ("certificate", self._certificate),
+            ("mail store", self._storage),
+            ("backup", self._backup),
+            ("alarms", self._alarms),
+            ("budget", self._budget),
+        )
+
+    def run(self) -> Iterator[Finding]:
+        """Look at everything."""
+        for thing, look in self.looks():
+            try:
+                yield from look()
+            except OperationError as error:
+                yield unknown(thing, str(error))
+
+    def _ask(self, service: str, action: str, **arguments: object) -> dict[str, Any]:
+        client = self._system.client(service)
+        with told(service):
+            return getattr(client, action)(**arguments)
+
+    def _metric(self, namespace: str, name: str, statistic: str, **dimensions: str) -> float | None:
+        """Give the newest value within a day; None if there is none."""
+        found = self._ask(
+            "cloudwatch",
+            "get_metric_statistics",
+            Namespace=namespace,
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=self._now - timedelta(days=1),
+            EndTime=self._now,
+            Period=300,
+            Statistics=[statistic],
+        )["Datapoints"]
+        newest = max(found, key=lambda each: each["Timestamp"], default=None)
+        return None if newest is None else float(newest[statistic])
+
+    def _clock(self) -> Iterator[Finding]:
+        answer = self._ask("sts", "get_caller_identity")
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        if date is None:
+            yield unknown("clock", "AWS's answer has no date")
+        else:
+            yield judgement.clock(datetime.now(UTC) - parsedate_to_datetime(date))
+
+    def _sending(self) -> Iterator[Finding]:
+        yield from judgement.sending(self._ask("sesv2", "get_account"))
+
+    def _reputation(self) -> Iterator[Finding]:
+        for kind, metric in (("bounces", "BounceRate"), ("complaints", "ComplaintRate")):
+            rate = self._metric("AWS/SES", f"Reputation.{metric}", "Average")
+            yield judgement.reputation(kind, rate)
+
+    def _identities(self) -> Iterator[Finding]:
+        for domain in self._domains or self._own_domains():
+            answer = self._ask("sesv2", "get_email_identity", EmailIdentity=domain)
+            yield from judgement.identity(domain, answer)
+
+    def _own_domains(self) -> list[str]:
+        """Give the domains that the receipt rules take mail for."""
+        rules = self._ask("ses", "describe_active_receipt_rule_set").get("Rules", ())
+        recipients = (each for rule in rules for each in rule.get("Recipients", ()))
+        return sorted({each.rpartition("@")[2].lstrip(".") for each in recipients})
+
+    def _rules(self) -> Iterator[Finding]:
+        active = self._ask("ses", "describe_active_receipt_rule_set")
+        yield judgement.rule_set(self._system.parts["rule_set"], active)
+
+    def _queues(self) -> Iterator[Finding]:
+        for thing, part in (("mail queue", "queue_url"), ("SES events", "events_queue_url")):
+            url = self._system.parts[part]
+            name = url.rpartition("/")[2]
+            age = self._metric(
+                "AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", QueueName=name
+            )
+            oldest = None if age is None else timedelta(seconds=age)
+            yield judgement.queue(thing, self._attributes(url), oldest)
+        yield judgement.dead_letters(self._attributes(self._system.parts["dead_letter_queue_url"]))
+
+    def _attributes(self, url: str) -> dict[str, str]:
+        answer = self._ask("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
+        return answer["Attributes"]
+
+    def _services(self) -> Iterator[Finding]:
+        names = self._system.parts["services"]
+        answer = self._ask(
+            "ecs",
+            "describe_services",
+            cluster=self._system.parts["cluster"],
+            services=list(names.values()),
+        )
+        yield from judgement.services(names, answer["services"])
+
+    def _memory(self) -> Iterator[Finding]:
+        cluster = self._system.parts["cluster"]
+        for ours, theirs in self._system.parts["services"].items():
+            percent = self._metric(
+                "AWS/ECS", "MemoryUtilization", "Maximum", ClusterName=cluster, ServiceName=theirs
+            )
+            yield judgement.memory(ours, None if percent is None else percent / 100)
+
+    def _images(self) -> Iterator[Finding]:
+        for service, definition in self._system.parts["task_definitions"].items():
+            answer = self._ask("ecs", "describe_task_definition", taskDefinition=definition)
+            reference = answer["taskDefinition"]["containerDefinitions"][0]["image"]
+            host, _, rest = reference.partition("/")
+            repository, _, digest = rest.partition("@")
+            if ".dkr.ecr." not in host or not digest:
+                yield ok(f"image {service}", f"{reference}, not from ECR")
+                continue
+            (image,) = self._ask(
+                "ecr",
+                "describe_images",
+                repositoryName=repository,
+                imageIds=[{"imageDigest": digest}],
+            )["imageDetails"]
+            severities = image.get("imageScanFindingsSummary", {}).get("findingSeverityCounts", {})
+            yield judgement.image(service, image["imagePushedAt"], severities, self._now)
+
+    def _certificate(self) -> Iterator[Finding]:
+        host, port, ca_file = self._system.imaps
+        name = str(self._system.parts["mail_host"])
+        context = ssl.create_default_context(cafile=ca_file)
+        try:
+            with (
+                socket.create_connection((host, port), timeout=10) as connection,
+                context.wrap_socket(connection, server_hostname=name) as session,
+            ):
+                found: Any = session.getpeercert()
+        except ssl.SSLCertVerificationError as error:
+            yield warning(
+                f"certificate {name}",
+                f"clients do not trust it: {error.verify_message}",
+                "see docs/certificates.md, and the log of the certbot task",
+            )
+            return
+        except OSError as error:
+            yield critical(
+                f"certificate {name}",
+                f"port {port} does not answer ({error})",
+                "see Dovecot's service, and whether your own network lets you out",
+            )
+            return
+        ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)
+        yield judgement.certificate(name, ends, self._now)
+
+    def _storage(self) -> Iterator[Finding]:
+        identifier = self._system.parts["file_system"]
+        answer = self._ask("efs", "describe_file_systems", FileSystemId=identifier)
+        yield judgement.storage(answer["FileSystems"][0])
+
+    def _backup(self) -> Iterator[Finding]:
+        identifier = self._system.parts["file_system"]
+        store = self._ask("efs", "describe_file_systems", FileSystemId=identifier)
+        arn = store["FileSystems"][0]["FileSystemArn"]
+        answer = self._ask("backup", "list_recovery_points_by_resource", ResourceArn=arn)
+        yield judgement.backup(answer["RecoveryPoints"], self._now)
+
+    def _alarms(self) -> Iterator[Finding]:
+        prefix = f"{self._system.name}-"
+        answer = self._ask(
+            "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, StateValue="ALARM"
+        )
+        yield from judgement.alarms(answer["MetricAlarms"])
+        subscriptions = self._ask("sns", "list_subscriptions")["Subscriptions"]
+        ours = f":{self._system.name}-watch-alarms"
+        yield judgement.alarm_address([each for each in subscriptions if ours in each["TopicArn"]])
+
+    def _budget(self) -> Iterator[Finding]:
+        account = self._ask("sts", "get_caller_identity")["Account"]
+        found = self._ask("budgets", "describe_budgets", AccountId=account).get("Budgets", [])
+        yield judgement.budget(
+            [each for each in found if each["BudgetName"].startswith(self._system.name)]
+        )

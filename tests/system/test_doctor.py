@@ -1,0 +1,64 @@
+"""`plexus doctor` on the desk: it sees what is well, and what somebody broke."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from postal_plexus.operations.system import AccessError, Endpoint, System
+from system.desk import PLEXUS, ROOT, Desk
+
+
+def told(desk: Desk, *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """How it ended, and its findings by thing."""
+    command = [str(PLEXUS), "doctor", "--desk", str(desk.directory), "--json", *more]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.stdout, run.stderr
+    findings = json.loads(run.stdout)["findings"]
+    return run.returncode, {each["thing"]: each for each in findings}
+
+
+def test_a_healthy_desk_lacks_what_only_aws_has(desk: Desk) -> None:
+    """No alarm address, budget and backup; everything that carries mail is in order."""
+    host, port = desk.endpoint("dns")
+    stack = ROOT / "src" / "postal_plexus" / "desk" / "stack.yaml"
+    code, found = told(desk, "--stack-file", str(stack), "--resolver", f"{host}:{port}")
+    assert 80 == code
+    bad = {thing for thing, each in found.items() if each["level"] in {"warning", "critical"}}
+    assert {"alarm address", "budget", "backup"} == bad - {"dead letters"}
+    for thing in ("records example.org", "identity example.org", "service deliver"):
+        assert "ok" == found[thing]["level"]
+    assert "valid until" in found["certificate mail.example.org"]["what"]
+
+
+def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
+    """Then no mail comes in: the exit code says so, and the finding how to mend it."""
+    ses = desk._client("ses")
+    name = ses.describe_active_receipt_rule_set()["Metadata"]["Name"]
+    ses.set_active_receipt_rule_set()
+    try:
+        code, found = told(desk)
+    finally:
+        ses.set_active_receipt_rule_set(RuleSetName=name)
+    assert 81 == code
+    assert name in found["receipt rules"]["next_step"]
+
+
+def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:
+    """The message names what AWS refused."""
+    iam = desk._client("iam")
+    iam.create_user(UserName="nobody")
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    aws = desk._status["aws"]
+    endpoint = Endpoint(
+        aws["endpoint_url"],
+        aws["ca_bundle"],
+        key["AccessKeyId"],
+        key["SecretAccessKey"],
+        desk.endpoint("imaps"),
+    )
+    with pytest.raises(AccessError, match="SSM GetParameter"):
+        _ = System("desk", aws["region"], endpoint=endpoint).parts

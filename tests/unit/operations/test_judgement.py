@@ -1,0 +1,160 @@
+"""What AWS's answers mean for mail."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from postal_plexus.operations import judgement
+from postal_plexus.operations.findings import Finding, Level
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+GOOD_ACCOUNT = {
+    "EnforcementStatus": "HEALTHY",
+    "ProductionAccessEnabled": True,
+    "SendingEnabled": True,
+    "SendQuota": {"Max24HourSend": 200.0, "SentLast24Hours": 10.0},
+}
+
+
+def worst(*findings: Finding) -> Level:
+    for each in findings:
+        assert each.what
+        assert bool(each.next_step) == (each.level in {Level.WARNING, Level.CRITICAL})
+    return max(each.level for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("changed", "level"),
+    [
+        ({}, Level.OK),
+        ({"SendingEnabled": False}, Level.CRITICAL),
+        ({"ProductionAccessEnabled": False}, Level.CRITICAL),
+        ({"EnforcementStatus": "PROBATION"}, Level.WARNING),
+        ({"SendQuota": {"Max24HourSend": 200.0, "SentLast24Hours": 170.0}}, Level.WARNING),
+        ({"SendQuota": {"Max24HourSend": -1.0, "SentLast24Hours": 170.0}}, Level.OK),
+    ],
+)
+def test_the_account(changed: dict[str, Any], level: Level) -> None:
+    assert level is worst(*judgement.sending(GOOD_ACCOUNT | changed))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "level"),
+    [
+        ("bounces", None, Level.OK),
+        ("bounces", 0.049, Level.OK),
+        ("bounces", 0.05, Level.WARNING),
+        ("bounces", 0.10, Level.CRITICAL),
+        ("complaints", 0.0009, Level.OK),
+        ("complaints", 0.001, Level.WARNING),
+        ("complaints", 0.005, Level.CRITICAL),
+    ],
+)
+def test_rates_are_judged_by_what_ses_does(kind: str, rate: float | None, level: Level) -> None:
+    assert level is worst(judgement.reputation(kind, rate))
+
+
+@pytest.mark.parametrize(
+    ("verified", "dkim", "signing", "mail_from", "level"),
+    [
+        (True, "SUCCESS", True, "SUCCESS", Level.OK),
+        (False, "PENDING", False, "PENDING", Level.CRITICAL),
+        (True, "PENDING", True, "SUCCESS", Level.WARNING),
+        (True, "SUCCESS", False, "SUCCESS", Level.WARNING),
+        (True, "SUCCESS", True, "FAILED", Level.WARNING),
+    ],
+)
+def test_an_identity(
+    *, verified: bool, dkim: str, signing: bool, mail_from: str, level: Level
+) -> None:
+    answer = {
+        "VerifiedForSendingStatus": verified,
+        "DkimAttributes": {"Status": dkim, "SigningEnabled": signing},
+        "MailFromAttributes": {"MailFromDomainStatus": mail_from},
+    }
+    assert level is worst(*judgement.identity("example.org", answer))
+
+
+def test_the_rule_set() -> None:
+    rule = {"Enabled": True, "Recipients": ["example.org"]}
+    for active, level in (
+        ({"Metadata": {"Name": "ours"}, "Rules": [rule]}, Level.OK),
+        ({"Metadata": {"Name": "ours"}, "Rules": [rule | {"Enabled": False}]}, Level.CRITICAL),
+        ({"Metadata": {"Name": "theirs"}, "Rules": [rule]}, Level.CRITICAL),
+        ({}, Level.CRITICAL),
+    ):
+        assert level is worst(judgement.rule_set("ours", active))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "level"),
+    [(None, Level.OK), (4, Level.OK), (5, Level.WARNING), (60, Level.CRITICAL)],
+)
+def test_a_queue_is_judged_by_its_oldest(minutes: int | None, level: Level) -> None:
+    oldest = None if minutes is None else timedelta(minutes=minutes)
+    finding = judgement.queue("queue", {"ApproximateNumberOfMessages": "7"}, oldest)
+    assert level is worst(finding)
+    assert "7 waiting" in finding.what
+
+
+def test_dead_letters() -> None:
+    assert Level.OK is worst(judgement.dead_letters({"ApproximateNumberOfMessages": "0"}))
+    assert Level.WARNING is worst(judgement.dead_letters({"ApproximateNumberOfMessages": "1"}))
+
+
+def test_services() -> None:
+    names = {"dovecot": "d", "postfix": "p"}
+    runs = {"status": "ACTIVE", "desiredCount": 1, "runningCount": 1}
+    dead = {"serviceName": "p", "status": "ACTIVE", "desiredCount": 1, "runningCount": 0}
+    dead |= {"events": [{"message": "no room"}]}
+    both = [runs | {"serviceName": "d"}, runs | {"serviceName": "p"}]
+    assert Level.OK is worst(*judgement.services(names, both))
+    found = list(judgement.services(names, [both[0], dead]))
+    assert [Level.OK, Level.CRITICAL] == [each.level for each in found]
+    assert "no room" in found[1].what
+    assert Level.CRITICAL is worst(*judgement.services(names, both[:1]))
+    off = runs | {"serviceName": "p", "desiredCount": 0, "runningCount": 0}
+    assert "switched off" in list(judgement.services(names, [both[0], off]))[1].what
+
+
+def test_images_backups_and_certificates_grow_old() -> None:
+    day = timedelta(days=1)
+    assert Level.OK is worst(judgement.image("d", NOW - 14 * day, {"LOW": 9}, NOW))
+    assert Level.WARNING is worst(judgement.image("d", NOW - 16 * day, {}, NOW))
+    assert Level.WARNING is worst(judgement.image("d", NOW, {"HIGH": 1}, NOW))
+    done = {"Status": "COMPLETED", "CreationDate": NOW - day}
+    assert Level.OK is worst(judgement.backup([done], NOW))
+    assert Level.WARNING is worst(judgement.backup([done | {"Status": "EXPIRED"}], NOW))
+    assert Level.WARNING is worst(judgement.backup([done], NOW + 2 * day))
+    for days, level in ((30, Level.OK), (19, Level.WARNING), (2, Level.CRITICAL)):
+        assert level is worst(judgement.certificate("mail.example.org", NOW + days * day, NOW))
+    assert Level.CRITICAL is worst(judgement.certificate("mail.example.org", None, NOW))
+
+
+def test_who_hears_the_alarms() -> None:
+    mail = {"Protocol": "email", "Endpoint": "a@b.example", "SubscriptionArn": "arn:x"}
+    pending = mail | {"SubscriptionArn": "PendingConfirmation"}
+    assert Level.OK is worst(judgement.alarm_address([mail]))
+    assert Level.WARNING is worst(judgement.alarm_address([pending]))
+    assert Level.WARNING is worst(judgement.alarm_address([]))
+
+
+def test_the_rest() -> None:
+    assert Level.WARNING is worst(judgement.clock(timedelta(seconds=-31)))
+    assert Level.OK is worst(judgement.clock(timedelta(seconds=29)))
+    assert Level.UNKNOWN is worst(judgement.memory("d", None))
+    assert Level.OK is worst(judgement.memory("d", 0.99))
+    assert Level.WARNING is worst(judgement.memory("d", 1.0))
+    assert Level.OK is worst(judgement.storage({"LifeCycleState": "available"}))
+    assert Level.CRITICAL is worst(judgement.storage({"LifeCycleState": "error"}))
+    spent = {"ActualSpend": {"Amount": "3"}, "ForecastedSpend": {"Amount": "11"}}
+    planned = {"BudgetLimit": {"Amount": "10"}, "CalculatedSpend": spent}
+    assert Level.WARNING is worst(judgement.budget([planned]))
+    assert Level.OK is worst(judgement.budget([planned | {"BudgetLimit": {"Amount": "12"}}]))
+    assert Level.WARNING is worst(judgement.budget([]))
+    ringing = {"AlarmName": "a", "StateReason": "because", "AlarmDescription": "do this"}
+    assert Level.WARNING is worst(*judgement.alarms([ringing]))
+    assert Level.OK is worst(*judgement.alarms([]))
