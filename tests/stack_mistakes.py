@@ -200,6 +200,48 @@ MISTAKES = (
         "as whole numbers from 1 to 1000000.",
     ),
     Mistake(
+        "indexes beyond any volume",
+        {"indexes-gb": 16001},
+        "postal-plexus:indexes-gb: is 16001. "
+        "Give 1 to 16000 GB: a volume can grow, but never shrink.",
+    ),
+    Mistake(
+        "a host in a zone that there is not",
+        {"host-zone": 3},
+        "postal-plexus:host-zone: is 3. Give 1 to 2: the stack has so many zones.",
+    ),
+    Mistake(
+        "zones that there are not, and a host in one of them",
+        {"zones": 9, "host-zone": 3},
+        "postal-plexus:zones: is 9. Give 2 to 6 availability zones.",
+    ),
+    Mistake(
+        "a truth value for a number of days",
+        {"log-days": True},
+        "postal-plexus:log-days: is True. Choose one of (1, 3, 5, ",
+    ),
+    Mistake(
+        "a number with a point for a number of days",
+        {"log-days": 14.0},
+        "postal-plexus:log-days: is 14.0. Choose one of (1, 3, 5, ",
+    ),
+    Mistake(
+        "a misspelled limit",
+        {"submission-limits": {"message-hour": 5}},
+        "postal-plexus:submission-limits: has 'message-hour': 5. Did you mean messages-hour?",
+    ),
+    Mistake(
+        "a misspelled policy",
+        {"dmarc-policies": {"example.org": "quarantin"}},
+        "postal-plexus:dmarc-policies: has 'example.org': 'quarantin'. Did you mean quarantine?",
+    ),
+    Mistake(
+        "two images that are none",
+        {"images": {name: "none" for name in _FOUR if name != "certbot"} | {"certbot": "r/x"}},
+        "postal-plexus:images: has 'deliver': 'none', 'dovecot': 'none', 'postfix': 'none'. "
+        "Name images of ",
+    ),
+    Mistake(
         "a domain twice, in another case",
         {"domains": ["example.org", "example.net", "Example.ORG"]},
         "postal-plexus:domains: entry 3 (Example.ORG): "

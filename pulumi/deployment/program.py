@@ -398,7 +398,7 @@ class _Deployment:
                     (regions.inbound_host(settings.region),), MtaStsMode(settings.mta_sts)
                 ),
                 issued=domains_with_certificate(settings.clients, self._provider),
-                shared_host=settings.mail_host if settings.clients_share_host else None,
+                shared_host=settings.mail_host if settings.client_hosts == "shared" else None,
             ),
             self._options,
         )

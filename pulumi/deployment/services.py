@@ -71,7 +71,8 @@ def make_services(
             environment={
                 "PLEXUS_HOSTNAME": settings.mail_host,
                 "PLEXUS_SUBMISSION_LIMITS": " ".join(
-                    f"{name}={most}" for name, most in sorted(settings.submission_limits.items())
+                    f"{name}={most}"
+                    for name, most in sorted(settings.submission_limits.by_key().items())
                 ),
                 "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
             },

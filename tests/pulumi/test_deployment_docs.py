@@ -11,7 +11,7 @@ from botocore import xform_name
 from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
 
 from postal_plexus.cli import estimate
-from postal_plexus.config.lists import KEYS, OTHER_KEYS
+from postal_plexus.config.model import ALL_KEYS
 
 DOCS = REPOSITORY / "docs"
 DEPLOY = (DOCS / "deploy.md").read_text()
@@ -119,10 +119,9 @@ def test_the_errors_are_those_that_are_printed(told: str, source: str) -> None:
 
 def test_the_keys_are_those_of_the_stack_file() -> None:
     """A key in the docs is one that the program reads."""
-    keys = {*OTHER_KEYS, *KEYS}
     told = set(re.findall(r"postal-plexus:([a-z-]+)", DEPLOY + CHECKLIST)) - {"index"}
     assert told
-    assert set() == told - keys
+    assert set() == told - set(ALL_KEYS)
 
 
 def test_the_cost_is_what_the_estimate_says() -> None:

@@ -20,8 +20,7 @@ from submission_limits import Limits
 
 import pulumi
 from postal_plexus.config import regions
-from postal_plexus.config.lists import OTHER_KEYS
-from postal_plexus.config.settings import SUBMISSION_LIMITS
+from postal_plexus.config.model import ALL_KEYS, SubmissionLimits
 from stack_mistakes import MISTAKES, Mistake
 
 TEMPLATE = PROGRAM / "Pulumi.prod.yaml"
@@ -282,15 +281,16 @@ def test_the_template_is_explained() -> None:
 
 def test_the_submission_limits_are_those_of_the_container() -> None:
     """Program, template and container agree about names and defaults."""
-    text = " ".join(f"{name}={most}" for name, most in SUBMISSION_LIMITS.items())
-    assert 8 == len(SUBMISSION_LIMITS)
+    limits = SubmissionLimits().by_key()
+    text = " ".join(f"{name}={most}" for name, most in limits.items())
+    assert 8 == len(limits)
     assert Limits.parse("") == Limits.parse(text)
 
 
 def test_the_template_shows_every_key_with_its_default() -> None:
     """Each key that the program reads is in the template, as it is without being written."""
     text = TEMPLATE.read_text()
-    assert set() == {key for key in OTHER_KEYS if f"postal-plexus:{key}:" not in text}
+    assert set() == {key for key in ALL_KEYS if f"postal-plexus:{key}:" not in text}
     written = {**stack_configuration(TEMPLATE), "postal-plexus:images": IMAGES}
     needed = {f"postal-plexus:{key}" for key in ("domains", "mailboxes", "aliases", "images")}
     bare = {

@@ -22,7 +22,8 @@ from typing import cast
 
 import yaml
 
-from postal_plexus.config.lists import KEYS, read_stack
+from postal_plexus.config.lists import read_stack
+from postal_plexus.config.model import LISTS
 from postal_plexus.config.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
@@ -172,7 +173,7 @@ def _foreign_keys(
 
 
 def _sealed_keys(config: Mapping[object, object]) -> Iterator[Problem]:
-    for key in (f"{NAMESPACE}:{name}" for name in KEYS):
+    for key in (f"{NAMESPACE}:{name}" for name in LISTS):
         if _is_sealed(config.get(key)):
             yield Problem(
                 key,

@@ -1,31 +1,22 @@
-"""The stack configuration, read into a Directory.
+"""The three lists of a stack file, read into a Directory: who has mail here.
 
-Three keys of Pulumi's namespace `postal-plexus` say who has mail here:
-
-    domains:                              # a name, or with who gets what nobody else does
-      - example.org
-      - name: example.net
-        catch-all: ann@example.org
-    mailboxes:
-      - address: ann@example.org
-        password-hash: "{ARGON2ID}$argon2id$..."     # from `plexus password`
-        app-passwords:                               # may be missing; a name and a hash each
-          phone: "{ARGON2ID}$argon2id$..."           # from `plexus app-passwords make`
-        send-as: [office@example.org]                # may be missing; others of our addresses
-        quota-gb: 50                                 # may be missing; of this mailbox alone
-    aliases:                              # may be missing
-      - address: info@example.org
-        destinations: [ann@example.org, ben@example.com]
-
-Domains may be written in any script and case; local parts of ours in any case. Fails with
-StackError, which holds every problem of the configuration. This module needs the library `idna`
-(through `idn`), so the service on the small host does not import it; it reads the JSON object.
+`model.People` says what an entry has; here is what the entries must be to each other. Domains may
+be written in any script and case; local parts of ours in any case. Fails with StackError, which
+holds every problem of the lists, and of keys that there are not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from postal_plexus.config.entry import Entry, Findings, entries_of
+from postal_plexus.config.model import (
+    ALL_KEYS,
+    LISTS,
+    AliasEntry,
+    DomainEntry,
+    MailboxEntry,
+)
 from postal_plexus.config.problems import NAMESPACE, did_you_mean, quoted
+from postal_plexus.config.reading import Entry, Findings, entries_of
 from postal_plexus.directory.address import (
     Address,
     AddressError,
@@ -43,55 +34,15 @@ from postal_plexus.directory.idn import kept_address, kept_domain, shown
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import fault_of
 
-KEYS = ("domains", "mailboxes", "aliases")
-"""The keys of the namespace that are read here."""
-
-OTHER_KEYS = frozenset(
-    {
-        "accept",
-        "activate-rule-set",
-        "alarm-address",
-        "archive-days",
-        "backup-days",
-        "budget-usd",
-        "client-hosts",
-        "client-setup",
-        "dmarc-fail",
-        "dmarc-policies",
-        "dmarc-policy",
-        "existing-zones",
-        "host-image",
-        "host-zone",
-        "images",
-        "instance-type",
-        "log-days",
-        "mail-host",
-        "indexes-gb",
-        "mailboxes-gb-alarm",
-        "mailboxes-infrequent-days",
-        "mta-sts",
-        "network",
-        "patches",
-        "replace-after-days",
-        "scan",
-        "spot",
-        "ssm-access",
-        "submission-limits",
-        "txt-records",
-        "virus",
-        "zones",
-    }
-)
-"""Those that `postal_plexus.config` reads besides; they are not looked at here."""
-
 APP_PASSWORDS = 16
 """The most of one mailbox: a wrong password is compared with each."""
 
-LARGEST_QUOTA_GB = 10_000
-"""Ten terabytes: beyond it the number is a mistake, or the bill is."""
-
 RECIPIENTS_AN_ALIAS = 1000
 """Postfix's virtual_alias_expansion_limit, by default: beyond it an alias's mail is deferred."""
+
+
+_Named = TypeVar("_Named", bound=Entry[Any])
+_Hosted = Entry[MailboxEntry] | Entry[AliasEntry]
 
 
 def read_stack(config: Mapping[str, object]) -> Directory:
@@ -106,24 +57,21 @@ class _Reading:
     """One reading: first which names there are, then what is said of each."""
 
     def __init__(self, config: Mapping[str, object]) -> None:
-        self._findings = Findings(KEYS)
+        self._findings = findings = Findings(LISTS)
         self._check_keys(config)
-        self._domains: dict[str, Entry] = {}
-        self._addresses: dict[str, Entry] = {}
-        fields = ("name", "catch-all")
+        self._domains: dict[str, Entry[DomainEntry]] = {}
+        self._addresses: dict[str, Entry[MailboxEntry] | Entry[AliasEntry]] = {}
         self._read_domains = [
-            (self._enter(self._domains, self._domain_name(entry), entry), entry)
-            for entry in entries_of(config, "domains", fields, self._findings)
+            (_enter(self._domains, self._domain_name(entry), entry), entry)
+            for entry in entries_of(config, "domains", DomainEntry, findings)
         ]
-        fields = ("address", "password-hash", "app-passwords", "send-as", "quota-gb")
         self._read_mailboxes = [
-            (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
-            for entry in entries_of(config, "mailboxes", fields, self._findings)
+            (_enter(self._addresses, self._hosted_address(entry), entry), entry)
+            for entry in entries_of(config, "mailboxes", MailboxEntry, findings)
         ]
-        fields = ("address", "destinations")
         self._read_aliases = [
-            (self._enter(self._addresses, self._hosted_address(entry), entry), entry)
-            for entry in entries_of(config, "aliases", fields, self._findings, required=False)
+            (_enter(self._addresses, self._hosted_address(entry), entry), entry)
+            for entry in entries_of(config, "aliases", AliasEntry, findings)
         ]
 
     def directory(self) -> Directory:
@@ -135,7 +83,7 @@ class _Reading:
                 self._password_hash(entry),
                 self._app_passwords(entry),
                 self._send_as(entry),
-                self._quota(entry),
+                _quota_mb(entry.value),
             )
             for name, entry in self._read_mailboxes
         ]
@@ -156,26 +104,19 @@ class _Reading:
         return directory
 
     def _check_keys(self, config: Mapping[str, object]) -> None:
-        known = sorted({*KEYS, *OTHER_KEYS})
-        for key in sorted(config.keys() - known):
-            otherwise = f"Remove it; the keys are {', '.join(known)}."
-            remedy = did_you_mean(key, known, otherwise)
+        for key in sorted(config.keys() - set(ALL_KEYS)):
+            otherwise = f"Remove it; the keys are {', '.join(ALL_KEYS)}."
+            remedy = did_you_mean(key, ALL_KEYS, otherwise)
             self._findings.add(key, "is not a key of Postal Plexus", remedy)
 
-    def _enter(self, entered: dict[str, Entry], name: str, entry: Entry) -> str:
-        """Note who has a name, unless somebody has it already; gives the name back."""
-        if name and entered.setdefault(name, entry) is not entry:
-            entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
-        return name
-
-    def _domain_name(self, entry: Entry) -> str:
+    def _domain_name(self, entry: Entry[DomainEntry]) -> str:
         try:
             return kept_domain(entry.name) if entry.name else ""
         except AddressError as error:
             entry.problem(f"it {error}", "Write a domain of yours, such as example.org.")
             return ""
 
-    def _hosted_address(self, entry: Entry) -> str:
+    def _hosted_address(self, entry: _Hosted) -> str:
         address = self._address(entry, "address", entry.name) if entry.name else None
         if address is None:
             return ""
@@ -201,7 +142,7 @@ class _Reading:
             )
         return bare
 
-    def _address(self, entry: Entry, field: str, text: str) -> Address | None:
+    def _address(self, entry: Entry[Any], field: str, text: str) -> Address | None:
         """An address as it is kept: where it is ours, the local part is in lower case."""
         try:
             address = kept_address(text)
@@ -218,8 +159,8 @@ class _Reading:
         bare = str(address.without_subaddress())
         return bare in self._addresses or bare.startswith("postmaster@")
 
-    def _catch_all(self, entry: Entry) -> str | None:
-        text = entry.optional_text("catch-all")
+    def _catch_all(self, entry: Entry[DomainEntry]) -> str | None:
+        text = entry.value.catch_all or ""
         address = self._address(entry, "catch-all", text) if text else None
         if address is None:
             return None
@@ -233,17 +174,16 @@ class _Reading:
             entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
         return str(address)
 
-    def _password_hash(self, entry: Entry) -> str:
+    def _password_hash(self, entry: Entry[MailboxEntry]) -> str:
         address = entry.name if is_hosted(entry.name) else "ADDRESS"
-        text = entry.text("password-hash", remedy=f"Make one with: plexus password {address}")
+        text = entry.value.password_hash
         fault = fault_of(text, address) if text else None
         if fault is not None:
             entry.problem(f"its password-hash {fault.what}", fault.remedy)
         return _in_capitals(text)
 
-    def _app_passwords(self, entry: Entry) -> tuple[tuple[str, str], ...]:
-        remedy = 'Write a name and a hash a line: phone: "{ARGON2ID}...".'
-        found = entry.named_texts("app-passwords", remedy=remedy)
+    def _app_passwords(self, entry: Entry[MailboxEntry]) -> tuple[tuple[str, str], ...]:
+        found = entry.value.app_passwords
         if len(found) > APP_PASSWORDS:
             what = f"has {len(found)} app passwords, and {APP_PASSWORDS} are the most"
             entry.problem(what, "Take out those that nobody uses.")
@@ -256,9 +196,9 @@ class _Reading:
                 entry.problem(f"its app password {name} {fault.what}", fault.remedy)
         return tuple((name, _in_capitals(text)) for name, text in found.items())
 
-    def _send_as(self, entry: Entry) -> tuple[str, ...]:
+    def _send_as(self, entry: Entry[MailboxEntry]) -> tuple[str, ...]:
         addresses: dict[str, None] = {}
-        for text in entry.optional_texts("send-as"):
+        for text in entry.value.send_as:
             address = self._address(entry, "send-as", text)
             if address is None:
                 continue
@@ -277,15 +217,9 @@ class _Reading:
             addresses[str(address)] = None
         return tuple(addresses)
 
-    def _quota(self, entry: Entry) -> int | None:
-        """In MiB; None where the entry has none."""
-        remedy = f"Give a number of GB from 0.1 to {LARGEST_QUOTA_GB}, such as 50."
-        gigabytes = entry.optional_number("quota-gb", 0.1, LARGEST_QUOTA_GB, remedy=remedy)
-        return None if gigabytes is None else round(gigabytes * 1024)
-
-    def _destinations(self, entry: Entry) -> tuple[str, ...]:
+    def _destinations(self, entry: Entry[AliasEntry]) -> tuple[str, ...]:
         destinations: dict[str, None] = {}
-        for text in entry.texts("destinations"):
+        for text in entry.value.destinations:
             address = self._address(entry, "destination", text)
             if address is None:
                 continue
@@ -324,6 +258,18 @@ class _Reading:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
                 what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
                 self._domains[domain.name].problem(what, remedy)
+
+
+def _enter(entered: dict[str, _Named], name: str, entry: _Named) -> str:
+    """Note who has a name, unless somebody has it already; gives the name back."""
+    if name and entered.setdefault(name, entry) is not entry:
+        entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
+    return name
+
+
+def _quota_mb(mailbox: MailboxEntry) -> int | None:
+    """In MiB; None where the entry has none."""
+    return None if mailbox.quota_gb is None else round(mailbox.quota_gb * 1024)
 
 
 def _means_everybody(address: Address) -> bool:
