@@ -60,5 +60,6 @@ def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> Ma
 def ses(endpoint: SesEndpoint) -> SesEndpoint:
     """The endpoint, with nothing relayed yet and no refusal."""
     endpoint.relayed.clear()
+    endpoint.refused.clear()
     endpoint.refusal = None
     return endpoint

@@ -35,6 +35,8 @@ class SesEndpoint:
     username: str = "AKIDEXAMPLE"
     password: str = "BPa55word+/="
     relayed: list[Relayed] = field(default_factory=list)
+    # What it refused by SES's rules.
+    refused: list[str] = field(default_factory=list)
     # Reply to the content, if SES is to refuse it; `None` takes it.
     refusal: str | None = None
     port: int = 0
@@ -44,6 +46,7 @@ class SesEndpoint:
     ) -> str:
         """Take an envelope sender as SES does."""
         if addresses.problem_of(address) is not None:
+            self.refused.append(f"MAIL FROM:{address}")
             return "501 Invalid MAIL FROM address provided"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -57,6 +60,7 @@ class SesEndpoint:
             envelope.mail_from or "", tuple(envelope.rcpt_tos), envelope.original_content or b""
         )
         if refused is not None:
+            self.refused.append(refused)
             return refused
         self.relayed.append(
             Relayed(
