@@ -15,7 +15,9 @@ Refusals have a line in the log. A redirect that may not leave goes to its owner
 tables cannot be read, or the spool cannot be written, mails are deferred (451 4.3.0). Without this
 process Postfix defers everything (milter_default_action).
 
-Headers of more than 256 KB together are refused (552 5.3.4): Postfix bounds each one, not all.
+Headers of more than 256 KB together are refused (552 5.3.4), since Postfix bounds each one, not
+all; so is a field of more than 59,000 octets: of a longer one Postfix shows a milter the first
+60,000.
 
 Limits (`submission_limits`) are claimed at DATA for a submission, when all recipients are known:
 450 4.7.1 for the hour, 550 5.7.1 for the day, 550 5.5.3 for a mail to more than would ever be
@@ -46,6 +48,7 @@ SOCKET = "/run/submission-guard/milter.sock"
 FOLDER = "/var/spool/postfix/guard"
 MAPS = "/var/spool/postfix/maps"
 MOST_HEADER_OCTETS = 256 * 1024
+MOST_FIELD_OCTETS = 59_000
 MOST_MAIL_OCTETS = 40 * 1024 * 1024
 """What SES takes: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
 
@@ -184,6 +187,10 @@ class Guard(Milter.Base):
         turn_to = mail.owner.lower() if rules.is_redirect(mail.fields) else ""
         if self.header_octets > MOST_HEADER_OCTETS:
             text = f"Headers are larger than {MOST_HEADER_OCTETS} octets"
+            return rules.Refusal("552", "5.3.4", text, turn_to)
+        cut = next((each for each in mail.fields if len(each.value) > MOST_FIELD_OCTETS), None)
+        if cut is not None:
+            text = f"The header field {cut.name} is larger than {MOST_FIELD_OCTETS} octets"
             return rules.Refusal("552", "5.3.4", text, turn_to)
         found = rules.decide(mail, self.tables.current())
         if isinstance(found, rules.Refusal) or mail.way not in (rules.FORWARD, rules.SIEVE):

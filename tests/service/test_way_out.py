@@ -80,6 +80,21 @@ def test_same_text_again_and_again_is_a_loop(host: MailHost, ses: SesEndpoint) -
     await_true("the twenty", lambda: len(ses.relayed) == 20)
 
 
+def test_a_long_list_of_addresses_leaves_whole_or_is_refused(
+    host: MailHost, ses: SesEndpoint
+) -> None:
+    """Postfix gives a milter 60,000 octets of a field, and cuts it after 100 KB, without a word."""
+    for form, count in (("user{:06d}@world.example", 2_000), ("u{:04d}@b.example", 3_000)):
+        to = ",\r\n ".join(form.format(number) for number in range(count))
+        mail = f"From: {ANN}\r\nTo: {{}}\r\nSubject: to {count}\r\n\r\nx\r\n"
+        submit(host, mail.format(to))
+        assert count == relayed(ses, f"to {count}").content.count(form[-10:].encode())
+        for times in (2, 6):
+            with pytest.raises(smtplib.SMTPDataError) as refused:
+                submit(host, mail.format(",\r\n ".join([to] * times)))
+            assert 552 == refused.value.smtp_code
+
+
 def test_smtputf8_is_not_offered(host: MailHost) -> None:
     """SES would refuse it after 250 was said."""
     with host.submission(ANN) as smtp:
