@@ -5,22 +5,20 @@ The archive is a small one of the test's own, with the files that apt's archives
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import lzma
 import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from service.container_engine import Engine, engine
+from service.debian_archive import Archive, served
 from service.desk.running import RunningDesk
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,46 +28,11 @@ import debian_security  # noqa: E402
 ALL = ("certbot", "deliver", "dovecot", "postfix")
 
 
-@dataclass
-class Archive:
-    """A security archive; `put` replaces what it offers."""
-
-    directory: Path
-    url: str = ""
-    asked: list[str] = field(default_factory=list)
-
-    def put(self, versions: Mapping[str, str]) -> None:
-        """Write the index of amd64 and its release file."""
-        suite = self.directory / "dists" / "trixie-security"
-        path = "main/binary-amd64/Packages.xz"
-        (suite / path).parent.mkdir(parents=True, exist_ok=True)
-        index = "\n".join(
-            f"Package: {name}\nArchitecture: amd64\nVersion: {version}\nDescription: a package\n"
-            for name, version in versions.items()
-        )
-        packed = lzma.compress(index.encode())
-        (suite / path).write_bytes(packed)
-        digest = hashlib.sha256(packed).hexdigest()
-        (suite / "InRelease").write_text(f"SHA256:\n {digest} {len(packed)} {path}\n")
-
-
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """The archive, served on a port of its own."""
-    made = Archive(tmp_path_factory.mktemp("archive"))
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *given: object) -> None:
-            super().__init__(*given, directory=str(made.directory))  # type: ignore[arg-type]
-
-        def log_message(self, *_given: object) -> None:
-            made.asked.append(self.path)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    made.url = f"http://127.0.0.1:{server.server_address[1]}/"
-    yield made
-    server.shutdown()
+    """The archive."""
+    with served(tmp_path_factory.mktemp("archive")) as made:
+        yield made
 
 
 @dataclass
@@ -166,6 +129,61 @@ def test_it_is_known_whether_the_archive_answered(checkout: Checkout) -> None:
     checkout.an_hour_passes()
     checkout.run("--refresh", "--tags", url="http://127.0.0.1:9/")
     assert not debian_security.is_known("amd64", build)
+
+
+@pytest.mark.parametrize(
+    ("sources", "archive"),
+    [
+        (
+            (
+                "deb http://a.example/debian trixie main\n"
+                "deb http://a.example/debian trixie-updates main\n"
+                "deb http://s.example/debian-security trixie-security main\n"
+            ),
+            "http://s.example/debian-security",
+        ),
+        (
+            (
+                "#deb http://old.example trixie-security main\n"
+                "deb-src http://old.example trixie-security main\n"
+                "deb [ arch=amd64 signed-by=/usr/share/keyrings/x.gpg ]  https://s.example/d/  trixie-security main\n"
+            ),
+            "https://s.example/d/",
+        ),
+        (
+            (
+                "Types: deb\nURIs: http://a.example/debian\nSuites: trixie trixie-updates\nComponents: main\n\n"
+                "Enabled: no\nTypes: deb\nURIs: http://off.example/\nSuites: trixie-security\n\n"
+                "Types: deb deb-src\n# of last year\nURIs:\n http://s.example/debian-security\n"
+                "Suites: trixie-security\nComponents: main\n"
+            ),
+            "http://s.example/debian-security",
+        ),
+    ],
+)
+def test_the_archive_is_the_one_of_the_base_images_apt(sources: str, archive: str) -> None:
+    """Sources of either format (sources.list(5)); what is switched off does not count."""
+    assert archive == debian_security.archive_of(sources)
+
+
+@pytest.mark.parametrize(
+    "sources", ["", "deb http://a.example/debian trixie main\n", "Types: deb\n"]
+)
+def test_sources_without_an_archive_of_fixes_are_told(sources: str) -> None:
+    """Then it is not known what there is; that is said, and nothing is built."""
+    with pytest.raises(LookupError, match="trixie-security"):
+        debian_security.archive_of(sources)
+
+
+def test_the_base_image_is_asked(checkout: Checkout) -> None:
+    """The real one, of which the images here are made: it names an archive, or a mirror of it."""
+    tool = f"{checkout.root}/tools/images"
+    program = f"import runpy; print(runpy.run_path({tool!r})['apt_sources']())"
+    engine()
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert debian_security.archive_of(done.stdout).startswith("http")
 
 
 # tools/patch by hand ------------------------------------------------------------------------------
