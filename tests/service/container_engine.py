@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,14 +50,22 @@ class Engine:
 
 def _forget_stale_forwards() -> None:
     """Remove the port forwards that an interrupted run left: they would shadow those of this one."""
+    if not (doubtful := _stale_forwards()):
+        return
+    time.sleep(port_forwards.DOUBT_SECONDS)
+    for removal in _stale_forwards():
+        if removal in doubtful:
+            # Another worker may have been first.
+            subprocess.run(removal, capture_output=True, check=False)
+
+
+def _stale_forwards() -> list[list[str]]:
     podman = ("podman", "ps", "--all", "--quiet", "--no-trunc")
     listing, known = (
         subprocess.run(command, capture_output=True, text=True, check=False).stdout
         for command in (port_forwards.LISTING, podman)
     )
-    for removal in port_forwards.removals(listing, known.split()):
-        # Another worker may have been first.
-        subprocess.run(removal, capture_output=True, check=False)
+    return port_forwards.removals(listing, {*known.split(), *port_forwards.monitored()})
 
 
 def engine() -> Engine:

@@ -118,11 +118,18 @@ class Engine:
         """Remove port forwards that lead to containers which are gone; see `port_forwards`."""
         # Where nothing was ever forwarded, or by nftables, there is no such chain.
         with contextlib.suppress(EngineError, FileNotFoundError):
-            listing = await self._output(*port_forwards.LISTING, timeout=10)
-            known = await self.call("ps", "--all", "--quiet", "--no-trunc")
-            for removal in port_forwards.removals(listing, known.split()):
-                log.warning("agent.stale_forward rule=%s", " ".join(removal[5:]))
-                await self._output(*removal, timeout=10)
+            if not (doubtful := await self._stale_forwards()):
+                return
+            await asyncio.sleep(port_forwards.DOUBT_SECONDS)
+            for removal in await self._stale_forwards():
+                if removal in doubtful:
+                    log.warning("agent.stale_forward rule=%s", " ".join(removal[5:]))
+                    await self._output(*removal, timeout=10)
+
+    async def _stale_forwards(self) -> list[list[str]]:
+        listing = await self._output(*port_forwards.LISTING, timeout=10)
+        known = await self.call("ps", "--all", "--quiet", "--no-trunc")
+        return port_forwards.removals(listing, {*known.split(), *port_forwards.monitored()})
 
     async def ask(self, container: str, command: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109
         """Run a health check in a container; tell whether it succeeded in time."""

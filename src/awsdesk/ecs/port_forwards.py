@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Lists them; netavark writes the container's id into the comment of each.
 LISTING = ("iptables", "--wait", "--table", "nat", "--list-rules", "NETAVARK-HOSTPORT-DNAT")
+# A rule is there before its container's monitor is: who finds none looks again after this.
+DOUBT_SECONDS = 3.0
 _OWNER = re.compile(r'--comment "dnat name: \S+ id: (?P<id>[0-9a-f]{64})"')
 
 
@@ -24,7 +27,7 @@ def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
 
     Args:
         listing: what `LISTING` printed, before `containers` was asked for.
-        containers: the whole ids of all containers that podman knows.
+        containers: the whole ids of all containers that podman knows, and those of `monitored`.
     """
     known = set(containers)
     return [
@@ -32,3 +35,20 @@ def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
         for rule in listing.splitlines()
         if (owner := _OWNER.search(rule)) and owner["id"] not in known
     ]
+
+
+def monitored(processes: Path = Path("/proc")) -> set[str]:
+    """Give the whole ids of the containers whose monitors (conmon) run.
+
+    Also of another user of podman with a store apart (`--root`), whose containers `podman ps` does
+    not list, and whose forwards are none of ours.
+    """
+    found: set[str] = set()
+    for path in processes.glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("conmon") and "-c" in words[:-1]:
+            found.add(words[words.index("-c") + 1])
+    return found

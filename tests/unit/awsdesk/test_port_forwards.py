@@ -1,6 +1,8 @@
 """Which port forwards are those of containers that are gone."""
 
-from awsdesk.ecs.port_forwards import removals
+from pathlib import Path
+
+from awsdesk.ecs.port_forwards import monitored, removals
 
 GONE, HERE = "a" * 64, "b" * 64
 
@@ -27,3 +29,17 @@ def test_what_has_no_owner_stays() -> None:
     """Rules of other programs and other forms are nobody's leftovers."""
     other = '-A NETAVARK-HOSTPORT-DNAT -p tcp -m comment --comment "mine" -j X'
     assert removals(f"{other}\n", []) == []
+
+
+def test_a_container_of_another_store_is_known_by_its_monitor(tmp_path: Path) -> None:
+    """`podman ps` lists only its own store's; whoever has another keeps the forwards."""
+    commands = {
+        "1": b"/sbin/init\0",
+        "20": b"/usr/bin/conmon\0--api-version\x001\0-c\0" + GONE.encode() + b"\0-u\0x\0",
+        "21": b"/usr/bin/conmon\0--version\0",
+        "22": b"",
+    }
+    for process, command in commands.items():
+        (tmp_path / process).mkdir()
+        (tmp_path / process / "cmdline").write_bytes(command)
+    assert {GONE} == monitored(tmp_path)
