@@ -7,7 +7,7 @@ import hashlib
 import http.server
 import lzma
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,10 +24,15 @@ class Archive:
 
     def put(self, versions: Mapping[str, str]) -> None:
         """Offer packages of these versions, of which there is no file."""
+        self.put_all({name: [version] for name, version in versions.items()})
+
+    def put_all(self, versions: Mapping[str, Sequence[str]]) -> None:
+        """Offer packages, some in several versions, of which there is no file."""
         self._write(
             "\n".join(
                 f"Package: {name}\nArchitecture: amd64\nVersion: {version}\nDescription: a package\n"
-                for name, version in versions.items()
+                for name, several in versions.items()
+                for version in several
             )
         )
 

@@ -23,5 +23,5 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first system test starts the desk, which takes longer than a test may."""
     for item in items:
-        if "system" in item.path.parts:
+        if "system" in item.path.parts and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))

@@ -187,10 +187,24 @@ class Desk:
         self._status = json.loads(run.stdout)
         return run.returncode == 0
 
+    def await_healthy(self, timeout: float = 90.0) -> None:
+        await_true("all services healthy", self.is_healthy, timeout)
+
     # --- AWS ---
 
-    def _client(self, service: str) -> Any:
-        aws = self._status["aws"]
+    @property
+    def aws(self) -> dict[str, str]:
+        """How AWS is reached: endpoint_url, ca_bundle, region and root's keys."""
+        return self._status["aws"]
+
+    @property
+    def registry(self) -> str:
+        """Where ECR's registry answers, without TLS."""
+        return self.aws["endpoint_url"].partition("//")[2]
+
+    def client(self, service: str) -> Any:
+        """A client of the account's root."""
+        aws = self.aws
         return boto3.client(
             service,
             endpoint_url=aws["endpoint_url"],
@@ -200,21 +214,21 @@ class Desk:
             aws_secret_access_key=aws["secret_access_key"],
         )
 
-    def _output(self, name: str) -> Any:
+    def output(self, name: str) -> Any:
         """One of the Pulumi program's stack outputs."""
         return json.loads((self.directory / "stack-outputs.json").read_text())[name]
 
     def _directory_place(self) -> dict[str, str]:
-        bucket, _, key = self._output("directory_object").removeprefix("s3://").partition("/")
+        bucket, _, key = self.output("directory_object").removeprefix("s3://").partition("/")
         return {"Bucket": bucket, "Key": key}
 
     def directory_object(self) -> bytes:
         """The directory as it is followed."""
-        return self._client("s3").get_object(**self._directory_place())["Body"].read()
+        return self.client("s3").get_object(**self._directory_place())["Body"].read()
 
     def put_directory_object(self, octets: bytes) -> None:
         """Another directory, past the Pulumi program."""
-        self._client("s3").put_object(**self._directory_place(), Body=octets)
+        self.client("s3").put_object(**self._directory_place(), Body=octets)
 
     def environment(self, service: str) -> dict[str, str]:
         """The environment of a service's container."""
@@ -223,14 +237,14 @@ class Desk:
 
     def task_definition(self, service: str) -> dict[str, Any]:
         """What the Pulumi program registered of a service's task."""
-        definition = self._output("task_definitions")[service]
-        found = self._client("ecs").describe_task_definition(taskDefinition=definition)
+        definition = self.output("task_definitions")[service]
+        found = self.client("ecs").describe_task_definition(taskDefinition=definition)
         return found["taskDefinition"]
 
     @contextlib.contextmanager
     def role_without(self, service: str, action: str) -> Iterator[None]:
         """A service's task role loses the right to one action, and has it again afterwards."""
-        iam = self._client("iam")
+        iam = self.client("iam")
         role = self.task_definition(service)["taskRoleArn"].rpartition("/")[2]
         (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
         whole = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
@@ -254,12 +268,12 @@ class Desk:
 
     def enqueue(self, body: str) -> None:
         """Put something into the queue that `deliver` reads."""
-        self._client("sqs").send_message(QueueUrl=self._output("queue_url"), MessageBody=body)
+        self.client("sqs").send_message(QueueUrl=self.output("queue_url"), MessageBody=body)
 
     def dead_letters(self) -> dict[str, str]:
         """Body and reason of each dead letter; they stay where they are."""
-        found = self._client("sqs").receive_message(
-            QueueUrl=self._output("dead_letter_queue_url"),
+        found = self.client("sqs").receive_message(
+            QueueUrl=self.output("dead_letter_queue_url"),
             MaxNumberOfMessages=10,
             VisibilityTimeout=1,
             MessageAttributeNames=["All"],
@@ -278,7 +292,7 @@ class Desk:
     ) -> None:
         """A mail as SES puts it into bucket and queue, with verdicts that the world can't ask for."""
         key = f"inbound/{uuid.uuid4().hex}"
-        self._client("s3").put_object(Bucket=self._output("bucket"), Key=key, Body=content)
+        self.client("s3").put_object(Bucket=self.output("bucket"), Key=key, Body=content)
         found = json.loads(self.notification_for(key, recipient))
         found["mail"]["source"] = sender
         for name, value in verdicts.items():
@@ -305,9 +319,9 @@ class Desk:
                     **{f"{of}Verdict": passed for of in ("spam", "virus", "spf", "dkim", "dmarc")},
                     "action": {
                         "type": "S3",
-                        "bucketName": self._output("bucket"),
+                        "bucketName": self.output("bucket"),
                         "objectKey": key,
-                        "topicArn": self._output("topic_arn"),
+                        "topicArn": self.output("topic_arn"),
                     },
                 },
             }

@@ -147,7 +147,9 @@ class ContainerRunner:
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="starting"))
         place = self._means.place
         if not await engine.has_image(self.spec.image):
-            raise EngineError(f"no image {self.spec.image} here; run `make images`")
+            if "@" not in self.spec.image:
+                raise EngineError(f"no image {self.spec.image} here; run `make images`")
+            await engine.pull(self.spec.image)
         token = self._grant(None)
         environment = place.environment(self.spec, self.name, token)
         environment |= await self._secrets()
