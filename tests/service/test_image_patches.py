@@ -250,7 +250,7 @@ def test_a_stack_with_the_newest_images_is_left_alone(
                 "AWS_ACCESS_KEY_ID": desk.settings.root_key_id,
                 "AWS_SECRET_ACCESS_KEY": desk.settings.root_secret,
                 "AWS_ENDPOINT_URL": desk.settings.endpoint_url,
-                "AWS_DEFAULT_REGION": desk.settings.region,
+                "AWS_REGION": desk.settings.region,
                 "PLEXUS_REGISTRY_TLS": "no",
                 "PLEXUS_IMAGE": mine[-1],
                 "PLEXUS_REPOSITORY": repositories[name],

@@ -45,8 +45,8 @@ def image(containers: Engine, tmp_path: Path) -> Iterator[str]:
 
 
 def push(desk: RunningDesk, image: str, url: str) -> subprocess.CompletedProcess[str]:
-    """Run tools/push as `pulumi up` does."""
-    return run(desk, PLEXUS_IMAGE=image, PLEXUS_REPOSITORY=url)
+    """Run tools/push as `pulumi up` does, which names the region by AWS_REGION alone."""
+    return run(desk, PLEXUS_IMAGE=image, PLEXUS_REPOSITORY=url, AWS_REGION="us-east-1")
 
 
 def push_all(desk: RunningDesk, outputs: object) -> subprocess.CompletedProcess[str]:
@@ -58,14 +58,13 @@ def run(
     desk: RunningDesk, *arguments: str, stdin: str = "", **more: str
 ) -> subprocess.CompletedProcess[str]:
     """Run tools/push with the desk's AWS."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = {
-        **os.environ,
+        **others,
         **more,
         "AWS_ACCESS_KEY_ID": desk.settings.root_key_id,
         "AWS_SECRET_ACCESS_KEY": desk.settings.root_secret,
         "AWS_ENDPOINT_URL": desk.settings.endpoint_url,
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
         "PLEXUS_REGISTRY_TLS": "no",
     }
     return subprocess.run(
