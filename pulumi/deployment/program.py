@@ -129,6 +129,8 @@ class _Deployment:
         Receiving(
             "receiving",
             ReceivingArgs(
+                region=settings.region,
+                profile=self._profile,
                 rule_set_name=rule_set_name,
                 rules=rules,
                 archive=archive,

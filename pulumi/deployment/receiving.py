@@ -5,7 +5,9 @@ reaches them all. There is one active rule set in an account and region; ours be
 asked to, or when there is no other.
 """
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi_aws as aws
 import pulumi_command as command
@@ -25,14 +27,15 @@ from postal_plexus.directory.receipt_rules import (
 # How the provider's versions say that no rule set is active: SES's answer is empty.
 _NONE_ACTIVE = ("empty result", "no active", "no matching", "couldn't find resource")
 
-# IAM's changes are seen everywhere within seconds as a rule; nobody promises a time.
-_SETTLES_SECONDS = 30
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class ReceivingArgs:
     """`rule_set_name` is fixed by the stack, since bucket and topic policies must name it first."""
 
+    region: str
+    profile: str | None
     rule_set_name: str
     rules: tuple[RuleRecipients, ...]
     archive: Archive
@@ -53,7 +56,7 @@ class Receiving(pulumi.ComponentResource):
         rule_set = aws.ses.ReceiptRuleSet(
             args.rule_set_name, rule_set_name=args.rule_set_name, opts=child
         )
-        settled = self._settled(args)
+        settled = self._settled(args, rule_set)
         rules = [self._rule(args, rule_set, rule, settled) for rule in args.rules]
         if args.activate:
             aws.ses.ActiveReceiptRuleSet(
@@ -63,19 +66,35 @@ class Receiving(pulumi.ComponentResource):
             )
         self.register_outputs({"rule_set": rule_set.rule_set_name})
 
-    def _settled(self, args: ReceivingArgs) -> pulumi.Resource:
-        """A moment after the bucket's and the topics' policies are made.
+    def _settled(self, args: ReceivingArgs, rule_set: aws.ses.ReceiptRuleSet) -> pulumi.Resource:
+        """When SES may write to the bucket and publish to the topic.
 
-        SES tries bucket and topic as a rule is made, and a policy is not seen everywhere in its
-        first seconds: the provider would give up with InvalidS3Configuration. Once for each bucket
-        and topic, not in later runs.
+        SES tries both as a rule is made, and a policy is not seen everywhere in its first seconds:
+        the provider would give up with InvalidS3Configuration. Once for each bucket and topic, not
+        in later runs.
         """
+        domain = args.rules[0].recipients[0].rpartition("@")[2]
+        environment: dict[str, pulumi.Input[str]] = {
+            "PLEXUS_RULE_SET": rule_set.rule_set_name,
+            "PLEXUS_RECIPIENT": f"receiving-settled@{domain}",
+            "PLEXUS_BUCKET": args.archive.bucket.bucket,
+            "PLEXUS_PREFIX": INBOUND_PREFIX,
+            "PLEXUS_TOPIC": args.notifications.topic.arn,
+            "AWS_REGION": args.region,
+        }
+        if args.profile:
+            environment["AWS_PROFILE"] = args.profile
         return command.local.Command(
             f"{args.rule_set_name}-settled",
-            create=f"sleep {_SETTLES_SECONDS}",
+            # The interpreter that runs this program has what the tool needs.
+            create=f"{sys.executable} {_ROOT / 'tools' / 'receiving-settled'}",
+            environment=environment,
             triggers=[args.archive.bucket.arn, args.notifications.topic.arn],
+            # Another path or profile on another machine, or another first address, is no change.
             opts=pulumi.ResourceOptions(
-                parent=self, depends_on=[*args.archive.ready, *args.notifications.ready]
+                parent=self,
+                depends_on=[*args.archive.ready, *args.notifications.ready],
+                ignore_changes=["create", "environment"],
             ),
         )
 

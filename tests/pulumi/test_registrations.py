@@ -387,7 +387,11 @@ def test_rules_wait_until_policies_are_seen(template: Run) -> None:
     }
     assert 2 == len(policies)
     assert policies <= set(settled.dependencies)
-    assert re.fullmatch(r"sleep \d+", settled.inputs["create"])
+    assert settled.inputs["create"].endswith("/tools/receiving-settled")
+    (rule_set,) = template.of("aws:ses/receiptRuleSet:ReceiptRuleSet")
+    assert rule_set.urn in settled.dependencies
+    told = settled.inputs["environment"]
+    assert {"us-east-1", "plexus-main-rules"} <= set(told.values())
     rules = template.of("aws:ses/receiptRule:ReceiptRule")
     assert rules
     assert all(settled.urn in rule.dependencies for rule in rules)
