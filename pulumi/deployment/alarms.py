@@ -216,7 +216,11 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
 
 
 def processor_credits(watched: Watched, name: str, statistic: str, period: int = 300) -> Metric:
-    """One of EC2's figures on a burstable instance; others have none."""
+    """One of EC2's figures on a burstable instance; others have none.
+
+    Also of a whole group, with basic monitoring: the dimension AutoScalingGroupName,
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
+    """
     return Metric("AWS/EC2", name, {"AutoScalingGroupName": watched.group}, statistic, period)
 
 

@@ -18,6 +18,7 @@ from deployment import documents
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
 from postal_plexus.config import regions
+from postal_plexus.config.state_volume import state_gb
 
 # The newest image each time an instance is launched, so that a replacement is patched.
 # https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli
@@ -38,8 +39,6 @@ _IMAGES = {
 }
 # The ECS-optimised image's snapshot has 30 GB; the minimal one fits a small disk.
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
-# For the queue, the journal and the certificate; the indexes have their own beside it.
-_STATE_GB = 1
 
 _SECONDS_A_DAY = 86400
 
@@ -47,6 +46,8 @@ _SECONDS_A_DAY = 86400
 # little more.
 _SIZES = ("nano", "micro", "small", "medium", "large", "xlarge")
 _SPOT_CHOICES = 3
+# "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", in vCPUs; a t4g.nano has two.
+_SPOT_QUOTA, _LEAST_VCPUS = "L-34B43A08", 2
 
 
 def spot_types(instance_type: str) -> list[str]:
@@ -56,6 +57,28 @@ def spot_types(instance_type: str) -> list[str]:
         return [instance_type]
     start = _SIZES.index(size)
     return [f"{family}.{each}" for each in _SIZES[start : start + _SPOT_CHOICES]]
+
+
+def warn_of_spot_quota(provider: aws.Provider) -> None:
+    """Say so if the account may have no Spot instance: a group that asks for one waits in silence.
+
+    A group does not turn to on-demand instances by itself, so the operator has to.
+    """
+    try:
+        quota = aws.servicequotas.get_service_quota(
+            service_code="ec2",
+            quota_code=_SPOT_QUOTA,
+            opts=pulumi.InvokeOptions(provider=provider),
+        ).value
+    except Exception:  # noqa: BLE001  who may not read quotas is not kept from deploying
+        return
+    if quota < _LEAST_VCPUS:
+        pulumi.warn(
+            f"the account's quota of Spot instances is {quota:.0f} vCPUs, so no host will come: set"
+            " postal-plexus:spot to false for now, and ask for more with `aws service-quotas"
+            f" request-service-quota-increase --service-code ec2 --quota-code {_SPOT_QUOTA}"
+            " --desired-value 8`"
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +118,7 @@ class Host(pulumi.ComponentResource):
         self.volume = aws.ebs.Volume(
             f"{args.name}{suffix}",
             availability_zone=subnet.availability_zone,
-            size=_STATE_GB + args.indexes_gb,
+            size=state_gb(args.indexes_gb),
             type="gp3",
             encrypted=True,
             tags={"Name": args.name},

@@ -18,7 +18,7 @@ from deployment.client_setup import (
     domains_with_certificate,
 )
 from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
-from deployment.host import Host, HostArgs
+from deployment.host import Host, HostArgs, warn_of_spot_quota
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
@@ -216,6 +216,8 @@ class _Deployment:
             settings.name("cluster"),
             opts=pulumi.ResourceOptions(provider=self._provider),
         )
+        if settings.spot:
+            warn_of_spot_quota(self._provider)
         host = Host(
             "host",
             HostArgs(

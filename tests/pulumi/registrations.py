@@ -80,7 +80,12 @@ class RecordingMonitor(mocks.MockMonitor):
     """Refuses duplicate URNs; answers with outputs made up from type and name."""
 
     def __init__(
-        self, *, preview: bool, active_rule_set: str | None, certificates: bool = False
+        self,
+        *,
+        preview: bool,
+        active_rule_set: str | None,
+        certificates: bool = False,
+        spot_quota: float | None = 5,
     ) -> None:
         super().__init__(None)  # type: ignore[arg-type]
         self.recorded: list[Registration] = []
@@ -89,6 +94,7 @@ class RecordingMonitor(mocks.MockMonitor):
         self._preview = preview
         self._active_rule_set = active_rule_set
         self._certificates = certificates
+        self._spot_quota = spot_quota
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         if parent:
@@ -121,6 +127,10 @@ class RecordingMonitor(mocks.MockMonitor):
                 if not self._certificates:
                     return "no ACM Certificate matching domain"
                 return {"arn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/1", "id": "1"}
+            case "getServiceQuota":
+                if self._spot_quota is None:
+                    return "reading Service Quotas Service Quota: AccessDeniedException"
+                return {"value": self._spot_quota, "id": "quota"}
             case "getInstanceTypeOfferings":
                 return {"locations": [f"{REGION}{letter}" for letter in "cab"], "id": REGION}
         raise AssertionError(f"no answer for {token}")
@@ -277,6 +287,7 @@ def record(
     preview: bool = False,
     active_rule_set: str | None = None,
     certificates: bool = False,
+    spot_quota: float | None = 5,
 ) -> Run:
     """Run the program with `config` (full keys) and return what it registered.
 
@@ -286,9 +297,13 @@ def record(
         preview: outputs are unknown, as in `pulumi preview` of a new stack.
         active_rule_set: the receipt rule set that is active in the account.
         certificates: whether ACM has issued the sites' certificates.
+        spot_quota: how many vCPUs the account may have as Spot instances; None if it may not ask.
     """
     monitor = RecordingMonitor(
-        preview=preview, active_rule_set=active_rule_set, certificates=certificates
+        preview=preview,
+        active_rule_set=active_rule_set,
+        certificates=certificates,
+        spot_quota=spot_quota,
     )
     set_all_config(
         {

@@ -47,3 +47,19 @@ def test_a_host_that_runs_short_raises_an_alarm(run: Run) -> None:
         assert what in alarm["alarmDescription"]
     assert 900 == alarm["period"] * alarm["evaluationPeriods"]
     assert "notBreaching" == alarm["treatMissingData"]
+
+
+@pytest.mark.parametrize(
+    ("spot", "quota", "is_warned"),
+    [(True, 0, True), (True, 1, True), (True, 2, False), (True, None, False), (False, 0, False)],
+)
+def test_a_spot_quota_that_lets_no_host_come_is_told(
+    spot: bool, quota: float | None, is_warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With what to do, before the group waits in silence; who may not ask is not stopped."""
+    config = {**stack_configuration(PROGRAM / "Pulumi.prod.yaml"), "postal-plexus:spot": spot}
+    with caplog.at_level("WARNING"):
+        record(config, spot_quota=quota)
+    told = [each for each in caplog.messages if "quota of Spot instances" in each]
+    assert is_warned == bool(told)
+    assert all("postal-plexus:spot to false" in each for each in told)

@@ -74,6 +74,16 @@ def _offerings(aws: Aws, arguments: Arguments) -> Answer:
     }
 
 
+def _quota(_aws: Aws, arguments: Arguments) -> Answer:
+    # An emulator has no bounds.
+    return {
+        "id": arguments["quotaCode"],
+        "quotaCode": arguments["quotaCode"],
+        "serviceCode": arguments["serviceCode"],
+        "value": 1000.0,
+    }
+
+
 def _certificate(aws: Aws, arguments: Arguments) -> Answer:
     """The newest certificate for a domain, in one of the wanted states."""
     region = arguments.get("region") or aws.region
@@ -97,6 +107,7 @@ _INVOCATIONS: dict[str, Callable[[Aws, Arguments], Answer]] = {
     "aws:index/getPartition:getPartition": _partition,
     "aws:acm/getCertificate:getCertificate": _certificate,
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": _offerings,
+    "aws:servicequotas/getServiceQuota:getServiceQuota": _quota,
     "aws:ses/getActiveReceiptRuleSet:getActiveReceiptRuleSet": _active_rule_set,
 }
 

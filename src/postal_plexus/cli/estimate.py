@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from postal_plexus.config.state_volume import state_gb
+
 # What the program makes, see pulumi/deployment.
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
-# Beside the room for indexes.
-_STATE_GB = 1
 # Alarms without those of receipt rules, of which there are two a rule.
 _ALARM_METRICS = 20
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
@@ -112,7 +112,7 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     kind = "spot" if stack.spot else "on_demand"
     root = _ROOT_GB[stack.host_image]
     kept = _IMAGES_GB * IMAGE_VERSIONS
-    state = _STATE_GB + stack.indexes_gb
+    state = state_gb(stack.indexes_gb)
     return [
         Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
         Line("public IPv4 address", "the one address", prices["ipv4_month"]),

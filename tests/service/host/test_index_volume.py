@@ -1,5 +1,6 @@
 """The room for indexes on the state volume: the boot script's own function, on real file systems."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -8,19 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from postal_plexus.config.state_volume import state_gb
 from service.container_engine import ROOT, engine
 
 _SCRIPT = (ROOT / "pulumi/deployment/host_boot.sh").read_text()
 
 
-@pytest.fixture
-def volume(tmp_path: Path) -> Iterator[Path]:
-    """A volume of 200 MB, mounted as the state directory."""
+@contextlib.contextmanager
+def mounted(directory: Path, size: str) -> Iterator[Path]:
+    """A volume of this size, formatted and mounted as the script does; its file has holes."""
     engine()  # root and its tools, as for the other tests of the host
-    device, state = tmp_path / "volume", tmp_path / "state"
+    device, state = directory / "volume", directory / "state"
     state.mkdir()
-    subprocess.run(["truncate", "--size=200M", device], check=True)
-    subprocess.run(["mkfs.ext4", "-q", device], check=True)
+    subprocess.run(["truncate", f"--size={size}", device], check=True)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", device], check=True)
     subprocess.run(["mount", "-o", "loop", device, state], check=True)
     try:
         yield state
@@ -28,6 +30,13 @@ def volume(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--quiet", state / "indexes"], check=False)
         subprocess.run(["chattr", "-i", state / "indexes"], check=False, capture_output=True)
         subprocess.run(["umount", state], check=True)
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Iterator[Path]:
+    """A volume of 200 MB."""
+    with mounted(tmp_path, "200M") as state:
+        yield state
 
 
 def mount_indexes(state: Path, size: str) -> None:
@@ -45,6 +54,15 @@ def fill(path: Path) -> None:
                 file.write(bytes(1 << 20))
         except OSError:
             pass
+
+
+@pytest.mark.parametrize("indexes_gb", [1, 19, 20, 59, 60, 100, 1000])
+def test_the_volume_has_room_for_both(tmp_path: Path, indexes_gb: int) -> None:
+    """Also a big one, of which ext4 takes gigabytes for itself: half a GB is left for the queue."""
+    with mounted(tmp_path, f"{state_gb(indexes_gb)}G") as state:
+        mount_indexes(state, f"{indexes_gb}G")
+        found = os.statvfs(state)
+        assert 1 << 29 <= found.f_bavail * found.f_frsize
 
 
 def test_full_indexes_leave_the_queue_its_room(volume: Path) -> None:
