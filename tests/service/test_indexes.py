@@ -162,6 +162,29 @@ def test_a_second_copy_is_of_what_changed(host: MailHost) -> None:
     assert "copied 1 indexes" in indexes(host, "copy")
 
 
+def test_indexes_of_a_mailbox_that_is_gone_go_within_the_hour(host: MailHost) -> None:
+    """So the next one of its name begins anew; nobody else's go, nor any while the store is not there."""
+    furnish(host)
+    domain = host.root / "indexes/example.org"
+    (domain / "new").mkdir()
+    for name in ("ann", "ben"):
+        os.utime(domain / name, (0, 0))
+    gone = host.root / "gone"
+    (host.root / "mail/example.org").rename(gone)
+    known = host.root / "mail/.indexes"
+    epoch = known.read_text()
+    known.write_text("another store's")
+    assert "gone" not in indexes(host, "copy")
+    known.write_text(epoch)
+    gone.rename(host.root / "mail/example.org")
+    shutil.rmtree(host.root / "mail/example.org/ann")
+    assert "mails of example.org/ann are gone" in indexes(host, "copy")
+    assert {"ben", "new"} == {path.name for path in domain.iterdir()}
+    assert deliver(host, ANN, "anew") == 250
+    with host.imap(ANN) as ann:
+        assert ["anew"] == list(state(ann, "INBOX"))
+
+
 def test_what_a_lost_volume_costs(host: MailHost) -> None:
     """Flags since the last copy, and one 451 at most; no mail, folder, UID, right or filter."""
     furnish(host)
