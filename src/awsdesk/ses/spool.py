@@ -85,14 +85,15 @@ class Spool:
     def waiting(self) -> list[Accepted]:
         """Give the mails whose actions are not known to be done, oldest first.
 
-        An entry that cannot be read stays where it is, with a line in the log.
+        An entry that cannot be read is set aside, whole, into the folder `broken`, with a line in
+        the log; moved back, it is tried once more.
         """
         found: list[Accepted] = []
         for path in self._directory.glob("*.json"):
             try:
-                found.append(_accepted(json.loads(path.read_text(encoding="utf-8"))))
+                found.append(self._entry(path))
             except Exception as error:  # noqa: BLE001 (whatever is in one file, the others go on)
-                log.error("ses.spool_entry_unreadable path=%s error=%r", path, error)  # noqa: TRY400
+                self._set_aside(path.stem, error)
         return sorted(found, key=lambda accepted: accepted.arrival.received_at)
 
     def done(self, message_id: str) -> None:
@@ -109,6 +110,25 @@ class Spool:
             self._done.difference_update(finished)
 
         return saved
+
+    def _entry(self, record: Path) -> Accepted:
+        accepted = _accepted(json.loads(record.read_text(encoding="utf-8")))
+        if accepted.arrival.message_id != record.stem or not self._content(record.stem).exists():
+            raise ValueError("record and content do not belong together")
+        return accepted
+
+    def _set_aside(self, message_id: str, error: Exception) -> None:
+        folder = self._directory / "broken"
+        try:
+            folder.mkdir(exist_ok=True)
+            # The record last: until then the entry is found again.
+            for path in (self._content(message_id), self._record(message_id)):
+                if path.exists() or path.is_symlink():
+                    path.rename(folder / path.name)
+        except OSError as why:
+            log.error("ses.spool_entry_unreadable id=%s error=%r stays=%r", message_id, error, why)  # noqa: TRY400
+            return
+        log.error("ses.spool_entry_set_aside id=%s folder=%s error=%r", message_id, folder, error)
 
     def _content(self, message_id: str) -> Path:
         return self._directory / f"{message_id}.eml"

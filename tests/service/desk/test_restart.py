@@ -89,6 +89,7 @@ def test_poison_in_the_spool_stops_nobody(account: MailAccount) -> None:
     account.desk.start()
     (notification,) = account.notifications(1)
     assert "sound" == notification["mail"]["commonHeaders"]["subject"]
+    assert set("abcdef") == {path.stem for path in (spool / "broken").iterdir()}
     send(account.desk, "w@e.example", ["ann@example.org"], b"Subject: after\r\n\r\nx\r\n")
     account.notifications(1)
 

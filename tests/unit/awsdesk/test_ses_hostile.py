@@ -7,6 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,41 @@ def test_any_mail_is_kept_and_read_again(content: bytes, sender: str, helo: str)
         spool.keep(accepted, content)
         assert [accepted.arrival] == [one.arrival for one in spool.waiting()]
         assert content == spool.content("id")
+
+
+@pytest.mark.parametrize("broken", ["not json", "another id", "no content"])
+def test_a_broken_entry_is_set_aside_once_and_whole(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """With one line in the log; the others go on, and what is mended and moved back is taken again."""
+    rule = Rule("people", (StoreAction("bucket", "", None),))
+    accepted = Accepted(
+        arrival("a@b.example", "x"), VERDICTS, "set", (Match(rule, ("a@b.example",)),)
+    )
+    spool = Spool(tmp_path)
+    spool.keep(accepted, b"Subject: a\r\n\r\nx\r\n")
+    record, content = tmp_path / "id.json", tmp_path / "id.eml"
+    good = record.read_text()
+    if broken == "not json":
+        record.write_text(good[:-9])
+    elif broken == "another id":
+        record.write_text(good.replace('"id"', '"other"'))
+    else:
+        content.rename(tmp_path / "elsewhere")
+    before = record.read_text()
+    for _ in range(2):
+        assert [] == Spool(tmp_path).waiting()
+    assert 1 == len(caplog.records)
+    aside = tmp_path / "broken"
+    assert before == (aside / "id.json").read_text()
+    assert (aside / "id.eml").exists() == (broken != "no content")
+    for name in ("id.json", "id.eml"):
+        if (aside / name).exists():
+            (aside / name).rename(tmp_path / name)
+    record.write_text(good)
+    if broken == "no content":
+        (tmp_path / "elsewhere").rename(content)
+    assert [accepted.arrival] == [one.arrival for one in Spool(tmp_path).waiting()]
 
 
 @settings(deadline=None)
