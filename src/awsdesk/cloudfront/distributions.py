@@ -4,15 +4,13 @@ ministack has CloudFront's data plane (behaviours, functions, S3 origins with th
 but finds a distribution by its cloudfront.net name only; viewers come by its aliases.
 """
 
-# ruff: noqa: SLF001 - ministack's stores are its modules' private names
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,16 +51,15 @@ class Distributions:
 
         Empty where no distribution has it, or its certificate is not there.
         """
-        cloudfront = environment.module("services.cloudfront")
         with environment.scope(self.account_id, self.region):
             found = self._with_alias(host)
             if found is None:
                 return ()
-            config = cloudfront._dist_config_el(found)
-            viewer = cloudfront._find(config, "ViewerCertificate")
-            arn = "" if viewer is None else cloudfront._text(viewer, "ACMCertificateArn")
+            config = private.CLOUDFRONT.dist_config_el(found)
+            viewer = private.CLOUDFRONT.find(config, "ViewerCertificate")
+            arn = "" if viewer is None else private.CLOUDFRONT.text(viewer, "ACMCertificateArn")
         with environment.scope(self.account_id, _CERTIFICATE_REGION):
-            stored = environment.module("services.acm")._certificates.get(arn)
+            stored = private.ACM.certificates.get(arn)
         if stored is None or stored["Status"] != "ISSUED":
             return ()
         names = [stored["DomainName"], *(stored.get("SubjectAlternativeNames") or ())]
@@ -99,12 +96,13 @@ class Distributions:
         return Answer(int(status), _pairs(headers), content)
 
     def _with_alias(self, host: str) -> dict[str, Any] | None:
-        cloudfront = environment.module("services.cloudfront")
-        stored = [cloudfront._distributions[key] for key in list(cloudfront._distributions)]
+        stored = [
+            private.CLOUDFRONT.distributions[key] for key in list(private.CLOUDFRONT.distributions)
+        ]
         named = (
             one
             for one in cast("list[dict[str, Any]]", stored)
-            if one["enabled"] and host in cloudfront._get_distribution_aliases(one)
+            if one["enabled"] and host in private.CLOUDFRONT.get_distribution_aliases(one)
         )
         return next(named, None)
 

@@ -11,7 +11,7 @@ import importlib
 import json
 from typing import Any, cast
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 _SECONDS = 1
 _BYTES = 2 * 1024 * 1024  # CloudFront's own limit of a function's memory
@@ -21,7 +21,7 @@ _quickjs: Any = importlib.import_module("quickjs")  # it brings no types
 
 def install() -> None:
     """Put this in the place of ministack's Node.js workers."""
-    environment.module("core.cloudfront_js").evaluate = evaluate
+    private.CLOUDFRONT_JS.replace("evaluate", evaluate)
 
 
 def evaluate(code: bytes, event: dict[str, Any]) -> dict[str, Any]:

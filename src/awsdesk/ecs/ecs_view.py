@@ -4,15 +4,13 @@ ministack records clusters, services, task definitions and tasks, and declares a
 soon as it is asked for. The agent reads what is wanted here and writes what is true back.
 """
 
-# ruff: noqa: SLF001 - ministack's stores are its modules' private names
-
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 
 @dataclass(frozen=True)
@@ -50,22 +48,22 @@ class EcsView:
 
     def wanted(self) -> list[WantedTask]:
         """Give every task that is to run, by cluster and name."""
-        ecs = environment.module("services.ecs")
         with environment.scope(self.account_id, self.region):
-            services = [copy.deepcopy(dict(ecs._services[key])) for key in list(ecs._services)]
-            tasks = [dict(ecs._tasks[key]) for key in list(ecs._tasks)]
+            services = [
+                copy.deepcopy(dict(private.ECS.services[key])) for key in list(private.ECS.services)
+            ]
+            tasks = [dict(private.ECS.tasks[key]) for key in list(private.ECS.tasks)]
             found = [self._of_service(s, tasks) for s in services if s["status"] == "ACTIVE"]
             found += [self._alone(task) for task in tasks]
         return sorted((t for t in found if t is not None), key=lambda t: (t.cluster, t.name))
 
     def report(self, task: WantedTask, state: TaskState) -> None:
         """Write what is true of a task into what ECS answers."""
-        ecs = environment.module("services.ecs")
         with environment.scope(self.account_id, self.region):
-            stored = ecs._tasks.get(task.task_arn)
+            stored = private.ECS.tasks.get(task.task_arn)
             if stored is not None:
                 if not task.is_service and not state.is_running and state.exit_code is not None:
-                    ecs._mark_task_stopped(
+                    private.ECS.mark_task_stopped(
                         task.task_arn,
                         stored,
                         state.reason or "Essential container in task exited",
@@ -81,7 +79,9 @@ class EcsView:
                 for container in stored.get("containers", []):
                     container["lastStatus"] = status
                     container["healthStatus"] = state.health
-            service = ecs._services.get(f"{task.cluster}/{task.name}") if task.is_service else None
+            service = (
+                private.ECS.services.get(f"{task.cluster}/{task.name}") if task.is_service else None
+            )
             if service is not None:
                 running = int(state.is_running)
                 service["runningCount"] = running
@@ -97,9 +97,8 @@ class EcsView:
 
     def access_point(self, access_point_id: str) -> dict[str, Any] | None:
         """Give an EFS access point as EFS describes it."""
-        efs = environment.module("services.efs")
         with environment.scope(self.account_id, self.region):
-            found = efs._access_points.get(access_point_id)
+            found = private.EFS.access_points.get(access_point_id)
             return None if found is None else copy.deepcopy(dict(found))
 
     def _of_service(
@@ -151,7 +150,6 @@ class EcsView:
         )
 
     def _definition(self, reference: str) -> dict[str, Any] | None:
-        ecs = environment.module("services.ecs")
-        key = ecs._resolve_td_key(reference)
-        found = ecs._task_defs.get(key)
+        key = private.ECS.resolve_td_key(reference)
+        found = private.ECS.task_defs.get(key)
         return None if found is None else copy.deepcopy(dict(found))

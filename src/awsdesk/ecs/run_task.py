@@ -8,8 +8,6 @@ Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/list
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html.
 """
 
-# ruff: noqa: SLF001 - ministack's stores are its modules' private names
-
 from __future__ import annotations
 
 import contextvars
@@ -17,7 +15,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import private
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,13 +55,16 @@ def rights(
 
 def rights_of_call(request: Mapping[str, Any]) -> list[Right]:
     """As `rights`, in the account and region of this moment; none for a task that is not there."""
-    ecs = environment.module("services.ecs")
-    definition = ecs._task_defs.get(ecs._resolve_td_key(request.get("taskDefinition", "")))
-    cluster = ecs._clusters.get(ecs._resolve_cluster_name(request.get("cluster", "default")))
+    definition = private.ECS.task_defs.get(
+        private.ECS.resolve_td_key(request.get("taskDefinition", ""))
+    )
+    cluster = private.ECS.clusters.get(
+        private.ECS.resolve_cluster_name(request.get("cluster", "default"))
+    )
     if definition is None or cluster is None:
         return []
     arn = str(definition["taskDefinitionArn"])
-    tags = definition.get("tags") or ecs._tags.get(arn)
+    tags = definition.get("tags") or private.ECS.tags.get(arn)
     return rights(request, {**definition, "tags": tags}, str(cluster["clusterArn"]))
 
 
@@ -72,9 +73,8 @@ _request: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("ru
 
 def install() -> None:
     """Have ministack ask for all of them when RunTask is called over HTTP."""
-    actions = environment.module("core.iam_actions")
-    evaluator = environment.module("core.iam_evaluator")
-    tags_of, enforce_one = actions.request_tag_context, evaluator.enforce
+    tags_of = private.IAM_ACTIONS.request_tag_context
+    enforce_one = private.IAM_EVALUATOR.enforce
 
     def noted(service: str, iam_action: str, body: bytes, *more: Any) -> Any:
         if iam_action == RUN_TASK:
@@ -100,5 +100,5 @@ def install() -> None:
                 return denied
         return None
 
-    actions.request_tag_context = noted
-    evaluator.enforce = enforce
+    private.IAM_ACTIONS.replace("request_tag_context", noted)
+    private.IAM_EVALUATOR.replace("enforce", enforce)

@@ -10,8 +10,6 @@ Sources: https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-co
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html.
 """
 
-# ruff: noqa: SLF001 - ministack offers no public way to start a task or to send as a service
-
 from __future__ import annotations
 
 import json
@@ -22,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ecs import run_task
 from awsdesk.ecs.run_task import Right
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 from awsdesk.ministack_patches.roles import RoleRefusedError, Roles, TemporaryCredentials
 
 if TYPE_CHECKING:
@@ -99,7 +97,7 @@ class Schedules:
                     f"{credentials.role_arn} is not authorized to perform: {right.action}"
                     f" on resource: {right.resource}",
                 )
-        status, _, body = environment.module("services.ecs")._run_task(request)
+        status, _, body = private.ECS.run_task(request)
         if status != 200:
             raise StartError("ClientException", body.decode())
 
@@ -135,14 +133,13 @@ class Schedules:
         if not self._may(credentials, Right("sqs:SendMessage", queue_arn)):
             log.warning("scheduler.lost schedule=%s queue=%s", schedule_arn, queue_arn)
             return
-        sqs = environment.module("services.sqs")
         attributes = {
             "ERROR_CODE": error.code,
             "ERROR_MESSAGE": str(error),
             "SCHEDULE_ARN": schedule_arn,
             "TARGET_ARN": str(target["Arn"]),
         }
-        sqs._act_send_message(
+        private.SQS.act_send_message(
             {
                 "MessageBody": str(target.get("Input") or "{}"),
                 "MessageAttributes": {
@@ -150,15 +147,13 @@ class Schedules:
                     for name, value in attributes.items()
                 },
             },
-            sqs._queue_url(queue_arn.rpartition(":")[2]),
+            private.SQS.queue_url(queue_arn.rpartition(":")[2]),
         )
 
 
 def install(schedules: Schedules, changed: Callable[[], None]) -> None:
     """Have ministack's clock start tasks; `changed` is told, from the clock's thread."""
-    scheduler = environment.module("services.scheduler")
-    bridge = environment.module("services.eventbridge")
-    invoke_other = bridge._invoke_target
+    invoke_other = private.EVENTBRIDGE.invoke_target
 
     def invoke(target: Any, event: Mapping[str, Any], rule: Mapping[str, Any], *more: Any) -> Any:
         if event.get("Source") != "aws.scheduler":
@@ -167,5 +162,5 @@ def install(schedules: Schedules, changed: Callable[[], None]) -> None:
         changed()
         return None
 
-    bridge._invoke_target = invoke
-    scheduler._SCHEDULE_TICK_INTERVAL = _LOOK_EVERY
+    private.EVENTBRIDGE.replace("invoke_target", invoke)
+    private.SCHEDULER.replace("SCHEDULE_TICK_INTERVAL", _LOOK_EVERY)

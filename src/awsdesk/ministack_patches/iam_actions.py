@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import private
 
 _SINGLE = {
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
@@ -21,11 +21,10 @@ _SINGLE = {
 
 def install() -> None:
     """Put the right names in place of ministack's."""
-    actions = environment.module("core.iam_actions")
-    named_by_call = actions.extract_iam_action
+    named_by_call = private.IAM_ACTIONS.extract_iam_action
 
     def named(*arguments: Any, **more: Any) -> Any:
         found = named_by_call(*arguments, **more)
         return _SINGLE.get(found, found)
 
-    actions.extract_iam_action = named
+    private.IAM_ACTIONS.replace("extract_iam_action", named)

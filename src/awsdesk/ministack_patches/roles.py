@@ -5,8 +5,6 @@ ministack's AssumeRole lets its root into any role that trusts any service, and 
 for (ECS: the task) as `aws:SourceArn`, before ministack's session store gets the credentials.
 """
 
-# ruff: noqa: SLF001 - ministack's stores are its modules' private names
-
 from __future__ import annotations
 
 import json
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 TASKS_SERVICE = "ecs-tasks.amazonaws.com"
 
@@ -74,7 +72,7 @@ class Roles:
         """
         name = role_arn.rpartition("/")[2]
         with environment.scope(self.account_id, self.region):
-            role: Any = environment.module("services.iam")._roles.get(name)
+            role: Any = private.IAM.roles.get(name)
             if role is None:
                 raise RoleRefusedError(f"no such role: {role_arn}")
             if not self._trusts(role.get("AssumeRolePolicyDocument"), service, source_arn):

@@ -5,8 +5,6 @@ changed, so that a killed daemon loses at most `SNAPSHOT_SECONDS` of it. Objects
 as soon as their put is answered.
 """
 
-# ruff: noqa: SLF001 - ministack has no public call to save its state
-
 from __future__ import annotations
 
 import asyncio
@@ -14,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,11 +61,10 @@ def save() -> bool:
 
     ministack logs what it cannot write (a full disk) and goes on.
     """
-    app = environment.module("app")
     persistence = environment.module("core.persistence")
     queues = Path(persistence.STATE_DIR) / "sqs.json"
     before = _version(queues)
-    persistence.save_all(app._build_persistence_save_dict())
+    persistence.save_all(private.APP.build_persistence_save_dict())
     if _version(queues) == before:
         log.error("desk.state_not_saved path=%s", queues)
         return False
@@ -84,4 +81,4 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 def keep_from_running_containers() -> None:
     """Leave ECS tasks to our agent, also where the docker SDK happens to be installed."""
-    environment.module("services.ecs")._get_docker = lambda: None
+    private.ECS.replace("get_docker", lambda: None)

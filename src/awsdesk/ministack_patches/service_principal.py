@@ -8,15 +8,13 @@ Failures: `Denied` (the policy says no, or there is none), `Missing` (no such bu
 are `ActionError`.
 """
 
-# ruff: noqa: SLF001 - ministack offers no public way to act as a service
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 
 SERVICE = "ses.amazonaws.com"
 
@@ -51,11 +49,11 @@ class ServicePrincipal:
         s3 = environment.module("services.s3")
         with environment.scope(self.account_id, self.region):
             self.require_put_object(bucket, key)
-            status, _, body = s3._put_object(
+            status, _, body = private.S3.put_object(
                 bucket, key, content, {"content-type": "application/octet-stream"}
             )
-            stored = s3._buckets[bucket]["objects"].get(key)
-            if status == 200 and s3.S3_PERSIST and not self._is_on_disk(s3, bucket, key, content):
+            stored = private.S3.buckets[bucket]["objects"].get(key)
+            if status == 200 and s3.S3_PERSIST and not self._is_on_disk(bucket, key, content):
                 # ministack logs it and answers 200.
                 raise ActionError(f"{key} could not be written to the disk")
             if status == 200 and stored is not None and s3.S3_PERSIST:
@@ -64,8 +62,8 @@ class ServicePrincipal:
         if status != 200:
             raise ActionError(f"s3 answered {status} to the put of {key}: {body!r}")
 
-    def _is_on_disk(self, s3: Any, bucket: str, key: str, content: bytes) -> bool:
-        path = s3._object_disk_path(bucket, key)
+    def _is_on_disk(self, bucket: str, key: str, content: bytes) -> bool:
+        path = private.S3.object_disk_path(bucket, key)
         try:
             size, _ = Path(path).stat().st_size, Path(f"{path}.meta.json").stat()
         except OSError:
@@ -78,12 +76,11 @@ class ServicePrincipal:
         Raises:
             ActionError: no such bucket, or its policy does not let SES write there.
         """
-        s3 = environment.module("services.s3")
         with environment.scope(self.account_id, self.region):
-            owner = s3._bucket_owner_account(bucket)
+            owner = private.S3.bucket_owner_account(bucket)
             if owner is None:
                 raise MissingError(f"no such bucket: {bucket}")
-            policy = s3._bucket_policies.get_scoped(owner, None, bucket)
+            policy = private.S3.bucket_policies.get_scoped(owner, None, bucket)
         if not self._allowed(policy, "s3:PutObject", f"arn:aws:s3:::{bucket}/{key}"):
             raise DeniedError(
                 f"the policy of bucket {bucket} does not let {SERVICE} put {key}"
@@ -110,9 +107,8 @@ class ServicePrincipal:
         Raises:
             ActionError: no such topic, or its policy does not let SES publish there.
         """
-        sns = environment.module("services.sns")
         with environment.scope(self.account_id, self.region):
-            topic = sns._topic_by_arn_any_scope(topic_arn)
+            topic = private.SNS.topic_by_arn_any_scope(topic_arn)
             if topic is None:
                 raise MissingError(f"no such topic: {topic_arn}")
             policy = topic.get("attributes", {}).get("Policy")

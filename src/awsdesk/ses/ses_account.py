@@ -4,14 +4,12 @@ Reads ministack's stores of SES v1 (receipt rules, identities) and v2 (identitie
 sets). Kinds of rule action that the stand-in cannot run never get in (`ses_api` refuses them).
 """
 
-# ruff: noqa: SLF001 - ministack's stores are its modules' private names
-
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, cast
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 from awsdesk.ses.rules import (
     Action,
     BounceAction,
@@ -42,10 +40,9 @@ class SesAccount:
 
     def active_rule_set(self) -> RuleSet | None:
         """Give the active receipt rule set; None if there is none."""
-        ses = environment.module("services.ses")
         with environment.scope(self.account_id, self.region):
-            name = ses._active_receipt_rule_set.get("name")
-            stored = ses._receipt_rule_sets.get(name) if name else None
+            name = private.SES.active_receipt_rule_set.get("name")
+            stored = private.SES.receipt_rule_sets.get(name) if name else None
             if stored is None:
                 return None
             return RuleSet(str(name), tuple(rule_from(rule) for rule in stored["Rules"]))
@@ -87,12 +84,12 @@ class SesAccount:
     def has_configuration_set(self, name: str) -> bool:
         """Tell whether there is a configuration set of that name."""
         with environment.scope(self.account_id, self.region):
-            return name in environment.module("services.ses_v2")._config_sets
+            return name in private.SES_V2.config_sets
 
     def event_destinations(self, configuration_set: str) -> tuple[EventDestination, ...]:
         """Give the enabled SNS destinations of a configuration set."""
         with environment.scope(self.account_id, self.region):
-            sets = environment.module("services.ses_v2")._config_sets
+            sets = private.SES_V2.config_sets
             record = cast("dict[str, Any]", sets.get(configuration_set) or {})
         destinations = cast("dict[str, Any]", record.get("EventDestinations") or {})
         return tuple(
@@ -108,14 +105,14 @@ class SesAccount:
     def feedback_topic(self, identity: str, kind: str) -> str | None:
         """Give the topic set on an identity for `Bounce`, `Complaint` or `Delivery`."""
         with environment.scope(self.account_id, self.region):
-            stored: Any = environment.module("services.ses")._identities.get(identity)
+            stored: Any = private.SES.identities.get(identity)
         topic = stored and stored.get("NotificationTopics", {}).get(kind)
         return str(topic) if topic else None
 
     def forwards_feedback(self, identity: str) -> bool:
         """Tell whether bounces and complaints are mailed to the sender (the default)."""
         with environment.scope(self.account_id, self.region):
-            stored: Any = environment.module("services.ses")._identities.get(identity)
+            stored: Any = private.SES.identities.get(identity)
         if stored is not None and not stored.get("FeedbackForwardingEnabled", True):
             return False
         return bool(self._identity(identity).get("FeedbackForwardingStatus", True))
@@ -161,7 +158,7 @@ class SesAccount:
     def _published(self, record_type: str) -> set[tuple[str, str]]:
         """Give name and value of the records of a type in all zones; names in values absolute."""
         with environment.scope(self.account_id, self.region):
-            records = environment.module("services.route53")._records
+            records = private.ROUTE53.records
             zones = [cast("list[dict[str, Any]]", records[zone]) for zone in list(records)]
         found: set[tuple[str, str]] = set()
         for record in (record for zone in zones for record in zone):
@@ -173,13 +170,13 @@ class SesAccount:
 
     def _identity(self, identity: str) -> dict[str, Any]:
         with environment.scope(self.account_id, self.region):
-            stored = environment.module("services.ses_v2")._identities.get(identity)
+            stored = private.SES_V2.identities.get(identity)
         return cast("dict[str, Any]", stored or {})
 
     def _identities(self) -> set[str]:
         with environment.scope(self.account_id, self.region):
-            first = environment.module("services.ses")._identities
-            second = environment.module("services.ses_v2")._identities
+            first = private.SES.identities
+            second = private.SES_V2.identities
             return {
                 *(n for n in first if first[n].get("VerificationStatus") == "Success"),
                 *(n for n in second if second[n].get("VerifiedForSendingStatus")),

@@ -9,8 +9,6 @@ refuses the rule if that does not work: InvalidS3Configuration, InvalidSnsTopic,
 the signature and the caller's policies for the action.
 """
 
-# ruff: noqa: SLF001 - works with ministack's own parser and stores
-
 from __future__ import annotations
 
 import json
@@ -19,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import private
 from awsdesk.ministack_patches.service_principal import ActionError, ServicePrincipal
 from awsdesk.ses import notification
 from awsdesk.ses.rules import BounceAction, PublishAction, StoreAction
@@ -119,10 +117,9 @@ class SesApi:
         return answer
 
     def _update_rule(self, parameters: dict[str, str]) -> Answer:
-        ses = environment.module("services.ses")
         lists = {key: [value] for key, value in parameters.items()}
-        given = ses._receipt_rule_from_params(lists)
-        if (refused := ses._receipt_rule_error(given)) is not None:
+        given = private.SES.receipt_rule_from_params(lists)
+        if (refused := private.SES.receipt_rule_error(given)) is not None:
             return refused
         rules = self._rules(parameters)
         if rules is None:
@@ -134,7 +131,7 @@ class SesApi:
             return refused
         rules[place] = given
         self._announce(parameters)
-        return ses._receipt_result("UpdateReceiptRule")
+        return private.SES.receipt_result("UpdateReceiptRule")
 
     def _move_rule(self, parameters: dict[str, str]) -> Answer:
         rules = self._rules(parameters)
@@ -148,18 +145,19 @@ class SesApi:
         moved = rules.pop(names.index(name))
         names.remove(name)
         rules.insert(names.index(after) + 1 if after else 0, moved)
-        return environment.module("services.ses")._receipt_result("SetReceiptRulePosition")
+        return private.SES.receipt_result("SetReceiptRulePosition")
 
     def _rules(self, parameters: dict[str, str]) -> list[dict[str, Any]] | None:
-        stored = environment.module("services.ses")._receipt_rule_sets
+        stored = private.SES.receipt_rule_sets
         rule_set = stored.get(parameters.get("RuleSetName", ""))
         return None if rule_set is None else rule_set["Rules"]
 
     def _refuse_rule(self, parameters: dict[str, str], *, is_new: bool) -> Answer | None:
         """Give SES's refusal of a rule that could not work, or None."""
-        ses = environment.module("services.ses")
-        given = ses._receipt_rule_from_params({key: [value] for key, value in parameters.items()})
-        if ses._receipt_rule_error(given) is not None:
+        given = private.SES.receipt_rule_from_params(
+            {key: [value] for key, value in parameters.items()}
+        )
+        if private.SES.receipt_rule_error(given) is not None:
             return None  # ministack's own handler says what is wrong with it
         unknown = {kind for action in given["Actions"] for kind in action} - _KINDS
         if unknown:
@@ -204,8 +202,9 @@ class SesApi:
 
     def _announce(self, parameters: dict[str, str]) -> None:
         """Write the setup notification through a rule that was made or changed."""
-        ses = environment.module("services.ses")
-        given = ses._receipt_rule_from_params({key: [value] for key, value in parameters.items()})
+        given = private.SES.receipt_rule_from_params(
+            {key: [value] for key, value in parameters.items()}
+        )
         rule = rule_from(given)
         principal = self._principal(parameters["RuleSetName"], rule.name)
         now = datetime.now(UTC)
@@ -257,8 +256,7 @@ class SesApi:
             message_id = await self.bouncer.bounce(request)
         except BounceRefusedError as refused:
             return _error(refused.code, str(refused))
-        ses = environment.module("services.ses")
-        return ses._xml(
+        return private.SES.xml(
             200,
             "SendBounceResponse",
             f"<SendBounceResult><MessageId>{message_id}</MessageId></SendBounceResult>",
@@ -274,8 +272,8 @@ class SesApi:
 
 def install(account_id: str, region: str, bouncer: Bouncer) -> None:
     """Put what is added in front of ministack's SES handler."""
-    ses = environment.module("services.ses")
-    ses.handle_request = SesApi(account_id, region, bouncer, ses.handle_request).handle
+    inner = private.SES.handle_request
+    private.SES.replace("handle_request", SesApi(account_id, region, bouncer, inner).handle)
 
 
 def _parameters(body: bytes, query: dict[str, Any]) -> dict[str, str]:
@@ -303,7 +301,7 @@ def _bounced_recipients(parameters: dict[str, str]) -> list[BouncedRecipient]:
 
 
 def _error(code: str, text: str) -> Answer:
-    return environment.module("services.ses")._error(code, text, 400, "Sender")
+    return private.SES.error(code, text, 400, "Sender")
 
 
 def _missing_set(parameters: dict[str, str]) -> Answer:

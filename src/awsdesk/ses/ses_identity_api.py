@@ -8,8 +8,6 @@ event destination gets a plain text from SES first; one that does not let SES pu
 Same place in front of ministack's handler as `ses_api`.
 """
 
-# ruff: noqa: SLF001 - works with ministack's own stores
-
 from __future__ import annotations
 
 import json
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches import environment, private
 from awsdesk.ministack_patches.service_principal import ActionError, ServicePrincipal
 from awsdesk.ses.ses_account import SesAccount
 
@@ -95,15 +93,16 @@ class SesIdentityApi:
         try:
             principal.publish(str(topic), _TOPIC_VALIDATED, _SUBJECT)
         except ActionError as error:
-            responses = environment.module("services.ses_v2")
-            return responses._json_err("BadRequestException", f"Could not publish: {error}", 400)
+            return private.SES_V2.json_err(
+                "BadRequestException", f"Could not publish: {error}", 400
+            )
         return None
 
 
 def install(account_id: str, region: str) -> None:
     """Put what is added in front of ministack's SES v2 handler."""
-    ses = environment.module("services.ses_v2")
-    ses.handle_request = SesIdentityApi(ses.handle_request, account_id, region).handle
+    api = SesIdentityApi(private.SES_V2.handle_request, account_id, region)
+    private.SES_V2.replace("handle_request", api.handle)
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -114,14 +113,14 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _identity(name: str) -> dict[str, Any] | None:
-    return environment.module("services.ses_v2")._identities.get(name)
+    return private.SES_V2.identities.get(name)
 
 
 def _put(name: str, setting: str, given: dict[str, Any]) -> Answer | None:
     stored = _identity(name)
     responses = environment.module("services.ses_v2")
     if stored is None:
-        return responses._json_err("NotFoundException", f"Identity {name} not found", 404)
+        return private.SES_V2.json_err("NotFoundException", f"Identity {name} not found", 404)
     match setting:
         case "configuration-set":
             if given.get("ConfigurationSetName"):
