@@ -32,7 +32,7 @@ from service.desk.running import RunningDesk
 from service.pulumi_engine.deployer import Deployer
 
 ROOT = Path(__file__).parents[3]
-SCHEMAS = ROOT / "tests" / "unit" / "clients"
+SCHEMAS = ROOT / "tests" / "unit" / "autoconfig"
 DOMAINS = ["example.org", "example.net"]
 MX = "inbound-smtp.us-east-1.amazonaws.com"
 
