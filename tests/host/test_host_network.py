@@ -116,6 +116,12 @@ def test_there_is_swap_on_disk_and_in_compressed_memory(host: Host) -> None:
     assert "80\n" == host.guest.run("cat /proc/sys/vm/swappiness")
 
 
+def test_a_thousand_clients_can_be_told_of_mail(host: Host) -> None:
+    """Each client in IDLE takes one of the kernel's inotify instances."""
+    limit = host.guest.run("cat /proc/sys/fs/inotify/max_user_instances")
+    assert 1000 < int(limit)
+
+
 @pytest.mark.parametrize("seconds", [60, 300])
 def test_the_routes_hold(host: Host, seconds: int) -> None:
     """After one minute and after five net-utils has refreshed its files once and more."""

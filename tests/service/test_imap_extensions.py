@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import subprocess
 import time
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -389,3 +391,37 @@ def test_news_just_before_sleep_is_told(
         heard(ben, b"1", b"EXPUNGE")
         ben.idle_done()
     assert [] == ben.search()
+
+
+def test_news_while_falling_asleep_is_told(host: MailHost, ben: IMAPClient, folder: str) -> None:
+    """What comes when a client sleeps already, but nobody watches its folder yet, wakes it.
+
+    With 50 clients that takes as long as their processes wait for each other; here strace makes it two seconds.
+    """
+    ben.select_folder(folder)
+    container = host.containers["dovecot"]
+    shown = container.exec("doveadm", "-f", "tab", "who", "-1", BEN).splitlines()
+    (inside,) = [line.split("\t")[2] for line in shown if "\timap\t" in line]
+    (process,) = [
+        pid
+        for pid in container.usage().processes()
+        if Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split()[1] == inside
+    ]
+    call = "/^inotify_init"
+    tracer = subprocess.Popen(
+        ["strace", "-qqp", str(process), f"-etrace={call}", f"-einject={call}:delay_enter=2s"],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        await_true(
+            "strace to be there",
+            lambda: "TracerPid:\t0" not in Path(f"/proc/{process}/status").read_text(),
+        )
+        ben.idle()
+        time.sleep(2)
+        with session(host, BEN) as other:
+            other.append(folder, mail("late"))
+        heard(ben, b"1", b"EXISTS")
+    finally:
+        tracer.terminate()
+        tracer.wait()
