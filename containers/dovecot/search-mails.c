@@ -29,22 +29,15 @@ struct language_user *search_language(struct fts_backend *backend)
 	return array_idx_elem(languages, array_count(languages) - 1);
 }
 
-static bool is_ascii(const char *text)
-{
-	while (*text != '\0' && (unsigned char)*text < 0x80)
-		text++;
-	return *text == '\0';
-}
-
 static int split(struct fts_backend *backend, struct words_splitter *splitter, bool is_filtered, const char *token)
 {
 	struct language_user *lang = search_language(backend);
 	const char *error;
 
-	if (!is_filtered && !is_ascii(token) && lang->filter != NULL && lang_filter(lang->filter, &token, &error) <= 0)
+	if (!is_filtered && !words_are_ascii(token) && lang->filter != NULL && lang_filter(lang->filter, &token, &error) <= 0)
 		return 0;
 	/* The tokenizer for addresses gives them as a whole, beside their words. */
-	if (is_ascii(token) && strchr(token, '@') != NULL) {
+	if (words_are_ascii(token) && strchr(token, '@') != NULL) {
 		return splitter->form == WORDS_ONE_BY_ONE ? 0 :
 			splitter->piece(splitter->context, (const unsigned char *)token, strlen(token), TRUE);
 	}

@@ -331,6 +331,7 @@ static struct mail_storage_hooks hooks = { .mailbox_allocated = mailbox_allocate
 void search_phrases_plugin_init(struct module *module)
 {
 	search_mails_init();
+	lang_filter_register(&search_words_filter);
 	lang_tokenizer_register(&search_words_tokenizer);
 	mail_storage_hooks_add(module, &hooks);
 }
@@ -339,5 +340,6 @@ void search_phrases_plugin_deinit(void)
 {
 	mail_storage_hooks_remove(&hooks);
 	lang_tokenizer_unregister(&search_words_tokenizer);
+	/* Filters have no such function: their list ends with the plugin that this one needs. */
 	search_mails_deinit();
 }

@@ -4,8 +4,8 @@
  * octets are indexed; in Chinese, Japanese or Thai that is the beginning of a sentence. Here
  * - search_words_tokenizer wraps Dovecot's: it leaves out invisible characters within words and line breaks within
  *   runs of such scripts, and hands a long run out in pieces of some 512 octets, each after the first marked with \1;
- * - words_split splits its tokens, after Dovecot's filters have made their characters comparable, into words
- *   and overlapping groups of characters.
+ * - search_words_filter is Dovecot's normalizer-icu, which makes characters comparable, without its price for ASCII;
+ * - words_split splits such tokens into words and overlapping groups of characters.
  *
  * All octets may be hostile. Memory is bounded by RUN_MAX.
  *
@@ -15,6 +15,7 @@
 #include "buffer.h"
 #include "str.h"
 #include "unichar.h"
+#include "lang-filter-private.h"
 #include "lang-tokenizer-private.h"
 #include "lang-tokenizer-generic-private.h"
 
@@ -185,6 +186,38 @@ int words_split(struct words_splitter *splitter, const char *token)
 	} T_END;
 	return ret;
 }
+
+/* The filter ------------------------------------------------------------------------------------- */
+
+bool words_are_ascii(const char *text)
+{
+	while (*text != '\0' && (unsigned char)*text < 0x80)
+		text++;
+	return *text == '\0';
+}
+
+static int words_filter(struct lang_filter *filter, const char **token, const char **error_r)
+{
+	if (!words_are_ascii(*token))
+		return lang_filter_normalizer_icu->v.filter(filter, token, error_r);
+	*token = t_str_lcase(*token);
+	return 1;
+}
+
+static int
+words_filter_create(const struct lang_settings *set, struct event *event, struct lang_filter **filter_r,
+		    const char **error_r)
+{
+	if (lang_filter_normalizer_icu->v.create(set, event, filter_r, error_r) < 0)
+		return -1;
+	(*filter_r)->v.filter = words_filter;
+	return 0;
+}
+
+const struct lang_filter search_words_filter = {
+	.class_name = "words",
+	.v = { words_filter_create, words_filter, NULL }
+};
 
 /* The tokenizer ---------------------------------------------------------------------------------- */
 

@@ -6,12 +6,14 @@
 #include "mail-search.h"
 
 struct fts_backend;
+struct lang_filter;
 struct lang_tokenizer;
 struct mail;
 struct mail_search_context;
 
-/* In dovecot.conf: language_tokenizers = words email-address */
+/* In dovecot.conf: language_tokenizers = words email-address, language_filters = words */
 extern const struct lang_tokenizer search_words_tokenizer;
+extern const struct lang_filter search_words_filter;
 
 enum words_form {
 	/* Each word, and for scripts without blanks the characters from each place on: 2, of some scripts 3, or as
@@ -40,6 +42,8 @@ struct words_splitter {
 /* Split a token of search_words_tokenizer that has been through the filters. Returns what `piece` returns, as soon
    as that is below 0. */
 int words_split(struct words_splitter *splitter, const char *token);
+
+bool words_are_ascii(const char *text);
 
 /* Split a text of a query, or of one header field (search-mails.c). */
 void words_split_text(struct fts_backend *backend, struct lang_tokenizer *tokenizer, struct words_splitter *splitter,
