@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.host import mailbox, memory, notices, picture, relay, results, storage
+from benchmarks.host import mailbox, memory, notices, picture, relay, results, search, storage
 from benchmarks.host.bed import CONFIGURATIONS, laid
 from benchmarks.mailhost import report
 from benchmarks.mailhost.engine import ROOT, EngineError
 
-PARTS = ("memory", "notices", "mailbox", "relay", "storage")
+PARTS = ("memory", "notices", "mailbox", "search", "relay", "storage")
 
 
 def main() -> int:
@@ -80,6 +80,10 @@ def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
     if part == "relay":
         with laid(*CONFIGURATIONS) as beds:
             return relay.measure(beds, 500 if quick else 3000, 2 if quick else 5, _say)
+    if part == "search":
+        with laid("ours") as (bed,):
+            box = bed.dovecot(f"{limits['dovecot']}m")
+            return search.measure(bed, box, 1000 if quick else 10_000, _say)
     if part == "storage":
         with laid("ours") as (bed,):
             return storage.measure(bed, 2000 if quick else 50_000, _say, quick=quick)

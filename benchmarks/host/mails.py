@@ -46,3 +46,28 @@ def mail(number: int, size: int = 4096) -> bytes:
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
     )
     return (head + " ".join(text)[: size - len(head) - 2] + "\r\n").encode()
+
+
+def japanese_word(rank: int) -> str:
+    """The word of this rank, 0 the commonest: two characters of 1,200."""
+    return chr(0x4E00 + 7 * (rank % 1200)) + chr(0x4E00 + 7 * (rank * 37 // 1200 * 31 % 1200))
+
+
+_JAPANESE = [japanese_word(number) for number in range(WORDS)]
+
+
+def japanese(number: int, size: int = 4096) -> bytes:
+    """The mail of this number in a language without blanks, of about `size` bytes."""
+    chance = random.Random(number)
+    words = chance.choices(_JAPANESE, cum_weights=_WEIGHTS, k=size // 14)
+    text = "".join(
+        found + (chance.choice("のにはをがで") if (place + 1) % 12 else "。\r\n")
+        for place, found in enumerate(words)
+    )
+    return (
+        f"From: Person <person{chance.randrange(200)}@sender.example>\r\n"
+        f"To: A user <user@example.org>\r\nSubject: {number}\r\n"
+        f"Message-ID: <{number}@sender.example>\r\n"
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Transfer-Encoding: 8bit\r\n\r\n{text}\r\n"
+    ).encode()

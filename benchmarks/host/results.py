@@ -80,6 +80,8 @@ def table(parts: Mapping[str, Any]) -> str:
         ]
     if "select_ms" in found:
         lines += _mailbox(found)
+    if "searched_mails" in found:
+        lines += _search(found)
     if "relay_ours" in found:
         lines += [
             "",
@@ -143,6 +145,30 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
         "|---|---:|",
         f"| into an empty mailbox | {found['delivery_empty']:.0f} |",
         f"| into that of {found['mails']:,} | {found['delivery_big']:.0f} |",
+    ]
+
+
+def _search(found: Mapping[str, Any]) -> list[str]:
+    languages = ("latin", "japanese")
+    rows = (
+        ("Index, octets a mail", lambda of: found[f"{of}_index_octets"] / found["searched_mails"]),
+        (
+            "Making it, mails a processor second",
+            lambda of: found["searched_mails"] / found[f"{of}_index_seconds"],
+        ),
+        ("A word, processor ms", lambda of: found[f"{of}_word_ms"]),
+        ("A phrase of one mail", lambda of: found[f"{of}_rare_phrase_ms"]),
+        ("A phrase of common words", lambda of: found[f"{of}_common_phrase_ms"]),
+        ("... mails found", lambda of: found[f"{of}_common_phrase_hits"]),
+    )
+    return [
+        "",
+        f"| Body searches in {found['searched_mails']:,} mails | latin | japanese |",
+        "|---|---:|---:|",
+        *(
+            f"| {name} | " + " | ".join(short(value(of)) for of in languages) + " |"
+            for name, value in rows
+        ),
     ]
 
 
