@@ -50,6 +50,7 @@ def mailed(content: bytes, subtype: str = "octet-stream") -> bytes:
         mailed(gzipped(XML)),
         mailed(zipped(XML), "x-wrong-type"),
     ],
+    ids=lambda _: "packed",  # what is packed says when: two workers would see two tests
 )
 def test_a_report_is_found_however_it_is_packed(octets: bytes) -> None:
     assert [XML] == [each.removeprefix(b"\xef\xbb\xbf") for each in documents(octets)]
@@ -71,6 +72,7 @@ def test_a_mail_without_a_report_has_none() -> None:
         gzipped(XML)[:-9],
         zipped(XML)[:-30],
     ],
+    ids=lambda _: "packed",
 )
 def test_bombs_and_broken_archives_end_in_an_error(octets: bytes) -> None:
     with pytest.raises(ReportError):
