@@ -12,7 +12,7 @@ settle      deleted when nothing is owed to anyone, else released    settlement
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from postal_plexus.deliver import maillog
@@ -227,7 +227,7 @@ class Attempts:
             state = self.journal.state(receipt.message_id, each.recipient)
             if state is not State.ACCOUNTED:
                 # FAILING: the sender was perhaps told.
-                found.append(each._replace(quiet=each.quiet or state is State.FAILING))
+                found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
 
 

@@ -18,7 +18,8 @@ import json
 import os
 import threading
 import time
-from typing import NamedTuple, cast
+from dataclasses import dataclass, replace
+from typing import cast
 
 from postal_plexus.deliver import maillog
 from postal_plexus.directory import Directory
@@ -37,7 +38,8 @@ Day = tuple[int, int, int]
 """A day since the epoch, and how many forwards left and came back on it."""
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Record:
     """The last week of one address outside. `stopped_on` is a day, or 0 while it is forwarded to;
     `aliases` is what `fingerprint` said then."""
 
@@ -56,7 +58,7 @@ def counted(record: Record, day: int, *, sent: int = 0, bounced: int = 0) -> Rec
     week = {each[0]: each for each in record.days if 0 <= day - each[0] < _DAYS}
     _, sent_before, bounced_before = week.get(day, (day, 0, 0))
     week[day] = (day, sent_before + sent, bounced_before + bounced)
-    return record._replace(days=tuple(week.values()))
+    return replace(record, days=tuple(week.values()))
 
 
 def keeps_bouncing(record: Record, *, is_redirect: bool = False) -> bool:
@@ -151,7 +153,7 @@ class ForwardBounces:
             record = counted(Record() if record.stopped_on else record, day, bounced=1)
             stops = keeps_bouncing(record, is_redirect=bool(mailbox))
             if stops:
-                record = record._replace(stopped_on=day, aliases=aliases)
+                record = replace(record, stopped_on=day, aliases=aliases)
             self._records[key] = record
             self._write()
         return stops
@@ -183,7 +185,11 @@ class ForwardBounces:
         temporary = self._path + ".new"
         try:
             with open(temporary, "w", encoding="utf-8") as file:
-                json.dump(self._records, file)
+                written = {
+                    key: (each.days, each.stopped_on, each.aliases)
+                    for key, each in self._records.items()
+                }
+                json.dump(written, file)
             os.replace(temporary, self._path)
         except OSError as error:
             maillog.forwards_unwritten(str(error))

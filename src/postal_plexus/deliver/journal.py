@@ -35,8 +35,8 @@ import os
 import struct
 import threading
 import time
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 _ENTRIES = 1 << 17
 _ENTRY = struct.Struct("<QI")
@@ -62,7 +62,8 @@ class State(IntEnum):
     ACCOUNTED = 4  # failed for good, and the sender or the operator knows
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A state, and when it was recorded (seconds since the epoch)."""
 
     state: State

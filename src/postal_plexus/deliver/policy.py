@@ -35,7 +35,7 @@ concerns the mail concerns all its recipients, what a reply says concerns one re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from postal_plexus.deliver.recipients import Addressee
@@ -203,9 +203,9 @@ def forward_stopped(recipient: str) -> Disposition:
 def queued(disposition: Disposition) -> Disposition:
     """Return the disposition of a forward by Postfix's: what it took is queued, not delivered."""
     if disposition.fate is Fate.DELIVERED:
-        return disposition._replace(fate=Fate.FORWARDED)
+        return replace(disposition, fate=Fate.FORWARDED)
     # A loop is never answered: the answer would go round as well.
-    return disposition._replace(quiet=disposition.quiet or disposition.status == "5.4.6")
+    return replace(disposition, quiet=disposition.quiet or disposition.status == "5.4.6")
 
 
 def is_over_quota(reply: Reply) -> bool:

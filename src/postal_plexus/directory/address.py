@@ -12,7 +12,7 @@ Fails with AddressError, whose text completes the sentence "the address ...". No
 """
 
 import re
-from typing import NamedTuple, Self
+from dataclasses import dataclass
 
 from postal_plexus.mail.envelope import ascii_domain
 
@@ -43,20 +43,19 @@ class AddressError(ValueError):
     """A text is not an address; says why, to complete "the address ..."."""
 
 
-class _Address(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes.
+
+    Raises:
+        AddressError: it is not an address; the text completes "the address ...".
+    """
+
     local_part: str
     domain: str
-    subaddress: str | None
+    subaddress: str | None = None
 
-
-class Address(_Address):
-    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes."""
-
-    __slots__ = ()
-
-    def __new__(cls, local_part: str, domain: str, subaddress: str | None = None) -> Self:
-        """Raises AddressError."""
-        self = super().__new__(cls, local_part, domain, subaddress)
+    def __post_init__(self) -> None:
         if not is_domain(self.domain):
             raise AddressError("has no domain name of at least two labels after the @")
         if not self.local_part:
@@ -70,7 +69,6 @@ class Address(_Address):
             raise AddressError(f"has more than {LOCAL_PART_LIMIT} characters before the @")
         if len(str(self)) > ADDRESS_LIMIT:
             raise AddressError(f"has more than {ADDRESS_LIMIT} characters")
-        return self
 
     @classmethod
     def parse(cls, text: str) -> "Address":

@@ -7,7 +7,7 @@ without meaning something else there; what is wrong raises DirectoryError.
 """
 
 import re
-from typing import NamedTuple, Self
+from dataclasses import dataclass
 
 from postal_plexus.directory.address import Address, AddressError, is_domain, is_hosted
 
@@ -22,95 +22,85 @@ class DirectoryError(ValueError):
     """A directory cannot be what it says; the reader keeps the one that it has."""
 
 
-class _Domain(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A mail domain of ours, and who gets the mail to its addresses that nobody has.
+
+    Raises:
+        DirectoryError: one of them is not what it should be.
+    """
+
     name: str
-    catch_all: str | None
+    catch_all: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_domain(self.name):
+            raise DirectoryError(f"{clipped(self.name)} is not a domain name in A-labels")
+        if self.catch_all is not None:
+            require_address(self.catch_all)
 
 
-class Domain(_Domain):
-    """A mail domain of ours, and who gets the mail to its addresses that nobody has."""
-
-    __slots__ = ()
-
-    def __new__(cls, name: str, catch_all: str | None = None) -> Self:
-        """Raises DirectoryError."""
-        if not is_domain(name):
-            raise DirectoryError(f"{clipped(name)} is not a domain name in A-labels")
-        if catch_all is not None:
-            require_address(catch_all)
-        return super().__new__(cls, name, catch_all)
-
-
-class _Mailbox(NamedTuple):
-    address: str
-    password_hash: str
-    app_passwords: tuple[tuple[str, str], ...]
-    send_as: tuple[str, ...]
-    quota_mb: int | None
-
-
-class Mailbox(_Mailbox):
+@dataclass(frozen=True, slots=True)
+class Mailbox:
     """A mailbox: its address, which is its user's login, and the hashes of the user's passwords.
 
     `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
     are addresses of ours that the user may write as, besides those whose mail the mailbox gets.
     `quota_mb` is how much mail there may be, in MiB; None for what Dovecot allows everybody.
+
+    Raises:
+        DirectoryError: one of them is not what it should be.
     """
 
-    __slots__ = ()
+    address: str
+    password_hash: str
+    app_passwords: tuple[tuple[str, str], ...] = ()
+    send_as: tuple[str, ...] = ()
+    quota_mb: int | None = None
 
-    def __new__(
-        cls,
-        address: str,
-        password_hash: str,
-        app_passwords: tuple[tuple[str, str], ...] = (),
-        send_as: tuple[str, ...] = (),
-        quota_mb: int | None = None,
-    ) -> Self:
-        """Raises DirectoryError."""
+    def __post_init__(self) -> None:
+        address = self.address
         if not is_hosted(address):
             raise DirectoryError(f"{clipped(address)} cannot be a mailbox's address")
-        if not _PASSWORD_HASH.fullmatch(password_hash):
+        if not _PASSWORD_HASH.fullmatch(self.password_hash):
             raise DirectoryError(f"{address} has a password hash that is none")
-        if len(dict(app_passwords)) < len(app_passwords):
+        if len(dict(self.app_passwords)) < len(self.app_passwords):
             raise DirectoryError(f"{address} has an app password twice")
-        for name, its_hash in app_passwords:
+        for name, its_hash in self.app_passwords:
             if not is_app_name(name):
                 raise DirectoryError(f"{address} has an app password named {clipped(name)}")
             if not _PASSWORD_HASH.fullmatch(its_hash):
                 raise DirectoryError(f"{address} has a password hash of {name} that is none")
-        if len(set(send_as)) < len(send_as):
+        if len(set(self.send_as)) < len(self.send_as):
             raise DirectoryError(f"{address} may send as an address twice")
-        for other in send_as:
+        for other in self.send_as:
             if not is_hosted(other):
                 raise DirectoryError(f"{address} cannot send as {clipped(other)}")
-        if quota_mb is not None and quota_mb < 1:
-            raise DirectoryError(f"{address} has a quota of {quota_mb} MB")
-        return super().__new__(cls, address, password_hash, app_passwords, send_as, quota_mb)
+        if self.quota_mb is not None and self.quota_mb < 1:
+            raise DirectoryError(f"{address} has a quota of {self.quota_mb} MB")
 
     def __repr__(self) -> str:
         return f"Mailbox(address={self.address!r}, send_as={self.send_as!r})"  # no hash in a log
 
 
-class _Alias(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """An address of ours whose mail goes to one or more others, of ours or outside.
+
+    Raises:
+        DirectoryError: one of them is not what it should be, or there is no destination.
+    """
+
     address: str
     destinations: tuple[str, ...]
 
-
-class Alias(_Alias):
-    """An address of ours whose mail goes to one or more others, of ours or outside."""
-
-    __slots__ = ()
-
-    def __new__(cls, address: str, destinations: tuple[str, ...]) -> Self:
-        """Raises DirectoryError."""
-        if not is_hosted(address):
-            raise DirectoryError(f"{clipped(address)} cannot be an alias's address")
-        if not destinations:
-            raise DirectoryError(f"{address} has no destination")
-        for destination in destinations:
+    def __post_init__(self) -> None:
+        if not is_hosted(self.address):
+            raise DirectoryError(f"{clipped(self.address)} cannot be an alias's address")
+        if not self.destinations:
+            raise DirectoryError(f"{self.address} has no destination")
+        for destination in self.destinations:
             require_address(destination)
-        return super().__new__(cls, address, destinations)
 
 
 def is_app_name(text: str) -> bool:

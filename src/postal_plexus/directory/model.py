@@ -33,7 +33,8 @@ Fails with DirectoryError, and with nothing else, whatever bytes are read.
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import cast
 
 from postal_plexus.directory.address import envelope_parts
 from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
@@ -44,7 +45,8 @@ SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes of the largest object that is read; 10,000 mailboxes take about 2 MB."""
 
 
-class Resolution(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Resolution:
     """Who gets a mail: mailboxes of ours, each once, and addresses outside. Empty: unknown."""
 
     mailboxes: tuple[str, ...] = ()
@@ -260,7 +262,8 @@ class Directory:
         )
 
 
-class _Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Entry:
     """One JSON object of the document; its fields are taken out by type, or DirectoryError."""
 
     fields: dict[str, object]

@@ -9,7 +9,7 @@ than its `HeaderBlock` may (`HeaderTooLongError`).
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 # The longest field that is looked at whole before it is decided about; longer ones are decided
 # against (renamed), since only our own name can make anyone write so long a one.
@@ -28,7 +28,8 @@ class HeaderTooLongError(Exception):
     """The header block goes beyond its bound."""
 
 
-class HeaderBound(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HeaderBound:
     """So many octets and fields a header block may have."""
 
     octets: int

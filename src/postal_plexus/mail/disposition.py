@@ -4,8 +4,8 @@ Every recipient of every attempt ends with exactly one (RFC 3464, section 2.3.3,
 actions). What a failure means is not decided here but in `deliver.policy`.
 """
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 
 class Fate(Enum):
@@ -17,7 +17,8 @@ class Fate(Enum):
     FAILED = "failed"
 
 
-class Disposition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Disposition:
     """One recipient's fate, with its enhanced status code (RFC 3463) and the reason in words.
 
     `quiet` is a failure that the sender must not be told: a loop, or one that was perhaps told.

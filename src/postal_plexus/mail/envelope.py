@@ -7,7 +7,7 @@ recipient the mail. `wire_sender` says what becomes of an odd sender.
 """
 
 import re
-from typing import NamedTuple, Self
+from dataclasses import dataclass
 
 # RFC 5321 section 4.1.2 without the optional source route: dot-string or quoted string, then a
 # domain or an address literal. The local part is read generously (SES has accepted it already);
@@ -31,20 +31,24 @@ class EnvelopeError(ValueError):
     """An address that cannot be put on the wire."""
 
 
-class RawEnvelope(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RawEnvelope:
     """Sender and recipients as SES wrote them: any text without a lone surrogate."""
 
     sender: str
     recipients: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class Envelope(RawEnvelope):
-    """Envelope sender ("" for the null sender of a bounce) and its recipients, each once."""
+    """Envelope sender ("" for the null sender of a bounce) and its recipients, each once.
 
-    __slots__ = ()
+    Raises:
+        EnvelopeError: not all of it can be put on the wire.
+    """
 
-    def __new__(cls, sender: str, recipients: tuple[str, ...]) -> Self:
-        """Raises EnvelopeError unless all of it can be put on the wire."""
+    def __post_init__(self) -> None:
+        sender, recipients = self.sender, self.recipients
         if sender and not (is_address(sender) or _is_utf8_sender(sender)):
             raise EnvelopeError(f"envelope sender {sender!r} is not an address")
         if not recipients:
@@ -54,7 +58,6 @@ class Envelope(RawEnvelope):
         for recipient in recipients:
             if not is_address(recipient):
                 raise EnvelopeError(f"recipient {recipient!r} is not an address")
-        return super().__new__(cls, sender, recipients)
 
 
 def wire_sender(sender: str) -> str:

@@ -12,9 +12,10 @@ known yet never becomes "was not delivered".
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import cast
 
 from postal_plexus.mail.receipt import NotificationError, unwrap
 
@@ -42,7 +43,8 @@ class FeedbackKind(Enum):
     DELAYED = "delayed"
 
 
-class FeedbackRecipient(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FeedbackRecipient:
     """One recipient that the event speaks of; what it does not say is ""."""
 
     address: str
@@ -51,7 +53,8 @@ class FeedbackRecipient(NamedTuple):
     diagnostic: str
 
 
-class Feedback(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Feedback:
     """One event that a sender should hear of.
 
     `feedback_id` is the same whenever the same event comes again. `event` and `reason` are SES's
@@ -74,7 +77,8 @@ class Feedback(NamedTuple):
     sent_on_by: str = ""
 
 
-class Remark(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Remark:
     """An event that is only logged: its kind, and SES's id of the mail or ""."""
 
     event: str

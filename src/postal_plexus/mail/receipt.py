@@ -9,8 +9,9 @@ notification, published whenever a receipt rule is made, is recognised: there is
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, cast
+from typing import cast
 
 from postal_plexus.mail.envelope import RawEnvelope
 from postal_plexus.mail.verdicts import Verdict, Verdicts, read_verdict
@@ -30,7 +31,8 @@ class SetupNotification:
     """SES made or changed a receipt rule: nothing to deliver."""
 
 
-class Receipt(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Receipt:
     """What SES accepted.
 
     `accepted_at` is seconds since the epoch. `headers` are the mail's own as SES's JSON has them,

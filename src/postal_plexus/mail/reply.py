@@ -5,7 +5,7 @@ that grows without end, raises `ReplyError`; the connection is then of no furthe
 """
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 _LINE = re.compile(rb"([2345][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)")
@@ -16,7 +16,8 @@ class ReplyError(Exception):
     """The server sent something that is no reply."""
 
 
-class Reply(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reply:
     """Code, enhanced status code ("" where the server gave none), and the text of all lines."""
 
     code: int

@@ -4,8 +4,8 @@ They are taken from the notification's JSON only: headers inside a mail are the 
 A status that SES may invent later reads as `UNKNOWN` and never counts as passed.
 """
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 
 class Verdict(Enum):
@@ -37,7 +37,8 @@ def read_verdict(status: object) -> Verdict:
     return _KNOWN.get(status, Verdict.UNKNOWN) if isinstance(status, str) else Verdict.UNKNOWN
 
 
-class Verdicts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Verdicts:
     """All that SES said about one mail. `dmarc_policy` is there only where DMARC failed."""
 
     spam: Verdict = Verdict.UNKNOWN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +77,7 @@ def test_a_from_that_its_domain_disowns_goes_to_junk(
 def test_only_a_failure_counts() -> None:
     """A policy beside another verdict says nothing."""
     for verdict in set(Verdict) - {Verdict.FAIL}:
-        mail = receipt(disowned("REJECT")._replace(dmarc=verdict), From="a@example.org")
+        mail = receipt(replace(disowned("REJECT"), dmarc=verdict), From="a@example.org")
         assert "" == mailbox_policy(mail, DIRECTORY, dmarc_to_junk=True, may_answer=True)
 
 
@@ -104,7 +106,7 @@ def test_who_is_addressed_by_the_header(headers: dict[str, str], ann: bool, ben:
 @given(st.text(), st.lists(st.text(), min_size=1, max_size=3, unique=True))
 def test_a_field_is_one_line_whatever_the_envelope(sender: str, recipients: list[str]) -> None:
     """No envelope can write a field of its own into the trace."""
-    mail = receipt()._replace(envelope=RawEnvelope(sender, tuple(recipients)))
+    mail = replace(receipt(), envelope=RawEnvelope(sender, tuple(recipients)))
     caught = resolve(RawEnvelope("", (*recipients, "any@example.net")), DIRECTORY).mailboxes
     copies = mailbox_copies(mail, caught, DIRECTORY, "mail.example.org", dmarc_to_junk=True)
     fields = [field for copy in copies for field in copy.trace]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email import message_from_bytes, policy
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_release_is_read_from_both_body_forms(wrapped: bool) -> None:
     assert isinstance(held, Receipt)
     assert isinstance(released, Receipt)
     assert (Verdict.FAIL, Verdict.GRAY) == (held.verdicts.virus, released.verdicts.virus)
-    assert held == released._replace(verdicts=held.verdicts)
+    assert held == replace(released, verdicts=held.verdicts)
     assert release(letter) == release(release(letter))
     with pytest.raises(NotificationError):
         release("nonsense")

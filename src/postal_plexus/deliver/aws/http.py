@@ -12,7 +12,8 @@ replaced once before that.
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.sockets import limit_waits
@@ -27,7 +28,8 @@ _READ_AT_ONCE = 64 * 1024
 _RECEIVE_BUFFER = 128 * 1024
 
 
-class Endpoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Endpoint:
     """Where a service answers. `prefix` is a path that precedes every request's ("" mostly)."""
 
     secure: bool

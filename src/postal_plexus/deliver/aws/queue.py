@@ -5,7 +5,8 @@ entries, since the rest of the batch did what it should.
 """
 
 import json
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from typing import cast
 
 from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
@@ -20,7 +21,8 @@ _ANSWER_SECONDS = 35.0
 _Answer = dict[str, list[dict[str, object]]]
 
 
-class QueueMessage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
     """One delivery of one queue entry. `receive_count` is 1 at the first."""
 
     body: str

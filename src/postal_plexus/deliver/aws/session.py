@@ -9,7 +9,8 @@ import json
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from postal_plexus.deliver.aws.credentials import CredentialsSource
 from postal_plexus.deliver.aws.errors import AwsError, AwsTransientError, DeniedError, from_answer
@@ -46,7 +47,8 @@ class Tls:
             return self._context
 
 
-class AwsAccount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AwsAccount:
     """What all sessions share: region, credentials, endpoints, and the word to stop."""
 
     region: str

@@ -7,13 +7,14 @@ no query string.
 import hashlib
 import hmac
 import time
-from typing import NamedTuple
+from dataclasses import dataclass
 
 EMPTY_PAYLOAD = hashlib.sha256(b"").hexdigest()
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 
 
-class Credentials(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Credentials:
     """An access key; `expires_at` is in seconds since the epoch, None for one that lasts."""
 
     access_key: str

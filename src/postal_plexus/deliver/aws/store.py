@@ -1,13 +1,14 @@
 """S3: objects read as streams. Raises AwsError; `MissingError` where the object does not exist."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, percent_encode
 
 
-class StoredObject(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredObject:
     """An object as it was at one moment."""
 
     octets: bytes
