@@ -10,6 +10,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import documents
 from deployment.buckets import close
+from deployment.stack import Stack
 
 # SES writes received mail here, and `deliver` reads it.
 INBOUND_PREFIX = "inbound/"
@@ -19,10 +20,14 @@ INBOUND_PREFIX = "inbound/"
 class ArchiveArgs:
     """`rule_set_arn`: the receipt rules that may write."""
 
-    name: str
-    account: pulumi.Input[str]
+    stack: Stack
     rule_set_arn: pulumi.Input[str]
     days: int
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("archive")
 
 
 class Archive(pulumi.ComponentResource):
@@ -69,7 +74,7 @@ class Archive(pulumi.ComponentResource):
         policy = aws.s3.BucketPolicy(
             args.name,
             bucket=bucket,
-            policy=pulumi.Output.all(self.bucket.arn, args.account, args.rule_set_arn).apply(
+            policy=pulumi.Output.all(self.bucket.arn, args.stack.account, args.rule_set_arn).apply(
                 lambda given: documents.archive_bucket(*given, INBOUND_PREFIX)
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),

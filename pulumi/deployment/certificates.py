@@ -21,6 +21,7 @@ from deployment import client_documents, documents, schedule_documents
 from deployment.alarms import Alarm, Metric, namespace
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
 from deployment.schedule import Schedule, ScheduleArgs
+from deployment.stack import Stack
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 CONTAINER = "certbot"
@@ -40,19 +41,21 @@ class CertificatesArgs:
     name; an adopted zone has none here and counts as delegated.
     """
 
-    name: str
-    stack: str
+    stack: Stack
     image: pulumi.Input[str]
     repository_arn: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
-    account: pulumi.Input[str]
-    region: str
     log_days: int
     names: Sequence[str]
     zone_ids: Mapping[str, pulumi.Input[str]]
     name_servers: Mapping[str, pulumi.Input[Sequence[str]]]
     directory_url: str = LETS_ENCRYPT
     email: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("certbot")
 
     @property
     def domains(self) -> list[str]:
@@ -80,7 +83,7 @@ class Certificates(pulumi.ComponentResource):
             log_group_name=self.log_group.name,
             pattern='{ $.event = "certificate.status" }',
             metric_transformation={
-                "namespace": namespace(args.stack),
+                "namespace": namespace(args.stack.name),
                 "name": METRIC,
                 "value": "$.days_left",
                 "unit": "Count",
@@ -95,8 +98,8 @@ class Certificates(pulumi.ComponentResource):
 
     def _roles(self) -> tuple[aws.iam.Role, aws.iam.Role]:
         args = self._args
-        trust = pulumi.Output.from_input(args.account).apply(
-            lambda account: documents.task_trust(account, args.region)
+        trust = pulumi.Output.from_input(args.stack.account).apply(
+            lambda account: documents.task_trust(account, args.stack.region)
         )
         task = aws.iam.Role(
             f"{args.name}-task",
@@ -159,7 +162,7 @@ class Certificates(pulumi.ComponentResource):
                 expression="rate(1 hour)",
                 # Authorities ask that clients do not all come at the full hour.
                 window_minutes=30,
-                account=args.account,
+                stack=args.stack,
                 target_arn=args.cluster_arn,
                 policy=schedule_documents.run_task,
                 needs={
@@ -206,8 +209,8 @@ def definition(
 ) -> str:
     """The container definitions of the task, as the JSON that ECS takes."""
     environment = {
-        "AWS_REGION": args.region,
-        "AWS_DEFAULT_REGION": args.region,
+        "AWS_REGION": args.stack.region,
+        "AWS_DEFAULT_REGION": args.stack.region,
         "PLEXUS_ACME_DIRECTORY": args.directory_url,
         "PLEXUS_CERTIFICATE_NAMES": " ".join(args.names),
         "PLEXUS_ZONES": json.dumps({domain: sorted(zones[domain]) for domain in sorted(zones)}),
@@ -245,7 +248,7 @@ def definition(
             "logDriver": "awslogs",
             "options": {
                 "awslogs-group": log_group,
-                "awslogs-region": args.region,
+                "awslogs-region": args.stack.region,
                 "awslogs-stream-prefix": CONTAINER,
             },
         },

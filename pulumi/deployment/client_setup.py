@@ -19,6 +19,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import client_documents
 from deployment.buckets import close
+from deployment.stack import Stack
 from postal_plexus.autoconfig import (
     ClientSetup,
     MtaStsPolicy,
@@ -44,12 +45,17 @@ _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 class ClientSetupArgs:
     """`issued`: the domains whose certificates are there (`domains_with_certificate`)."""
 
-    name: str
+    stack: Stack
     clients: Sequence[ClientSetup]
     zone_ids: Mapping[str, pulumi.Input[str]]
     policy: MtaStsPolicy
     issued: frozenset[str]
     shared_host: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("clients")
 
 
 def domains_with_certificate(

@@ -6,6 +6,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment.archive import Archive
+from deployment.stack import Stack
 from postal_plexus.directory.model import Directory
 
 DIRECTORY_KEY = "directory/directory.json"
@@ -15,9 +16,14 @@ DIRECTORY_KEY = "directory/directory.json"
 class DirectoryObjectArgs:
     """What to write where."""
 
-    name: str
+    stack: Stack
     directory: Directory
     archive: Archive
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("directory")
 
 
 class DirectoryObject(pulumi.ComponentResource):

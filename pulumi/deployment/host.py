@@ -17,6 +17,7 @@ import pulumi
 from deployment import documents
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
+from deployment.stack import Stack
 from postal_plexus.config import regions
 from postal_plexus.config.state_volume import state_gb
 
@@ -85,10 +86,7 @@ def warn_of_spot_quota(provider: aws.Provider) -> None:
 class HostArgs:
     """See postal_plexus.config.settings for what the choices mean."""
 
-    name: str
-    stack: str
-    account: pulumi.Input[str]
-    region: str
+    stack: Stack
     network: Network
     zone: int
     cluster_name: pulumi.Input[str]
@@ -101,6 +99,11 @@ class HostArgs:
     ssm_access: bool
     replace_after_days: int
     indexes_gb: int
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("host")
 
 
 class Host(pulumi.ComponentResource):
@@ -146,7 +149,7 @@ class Host(pulumi.ComponentResource):
             wait_for_capacity_timeout="0",
             tags=[
                 {"key": "Name", "value": args.name, "propagate_at_launch": True},
-                {"key": documents.STACK_TAG, "value": args.stack, "propagate_at_launch": True},
+                {"key": documents.STACK_TAG, "value": args.stack.name, "propagate_at_launch": True},
             ],
             opts=self._child,
         )
@@ -164,13 +167,15 @@ class Host(pulumi.ComponentResource):
             args.name,
             role=role.name,
             policy=pulumi.Output.all(
-                account=args.account,
+                account=args.stack.account,
                 cluster_arn=args.cluster_arn,
                 interface_id=args.network.interface.id,
                 volume_id=self.volume.id,
                 repository_arns=list(args.repository_arns),
             ).apply(
-                lambda given: documents.instance(region=args.region, stack=args.stack, **given)
+                lambda given: documents.instance(
+                    region=args.stack.region, stack=args.stack.name, **given
+                )
             ),
             opts=self._child,
         )
@@ -178,8 +183,8 @@ class Host(pulumi.ComponentResource):
             aws.iam.RolePolicy(
                 f"{args.name}-ssm",
                 role=role.name,
-                policy=pulumi.Output.from_input(args.account).apply(
-                    lambda account: documents.session_manager(account, args.region)
+                policy=pulumi.Output.from_input(args.stack.account).apply(
+                    lambda account: documents.session_manager(account, args.stack.region)
                 ),
                 opts=self._child,
             )
@@ -194,10 +199,10 @@ class Host(pulumi.ComponentResource):
         ).apply(
             lambda given: user_data(
                 HostBoot(
-                    region=args.region,
+                    region=args.stack.region,
                     ssm_access=args.ssm_access,
                     indexes_gb=args.indexes_gb,
-                    ipv6=args.region not in regions.WITHOUT_EC2_IPV6,
+                    ipv6=args.stack.region not in regions.WITHOUT_EC2_IPV6,
                     **given,
                 )
             )
@@ -233,7 +238,7 @@ class Host(pulumi.ComponentResource):
                     # Until the ENI is there the host reaches AWS by IPv6, which is free, where
                     # EC2's API answers there; elsewhere by an IPv4 address of its own.
                     "associate_public_ip_address": str(
-                        args.region in regions.WITHOUT_EC2_IPV6
+                        args.stack.region in regions.WITHOUT_EC2_IPV6
                     ).lower(),
                     "ipv6_address_count": 1,
                     "delete_on_termination": "true",
@@ -250,7 +255,7 @@ class Host(pulumi.ComponentResource):
             tag_specifications=[
                 {
                     "resource_type": kind,
-                    "tags": {"Name": args.name, documents.STACK_TAG: args.stack},
+                    "tags": {"Name": args.name, documents.STACK_TAG: args.stack.name},
                 }
                 for kind in ("instance", "volume")
             ],

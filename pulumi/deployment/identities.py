@@ -12,6 +12,7 @@ import pulumi_aws as aws
 from pulumi.output import UNKNOWN
 
 import pulumi
+from deployment.stack import Stack
 from postal_plexus.config.dns_records import MAIL_FROM_LABEL
 
 # Easy DKIM gives three tokens; the number is part of the API, so that records can be planned
@@ -23,10 +24,15 @@ _DKIM_TOKENS = 3
 class IdentitiesArgs:
     """`configuration_set_name` is fixed by the stack: the SMTP user's rights name it."""
 
-    configuration_set_name: str
+    stack: Stack
     events_topic_arn: pulumi.Input[str]
     needed: Sequence[pulumi.Resource]
     domains: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("sending")
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ class Identities(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Identities", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self.configuration_set = aws.sesv2.ConfigurationSet(
-            args.configuration_set_name,
-            configuration_set_name=args.configuration_set_name,
+            args.name,
+            configuration_set_name=args.name,
             # Receivers without TLS still get their mail: SES's own default, said aloud.
             delivery_options={"tls_policy": "OPTIONAL"},
             reputation_options={"reputation_metrics_enabled": True},
@@ -58,7 +64,7 @@ class Identities(pulumi.ComponentResource):
             opts=child,
         )
         aws.sesv2.ConfigurationSetEventDestination(
-            args.configuration_set_name,
+            args.name,
             configuration_set_name=self.configuration_set.configuration_set_name,
             event_destination_name="sent-mail",
             event_destination={

@@ -16,6 +16,7 @@ import pulumi_aws as aws
 import pulumi_command as command
 
 import pulumi
+from deployment.stack import Stack
 
 NAMES = ("dovecot", "postfix", "deliver", "certbot")
 
@@ -61,11 +62,14 @@ def built_images(architecture: str) -> Mapping[str, str]:
 class ImagesArgs:
     """`given`: images to run as they are, by name, instead of our own from ECR: all or none."""
 
-    name: str
-    region: str
-    profile: str | None
+    stack: Stack
     architecture: str
     given: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("image")
 
 
 class Images(pulumi.ComponentResource):
@@ -112,11 +116,11 @@ class Images(pulumi.ComponentResource):
         environment: dict[str, pulumi.Input[str]] = {
             "PLEXUS_IMAGE": local,
             "PLEXUS_REPOSITORY": repository.repository_url,
-            "AWS_REGION": args.region,
+            "AWS_REGION": args.stack.region,
             "ARCH": _ARCHITECTURES[args.architecture],
         }
-        if args.profile:
-            environment["AWS_PROFILE"] = args.profile
+        if args.stack.profile:
+            environment["AWS_PROFILE"] = args.stack.profile
         pushed = command.local.Command(
             f"{args.name}-{image}",
             # The interpreter that runs this program has what tools/push needs.

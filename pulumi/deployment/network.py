@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
+from deployment.stack import Stack
 
 # What users need: IMAP, the two ways to submit mail, and ManageSieve for their filters.
 MAIL_PORTS = (993, 465, 587, 4190)
@@ -36,11 +37,16 @@ class NetworkArgs:
     `host_zone`: in which of them, from 1, the address and thus the host is.
     """
 
-    name: str
+    stack: Stack
     block: str
     zones: int
     host_zone: int
     instance_type: str
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("network")
 
 
 def subnet_blocks(block: str, number: int) -> list[str]:

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import documents
+from deployment.stack import Stack
 
 # SQS's longest. `deliver` puts aside what fails for days well before; this is the last line.
 _RETENTION_SECONDS = 14 * 24 * 3600
@@ -29,11 +30,7 @@ _MAX_RECEIVE_COUNT = 500
 class NotificationsArgs:
     """`rule_set_arn` may announce mail, `configuration_set_arn` what becomes of mail we sent."""
 
-    received_name: str
-    events_name: str
-    mail_name: str
-    dead_letters_name: str
-    account: pulumi.Input[str]
+    stack: Stack
     rule_set_arn: pulumi.Input[str]
     configuration_set_arn: pulumi.Input[str]
 
@@ -46,21 +43,26 @@ class Notifications(pulumi.ComponentResource):
     ) -> None:
         super().__init__("postal-plexus:index:Notifications", name, None, opts)
         self._child = pulumi.ResourceOptions(parent=self)
-        self.topic = aws.sns.Topic(args.received_name, opts=self._child)
-        self.events_topic = aws.sns.Topic(args.events_name, opts=self._child)
+        self.topic = aws.sns.Topic(args.stack.named("received"), opts=self._child)
+        self.events_topic = aws.sns.Topic(args.stack.named("events"), opts=self._child)
         topic_policies = [
             aws.sns.TopicPolicy(
                 topic_name,
                 arn=topic.arn,
-                policy=pulumi.Output.all(topic.arn, args.account, source).apply(
+                policy=pulumi.Output.all(topic.arn, args.stack.account, source).apply(
                     lambda given, document=document: document(*given)
                 ),
                 opts=self._child,
             )
             for topic_name, topic, document, source in (
-                (args.received_name, self.topic, documents.receipt_topic, args.rule_set_arn),
                 (
-                    args.events_name,
+                    args.stack.named("received"),
+                    self.topic,
+                    documents.receipt_topic,
+                    args.rule_set_arn,
+                ),
+                (
+                    args.stack.named("events"),
                     self.events_topic,
                     documents.events_topic,
                     args.configuration_set_arn,
@@ -68,15 +70,15 @@ class Notifications(pulumi.ComponentResource):
             )
         ]
         self.dead_letters = aws.sqs.Queue(
-            args.dead_letters_name,
+            args.stack.named("dead-letters"),
             message_retention_seconds=_RETENTION_SECONDS,
             sqs_managed_sse_enabled=True,
             opts=self._child,
         )
-        self.queue = self._queue(args.mail_name)
-        self.events = self._queue(args.events_name)
+        self.queue = self._queue(args.stack.named("mail"))
+        self.events = self._queue(args.stack.named("events"))
         aws.sqs.RedriveAllowPolicy(
-            args.dead_letters_name,
+            args.stack.named("dead-letters"),
             queue_url=self.dead_letters.url,
             redrive_allow_policy=pulumi.Output.all(self.queue.arn, self.events.arn).apply(
                 lambda arns: json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": arns})
@@ -84,10 +86,10 @@ class Notifications(pulumi.ComponentResource):
             opts=self._child,
         )
         queue_policies = [
-            self._from_topics(args.mail_name, self.queue, [self.topic]),
-            self._from_topics(args.events_name, self.events, [self.events_topic]),
+            self._from_topics(args.stack.named("mail"), self.queue, [self.topic]),
+            self._from_topics(args.stack.named("events"), self.events, [self.events_topic]),
             self._from_topics(
-                args.dead_letters_name, self.dead_letters, [self.topic, self.events_topic]
+                args.stack.named("dead-letters"), self.dead_letters, [self.topic, self.events_topic]
             ),
         ]
         needed = [*topic_policies, *queue_policies]
@@ -103,8 +105,8 @@ class Notifications(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
             )
             for queue_name, topic, queue in (
-                (args.mail_name, self.topic, self.queue),
-                (args.events_name, self.events_topic, self.events),
+                (args.stack.named("mail"), self.topic, self.queue),
+                (args.stack.named("events"), self.events_topic, self.events),
             )
         ]
         self.ready: list[pulumi.Resource] = [*needed, *subscriptions]

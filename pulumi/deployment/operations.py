@@ -7,13 +7,14 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
+from deployment.stack import Stack
 
 
 @dataclass(frozen=True)
 class OperationsArgs:
     """`parts`: names by what they are; of one stack they fit into one parameter (4 KB)."""
 
-    stack: str
+    stack: Stack
     parts: Mapping[str, pulumi.Input[Any]]
 
 
@@ -25,8 +26,8 @@ class Operations(pulumi.ComponentResource):
     ) -> None:
         super().__init__("postal-plexus:index:Operations", name, None, opts)
         parameter = aws.ssm.Parameter(
-            f"{args.stack}-system",
-            name=f"/postal-plexus/{args.stack}/system",
+            f"{args.stack.name}-system",
+            name=f"/postal-plexus/{args.stack.name}/system",
             description="What the parts of this stack are called, for its operators' tools",
             type="SecureString",
             value=pulumi.Output.json_dumps(args.parts),

@@ -20,6 +20,7 @@ from deployment.certificates import Certificates
 from deployment.images import Images
 from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
+from deployment.stack import Stack
 
 SOURCE_KEY = "source/source.zip"
 
@@ -61,10 +62,7 @@ BUILD_SPEC = json.dumps(
 class PatchesArgs:
     """What is patched: the stack's images, services and the certificate task."""
 
-    name: str
-    stack: str
-    account: pulumi.Input[str]
-    region: str
+    stack: Stack
     architecture: str
     log_days: int
     archive: Archive
@@ -72,6 +70,11 @@ class PatchesArgs:
     cluster: aws.ecs.Cluster
     services: Mapping[str, Service]
     certificates: Certificates
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("patches")
 
 
 class Patches(pulumi.ComponentResource):
@@ -98,7 +101,7 @@ class Patches(pulumi.ComponentResource):
                 does="Builds the images anew once a week, if Debian has patches for them",
                 expression=_WHEN,
                 window_minutes=60,
-                account=args.account,
+                stack=args.stack,
                 target_arn=project.arn,
                 policy=schedule_documents.start_build,
                 needs={"project_arn": project.arn},
@@ -138,11 +141,11 @@ class Patches(pulumi.ComponentResource):
         )
         # Its name is fixed by the stack: the role's trust names it first.
         project_arn = pulumi.Output.concat(
-            f"arn:aws:codebuild:{args.region}:", args.account, f":project/{args.name}"
+            f"arn:aws:codebuild:{args.stack.region}:", args.stack.account, f":project/{args.name}"
         )
         role = aws.iam.Role(
             args.name,
-            assume_role_policy=pulumi.Output.all(args.account, project_arn).apply(
+            assume_role_policy=pulumi.Output.all(args.stack.account, project_arn).apply(
                 lambda given: patch_documents.build_trust(*given)
             ),
             description="What the weekly build of patched images may do",
@@ -153,7 +156,7 @@ class Patches(pulumi.ComponentResource):
             args.name,
             role=role.name,
             policy=pulumi.Output.all(
-                account=args.account,
+                account=args.stack.account,
                 log_group_arn=log_group.arn,
                 source_arn=pulumi.Output.concat(args.archive.bucket.arn, "/", SOURCE_KEY),
                 repository_arns=list(args.images.repository_arns.values()),
@@ -165,7 +168,9 @@ class Patches(pulumi.ComponentResource):
                 ],
                 role_arns=[arn for each in (*parts, args.certificates) for arn in each.role_arns],
             ).apply(
-                lambda given: patch_documents.build(stack=args.stack, region=args.region, **given)
+                lambda given: patch_documents.build(
+                    stack=args.stack.name, region=args.stack.region, **given
+                )
             ),
             opts=self._child,
         )

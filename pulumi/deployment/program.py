@@ -1,7 +1,6 @@
 """The whole program: settings in, parts put together, stack outputs out."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import pulumi_aws as aws
@@ -22,6 +21,7 @@ from deployment.host import Host, HostArgs, warn_of_spot_quota
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
+from deployment.monitoring import Monitoring, MonitoringArgs
 from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
 from deployment.operations import Operations, OperationsArgs
@@ -30,8 +30,8 @@ from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for,
 from deployment.sending import Sending, SendingArgs
 from deployment.service import Service
 from deployment.services import ServiceParts, make_services
+from deployment.stack import Stack
 from deployment.storage import Storage, StorageArgs
-from deployment.watch import Watch, WatchArgs
 from deployment.zones import Zones, ZonesArgs
 from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.config import regions
@@ -73,267 +73,227 @@ def deploy() -> None:
 
 
 class _Deployment:
-    """One run: the parts, in the order in which they need each other."""
+    """One run: `run` names the parts in the order in which they need each other."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._profile = pulumi.Config("aws").get("profile")
-        self._provider = aws.Provider(
+        self.settings = settings
+        profile = pulumi.Config("aws").get("profile")
+        provider = aws.Provider(
             "aws",
             region=settings.region,
-            profile=self._profile,
+            profile=profile,
             default_tags={"tags": {documents.STACK_TAG: settings.stack}},
         )
-        # The parts' children take it from their parents.
-        self._options = pulumi.ResourceOptions(providers={"aws": self._provider})
-        self._account = aws.get_caller_identity_output(
-            opts=pulumi.InvokeOutputOptions(provider=self._provider)
+        account = aws.get_caller_identity_output(
+            opts=pulumi.InvokeOutputOptions(provider=provider)
         ).account_id
+        self.stack = Stack(settings.stack, account, settings.region, provider, profile)
+        self.rules = rules_for(settings.directory, settings.accept)
+        self.rule_set = self.stack.named("rules")
+        self.rule_set_arn = self.stack.arn("ses", f"receipt-rule-set/{self.rule_set}")
 
     def run(self) -> None:
-        settings = self._settings
-        rule_set_name = settings.name("rules")
-        rule_set_arn = pulumi.Output.concat(
-            f"arn:aws:ses:{settings.region}:", self._account, f":receipt-rule-set/{rule_set_name}"
-        )
-        archive = Archive(
+        self.archive = self._archive()
+        self.notifications = self._notifications()
+        self.directory = self._directory()
+        self._receiving()
+        self.network = self._network()
+        self.identities = self._identities()
+        self.zones = self._zones()
+        self.sending = self._sending()
+        self.storage = self._storage()
+        self.images = self._images()
+        self.cluster = self._cluster()
+        self.host = self._host()
+        self.services = self._services()
+        self.certificates = self._certificates()
+        self.patches = self._patches()
+        self.pending = self._client_sites()
+        self._monitoring()
+        self._outputs()
+
+    def _archive(self) -> Archive:
+        """The bucket of received mail."""
+        return Archive(
             "archive",
-            ArchiveArgs(
-                settings.name("archive"), self._account, rule_set_arn, settings.archive_days
-            ),
-            self._options,
+            ArchiveArgs(self.stack, self.rule_set_arn, self.settings.archive_days),
+            self.stack.options,
         )
-        notifications = Notifications(
+
+    def _notifications(self) -> Notifications:
+        """Topics and queues between SES and `deliver`."""
+        return Notifications(
             "notifications",
             NotificationsArgs(
-                received_name=settings.name("received"),
-                events_name=settings.name("events"),
-                mail_name=settings.name("mail"),
-                dead_letters_name=settings.name("dead-letters"),
-                account=self._account,
-                rule_set_arn=rule_set_arn,
-                configuration_set_arn=pulumi.Output.concat(
-                    f"arn:aws:ses:{settings.region}:",
-                    self._account,
-                    f":configuration-set/{settings.name('sending')}",
+                stack=self.stack,
+                rule_set_arn=self.rule_set_arn,
+                configuration_set_arn=self.stack.arn(
+                    "ses", f"configuration-set/{self.stack.named('sending')}"
                 ),
             ),
-            self._options,
+            self.stack.options,
         )
-        directory = DirectoryObject(
+
+    def _directory(self) -> DirectoryObject:
+        """Who has mail, as the containers read it."""
+        return DirectoryObject(
             "directory",
-            DirectoryObjectArgs(settings.name("directory"), settings.directory, archive),
-            self._options,
+            DirectoryObjectArgs(self.stack, self.settings.directory, self.archive),
+            self.stack.options,
         )
-        rules = rules_for(settings.directory, settings.accept)
+
+    def _receiving(self) -> None:
+        """The rules by which SES receives."""
         Receiving(
             "receiving",
             ReceivingArgs(
-                region=settings.region,
-                profile=self._profile,
-                rule_set_name=rule_set_name,
-                rules=rules,
-                archive=archive,
-                notifications=notifications,
-                directory=directory,
-                scan=settings.scan,
-                activate=should_activate(settings.activate_rule_set, rule_set_name, self._provider),
+                stack=self.stack,
+                rules=self.rules,
+                archive=self.archive,
+                notifications=self.notifications,
+                directory=self.directory,
+                scan=self.settings.scan,
+                activate=should_activate(
+                    self.settings.activate_rule_set, self.rule_set, self.stack.provider
+                ),
             ),
-            self._options,
-        )
-        network = Network(
-            "network",
-            NetworkArgs(
-                settings.name("network"),
-                settings.network,
-                settings.zones,
-                settings.host_zone,
-                settings.instance_type,
-            ),
-            self._options,
-        )
-        identities = Identities(
-            "identities",
-            IdentitiesArgs(
-                configuration_set_name=settings.name("sending"),
-                events_topic_arn=notifications.events_topic.arn,
-                needed=notifications.ready,
-                domains=settings.domains,
-            ),
-            self._options,
-        )
-        zones = Zones(
-            "zones",
-            ZonesArgs(
-                region=settings.region,
-                identities=identities.identities,
-                clients=settings.clients,
-                mail_host=settings.mail_host,
-                ipv4=network.address.public_ip,
-                ipv6=network.interface.ipv6_addresses[0],
-                existing=settings.existing_zones,
-                txt=settings.txt_records,
-                dmarc=settings.dmarc,
-            ),
-            self._options,
-        )
-        sending = Sending(
-            "sending",
-            SendingArgs(
-                user_name=settings.name("smtp"),
-                parameter_path=f"/postal-plexus/{settings.stack}",
-                account=self._account,
-                region=settings.region,
-                domains=settings.domains,
-                configuration_set_name=settings.name("sending"),
-            ),
-            self._options,
-        )
-        storage = Storage(
-            "storage",
-            StorageArgs(
-                name=settings.name("mailboxes"),
-                account=self._account,
-                subnet_ids=[subnet.id for subnet in network.subnets],
-                security_group_id=network.store_group.id,
-                backup_days=settings.backup_days,
-                infrequent_days=settings.mailboxes_infrequent_days,
-            ),
-            self._options,
-        )
-        images = Images(
-            "images",
-            ImagesArgs(
-                settings.name("image"),
-                settings.region,
-                self._profile,
-                settings.architecture,
-                settings.images,
-            ),
-            self._options,
-        )
-        cluster = aws.ecs.Cluster(
-            settings.name("cluster"),
-            opts=pulumi.ResourceOptions(provider=self._provider),
-        )
-        if settings.spot:
-            warn_of_spot_quota(self._provider)
-        host = Host(
-            "host",
-            HostArgs(
-                name=settings.name("host"),
-                stack=settings.stack,
-                account=self._account,
-                region=settings.region,
-                network=network,
-                zone=settings.host_zone,
-                cluster_name=cluster.name,
-                cluster_arn=cluster.arn,
-                repository_arns=list(images.repository_arns.values()),
-                instance_type=settings.instance_type,
-                architecture=settings.architecture,
-                image=settings.host_image,
-                spot=settings.spot,
-                ssm_access=settings.ssm_access,
-                replace_after_days=settings.replace_after_days,
-                indexes_gb=settings.indexes_gb,
-            ),
-            self._options,
-        )
-        services = make_services(
-            settings,
-            ServiceParts(
-                account=self._account,
-                cluster=cluster,
-                images=images,
-                storage=storage,
-                sending=sending,
-                archive=archive,
-                notifications=notifications,
-                directory=directory,
-                identities=identities,
-            ),
-            self._options,
-        )
-        certificates = self._certificates(images, cluster, zones)
-        patches = self._patches(archive, images, cluster, services, certificates)
-        pending = self._client_sites(zones)
-        Watch(
-            "watch",
-            WatchArgs(
-                name=settings.name("watch"),
-                stack=settings.stack,
-                account=self._account,
-                region=settings.region,
-                mail_host=settings.mail_host,
-                deliver_log=services["deliver"].log_group.name,
-                address=settings.alarm_address,
-                budget_usd=settings.budget_usd,
-                mailboxes_gb=settings.mailboxes_gb_alarm,
-                rules=tuple(rule_name(rule_set_name, rule) for rule in rules),
-                services={name: part.service.name for name, part in services.items()},
-                missed={
-                    name: part.schedule.missed.name
-                    for name, part in (("certbot", certificates), ("patches", patches))
-                    if part
-                },
-                more=(certificate_alarm(settings.stack),) if certificates else (),
-                images=settings.name("image"),
-                patches=settings.name("patches") if patches else "",
-                watched={
-                    "queue": notifications.queue.name,
-                    "dead_letters": notifications.dead_letters.name,
-                    "group": host.group.name,
-                    "cluster": cluster.name,
-                    "file_system": storage.file_system.id,
-                },
-            ),
-            self._options,
-        )
-        outputs: dict[str, Any] = {
-            "mail_host": settings.mail_host,
-            "imap_host": settings.mail_host,
-            "address": network.address.public_ip,
-            "region": settings.region,
-            "architecture": settings.architecture,
-            "bucket": archive.bucket.bucket,
-            "topic_arn": notifications.topic.arn,
-            "queue_url": notifications.queue.url,
-            "events_queue_url": notifications.events.url,
-            "dead_letter_queue_url": notifications.dead_letters.url,
-            "directory_object": directory.location,
-            "rule_set": rule_set_name,
-            "configuration_set": settings.name("sending"),
-            "cluster": cluster.name,
-            "host_group": host.group.name,
-            "repositories": images.repositories,
-            "images": images.references,
-            "services": {name: part.service.name for name, part in services.items()},
-            "task_definitions": {name: part.task_definition.arn for name, part in services.items()},
-            "log_groups": {name: part.log_group.name for name, part in services.items()},
-            "file_system": storage.file_system.id,
-            "access_point": storage.access_point.id,
-            "name_servers": zones.name_servers,
-            "dkim_records": zones.dkim_records,
-            "client_setup_pending": pending,
-            # What tools/patch is told, by hand and by the weekly build.
-            "patch": {**patches.told, "region": settings.region} if patches else None,
-            "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
-        }
-        for name, value in outputs.items():
-            pulumi.export(name, value)
-        Operations(
-            "operations",
-            OperationsArgs(settings.stack, {name: outputs[name] for name in _FOR_OPERATORS}),
-            self._options,
+            self.stack.options,
         )
 
-    def _certificates(
-        self, images: Images, cluster: aws.ecs.Cluster, zones: Zones
-    ) -> Certificates | None:
+    def _network(self) -> Network:
+        """VPC, subnets and the fixed address."""
+        return Network(
+            "network",
+            NetworkArgs(
+                self.stack,
+                self.settings.network,
+                self.settings.zones,
+                self.settings.host_zone,
+                self.settings.instance_type,
+            ),
+            self.stack.options,
+        )
+
+    def _identities(self) -> Identities:
+        """The domains as SES knows them."""
+        return Identities(
+            "identities",
+            IdentitiesArgs(
+                stack=self.stack,
+                events_topic_arn=self.notifications.events_topic.arn,
+                needed=self.notifications.ready,
+                domains=self.settings.domains,
+            ),
+            self.stack.options,
+        )
+
+    def _zones(self) -> Zones:
+        """The DNS zones and their records."""
+        return Zones(
+            "zones",
+            ZonesArgs(
+                stack=self.stack,
+                identities=self.identities.identities,
+                clients=self.settings.clients,
+                mail_host=self.settings.mail_host,
+                ipv4=self.network.address.public_ip,
+                ipv6=self.network.interface.ipv6_addresses[0],
+                existing=self.settings.existing_zones,
+                txt=self.settings.txt_records,
+                dmarc=self.settings.dmarc,
+            ),
+            self.stack.options,
+        )
+
+    def _sending(self) -> Sending:
+        """The SMTP user of Postfix."""
+        return Sending(
+            "sending",
+            SendingArgs(
+                stack=self.stack,
+                domains=self.settings.domains,
+            ),
+            self.stack.options,
+        )
+
+    def _storage(self) -> Storage:
+        """The file system of the mailboxes, and its backups."""
+        return Storage(
+            "storage",
+            StorageArgs(
+                stack=self.stack,
+                subnet_ids=[subnet.id for subnet in self.network.subnets],
+                security_group_id=self.network.store_group.id,
+                backup_days=self.settings.backup_days,
+                infrequent_days=self.settings.mailboxes_infrequent_days,
+            ),
+            self.stack.options,
+        )
+
+    def _images(self) -> Images:
+        """The container images, in ECR or as given."""
+        return Images(
+            "images",
+            ImagesArgs(
+                self.stack,
+                self.settings.architecture,
+                self.settings.images,
+            ),
+            self.stack.options,
+        )
+
+    def _cluster(self) -> aws.ecs.Cluster:
+        """The ECS cluster."""
+        return aws.ecs.Cluster(
+            self.stack.named("cluster"),
+            opts=pulumi.ResourceOptions(provider=self.stack.provider),
+        )
+
+    def _host(self) -> Host:
+        """The machine."""
+        if self.settings.spot:
+            warn_of_spot_quota(self.stack.provider)
+        return Host(
+            "host",
+            HostArgs(
+                stack=self.stack,
+                network=self.network,
+                zone=self.settings.host_zone,
+                cluster_name=self.cluster.name,
+                cluster_arn=self.cluster.arn,
+                repository_arns=list(self.images.repository_arns.values()),
+                instance_type=self.settings.instance_type,
+                architecture=self.settings.architecture,
+                image=self.settings.host_image,
+                spot=self.settings.spot,
+                ssm_access=self.settings.ssm_access,
+                replace_after_days=self.settings.replace_after_days,
+                indexes_gb=self.settings.indexes_gb,
+            ),
+            self.stack.options,
+        )
+
+    def _services(self) -> dict[str, Service]:
+        """The three services."""
+        return make_services(
+            self.settings,
+            ServiceParts(
+                stack=self.stack,
+                cluster=self.cluster,
+                images=self.images,
+                storage=self.storage,
+                sending=self.sending,
+                archive=self.archive,
+                notifications=self.notifications,
+                directory=self.directory,
+                identities=self.identities,
+            ),
+        )
+
+    def _certificates(self) -> Certificates | None:
         """The task that looks after the mail host's certificate; None without its image."""
-        settings = self._settings
-        if "certbot" not in images.references:
+        settings = self.settings
+        if "certbot" not in self.images.references:
             pulumi.warn(
                 "postal-plexus:images has certbot: none, so nothing asks for the mail host's "
                 "certificate: clients see a self-signed one"
@@ -342,68 +302,130 @@ class _Deployment:
         return Certificates(
             "certificates",
             CertificatesArgs(
-                name=settings.name("certbot"),
-                stack=settings.stack,
-                image=images.references["certbot"],
-                repository_arn=images.repository_arns["certbot"],
-                cluster_arn=cluster.arn,
-                account=self._account,
-                region=settings.region,
+                stack=self.stack,
+                image=self.images.references["certbot"],
+                repository_arn=self.images.repository_arns["certbot"],
+                cluster_arn=self.cluster.arn,
                 log_days=settings.log_days,
                 names=certificate_names(settings.clients, mail_host=settings.mail_host),
-                zone_ids=zones.zone_ids,
-                name_servers=zones.name_servers,
+                zone_ids=self.zones.zone_ids,
+                name_servers=self.zones.name_servers,
             ),
-            self._options,
+            self.stack.options,
         )
 
-    def _patches(
-        self,
-        archive: Archive,
-        images: Images,
-        cluster: aws.ecs.Cluster,
-        services: Mapping[str, Service],
-        certificates: Certificates | None,
-    ) -> Patches | None:
+    def _patches(self) -> Patches | None:
         """The weekly patches; None where the images are not ours, or the stack wants none."""
-        settings = self._settings
-        if settings.images or settings.patches == "none" or certificates is None:
+        settings = self.settings
+        if settings.images or settings.patches == "none" or self.certificates is None:
             return None
         return Patches(
             "patches",
             PatchesArgs(
-                name=settings.name("patches"),
-                stack=settings.stack,
-                account=self._account,
-                region=settings.region,
+                stack=self.stack,
                 architecture=settings.architecture,
                 log_days=settings.log_days,
-                archive=archive,
-                images=images,
-                cluster=cluster,
-                services=services,
-                certificates=certificates,
+                archive=self.archive,
+                images=self.images,
+                cluster=self.cluster,
+                services=self.services,
+                certificates=self.certificates,
             ),
-            self._options,
+            self.stack.options,
         )
 
-    def _client_sites(self, zones: Zones) -> list[str]:
+    def _client_sites(self) -> list[str]:
         """The sites that set clients up; the domains that the next run completes."""
-        settings = self._settings
+        settings = self.settings
         if not settings.client_setup:
             return []
         sites = ClientSetupSites(
             "clients",
             ClientSetupArgs(
-                name=settings.name("clients"),
+                stack=self.stack,
                 clients=settings.clients,
-                zone_ids=zones.zone_ids,
+                zone_ids=self.zones.zone_ids,
                 policy=MtaStsPolicy(
                     (regions.inbound_host(settings.region),), MtaStsMode(settings.mta_sts)
                 ),
-                issued=domains_with_certificate(settings.clients, self._provider),
+                issued=domains_with_certificate(settings.clients, self.stack.provider),
                 shared_host=settings.mail_host if settings.client_hosts == "shared" else None,
             ),
-            self._options,
+            self.stack.options,
         )
         return sites.pending
+
+    def _monitoring(self) -> None:
+        """Alarms, dashboard and budget."""
+        Monitoring(
+            "watch",
+            MonitoringArgs(
+                stack=self.stack,
+                mail_host=self.settings.mail_host,
+                deliver_log=self.services["deliver"].log_group.name,
+                address=self.settings.alarm_address,
+                budget_usd=self.settings.budget_usd,
+                mailboxes_gb=self.settings.mailboxes_gb_alarm,
+                rules=tuple(rule_name(self.rule_set, rule) for rule in self.rules),
+                services={name: part.service.name for name, part in self.services.items()},
+                missed={
+                    name: part.schedule.missed.name
+                    for name, part in (("certbot", self.certificates), ("patches", self.patches))
+                    if part
+                },
+                more=(certificate_alarm(self.stack.name),) if self.certificates else (),
+                patches=self.stack.named("patches") if self.patches else "",
+                watched={
+                    "queue": self.notifications.queue.name,
+                    "dead_letters": self.notifications.dead_letters.name,
+                    "group": self.host.group.name,
+                    "cluster": self.cluster.name,
+                    "file_system": self.storage.file_system.id,
+                },
+            ),
+            self.stack.options,
+        )
+
+    def _outputs(self) -> None:
+        """What Pulumi says of the stack, and what operators' tools find without it."""
+        outputs: dict[str, Any] = {
+            "mail_host": self.settings.mail_host,
+            "imap_host": self.settings.mail_host,
+            "address": self.network.address.public_ip,
+            "region": self.settings.region,
+            "architecture": self.settings.architecture,
+            "bucket": self.archive.bucket.bucket,
+            "topic_arn": self.notifications.topic.arn,
+            "queue_url": self.notifications.queue.url,
+            "events_queue_url": self.notifications.events.url,
+            "dead_letter_queue_url": self.notifications.dead_letters.url,
+            "directory_object": self.directory.location,
+            "rule_set": self.rule_set,
+            "configuration_set": self.stack.named("sending"),
+            "cluster": self.cluster.name,
+            "host_group": self.host.group.name,
+            "repositories": self.images.repositories,
+            "images": self.images.references,
+            "services": {name: part.service.name for name, part in self.services.items()},
+            "task_definitions": {
+                name: part.task_definition.arn for name, part in self.services.items()
+            },
+            "log_groups": {name: part.log_group.name for name, part in self.services.items()},
+            "file_system": self.storage.file_system.id,
+            "access_point": self.storage.access_point.id,
+            "name_servers": self.zones.name_servers,
+            "dkim_records": self.zones.dkim_records,
+            "client_setup_pending": self.pending,
+            # What tools/patch is told, by hand and by the weekly build.
+            "patch": {**self.patches.told, "region": self.settings.region}
+            if self.patches
+            else None,
+            "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
+        }
+        for name, value in outputs.items():
+            pulumi.export(name, value)
+        Operations(
+            "operations",
+            OperationsArgs(self.stack, {name: outputs[name] for name in _FOR_OPERATORS}),
+            self.stack.options,
+        )

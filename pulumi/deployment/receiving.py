@@ -16,6 +16,7 @@ import pulumi
 from deployment.archive import INBOUND_PREFIX, Archive
 from deployment.directory_object import DirectoryObject
 from deployment.notifications import Notifications
+from deployment.stack import Stack
 from postal_plexus.directory.entries import DirectoryError
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.receipt_rules import (
@@ -34,15 +35,18 @@ _ROOT = Path(__file__).parents[2]
 class ReceivingArgs:
     """`rule_set_name` is fixed by the stack, since bucket and topic policies must name it first."""
 
-    region: str
-    profile: str | None
-    rule_set_name: str
+    stack: Stack
     rules: tuple[RuleRecipients, ...]
     archive: Archive
     notifications: Notifications
     directory: DirectoryObject
     scan: bool
     activate: bool
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("rules")
 
 
 class Receiving(pulumi.ComponentResource):
@@ -53,14 +57,12 @@ class Receiving(pulumi.ComponentResource):
     ) -> None:
         super().__init__("postal-plexus:index:Receiving", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        rule_set = aws.ses.ReceiptRuleSet(
-            args.rule_set_name, rule_set_name=args.rule_set_name, opts=child
-        )
+        rule_set = aws.ses.ReceiptRuleSet(args.name, rule_set_name=args.name, opts=child)
         settled = self._settled(args, rule_set)
         rules = [self._rule(args, rule_set, rule, settled) for rule in args.rules]
         if args.activate:
             aws.ses.ActiveReceiptRuleSet(
-                args.rule_set_name,
+                args.name,
                 rule_set_name=rule_set.rule_set_name,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=rules),
             )
@@ -80,12 +82,12 @@ class Receiving(pulumi.ComponentResource):
             "PLEXUS_BUCKET": args.archive.bucket.bucket,
             "PLEXUS_PREFIX": INBOUND_PREFIX,
             "PLEXUS_TOPIC": args.notifications.topic.arn,
-            "AWS_REGION": args.region,
+            "AWS_REGION": args.stack.region,
         }
-        if args.profile:
-            environment["AWS_PROFILE"] = args.profile
+        if args.stack.profile:
+            environment["AWS_PROFILE"] = args.stack.profile
         return command.local.Command(
-            f"{args.rule_set_name}-settled",
+            f"{args.name}-settled",
             # The interpreter that runs this program has what the tool needs.
             create=f"{sys.executable} {_ROOT / 'tools' / 'receiving-settled'}",
             environment=environment,
@@ -106,8 +108,8 @@ class Receiving(pulumi.ComponentResource):
         settled: pulumi.Resource,
     ) -> aws.ses.ReceiptRule:
         return aws.ses.ReceiptRule(
-            rule_name(args.rule_set_name, rule),
-            name=rule_name(args.rule_set_name, rule),
+            rule_name(args.name, rule),
+            name=rule_name(args.name, rule),
             rule_set_name=rule_set.rule_set_name,
             enabled=True,
             recipients=list(rule.recipients),

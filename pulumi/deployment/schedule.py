@@ -13,6 +13,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import schedule_documents
+from deployment.stack import Stack
 
 # Long enough to be read after a holiday; SQS's longest.
 _RETENTION_SECONDS = 14 * 24 * 3600
@@ -26,11 +27,11 @@ class ScheduleArgs:
     `policy` gets as a dictionary, with the dead-letter queue's as `missed_arn`.
     """
 
+    stack: Stack
     name: str
     does: str
     expression: str
     window_minutes: int
-    account: pulumi.Input[str]
     target_arn: pulumi.Input[str]
     policy: Callable[..., str]
     needs: Mapping[str, pulumi.Input[str] | Sequence[pulumi.Input[str]]]
@@ -57,7 +58,7 @@ class Schedule(pulumi.ComponentResource):
         group = aws.scheduler.ScheduleGroup(args.name, opts=child)
         role = aws.iam.Role(
             f"{args.name}-schedule",
-            assume_role_policy=pulumi.Output.all(args.account, group.arn).apply(
+            assume_role_policy=pulumi.Output.all(args.stack.account, group.arn).apply(
                 lambda given: schedule_documents.trust(*given)
             ),
             description=args.does,

@@ -10,18 +10,20 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import documents
+from deployment.stack import Stack
 
 
 @dataclass(frozen=True)
 class SendingArgs:
     """`parameter_path`: where in SSM the credentials are kept."""
 
-    user_name: str
-    parameter_path: str
-    account: pulumi.Input[str]
-    region: str
+    stack: Stack
     domains: Sequence[str]
-    configuration_set_name: str
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("smtp")
 
 
 class Sending(pulumi.ComponentResource):
@@ -32,29 +34,29 @@ class Sending(pulumi.ComponentResource):
     ) -> None:
         super().__init__("postal-plexus:index:Sending", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        user = aws.iam.User(args.user_name, opts=child)
+        user = aws.iam.User(args.name, opts=child)
         aws.iam.UserPolicy(
-            args.user_name,
+            args.name,
             user=user.name,
-            policy=pulumi.Output.from_input(args.account).apply(
+            policy=pulumi.Output.from_input(args.stack.account).apply(
                 lambda account: documents.smtp_user(
-                    account, args.region, args.domains, args.configuration_set_name
+                    account, args.stack.region, args.domains, args.stack.named("sending")
                 )
             ),
             opts=child,
         )
-        key = aws.iam.AccessKey(args.user_name, user=user.name, opts=child)
+        key = aws.iam.AccessKey(args.name, user=user.name, opts=child)
         self.user_name_parameter = aws.ssm.Parameter(
-            f"{args.user_name}-name",
-            name=f"{args.parameter_path}/ses-smtp-username",
+            f"{args.name}-name",
+            name=f"/postal-plexus/{args.stack.name}/ses-smtp-username",
             description="User name for SES's SMTP endpoint",
             type="SecureString",
             value=pulumi.Output.secret(key.id),
             opts=child,
         )
         self.password_parameter = aws.ssm.Parameter(
-            f"{args.user_name}-password",
-            name=f"{args.parameter_path}/ses-smtp-password",
+            f"{args.name}-password",
+            name=f"/postal-plexus/{args.stack.name}/ses-smtp-password",
             description="Password for SES's SMTP endpoint in this region",
             type="SecureString",
             value=pulumi.Output.secret(key.ses_smtp_password_v4),

@@ -13,6 +13,7 @@ import pulumi
 from deployment import containers, documents
 from deployment.containers import MAIL_STORE, Container
 from deployment.host_directories import BY_NAME
+from deployment.stack import Stack
 from deployment.storage import Storage
 
 
@@ -20,19 +21,22 @@ from deployment.storage import Storage
 class ServiceArgs:
     """`policy`: the document of the task's role; None for a container that needs nothing of AWS."""
 
-    name: str
+    stack: Stack
     container: Container
     image: pulumi.Input[str]
     repository_arn: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
     storage: Storage
-    account: pulumi.Input[str]
-    region: str
     log_days: int
     environment: Mapping[str, pulumi.Input[str]]
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     policy: pulumi.Input[str] | None = None
     needed: Sequence[pulumi.Resource] = ()
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named(self.container.name)
 
 
 class Service(pulumi.ComponentResource):
@@ -46,8 +50,8 @@ class Service(pulumi.ComponentResource):
         self.log_group = aws.cloudwatch.LogGroup(
             args.name, retention_in_days=args.log_days, opts=child
         )
-        trust = pulumi.Output.from_input(args.account).apply(
-            lambda account: documents.task_trust(account, args.region)
+        trust = pulumi.Output.from_input(args.stack.account).apply(
+            lambda account: documents.task_trust(account, args.stack.region)
         )
         self.task_role = aws.iam.Role(
             f"{args.name}-task",
@@ -90,7 +94,9 @@ class Service(pulumi.ComponentResource):
                 secrets=dict(args.secrets),
                 log_group=self.log_group.name,
             ).apply(
-                lambda given: containers.definition(args.container, region=args.region, **given)
+                lambda given: containers.definition(
+                    args.container, region=args.stack.region, **given
+                )
             ),
             volumes=self._volumes(args),
             opts=child,

@@ -15,6 +15,7 @@ from deployment.images import Images
 from deployment.notifications import Notifications
 from deployment.sending import Sending
 from deployment.service import Service, ServiceArgs
+from deployment.stack import Stack
 from deployment.storage import Storage
 from postal_plexus.config import regions
 from postal_plexus.config.settings import Settings
@@ -24,7 +25,7 @@ from postal_plexus.config.settings import Settings
 class ServiceParts:
     """The parts of the stack that the services use."""
 
-    account: pulumi.Output[str]
+    stack: Stack
     cluster: aws.ecs.Cluster
     images: Images
     storage: Storage
@@ -35,9 +36,7 @@ class ServiceParts:
     identities: Identities
 
 
-def make_services(
-    settings: Settings, parts: ServiceParts, options: pulumi.ResourceOptions
-) -> dict[str, Service]:
+def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]:
     """The services by the names of their containers."""
     images = parts.images
 
@@ -45,18 +44,16 @@ def make_services(
         return Service(
             container.name,
             ServiceArgs(
-                name=settings.name(container.name),
+                stack=parts.stack,
                 container=container,
                 image=images.references[container.name],
                 repository_arn=images.repository_arns[container.name],
                 cluster_arn=parts.cluster.arn,
                 storage=parts.storage,
-                account=parts.account,
-                region=settings.region,
                 log_days=settings.log_days,
                 **more,
             ),
-            options,
+            parts.stack.options,
         )
 
     return {
@@ -99,7 +96,7 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
     return {
         "AWS_REGION": settings.region,
         "PLEXUS_ARCHIVE_BUCKET": parts.archive.bucket.bucket,
-        "PLEXUS_CONFIGURATION_SET": settings.name("sending"),
+        "PLEXUS_CONFIGURATION_SET": parts.stack.named("sending"),
         "PLEXUS_DEAD_LETTER_QUEUE_URL": parts.notifications.dead_letters.url,
         "PLEXUS_DIRECTORY": parts.directory.location,
         "PLEXUS_DMARC_FAIL": settings.dmarc_fail,

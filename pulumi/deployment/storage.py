@@ -21,6 +21,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import documents
 from deployment.host_directories import VMAIL
+from deployment.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,16 @@ class StorageArgs:
     `infrequent_days`: after how many days without a look a file becomes cheap; 0 for never.
     """
 
-    name: str
-    account: pulumi.Input[str]
+    stack: Stack
     subnet_ids: Sequence[pulumi.Input[str]]
     security_group_id: pulumi.Input[str]
     backup_days: int
     infrequent_days: int = 0
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("mailboxes")
 
 
 def lifecycle(days: int) -> list[aws.efs.FileSystemLifecyclePolicyArgsDict]:
@@ -82,7 +87,7 @@ class Storage(pulumi.ComponentResource):
             args.name,
             file_system_id=self.file_system.id,
             policy=pulumi.Output.all(
-                self.file_system.arn, self.access_point.arn, args.account
+                self.file_system.arn, self.access_point.arn, args.stack.account
             ).apply(lambda given: documents.file_system(*given)),
             opts=self._child,
         )
@@ -105,7 +110,7 @@ class Storage(pulumi.ComponentResource):
         vault = aws.backup.Vault(self._args.name, opts=self._kept)
         role = aws.iam.Role(
             f"{self._args.name}-backup",
-            assume_role_policy=pulumi.Output.from_input(self._args.account).apply(
+            assume_role_policy=pulumi.Output.from_input(self._args.stack.account).apply(
                 documents.backup_trust
             ),
             description="Backs up and restores the mail store",

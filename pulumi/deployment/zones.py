@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment.identities import Identity
+from deployment.stack import Stack
 from postal_plexus.autoconfig import ClientSetup, client_records
 from postal_plexus.config import regions
 from postal_plexus.config.dns_records import mail_records
@@ -25,7 +26,7 @@ class ZonesArgs:
     `clients` are the domains' client hosts, which `ipv4` and `ipv6` are the addresses of.
     """
 
-    region: str
+    stack: Stack
     identities: Sequence[Identity]
     clients: Sequence[ClientSetup]
     mail_host: str
@@ -90,7 +91,7 @@ class Zones(pulumi.ComponentResource):
         return max(within, key=len, default="")
 
     def _mail_records(self, identity: Identity) -> None:
-        domain, region = identity.domain, self._args.region
+        domain, region = identity.domain, self._args.stack.region
         for record in mail_records(
             domain,
             region=region,

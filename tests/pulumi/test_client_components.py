@@ -121,18 +121,16 @@ def program_on_path():
 def certificates(*, preview: bool = False) -> Run:
     """The certificate task of a stack with two domains, one of them adopted."""
     from deployment.certificates import Certificates, CertificatesArgs
+    from deployment.stack import Stack
 
     def program(provider: aws.Provider) -> None:
         Certificates(
             "certificates",
             CertificatesArgs(
-                name="plexus-main-certbot",
-                stack="main",
+                stack=Stack("main", ACCOUNT, REGION, provider),
                 image="registry.example/certbot@sha256:0",
                 repository_arn=f"arn:aws:ecr:{REGION}:{ACCOUNT}:repository/certbot",
                 cluster_arn=f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/plexus",
-                account=ACCOUNT,
-                region=REGION,
                 log_days=14,
                 names=certificate_names((ORG, NET), mail_host=ORG.host),
                 zone_ids={domain: pulumi.Output.from_input(z) for domain, z in ZONES.items()},
@@ -149,6 +147,7 @@ def sites(
 ) -> tuple[Run, list[str]]:
     """The sites of two domains, of which some have their certificate; and what is pending."""
     from deployment import client_setup
+    from deployment.stack import Stack
 
     pending: list[str] = []
 
@@ -157,7 +156,7 @@ def sites(
         made = client_setup.ClientSetupSites(
             "clients",
             client_setup.ClientSetupArgs(
-                name="plexus-main-clients",
+                stack=Stack("main", ACCOUNT, REGION, provider),
                 clients=clients,
                 zone_ids=ZONES,
                 policy=POLICY,

@@ -29,10 +29,6 @@ class Settings(Keys):
     directory: Directory
     clients: tuple[ClientSetup, ...]
 
-    def name(self, part: str) -> str:
-        """The name of a part of this stack; two stacks in one account never share one."""
-        return f"plexus-{self.stack}-{part}"
-
     @property
     def domains(self) -> tuple[str, ...]:
         """The domains' names, as A-labels."""

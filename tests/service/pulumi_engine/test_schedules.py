@@ -21,17 +21,18 @@ TASK = f"""
 import sys
 sys.path.insert(0, {str(PROGRAM)!r})
 from deployment.certificates import Certificates, CertificatesArgs
+from deployment.stack import Stack
 
 provider = aws.Provider("aws", region="us-east-1",
                         default_tags={{"tags": {{"postal-plexus:stack": "clock"}}}})
-options = Options(providers={{"aws": provider}})
 account = aws.get_caller_identity_output(opts=pulumi.InvokeOutputOptions(provider=provider))
+stack = Stack("clock", account.account_id, "us-east-1", provider)
 cluster = aws.ecs.Cluster("clock", opts=Options(provider=provider))
 certificates = Certificates("certificates", CertificatesArgs(
-    name="clock-certbot", stack="clock", image="localhost/postal-plexus/none:1",
+    stack=stack, image="localhost/postal-plexus/none:1",
     repository_arn="arn:aws:ecr:us-east-1:000000000000:repository/none",
-    cluster_arn=cluster.arn, account=account.account_id, region="us-east-1", log_days=1,
-    names=("mail.example.org",), zone_ids={{"example.org": "Z1"}}, name_servers={{}}), options)
+    cluster_arn=cluster.arn, log_days=1,
+    names=("mail.example.org",), zone_ids={{"example.org": "Z1"}}, name_servers={{}}), stack.options)
 pulumi.export("cluster", cluster.arn)
 pulumi.export("task_definition", certificates.task_definition.arn)
 pulumi.export("missed", certificates.schedule.missed.url)
@@ -107,7 +108,7 @@ def clock(desk: RunningDesk, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The certificate task, deployed; its schedule is due in an hour."""
     deployer = Deployer(desk, tmp_path_factory.mktemp("clock"))
     outputs = deployer.deploy(TASK).outputs
-    group = deployer.recorded("aws:scheduler/scheduleGroup:ScheduleGroup", "clock-certbot")
+    group = deployer.recorded("aws:scheduler/scheduleGroup:ScheduleGroup", "plexus-clock-certbot")
     yield Clock(desk, dict(outputs), group["outputs"]["name"])
     deployer.deploy("")
 

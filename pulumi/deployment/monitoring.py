@@ -32,6 +32,7 @@ from deployment.events import (
     failed_patches,
     rule_arns,
 )
+from deployment.stack import Stack
 
 
 def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
@@ -82,7 +83,7 @@ def _in_dashboard(metric: Metric) -> list[str]:
 
 
 @dataclass(frozen=True)
-class WatchArgs:
+class MonitoringArgs:
     """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
 
     `watched` holds the same names as `Watched`, as they become known, but those of services and
@@ -90,10 +91,7 @@ class WatchArgs:
     `faults` looks at.
     """
 
-    name: str
-    stack: str
-    account: pulumi.Input[str]
-    region: str
+    stack: Stack
     mail_host: str
     deliver_log: pulumi.Input[str]
     address: str
@@ -104,18 +102,23 @@ class WatchArgs:
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
     # What the images' repositories begin with; the project of the weekly patches, if there is one.
-    images: str
     patches: str = ""
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("watch")
 
-class Watch(pulumi.ComponentResource):
+
+class Monitoring(pulumi.ComponentResource):
     """The topic, alarms, dashboard and budget."""
 
     def __init__(
-        self, name: str, args: WatchArgs, opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
+        # The name that stacks in service have it by.
         super().__init__("postal-plexus:index:Watch", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -127,7 +130,7 @@ class Watch(pulumi.ComponentResource):
             log_group_name=args.deliver_log,
             pattern=FAULTS_PATTERN,
             metric_transformation={
-                "namespace": namespace(args.stack),
+                "namespace": namespace(args.stack.name),
                 "name": FAULTS,
                 "value": "1",
                 "unit": "Count",
@@ -147,7 +150,7 @@ class Watch(pulumi.ComponentResource):
             args.name,
             dashboard_name=args.name,
             dashboard_body=watched.apply(
-                lambda known: dashboard(args.name, args.region, known, self._alarms(known))
+                lambda known: dashboard(args.name, args.stack.region, known, self._alarms(known))
             ),
             opts=self._child,
         )
@@ -160,7 +163,7 @@ class Watch(pulumi.ComponentResource):
 
     def _alarms(self, watched: Watched) -> tuple[Alarm, ...]:
         args = self._args
-        return (*alarms(watched, args.stack, args.mailboxes_gb), *args.more)
+        return (*alarms(watched, args.stack.name, args.mailboxes_gb), *args.more)
 
     def _topic(self) -> pulumi.Output[str]:
         args = self._args
@@ -168,9 +171,9 @@ class Watch(pulumi.ComponentResource):
         policy = aws.sns.TopicPolicy(
             f"{args.name}-alarms",
             arn=topic.arn,
-            policy=pulumi.Output.all(topic.arn, args.account).apply(
+            policy=pulumi.Output.all(topic.arn, args.stack.account).apply(
                 lambda given: documents.alarm_topic(
-                    *given, rule_arns(given[1], args.region, args.name)
+                    *given, rule_arns(given[1], args.stack.region, args.name)
                 )
             ),
             opts=self._child,
@@ -186,7 +189,7 @@ class Watch(pulumi.ComponentResource):
 
     def _events(self, topic_arn: pulumi.Output[str]) -> None:
         args = self._args
-        planned = pulumi.Output.all(args.account, args.watched["cluster"]).apply(
+        planned = pulumi.Output.all(args.stack.account, args.watched["cluster"]).apply(
             lambda known: self._planned_events(str(known[0]), str(known[1]))
         )
         names = tuple(self._planned_events("", ""))
@@ -195,11 +198,11 @@ class Watch(pulumi.ComponentResource):
     def _planned_events(self, account: str, cluster: str) -> dict[str, Event]:
         args = self._args
         planned = [
-            failed_deployment(account, args.region, cluster),
-            critical_findings(account, args.region, args.images),
+            failed_deployment(account, args.stack.region, cluster),
+            critical_findings(account, args.stack.region, args.stack.named("image")),
         ]
         if args.patches:
-            planned.append(failed_patches(account, args.region, args.patches))
+            planned.append(failed_patches(account, args.stack.region, args.patches))
         return {event.name: event for event in planned}
 
     def _alarm(
@@ -276,6 +279,6 @@ class Watch(pulumi.ComponentResource):
         )
 
 
-def _placeholder(args: WatchArgs) -> Watched:
+def _placeholder(args: MonitoringArgs) -> Watched:
     services, missed = (dict.fromkeys(names, "") for names in (args.services, args.missed))
     return Watched("", "", args.rules, "", "", "", services, args.mail_host, missed)

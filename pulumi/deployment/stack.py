@@ -1,0 +1,33 @@
+"""What every part of a stack must know: its name, where it lives, and by which provider."""
+
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+
+
+@dataclass(frozen=True)
+class Stack:
+    """`profile`: the credentials' profile that Pulumi was given, if any."""
+
+    name: str
+    account: pulumi.Input[str]
+    region: str
+    provider: aws.Provider
+    profile: str | None = None
+
+    def named(self, part: str) -> str:
+        """The name of a part of this stack; two stacks in one account never share one."""
+        return f"plexus-{self.name}-{part}"
+
+    def arn(self, service: str, resource: str) -> pulumi.Output[str]:
+        """The ARN of a resource of this stack's account and region."""
+        return pulumi.Output.concat(
+            f"arn:aws:{service}:{self.region}:", self.account, f":{resource}"
+        )
+
+    @property
+    def options(self) -> pulumi.ResourceOptions:
+        """For a component: its children take the provider from it."""
+        return pulumi.ResourceOptions(providers={"aws": self.provider})
