@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.host.bed import Bed
     from benchmarks.mailhost.engine import Container
 
-LIMITS = {"dovecot": 128, "postfix": 48, "deliver": 40}  # MB
+LIMITS = {"dovecot": 128, "postfix": 64, "deliver": 40}  # MB
 AMPLE = 1024  # MB: what stands beside ours may use all it wants
 LARGE = 39 * 1024 * 1024
 LARGE_MAILS = 5

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEMANDS = (
     ("Processes killed for want of memory", "killed", "<=", 0),
     ("Limit of dovecot, MB", "limit_dovecot", "<=", 64),
-    ("Limit of postfix, MB", "limit_postfix", "<=", 48),
+    ("Limit of postfix, MB", "limit_postfix", "<=", 64),
     ("Limit of deliver, MB", "limit_deliver", "<=", 40),
     ("IDLE notice after LMTP's reply, p50, ms", "notice_ours_p50_ms", "<=", 20),
     ("IDLE notice after LMTP's reply, p99, ms", "notice_ours_p99_ms", "<=", 30),

@@ -201,7 +201,7 @@ def postfix(
     endpoint: int,
     trusted: Path,
     *,
-    memory: str = "48m",
+    memory: str = "64m",
     configuration: Path | None = None,
 ) -> Container:
     """The Postfix container of this checkout on a place, not started.

@@ -15,9 +15,9 @@ Refusals have a line in the log. A redirect that may not leave goes to its owner
 tables cannot be read, or the spool cannot be written, mails are deferred (451 4.3.0). Without this
 process Postfix defers everything (milter_default_action).
 
-Headers of more than 256 KB together are refused (552 5.3.4), since Postfix bounds each one, not
-all; so is a field of more than 59,000 octets: of a longer one Postfix shows a milter the first
-60,000.
+Headers of more than 256 KB together, or of very many fields, are refused (552 5.3.4), since Postfix
+bounds each one, not all; so is a field of more than 59,000 octets: of a longer one Postfix shows a
+milter the first 60,000. One mail is decided at a time: what that takes is taken once.
 
 Limits (`submission_limits`) are claimed at DATA for a submission, when all recipients are known:
 450 4.7.1 for the hour, 550 5.7.1 for the day, 550 5.5.3 for a mail to more than would ever be
@@ -32,6 +32,7 @@ only when there is a refusal to tell.
 """
 
 import os
+import threading
 from contextlib import suppress
 
 import Milter
@@ -49,6 +50,9 @@ FOLDER = "/var/spool/postfix/guard"
 MAPS = "/var/spool/postfix/maps"
 MOST_HEADER_OCTETS = 256 * 1024
 MOST_FIELD_OCTETS = 59_000
+MOST_FIELDS = {rules.SUBMISSION: 2_000}
+"""No client writes as many; each takes some 250 octets here, however short it is."""
+MOST_FIELDS_ELSEWHERE = 25_000
 MOST_MAIL_OCTETS = 40 * 1024 * 1024
 """What SES takes: https://docs.aws.amazon.com/ses/latest/dg/quotas.html."""
 
@@ -64,6 +68,7 @@ class Guard(Milter.Base):
     tables = DirectoryTables(MAPS)
     alarm = Alarm(HOST)
     repeats = Repeats()
+    deciding = threading.Lock()
 
     def __init__(self) -> None:
         self.way = ""
@@ -76,6 +81,7 @@ class Guard(Milter.Base):
         self.recipients: list[str] = []
         self.fields: list[Field] = []
         self.header_octets = 0
+        self.header_is_larger = False
         self.longest = recoding.LongestLine()
         self.body_hash = 0
         self.spool_error = ""
@@ -120,9 +126,12 @@ class Guard(Milter.Base):
     @Milter.noreply
     @Milter.decode("bytes")
     def header(self, name: str, value: bytes) -> int:
-        """Keep a field, up to so many octets of them."""
-        self.header_octets += len(name) + len(value)
-        if self.header_octets <= MOST_HEADER_OCTETS:
+        """Keep a field, up to so many of them, and so many octets."""
+        self.header_octets += len(name) + len(value) + len(": \r\n")
+        most = MOST_FIELDS.get(self.way, MOST_FIELDS_ELSEWHERE)
+        if self.header_octets > MOST_HEADER_OCTETS or len(self.fields) >= most:
+            self.header_is_larger = True
+        else:
             self.fields.append(Field(name, value))
         return Milter.CONTINUE
 
@@ -185,14 +194,16 @@ class Guard(Milter.Base):
     def _found(self, mail: rules.Mail) -> "rules.Edits | rules.Refusal":
         """The rules' word, then the limits'."""
         turn_to = mail.owner.lower() if rules.is_redirect(mail.fields) else ""
-        if self.header_octets > MOST_HEADER_OCTETS:
-            text = f"Headers are larger than {MOST_HEADER_OCTETS} octets"
+        if self.header_is_larger:
+            most = MOST_FIELDS.get(self.way, MOST_FIELDS_ELSEWHERE)
+            text = f"Headers have more than {MOST_HEADER_OCTETS} octets or {most} fields"
             return rules.Refusal("552", "5.3.4", text, turn_to)
         cut = next((each for each in mail.fields if len(each.value) > MOST_FIELD_OCTETS), None)
         if cut is not None:
             text = f"The header field {cut.name} is larger than {MOST_FIELD_OCTETS} octets"
             return rules.Refusal("552", "5.3.4", text, turn_to)
-        found = rules.decide(mail, self.tables.current())
+        with self.deciding:
+            found = rules.decide(mail, self.tables.current())
         if isinstance(found, rules.Refusal) or mail.way not in (rules.FORWARD, rules.SIEVE):
             return found
         if self.repeats.is_loop(found.owner, self.body_hash):

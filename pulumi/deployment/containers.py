@@ -87,7 +87,7 @@ DOVECOT = Container(
 
 POSTFIX = Container(
     name="postfix",
-    memory=48,
+    memory=64,
     ports=(465, 587),
     mounts=(
         Mount("queue"),

@@ -62,7 +62,7 @@ CAPABILITIES = {
     "dovecot": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
     "postfix": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID",
 }
-MEMORY = {"dovecot": "128m", "postfix": "48m"}
+MEMORY = {"dovecot": "128m", "postfix": "64m"}
 PORTS = {"dovecot": (993, 4190), "postfix": (465, 587)}
 
 STACK = {

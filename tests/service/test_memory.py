@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from service.container_engine import engine, images
-from service.mail_host import MailHost
+from service.mail_host import PASSWORD, MailHost
 from service.ses_endpoint import SesEndpoint
 from wire import await_true
 
@@ -77,6 +79,44 @@ def test_where_memory_ends_the_kernel_takes_one_session(host: MailHost) -> None:
         others = (b"imap-login", b"lmtp", b"auth", b"anvil")
         last = [score for name in others for score in scores(b"dovecot/" + name)]
     assert min(first) > max(last)
+
+
+def hostile_mail(kind: str) -> bytes:
+    """A mail of ann's that takes as much as it can: 25 MB of body, or 256 KB of header."""
+    head = b"From: ann@example.org\r\nSubject: much\r\n"
+    addresses = b",\r\n ".join([b"a@b.c"] * 6_000)
+    lists = b"".join(name + b": " + addresses + b"\r\n" for name in (b"To", b"Cc", b"Reply-To"))
+    return {
+        "body": head + b"\r\n" + (b"y" * 74 + b"\r\n") * (25_000_000 // 76),
+        "fields": head + b"a:\r\n" * 10_000 + b"\r\nx\r\n",
+        "addresses": head + lists + b"\r\nx\r\n",
+        "groups": head + b"To: " + b"a:" * 19_000 + b";" * 19_000 + b"\r\n\r\nx\r\n",
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"), [("body", 250), ("fields", 552), ("addresses", 250), ("groups", 250)]
+)
+def test_a_flood_of_hostile_mails_kills_nothing(host: MailHost, kind: str, answer: int) -> None:
+    """Eight at a time, all that Postfix takes: the guard, through which each passes, stays the same."""
+    usage = host.containers["postfix"].usage()
+    guard = usage.processes_of(b"\0/usr/local/bin/submission-guard\0")
+    # From an address each: of one there are only three at a time.
+    flood = Path(__file__).with_name("flood.py")
+    done = subprocess.run(
+        [
+            *("nsenter", f"--net=/proc/{host.containers['postfix'].pid}/ns/net"),
+            *(sys.executable, str(flood), USERS[0], PASSWORD, "8"),
+        ],
+        input=hostile_mail(kind),
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=250,
+    )
+    assert {str(answer): 8} == json.loads(done.stdout)
+    assert guard == usage.processes_of(b"\0/usr/local/bin/submission-guard\0")
+    assert usage.killed() == 0
+    host.containers["postfix"].exec("postsuper", "-d", "ALL")
 
 
 @pytest.mark.parametrize("name", ["dovecot", "postfix"])
