@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from awsdesk import files
+from awsdesk import files, naming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +78,7 @@ class Authority:
 
     def _make_root(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Postal Plexus desk")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{naming.SYSTEM} desk")])
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()

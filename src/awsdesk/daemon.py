@@ -2,7 +2,7 @@
 
     python -m awsdesk.daemon --desk DIR
 
-Reads DIR/desk.json (made by `plexus local up`), listens on 127.0.0.1 and on the gateway of the
+Reads DIR/desk.json (made by who starts the desk), listens on 127.0.0.1 and on the gateway of the
 containers' network, logs to DIR/log/daemon.log, keeps its state in DIR. SIGTERM or SIGINT ends it
 in this order: containers are stopped, SMTP servers closed, state saved.
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import hypercorn.asyncio
 from hypercorn.config import Config
 
-from awsdesk import daemon_log, settings, sockets
+from awsdesk import daemon_log, naming, settings, sockets
 from awsdesk.authority import Authority, Certificate
 from awsdesk.cloudfront import edge_functions
 from awsdesk.cloudfront.distributions import Distributions
@@ -328,7 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         desk = settings.load(layout.settings)
         if desk is None:
-            sys.stderr.write(f"{layout.settings} is missing; run `plexus local up`\n")
+            sys.stderr.write(f"{layout.settings} is missing; run `{naming.COMMAND} up`\n")
             return 1
         layout.prepare()
         daemon_log.set_up(layout.logs / "daemon.log")

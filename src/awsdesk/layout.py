@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from awsdesk import naming
+
 DEFAULT_DESK = Path(".desk")
-_MARK_TEXT = "A desk of Postal Plexus. `plexus local down --destroy` removes it.\n"
+_MARK_TEXT = f"A desk of {naming.SYSTEM}. `{naming.COMMAND} down --destroy` removes it.\n"
 
 
 class Use(Enum):
-    """What a directory is to `plexus local`."""
+    """What a directory is to a desk."""
 
     MISSING = "missing"
     EMPTY = "empty"
@@ -40,12 +42,12 @@ class DeskLayout:
     @property
     def name(self) -> str:
         """A name for this desk that no other directory on this machine has."""
-        return f"plexus-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
+        return f"{naming.PREFIX}-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
 
     @property
     def mark(self) -> Path:
         """The file that makes the directory a desk."""
-        return self.root / "plexus-desk"
+        return self.root / f"{naming.PREFIX}-desk"
 
     def use(self) -> Use:
         """Say what the directory is now.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from awsdesk import sockets
-from awsdesk.settings import PREFERRED_PORTS, Ports, port_names
+from awsdesk.settings import PREFERRED_PORTS, Ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,10 +17,11 @@ def choose(
     is_free: Callable[[str, int], bool] = sockets.is_free,
     free_port: Callable[[], int] = sockets.free_port,
 ) -> Ports:
-    """Give a port for every name; each is free now and none is given twice."""
+    """Give a port for every name that either has; each is free now and none is given twice."""
     chosen: dict[str, int] = {}
-    for name in port_names():
-        for wanted in (getattr(had, name), getattr(preferred, name)):
+    before, usual = had.named(), preferred.named()
+    for name in {**before, **usual}:
+        for wanted in (before.get(name), usual.get(name)):
             if wanted and wanted not in chosen.values() and is_free(sockets.LOOPBACK, wanted):
                 chosen[name] = wanted
                 break
@@ -30,4 +30,4 @@ def choose(
             while port in chosen.values():
                 port = free_port()
             chosen[name] = port
-    return replace(had, **chosen)
+    return Ports.of(chosen)

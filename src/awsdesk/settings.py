@@ -11,9 +11,10 @@ import secrets
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk import files
+from awsdesk import files, naming
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # The account id of AWS's own documentation.
@@ -36,22 +37,24 @@ class Ports:
     ses_inbound: int = 0
     ses_smtp: int = 0
     ses_smtps: int = 0
-    imaps: int = 0
-    submissions: int = 0
-    submission: int = 0
-    sieve: int = 0
     dns: int = 0
     sites: int = 0
+    # The ports of what the tasks publish, by the names that their system has for them.
+    tasks: Mapping[str, int] = field(default_factory=dict[str, int])
 
-    def of_host_port(self, host_port: int) -> int | None:
-        """Give the desk's port for a port that a task publishes on its host."""
-        published = {
-            993: self.imaps,
-            465: self.submissions,
-            587: self.submission,
-            4190: self.sieve,
+    def named(self) -> dict[str, int]:
+        """Give all ports by name."""
+        own = {
+            one.name: int(getattr(self, one.name)) for one in fields(self) if one.name != "tasks"
         }
-        return published.get(host_port)
+        return {**own, **self.tasks}
+
+    @classmethod
+    def of(cls, named: Mapping[str, int]) -> Ports:
+        """Make ports of their names; those that are not AWS's are of tasks."""
+        own = {one.name for one in fields(cls)} - {"tasks"}
+        tasks = {name: port for name, port in named.items() if name not in own}
+        return cls(**{name: named[name] for name in own & named.keys()}, tasks=tasks)
 
 
 # Above 1024, and near the real ones. One that is taken is replaced by a free one.
@@ -61,10 +64,6 @@ PREFERRED_PORTS = Ports(
     ses_inbound=1025,
     ses_smtp=2587,
     ses_smtps=2465,
-    imaps=1993,
-    submissions=1465,
-    submission=1587,
-    sieve=4190,
     dns=1053,
     sites=1443,
 )
@@ -97,11 +96,17 @@ class DeskSettings:
     strangers_pass_spf: bool = False
     # What it deployed last: deployed again where no other is named. Empty: the default one.
     stack_file: str = ""
+    # The name in `ports.tasks` of each port (in digits) that a task publishes on its host.
+    published: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def endpoint_url(self) -> str:
         """The emulated AWS for programs on this machine."""
         return f"http://127.0.0.1:{self.ports.aws}"
+
+    def port_of(self, host_port: int) -> int | None:
+        """Give the desk's port for a port that a task publishes on its host."""
+        return self.ports.tasks.get(self.published.get(str(host_port), ""))
 
     @property
     def ses_smtp_host(self) -> str:
@@ -131,26 +136,22 @@ def load(path: Path) -> DeskSettings | None:
         return None
     try:
         given = cast("dict[str, Any]", json.loads(text))
-        given["ports"] = Ports(**given["ports"])
+        given["ports"] = Ports.of(given["ports"])
         given["network"] = Network(**given["network"])
         return DeskSettings(**given)
     except (ValueError, TypeError, KeyError) as error:
         raise SettingsError(
             f"{path} is not a desk's settings ({error}); remove the desk with"
-            " `plexus local down --destroy` and start again"
+            f" `{naming.COMMAND} down --destroy` and start again"
         ) from error
 
 
 def save(path: Path, settings: DeskSettings) -> None:
     """Write the settings for the next run."""
-    files.replace(path, json.dumps(asdict(settings), indent=2).encode() + b"\n")
+    document = {**asdict(settings), "ports": settings.ports.named()}
+    files.replace(path, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def with_ports(settings: DeskSettings, ports: Ports) -> DeskSettings:
     """Give the settings with other ports."""
     return replace(settings, ports=ports)
-
-
-def port_names() -> tuple[str, ...]:
-    """Give the names of the ports."""
-    return tuple(one.name for one in fields(Ports))

@@ -14,7 +14,6 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ecs import port_forwards
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from awsdesk.ecs.definition import ContainerSpec
     from awsdesk.ecs.run_command import Placement
 
-# Ours, for hosts whose podman needs more than the defaults; see the file itself.
-CONTAINERS_CONF = Path(__file__).resolve().parents[3] / "containers" / "containers.conf"
 log = logging.getLogger(__name__)
 
 _REMEDY = (
@@ -237,10 +234,7 @@ def find() -> Engine:
             "podman without root cannot run a desk: its containers do not reach this machine."
             " Run the command as root (sudo), or start docker"
         )
-    environment = dict(os.environ)
-    if CONTAINERS_CONF.exists():
-        environment.setdefault("CONTAINERS_CONF", str(CONTAINERS_CONF))
-    return Engine(Kind.PODMAN, podman, environment)
+    return Engine(Kind.PODMAN, podman, dict(os.environ))
 
 
 def _answers(docker: str) -> bool:

@@ -67,7 +67,7 @@ class Keeper:
         self._wake.set()
 
     def tasks(self) -> list[Mapping[str, object]]:
-        """Give the state of every container for `plexus local status`."""
+        """Give the state of every container for a status."""
         found: list[Mapping[str, object]] = [
             {
                 "task": kept.runner.spec.name,

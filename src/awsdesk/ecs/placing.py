@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk import files, sockets
+from awsdesk import files, naming, sockets
 from awsdesk.ecs.definition import ContainerSpec, DefinitionError, Mount
 from awsdesk.ecs.ownership import Owned
 from awsdesk.ecs.run_command import Bind, Placement, Published
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 # Where Debian's programs look for trusted certificates.
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-LABEL_DESK = "plexus.desk"
-LABEL_TASK = "plexus.task"
-LABEL_VERSION = "plexus.version"
+LABEL_DESK = f"{naming.PREFIX}.desk"
+LABEL_TASK = f"{naming.PREFIX}.task"
+LABEL_VERSION = f"{naming.PREFIX}.version"
 
 
 class PlacementError(Exception):
@@ -114,7 +114,7 @@ class Place:
             binds=tuple(binds),
             published=tuple(
                 Published(
-                    self.desk.ports.of_host_port(one.host_port) or sockets.free_port(),
+                    self.desk.port_of(one.host_port) or sockets.free_port(),
                     one.container_port,
                     one.protocol,
                 )

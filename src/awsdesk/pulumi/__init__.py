@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +72,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     credentials: Credentials,
     region: str,
     *,
+    sources: Sequence[Path] = (),
     even_if_unchanged: bool = False,
 ) -> Deployment:
     """Deploy `program` as `stack` and say what that changed.
@@ -88,6 +89,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
         endpoint_url: the emulator.
         credentials: its root's key.
         region: the AWS region to play.
+        sources: packages that the program is made of, besides its own directory.
         even_if_unchanged: run the program in any case.
 
     Raises:
@@ -102,7 +104,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
         "secret_access_key": credentials.secret_access_key,
         "region": region,
     }
-    fingerprint = fingerprint_of(program, request)
+    fingerprint = fingerprint_of(program, request, sources)
     aws = Aws(endpoint_url, credentials.access_key_id, credentials.secret_access_key, region)
     if not even_if_unchanged and (same := _unchanged(state_file, fingerprint, aws)) is not None:
         return same
@@ -158,34 +160,27 @@ def _unchanged(state_file: Path, fingerprint: str, aws: Aws) -> Deployment | Non
     return Deployment(outputs=state.stack_outputs, same=tuple(custom))
 
 
-def fingerprint_of(program: Path, request: Mapping[str, object]) -> str:
-    """A hash of all that a deployment is made from: request, program, our packages, Pulumi's."""
+def fingerprint_of(
+    program: Path, request: Mapping[str, object], packages: Sequence[Path] = ()
+) -> str:
+    """A hash of all that a deployment is made from: request, program, its packages, Pulumi's.
+
+    Raises:
+        FileNotFoundError: a package is not there; its changes would not be seen.
+    """
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
-    package = Path(__file__).parents[2]
     sources = [
         path
         for path in program.rglob("*")
         # `pulumi` keeps its virtual environment beside the program.
         if path.suffix in _PROGRAM_SUFFIXES and "venv" not in path.relative_to(program).parts
     ]
-    ours = (f"postal_plexus/{name}" for name in ("clients", "directory", "stack"))
-    for name in (*ours, "awsdesk/pulumi"):
-        sources += (package / name).rglob("*.py")
+    for package in (*packages, Path(__file__).parent):
+        if not package.is_dir():
+            raise FileNotFoundError(f"{package}, which the program is made of, is not there")
+        sources += package.rglob("*.py")
     for path in sorted(sources):
         digest.update(f"\0{path}\0".encode() + path.read_bytes())
     for distribution in ("pulumi", "pulumi-aws", "boto3"):
         digest.update(f"\0{distribution} {version(distribution)}".encode())
     return digest.hexdigest()
-
-
-def deploy(
-    program: Path,
-    stack: str,
-    config: Mapping[str, object],
-    state_file: Path,
-    endpoint_url: str,
-    credentials: Credentials,
-    region: str,
-) -> Mapping[str, object]:
-    """As `apply`, returning the stack's outputs alone."""
-    return apply(program, stack, config, state_file, endpoint_url, credentials, region).outputs

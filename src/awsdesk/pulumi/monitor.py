@@ -26,6 +26,7 @@ from pulumi.runtime.proto import provider_pb2, resource_pb2
 from pulumi.runtime.settings import get_project, get_stack
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await  # pyright: ignore[reportPrivateUsage]
 
+from awsdesk import naming
 from awsdesk.pulumi import resources
 from awsdesk.pulumi.invocations import look_up
 from awsdesk.pulumi.resources.resource_type import Aws, Existing, ResourceType
@@ -62,7 +63,9 @@ def resource_error(what: str, resource_type: str, name: str, error: Exception) -
             f"{subject}: {operation}: {code}: {said.get('Message', '')} ({remedy})"
         )
     if isinstance(error, BotoCoreError):
-        return ResourceError(f"{subject}: {error} (is the desk's AWS running? `plexus local up`)")
+        return ResourceError(
+            f"{subject}: {error} (is the desk's AWS running? `{naming.COMMAND} up`)"
+        )
     if isinstance(error, KeyError):
         return ResourceError(f"{subject}: the program leaves out {error}")
     return ResourceError(f"{subject}: {error}")

@@ -6,7 +6,7 @@ plainly or in base64 or quoted-printable.
 
 SPF, DKIM, DMARC: the desk sees no DNS but its own, so a foreign sender has no policy to check it
 by: GRAY, SES's word for "no policy" or "not signed", unless the desk's settings say that SPF passes
-for strangers (`strangers_pass_spf`, as `plexus local up` has it). Mail that SES itself sent
+for strangers (`strangers_pass_spf`). Mail that SES itself sent
 (`relayed_by_ses`) comes from its own addresses with its own envelope sender, so SPF passes; DKIM
 passes if the identity signs (Easy DKIM on), and then so does DMARC.
 """

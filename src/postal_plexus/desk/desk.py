@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import time
@@ -50,6 +51,15 @@ _TABLES = "/var/lib/plexus/run/directory"
 _QUEUE = "/var/lib/plexus/queue"
 _HEALTHY_SECONDS = 180.0
 SHARED_GROUP = 5003
+# What the tasks publish on their host, by the names that a desk has for it.
+PUBLISHED = {"993": "imaps", "465": "submissions", "587": "submission", "4190": "sieve"}
+# Above 1024, and near the real ones.
+USUAL_PORTS = replace(
+    PREFERRED_PORTS, tasks={"imaps": 1993, "submissions": 1465, "submission": 1587, "sieve": 4190}
+)
+ANY_PORTS = Ports(tasks=dict.fromkeys(PUBLISHED.values(), 0))
+# What the Pulumi program is made of, besides pulumi/ itself.
+PROGRAM_PACKAGES = ("autoconfig", "config", "directory", "mail")
 
 
 class DeskError(Exception):
@@ -106,12 +116,12 @@ def up(
         )
     made = known or settings.new(layout.name, config.region)
     given = str(stack_file.resolve()) if stack_file is not None else ""
-    made = replace(made, strangers_pass_spf=True, stack_file=given)
+    made = replace(made, strangers_pass_spf=True, stack_file=given, published=PUBLISHED)
     made = asyncio.run(_network(engine, made))
     if lockout.lift(layout):
         tell("ten wrong passwords had locked out all clients, which share one address here: lifted")
     if not daemon_process.is_running(layout):
-        preferred = Ports() if options.ephemeral_ports else PREFERRED_PORTS
+        preferred = ANY_PORTS if options.ephemeral_ports else USUAL_PORTS
         ours = asyncio.run(_published_ports(engine, layout))
         chosen = ports.choose(
             made.ports,
@@ -270,6 +280,10 @@ def _container_state(task: dict[str, Any]) -> ContainerState:
 
 
 def _engine() -> Engine:
+    # For hosts whose podman needs more than the defaults; the daemon inherits it.
+    settings_file = CHECKOUT / "containers" / "containers.conf"
+    if settings_file.exists():
+        os.environ.setdefault("CONTAINERS_CONF", str(settings_file))
     try:
         return engines.find()
     except NoEngineError as error:
@@ -358,6 +372,7 @@ def _deploy(
             made.endpoint_url,
             Credentials(made.root_key_id, made.root_secret),
             made.region,
+            sources=[checkout / "src" / "postal_plexus" / name for name in PROGRAM_PACKAGES],
         )
     except DeployError as error:
         raise DeskError("\n".join(("the Pulumi program failed:", *error.problems))) from error
@@ -462,7 +477,7 @@ def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:
     if not any(state.name == "postfix" for state in states):
         return True
     try:
-        with socket.create_connection((LOOPBACK, made.ports.submission), 2) as connection:
+        with socket.create_connection((LOOPBACK, made.ports.tasks["submission"]), 2) as connection:
             return connection.recv(3) == b"220"
     except OSError:
         return False

@@ -24,7 +24,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where people and their programs connect to; the fields are names of `Ports`."""
+    """Where people and their programs connect to; the fields are names of ports."""
 
     ses_inbound: Endpoint
     ses_smtp: Endpoint
@@ -39,9 +39,7 @@ class Endpoints:
     @classmethod
     def of(cls, ports: Ports) -> Endpoints:
         """Give the endpoints of a desk's ports."""
-        return cls(
-            **{one.name: Endpoint(LOOPBACK, getattr(ports, one.name)) for one in fields(cls)}
-        )
+        return cls(**{one.name: Endpoint(LOOPBACK, ports.named()[one.name]) for one in fields(cls)})
 
 
 @dataclass(frozen=True)

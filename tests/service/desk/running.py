@@ -10,7 +10,8 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -18,8 +19,9 @@ from awsdesk import ports, settings
 from awsdesk.layout import DeskLayout
 from awsdesk.settings import DeskSettings, Ports
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# For hosts whose podman needs more than the defaults, as `plexus local` does.
+CONTAINERS_CONF = Path(__file__).resolve().parents[3] / "containers/containers.conf"
+os.environ.setdefault("CONTAINERS_CONF", str(CONTAINERS_CONF))
 
 
 @dataclass

@@ -22,7 +22,7 @@ from awsdesk.ses import knobs
 from awsdesk.ses.received import ReceivedMail, ReceivedMails
 from awsdesk.settings import Ports, SettingsError
 from awsdesk.sockets import PortTakenError
-from postal_plexus.desk import accounts
+from postal_plexus.desk import accounts, desk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,17 +32,22 @@ def test_preferred_ports_are_taken_where_they_are_free() -> None:
     """A taken one is replaced by a free one, and no port is given twice."""
     free = iter(range(50000, 50100))
     chosen = ports.choose(
-        Ports(), is_free=lambda _, port: port != 1025, free_port=lambda: next(free)
+        Ports(),
+        desk.USUAL_PORTS,
+        is_free=lambda _, port: port != 1025,
+        free_port=lambda: next(free),
     )
     assert 50000 == chosen.ses_inbound
-    assert 1993 == chosen.imaps
-    numbers = [getattr(chosen, name) for name in settings.port_names()]
+    assert 1993 == chosen.tasks["imaps"]
+    numbers = list(chosen.named().values())
     assert len(numbers) == len(set(numbers))
 
 
 def test_a_desk_keeps_the_ports_that_it_had() -> None:
     """Before the preferred ones."""
-    assert 4001 == ports.choose(Ports(imaps=4001), is_free=lambda *_: True).imaps
+    had = Ports(aws=4002, tasks={"imaps": 4001})
+    chosen = ports.choose(had, desk.USUAL_PORTS, is_free=lambda *_: True)
+    assert (4002, 4001) == (chosen.aws, chosen.tasks["imaps"])
 
 
 def test_a_port_is_listened_on_at_an_address_that_is_not_there_yet() -> None:
@@ -122,6 +127,8 @@ def test_settings_are_read_as_written_and_broken_ones_say_the_remedy(tmp_path: P
     path = tmp_path / "desk.json"
     assert settings.load(path) is None
     made = settings.new("plexus-1", "eu-west-1")
+    settings.save(path, made)
+    made = settings.with_ports(made, Ports(aws=1, tasks={"imaps": 2}))
     settings.save(path, made)
     assert made == settings.load(path)
     path.write_text("{}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
+import grimp
 import pytest
 
 from awsdesk import settings
@@ -52,3 +54,31 @@ def test_a_desk_remembers_its_stack_file(tmp_path: Path) -> None:
     mine.unlink()
     with pytest.raises(DeskError, match="--stack-file"):
         desk.remembered_stack_file(tmp_path / "own")
+
+
+def imported(file: Path) -> set[str]:
+    """The subpackages of ours that a file imports."""
+    names = [
+        node.module
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    return {name.split(".")[1] for name in names if name.startswith("postal_plexus.")}
+
+
+def test_a_change_of_what_the_program_is_made_of_is_deployed() -> None:
+    """`up` runs the program again if one of the packages changed that it imports, itself or by another."""
+    files = [f for f in (desk.CHECKOUT / "pulumi").rglob("*.py") if "venv" not in f.parts]
+    direct = set().union(*map(imported, files))
+    graph = grimp.build_graph("postal_plexus")
+    indirect = {
+        module.split(".")[1]
+        for package in direct
+        for module in graph.find_upstream_modules(f"postal_plexus.{package}", as_package=True)
+        if "." in module
+    }
+    assert direct
+    assert direct | indirect <= set(desk.PROGRAM_PACKAGES)
+    assert all(
+        (desk.CHECKOUT / "src/postal_plexus" / name).is_dir() for name in desk.PROGRAM_PACKAGES
+    )

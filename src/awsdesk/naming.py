@@ -1,0 +1,9 @@
+"""How a desk, and what belongs to it on this machine, is called by the people who run it."""
+
+COMMAND = "plexus local"
+"""What starts and stops a desk: `COMMAND up`, `COMMAND down`."""
+
+SYSTEM = "Postal Plexus"
+
+PREFIX = "plexus"
+"""Of containers, networks, labels and the file that marks a directory as a desk."""
