@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import hashlib
 import http.server
 import lzma
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 SUITE = "trixie-security"
@@ -48,12 +50,19 @@ class Archive:
     def _write(self, index: str) -> None:
         """Write the index of amd64 and its release file."""
         suite = self.directory / "dists" / SUITE
-        path = "main/binary-amd64/Packages.xz"
+        path = "main/binary-amd64/Packages"
         (suite / path).parent.mkdir(parents=True, exist_ok=True)
-        packed = lzma.compress(index.encode())
-        (suite / path).write_bytes(packed)
-        digest = hashlib.sha256(packed).hexdigest()
-        release = f"Suite: {SUITE}\nComponents: main\nArchitectures: amd64\nSHA256:\n {digest} {len(packed)} {path}\n"
+        files = {path: index.encode(), f"{path}.xz": lzma.compress(index.encode())}
+        for name, content in files.items():
+            (suite / name).write_bytes(content)
+        hashes = "".join(
+            f" {hashlib.sha256(content).hexdigest()} {len(content)} {name}\n"
+            for name, content in files.items()
+        )
+        release = (
+            f"Suite: {SUITE}\nDate: {email.utils.format_datetime(datetime.now(UTC))}\n"
+            f"Components: main\nArchitectures: amd64\nSHA256:\n{hashes}"
+        )
         for name in ("InRelease", "Release"):
             (suite / name).write_text(release)
 
