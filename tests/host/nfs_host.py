@@ -197,7 +197,10 @@ class NfsHost:
         )
 
     def operations(self) -> dict[str, int]:
-        """NFS operations of the mail store since it was mounted, by name."""
+        """NFS operations of the mail store since it was mounted, by name.
+
+        Without SEQUENCE: by it the client renews its lease, by the clock, whatever anybody does.
+        """
         text = self.guest.run("cat /proc/self/mountstats")
         part = next(
             each for each in text.split("device ") if "mounted on /container/srv/mail " in each
@@ -205,7 +208,7 @@ class NfsHost:
         counts = re.findall(
             r"^\s+([A-Z_]+): (\d+) ", part.partition("per-op statistics")[2], re.MULTILINE
         )
-        return {name: int(count) for name, count in counts if int(count)}
+        return {name: int(count) for name, count in counts if int(count) and name != "SEQUENCE"}
 
     def quiet(self) -> dict[str, int]:
         """The operations once nothing asks for any more: the indexer and others have ended."""
@@ -281,13 +284,19 @@ def deliver(client: smtplib.LMTP, user: int, subject: str) -> None:
 
 
 def counted(host: NfsHost) -> dict[str, dict[str, int]]:
-    """NFS operations of each action, by their names; the last of three where it is steady."""
+    """NFS operations of each action, by their names; the least of three where it is steady.
+
+    The least: an emulated machine that is busy takes longer than attributes are believed for, and
+    then asks for them again.
+    """
     found: dict[str, dict[str, int]] = {}
 
     def count(action: str, act: Callable[[], object]) -> None:
         before = host.quiet()
         act()
-        found[action] = difference(before, host.quiet())
+        counts = difference(before, host.quiet())
+        if action not in found or sum(counts.values()) < sum(found[action].values()):
+            found[action] = counts
 
     with host.lmtp() as lmtp:
         count("delivery, first mail of a mailbox", lambda: deliver(lmtp, 1, "first"))
@@ -295,18 +304,22 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
             count("delivery, steady", lambda number=number: deliver(lmtp, 1, f"mail {number}"))
     host.imap(1).logout()
     clients: list[imaplib.IMAP4] = []
-    count("login", lambda: clients.append(host.imap(1)))
-    client = clients[0]
-    count("SELECT", lambda: client.select("INBOX"))
+    # Each in a session of its own: the second SELECT of a session asks for nothing.
+    for _ in range(3):
+        count("login", lambda: clients.append(host.imap(1)))
+        count("SELECT", lambda: clients[-1].select("INBOX"))
+    client = clients.pop()
+    for each in clients:
+        each.logout()
     count("FETCH of a mail", lambda: client.fetch("2", "(BODY.PEEK[])"))
-    for flag in (r"(\Flagged)", r"(\Answered)"):
+    for flag in (r"(\Flagged)", r"(\Answered)", r"(\Seen)"):
         count("STORE of a flag", lambda flag=flag: client.store("1", "+FLAGS", flag))
     for _ in range(3):
         count("APPEND", lambda: client.append("INBOX", None, None, mail("appended")))
     for _ in range(3):
         count("MOVE to Trash, steady", lambda: client._simple_command("MOVE", "1", "Trash"))
     client.select("INBOX")
-    for _ in range(2):
+    for _ in range(3):
         client.store("1", "+FLAGS", r"(\Deleted)")
         count("EXPUNGE", client.expunge)
     for _ in range(2):
