@@ -5,147 +5,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_lists import ARGON2, config, mailbox, problems, with_alias, with_mailbox
 
 from postal_plexus.config.lists import read_stack
 from postal_plexus.config.model import ALL_KEYS
-from postal_plexus.config.problems import Problem, StackError
+from postal_plexus.config.problems import StackError
 from postal_plexus.directory import Alias, Directory, Domain, Mailbox
 from postal_plexus.directory.password_hash import SCHEMES
 from postal_plexus.directory.receipt_rules import receipt_rules
 from stack_mistakes import HASH
-
-ARGON2 = HASH.removeprefix("{ARGON2ID}")
-
-
-def config(**changes: object) -> dict[str, Any]:
-    """A sound configuration, with changes; None takes a key away."""
-    sound = {
-        "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],
-        "mailboxes": [
-            {"address": "ann@example.org", "password-hash": HASH},
-            {"address": "ben@example.net", "password-hash": HASH},
-        ],
-        "aliases": [{"address": "info@example.org", "destinations": ["ben@example.net"]}],
-    }
-    return {key: value for key, value in (sound | changes).items() if value is not None}
-
-
-def mailbox(address: object = "ben@example.org", password_hash: object = HASH) -> dict[str, object]:
-    """A mailbox's entry."""
-    return {"address": address, "password-hash": password_hash}
-
-
-def with_mailbox(**fields: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which is entry 3."""
-    return config(mailboxes=[*config()["mailboxes"], mailbox(**fields)])
-
-
-def with_alias(address: object, *destinations: object) -> dict[str, Any]:
-    """The sound configuration with one more alias, which is entry 2."""
-    alias = {"address": address, "destinations": list(destinations)}
-    return config(aliases=[*config()["aliases"], alias])
-
-
-def problems(stack: dict[str, Any]) -> tuple[Problem, ...]:
-    """What is wrong with it."""
-    with pytest.raises(StackError) as caught:
-        read_stack(stack)
-    return caught.value.problems
-
-
-def with_app_passwords(app_passwords: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which has app passwords."""
-    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"app-passwords": app_passwords}])
-
-
-def test_app_passwords() -> None:
-    """A name and a hash each; the scheme may be in small letters."""
-    small = HASH.replace("ARGON2ID", "argon2id")
-    read = read_stack(with_app_passwords({"phone": HASH, "laptop": small}))
-    assert (("phone", HASH), ("laptop", HASH)) == read.mailboxes[2].app_passwords
-
-
-@pytest.mark.parametrize(
-    ("app_passwords", "what", "remedy"),
-    [
-        ([HASH], "its app-passwords are a list, not names with a text each", "Write a name and"),
-        ({5: HASH}, "has a number for a name in its app-passwords", "Write a name and a hash"),
-        ({"phone": None}, "has no text for 'phone' in its app-passwords", "Write a name and"),
-        ({"My Phone": HASH}, "its app password 'My Phone' cannot be called so", "Use a to z"),
-        ({"main": HASH}, "its app password 'main' cannot be called so", "and not main"),
-        (
-            {"phone": "hunter2"},
-            "its app password phone is no hash but perhaps the password itself, in plain text",
-            "plexus password ben@example.org --app phone",
-        ),
-        (
-            {f"n{number}": HASH for number in range(17)},
-            "has 17 app passwords, and 16 are the most",
-            "Take out",
-        ),
-    ],
-)
-def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> None:
-    """Each mistake is named with its mailbox and a way out."""
-    (problem,) = problems(with_app_passwords(app_passwords))
-    assert ("entry 3 (ben@example.org)", what) == (problem.entry, problem.what)
-    assert remedy in problem.remedy
-
-
-def with_quota(quota: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which has a quota of its own."""
-    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"quota-gb": quota}])
-
-
-@pytest.mark.parametrize(
-    ("gigabytes", "megabytes"), [(50, 51200), (0.5, 512), (10_000, 10_240_000)]
-)
-def test_quota(gigabytes: float, megabytes: int) -> None:
-    """In GB, whole or not; kept in MB. The other mailboxes have none of their own."""
-    read = read_stack(with_quota(gigabytes))
-    assert (megabytes, None) == (read.mailboxes[2].quota_mb, read.mailboxes[0].quota_mb)
-
-
-@pytest.mark.parametrize(
-    "quota", [0, -5, 10_001, float("nan"), float("inf"), True, "50", "50G", None, [50]]
-)
-def test_wrong_quota(quota: object) -> None:
-    """Named with its mailbox and the range."""
-    (problem,) = problems(with_quota(quota))
-    assert ("entry 3 (ben@example.org)", True) == (problem.entry, "quota-gb" in problem.what)
-    assert "from 0.1 to 10000" in problem.remedy
-
-
-def with_send_as(send_as: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which may send as others."""
-    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"send-as": send_as}])
-
-
-def test_send_as() -> None:
-    """Mailboxes, aliases, and what a catch-all takes; in any case."""
-    read = read_stack(with_send_as(["Info@Example.org", "ben@example.net", "any@example.net"]))
-    expected = ("info@example.org", "ben@example.net", "any@example.net")
-    assert expected == read.mailboxes[2].send_as
-
-
-@pytest.mark.parametrize(
-    ("send_as", "what", "remedy"),
-    [
-        ("info@example.org", "its send-as are a text, not a list", "Write a list"),
-        ([], "has no send-as", "Write a list"),
-        (["info"], "its send-as 'info' has no @", "Write one address"),
-        (["x@elsewhere.example"], "its send-as 'x@elsewhere.example' is at no domain", "SES sends"),
-        (["info+x@example.org"], "its send-as 'info+x@example.org' cannot be", "without +"),
-        (["no@example.org"], "its send-as 'no@example.org' is nobody's address", "Make an alias"),
-        (["info@example.org"] * 2, "its send-as 'info@example.org' is there twice", "Take one"),
-    ],
-)
-def test_wrong_send_as(send_as: object, what: str, remedy: str) -> None:
-    """Each mistake is named with its mailbox and a way out."""
-    (problem,) = problems(with_send_as(send_as))
-    assert "entry 3 (ben@example.org)" == problem.entry
-    assert problem.what.startswith(what)
-    assert remedy in problem.remedy
 
 
 def test_a_sound_configuration() -> None:

@@ -1,0 +1,104 @@
+"""What a mailbox's entry may have besides address and password: what is read, what is refused."""
+
+from typing import Any
+
+import pytest
+from made_lists import config, mailbox, problems
+
+from postal_plexus.config.lists import read_stack
+from stack_mistakes import HASH
+
+
+def with_app_passwords(app_passwords: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which has app passwords."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"app-passwords": app_passwords}])
+
+
+def test_app_passwords() -> None:
+    """A name and a hash each; the scheme may be in small letters."""
+    small = HASH.replace("ARGON2ID", "argon2id")
+    read = read_stack(with_app_passwords({"phone": HASH, "laptop": small}))
+    assert (("phone", HASH), ("laptop", HASH)) == read.mailboxes[2].app_passwords
+
+
+@pytest.mark.parametrize(
+    ("app_passwords", "what", "remedy"),
+    [
+        ([HASH], "its app-passwords are a list, not names with a text each", "Write a name and"),
+        ({5: HASH}, "has a number for a name in its app-passwords", "Write a name and a hash"),
+        ({"phone": None}, "has no text for 'phone' in its app-passwords", "Write a name and"),
+        ({"My Phone": HASH}, "its app password 'My Phone' cannot be called so", "Use a to z"),
+        ({"main": HASH}, "its app password 'main' cannot be called so", "and not main"),
+        (
+            {"phone": "hunter2"},
+            "its app password phone is no hash but perhaps the password itself, in plain text",
+            "plexus password ben@example.org --app phone",
+        ),
+        (
+            {f"n{number}": HASH for number in range(17)},
+            "has 17 app passwords, and 16 are the most",
+            "Take out",
+        ),
+    ],
+)
+def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> None:
+    """Each mistake is named with its mailbox and a way out."""
+    (problem,) = problems(with_app_passwords(app_passwords))
+    assert ("entry 3 (ben@example.org)", what) == (problem.entry, problem.what)
+    assert remedy in problem.remedy
+
+
+def with_quota(quota: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which has a quota of its own."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"quota-gb": quota}])
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "megabytes"), [(50, 51200), (0.5, 512), (10_000, 10_240_000)]
+)
+def test_quota(gigabytes: float, megabytes: int) -> None:
+    """In GB, whole or not; kept in MB. The other mailboxes have none of their own."""
+    read = read_stack(with_quota(gigabytes))
+    assert (megabytes, None) == (read.mailboxes[2].quota_mb, read.mailboxes[0].quota_mb)
+
+
+@pytest.mark.parametrize(
+    "quota", [0, -5, 10_001, float("nan"), float("inf"), True, "50", "50G", None, [50]]
+)
+def test_wrong_quota(quota: object) -> None:
+    """Named with its mailbox and the range."""
+    (problem,) = problems(with_quota(quota))
+    assert ("entry 3 (ben@example.org)", True) == (problem.entry, "quota-gb" in problem.what)
+    assert "from 0.1 to 10000" in problem.remedy
+
+
+def with_send_as(send_as: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which may send as others."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"send-as": send_as}])
+
+
+def test_send_as() -> None:
+    """Mailboxes, aliases, and what a catch-all takes; in any case."""
+    read = read_stack(with_send_as(["Info@Example.org", "ben@example.net", "any@example.net"]))
+    expected = ("info@example.org", "ben@example.net", "any@example.net")
+    assert expected == read.mailboxes[2].send_as
+
+
+@pytest.mark.parametrize(
+    ("send_as", "what", "remedy"),
+    [
+        ("info@example.org", "its send-as are a text, not a list", "Write a list"),
+        ([], "has no send-as", "Write a list"),
+        (["info"], "its send-as 'info' has no @", "Write one address"),
+        (["x@elsewhere.example"], "its send-as 'x@elsewhere.example' is at no domain", "SES sends"),
+        (["info+x@example.org"], "its send-as 'info+x@example.org' cannot be", "without +"),
+        (["no@example.org"], "its send-as 'no@example.org' is nobody's address", "Make an alias"),
+        (["info@example.org"] * 2, "its send-as 'info@example.org' is there twice", "Take one"),
+    ],
+)
+def test_wrong_send_as(send_as: object, what: str, remedy: str) -> None:
+    """Each mistake is named with its mailbox and a way out."""
+    (problem,) = problems(with_send_as(send_as))
+    assert "entry 3 (ben@example.org)" == problem.entry
+    assert problem.what.startswith(what)
+    assert remedy in problem.remedy
