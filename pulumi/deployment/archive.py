@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import mail_documents
 from deployment.buckets import close
 from deployment.stack import Stack
 
@@ -75,7 +75,7 @@ class Archive(pulumi.ComponentResource):
             args.name,
             bucket=bucket,
             policy=pulumi.Output.all(self.bucket.arn, args.stack.account, args.rule_set_arn).apply(
-                lambda given: documents.archive_bucket(*given, INBOUND_PREFIX)
+                lambda given: mail_documents.archive_bucket(*given, INBOUND_PREFIX)
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[block]),
         )

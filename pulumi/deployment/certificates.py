@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import client_documents, documents, schedule_documents
+from deployment import client_documents, schedule_documents, task_documents
 from deployment.alarms import Alarm, Metric, namespace
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
 from deployment.schedule import Schedule, ScheduleArgs
@@ -99,7 +99,7 @@ class Certificates(pulumi.ComponentResource):
     def _roles(self) -> tuple[aws.iam.Role, aws.iam.Role]:
         args = self._args
         trust = pulumi.Output.from_input(args.stack.account).apply(
-            lambda account: documents.task_trust(account, args.stack.region)
+            lambda account: task_documents.task_trust(account, args.stack.region)
         )
         task = aws.iam.Role(
             f"{args.name}-task",
@@ -127,7 +127,7 @@ class Certificates(pulumi.ComponentResource):
             f"{args.name}-execution",
             role=execution.name,
             policy=pulumi.Output.all(self.log_group.arn, args.repository_arn).apply(
-                lambda given: documents.execution(given[0], [], [given[1]])
+                lambda given: task_documents.execution(given[0], [], [given[1]])
             ),
             opts=self._child,
         )

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import documents, host_documents
 from deployment.host_boot import HostBoot, user_data
 from deployment.network import Network
 from deployment.stack import Stack
@@ -159,7 +159,7 @@ class Host(pulumi.ComponentResource):
         args = self._args
         role = aws.iam.Role(
             args.name,
-            assume_role_policy=documents.instance_trust(),
+            assume_role_policy=host_documents.instance_trust(),
             description="What the mail host may do: join its cluster, take its address and volume",
             opts=self._child,
         )
@@ -173,7 +173,7 @@ class Host(pulumi.ComponentResource):
                 volume_id=self.volume.id,
                 repository_arns=list(args.repository_arns),
             ).apply(
-                lambda given: documents.instance(
+                lambda given: host_documents.instance(
                     region=args.stack.region, stack=args.stack.name, **given
                 )
             ),
@@ -184,7 +184,7 @@ class Host(pulumi.ComponentResource):
                 f"{args.name}-ssm",
                 role=role.name,
                 policy=pulumi.Output.from_input(args.stack.account).apply(
-                    lambda account: documents.session_manager(account, args.stack.region)
+                    lambda account: host_documents.session_manager(account, args.stack.region)
                 ),
                 opts=self._child,
             )

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import mail_documents
 from deployment.alarms import (
     FAULTS,
     FAULTS_PATTERN,
@@ -172,7 +172,7 @@ class Monitoring(pulumi.ComponentResource):
             f"{args.name}-alarms",
             arn=topic.arn,
             policy=pulumi.Output.all(topic.arn, args.stack.account).apply(
-                lambda given: documents.alarm_topic(
+                lambda given: mail_documents.alarm_topic(
                     *given, rule_arns(given[1], args.stack.region, args.name)
                 )
             ),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import mail_documents
 from deployment.stack import Stack
 
 # SQS's longest. `deliver` puts aside what fails for days well before; this is the last line.
@@ -58,13 +58,13 @@ class Notifications(pulumi.ComponentResource):
                 (
                     args.stack.named("received"),
                     self.topic,
-                    documents.receipt_topic,
+                    mail_documents.receipt_topic,
                     args.rule_set_arn,
                 ),
                 (
                     args.stack.named("events"),
                     self.events_topic,
-                    documents.events_topic,
+                    mail_documents.events_topic,
                     args.configuration_set_arn,
                 ),
             )
@@ -134,7 +134,7 @@ class Notifications(pulumi.ComponentResource):
             name,
             queue_url=queue.url,
             policy=pulumi.Output.all(queue.arn, [topic.arn for topic in topics]).apply(
-                lambda given: documents.queue_from_topics(*given)
+                lambda given: mail_documents.queue_from_topics(*given)
             ),
             opts=self._child,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import mail_documents
 from deployment.stack import Stack
 
 
@@ -39,7 +39,7 @@ class Sending(pulumi.ComponentResource):
             args.name,
             user=user.name,
             policy=pulumi.Output.from_input(args.stack.account).apply(
-                lambda account: documents.smtp_user(
+                lambda account: mail_documents.smtp_user(
                     account, args.stack.region, args.domains, args.stack.named("sending")
                 )
             ),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pulumi_aws as aws
 
 import pulumi
-from deployment import containers, documents
+from deployment import containers, task_documents
 from deployment.containers import MAIL_STORE, Container
 from deployment.host_directories import BY_NAME
 from deployment.stack import Stack
@@ -51,7 +51,7 @@ class Service(pulumi.ComponentResource):
             args.name, retention_in_days=args.log_days, opts=child
         )
         trust = pulumi.Output.from_input(args.stack.account).apply(
-            lambda account: documents.task_trust(account, args.stack.region)
+            lambda account: task_documents.task_trust(account, args.stack.region)
         )
         self.task_role = aws.iam.Role(
             f"{args.name}-task",
@@ -70,7 +70,7 @@ class Service(pulumi.ComponentResource):
             role=execution_role.name,
             policy=pulumi.Output.all(
                 self.log_group.arn, list(args.secrets.values()), [args.repository_arn]
-            ).apply(lambda given: documents.execution(*given)),
+            ).apply(lambda given: task_documents.execution(*given)),
             opts=child,
         )
         self.role_arns = [self.task_role.arn, execution_role.arn]

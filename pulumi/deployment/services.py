@@ -6,7 +6,7 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import task_documents
 from deployment.archive import INBOUND_PREFIX, Archive
 from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
@@ -88,7 +88,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
 
 def _dovecot_policy(parts: ServiceParts) -> pulumi.Output[str]:
     return pulumi.Output.all(parts.storage.file_system.arn, parts.storage.access_point.arn).apply(
-        lambda given: documents.dovecot_task(*given)
+        lambda given: task_documents.dovecot_task(*given)
     )
 
 
@@ -114,7 +114,7 @@ def _deliver_policy(parts: ServiceParts) -> pulumi.Output[str]:
         dead_letters_arn=parts.notifications.dead_letters.arn,
         identity_arns=[identity.arn for identity in parts.identities.identities],
     ).apply(
-        lambda given: documents.deliver_task(
+        lambda given: task_documents.deliver_task(
             prefix=INBOUND_PREFIX, directory_key=DIRECTORY_KEY, **given
         )
     )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment import documents
+from deployment import storage_documents
 from deployment.host_directories import VMAIL
 from deployment.stack import Stack
 
@@ -88,7 +88,7 @@ class Storage(pulumi.ComponentResource):
             file_system_id=self.file_system.id,
             policy=pulumi.Output.all(
                 self.file_system.arn, self.access_point.arn, args.stack.account
-            ).apply(lambda given: documents.file_system(*given)),
+            ).apply(lambda given: storage_documents.file_system(*given)),
             opts=self._child,
         )
         targets = [
@@ -111,7 +111,7 @@ class Storage(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{self._args.name}-backup",
             assume_role_policy=pulumi.Output.from_input(self._args.stack.account).apply(
-                documents.backup_trust
+                storage_documents.backup_trust
             ),
             description="Backs up and restores the mail store",
             opts=self._child,

@@ -19,7 +19,7 @@ from ministack.core.iam_evaluator import (
 from registrations import ACCOUNT, PROGRAM, REGION, Run, record, stack_configuration
 
 sys.path.insert(0, str(PROGRAM))
-from deployment import documents
+from deployment import host_documents, mail_documents, storage_documents, task_documents
 
 OTHER_ACCOUNT = "999999999999"
 BUCKET = "arn:aws:s3:::archive"
@@ -71,8 +71,8 @@ def service_decision(document: str, service: str, action: str, resource: str, **
 
 # --- who may write and publish ------------------------------------------------------------------
 
-ARCHIVE = documents.archive_bucket(BUCKET, ACCOUNT, RULE_SET, "inbound/")
-RECEIPTS = documents.receipt_topic(TOPIC, ACCOUNT, RULE_SET)
+ARCHIVE = mail_documents.archive_bucket(BUCKET, ACCOUNT, RULE_SET, "inbound/")
+RECEIPTS = mail_documents.receipt_topic(TOPIC, ACCOUNT, RULE_SET)
 FROM_OUR_RULE = {"aws__SourceAccount": ACCOUNT, "aws__SourceArn": RULE}
 
 
@@ -136,7 +136,7 @@ def test_only_our_rules_announce_mail(expected: str, changes: dict[str, Any]) ->
 )
 def test_only_our_configuration_set_reports(expected: str, arn: str) -> None:
     """The events topic takes reports of this stack's configuration set."""
-    document = documents.events_topic(TOPIC, ACCOUNT, CONFIGURATION_SET)
+    document = mail_documents.events_topic(TOPIC, ACCOUNT, CONFIGURATION_SET)
     keys = {"aws__SourceAccount": ACCOUNT, "aws__SourceArn": arn}
     assert expected == service_decision(document, "ses.amazonaws.com", "sns:Publish", TOPIC, **keys)
 
@@ -151,7 +151,7 @@ def test_only_our_configuration_set_reports(expected: str, arn: str) -> None:
 )
 def test_only_our_topics_send_to_the_queue(expected: str, source: str, action: str) -> None:
     """SNS sends for our topics; it cannot receive."""
-    document = documents.queue_from_topics(QUEUE, [TOPIC])
+    document = mail_documents.queue_from_topics(QUEUE, [TOPIC])
     assert expected == service_decision(
         document, "sns.amazonaws.com", action, QUEUE, aws__SourceArn=source
     )
@@ -159,7 +159,9 @@ def test_only_our_topics_send_to_the_queue(expected: str, source: str, action: s
 
 def test_alarms_of_another_account_are_not_ours() -> None:
     """The alarm topic takes alarms of this account only."""
-    document = documents.alarm_topic(TOPIC, ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/x-*")
+    document = mail_documents.alarm_topic(
+        TOPIC, ACCOUNT, f"arn:aws:events:{REGION}:{ACCOUNT}:rule/x-*"
+    )
     said = [
         service_decision(
             document, "cloudwatch.amazonaws.com", "sns:Publish", TOPIC, aws__SourceAccount=account
@@ -171,13 +173,13 @@ def test_alarms_of_another_account_are_not_ours() -> None:
 
 # --- what each role may -------------------------------------------------------------------------
 
-DELIVER = documents.deliver_task(
+DELIVER = task_documents.deliver_task(
     BUCKET, "inbound/", "directory/directory.json", [QUEUE, EVENTS], DEAD_LETTERS, [IDENTITY]
 )
-DOVECOT = documents.dovecot_task(FILE_SYSTEM, ACCESS_POINT)
-EXECUTION = documents.execution(LOG_GROUP, [PARAMETER], [REPOSITORY])
-SMTP = documents.smtp_user(ACCOUNT, REGION, ["example.org"], "plexus-main-sending")
-INSTANCE = documents.instance(ACCOUNT, REGION, "main", CLUSTER, "eni-1", "vol-1", [REPOSITORY])
+DOVECOT = task_documents.dovecot_task(FILE_SYSTEM, ACCESS_POINT)
+EXECUTION = task_documents.execution(LOG_GROUP, [PARAMETER], [REPOSITORY])
+SMTP = mail_documents.smtp_user(ACCOUNT, REGION, ["example.org"], "plexus-main-sending")
+INSTANCE = host_documents.instance(ACCOUNT, REGION, "main", CLUSTER, "eni-1", "vol-1", [REPOSITORY])
 EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 
 OURS = {"aws__ResourceTag/postal-plexus:stack": "main"}
@@ -308,7 +310,7 @@ def test_the_mail_store_lets_nobody_past_its_access_point(
     expected: str, keys: dict[str, Any]
 ) -> None:
     """The file system's policy allows nobody by itself (a role must) and denies every side way."""
-    document = documents.file_system(FILE_SYSTEM, ACCESS_POINT, ACCOUNT)
+    document = storage_documents.file_system(FILE_SYSTEM, ACCESS_POINT, ACCOUNT)
     context = asked("elasticfilesystem:ClientWrite", FILE_SYSTEM, **keys)
     assert expected == evaluate_resource_policy(document, context).decision
 
@@ -337,7 +339,9 @@ def test_task_roles_are_for_tasks_of_this_account_and_region(
         aws__SourceAccount=account,
         aws__SourceArn=source,
     )
-    assert expected == evaluate_trust_policy(documents.task_trust(ACCOUNT, REGION), root, context)
+    assert expected == evaluate_trust_policy(
+        task_documents.task_trust(ACCOUNT, REGION), root, context
+    )
 
 
 # --- all of them, linted --------------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""Who may mount the mailboxes, and who backs them up."""
+
+from typing import Any
+
+from deployment.documents import Statement, document
+
+
+def file_system(file_system_arn: str, access_point_arn: str, account: str) -> str:
+    """No client of the mail store without TLS, none past the access point, none unknown to IAM.
+
+    There is no Allow for anybody: a client needs a role that may mount, in this account.
+    """
+    client = [
+        "elasticfilesystem:ClientMount",
+        "elasticfilesystem:ClientRootAccess",
+        "elasticfilesystem:ClientWrite",
+    ]
+
+    def deny(sid: str, condition: dict[str, Any]) -> Statement:
+        return {
+            "Sid": sid,
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": client,
+            "Resource": file_system_arn,
+            "Condition": condition,
+        }
+
+    return document(
+        deny("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
+        deny(
+            "AccessPointOnly",
+            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+        ),
+        deny("OurAccountOnly", {"StringNotEquals": {"aws:PrincipalAccount": account}}),
+    )
+
+
+def backup_trust(account: str) -> str:
+    """AWS Backup may act for this account."""
+    return document(
+        {
+            "Sid": "Backup",
+            "Effect": "Allow",
+            "Principal": {"Service": "backup.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"aws:SourceAccount": account}},
+        }
+    )
