@@ -74,7 +74,10 @@ class Control:
         names: list[str] = []
         for entry in payload["entries"]:
             message = queue.send(
-                entry["body"], faults=entry.get("faults"), delay=entry.get("delay", 0)
+                entry["body"],
+                entry.get("attributes"),
+                faults=entry.get("faults"),
+                delay=entry.get("delay", 0),
             )
             names.append(message.message_id)
         self._service.sqs.wake(queue)

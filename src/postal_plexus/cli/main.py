@@ -13,6 +13,7 @@ from postal_plexus.cli import (
     app_passwords,
     check,
     cost,
+    dead_letters,
     directory,
     dns,
     doctor,
@@ -30,6 +31,7 @@ _COMMANDS = {
     "password": password,
     "app-passwords": app_passwords,
     "doctor": doctor,
+    "dead-letters": dead_letters,
     "reports": reports,
     "local": local,
 }

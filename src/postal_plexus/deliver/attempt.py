@@ -134,6 +134,17 @@ class Attempts:
         mail = Mail(receipt.message_id, receipt.accepted_at, message.receive_count)
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         recipients = resolve(receipt.envelope, directory)
+        if message.redriven:
+            recipients = recipients.only(message.redriven)
+            if not recipients:
+                reason = "the directory no longer leads there"
+                self.reports.dead_letter(
+                    message, reason, receipt=receipt, recipient=message.redriven
+                )
+                return False
+            self._reopen(message, receipt, recipients)
+            # The journal may have forgotten who has it by now: then ask.
+            mail = replace(mail, receive_count=message.receive_count + 1)
         forged = [
             each.name for each in recipients.mailboxes if self._is_forged_bounce(each.original)
         ]
@@ -216,6 +227,19 @@ class Attempts:
         found = self.mailboxes.transfer(mail, copies, notice).dispositions
         maillog.held(receipt, found)
         return _deferred(found)
+
+    def _reopen(self, message: QueueMessage, receipt: Receipt, recipients: Recipients) -> None:
+        """Owe a mail again whose dead letter was put back: once for each time that it was."""
+        mark = f"redriven {message.queue_id}"
+        if self.journal.state(receipt.message_id, mark) is State.ACCOUNTED:
+            return
+        names = (each.name for each in recipients.mailboxes + recipients.forwards)
+        for name in {*names, *recipients.unknown, message.redriven or ""}:
+            # Who has it keeps it; nobody gets it twice.
+            if self.journal.state(receipt.message_id, name) in (State.FAILING, State.ACCOUNTED):
+                self.journal.record([journal_key(receipt.message_id, name)], State.OWED)
+        self.journal.record([journal_key(receipt.message_id, mark)], State.ACCOUNTED)
+        maillog.redriven(receipt, message.redriven or "")
 
     def _is_forged_bounce(self, recipient: str) -> bool:
         return self.return_path.verify(recipient) is False

@@ -186,6 +186,11 @@ def nothing_owed(receipt: Receipt) -> None:
     write("repeated", receipt=receipt.message_id)
 
 
+def redriven(receipt: Receipt, recipient: str) -> None:
+    """A dead letter was put back into the queue: its recipient is owed the mail again."""
+    write("redriven", receipt=receipt.message_id, recipient=recipient)
+
+
 def setup_notification(queue_id: str) -> None:
     """SES made or changed a rule."""
     write("setup notification", queue_id=queue_id)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError, ThrottledError
-from postal_plexus.deliver.aws.queue import Queue, QueueMessage
+from postal_plexus.deliver.aws.queue import REASON, RECEIPT, RECIPIENT, Queue, QueueMessage
 from postal_plexus.deliver.aws.sender import BounceSender
 from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.metrics import Metrics
@@ -121,9 +121,9 @@ class NonDelivery:
         self._queue.send(
             message.body,
             {
-                "Reason": _printable(reason),
-                "Recipient": _printable(recipient),
-                "Receipt": receipt_id,
+                REASON: _printable(reason),
+                RECIPIENT: _printable(recipient),
+                RECEIPT: receipt_id,
             },
         )
         self.metrics.dead_lettered()

@@ -63,6 +63,22 @@ class Recipients:
                 return each.original
         return name
 
+    def only(self, name: str) -> "Recipients":
+        """Return what there is of one addressee, or of one envelope recipient."""
+
+        def named(each: Addressee) -> bool:
+            return name == each.name or name in each.originals
+
+        return Recipients(
+            tuple(filter(named, self.mailboxes)),
+            tuple(filter(named, self.forwards)),
+            tuple(each for each in self.unknown if each == name),
+        )
+
+    def __bool__(self) -> bool:
+        """Return whether there is anybody."""
+        return bool(self.mailboxes or self.forwards or self.unknown)
+
 
 def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
     """Return who is to have a mail with this envelope."""

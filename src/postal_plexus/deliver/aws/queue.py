@@ -12,6 +12,8 @@ from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import Signer, payload_hash
 
+# Attributes of a dead letter.
+REASON, RECIPIENT, RECEIPT = "Reason", "Recipient", "Receipt"
 RECEIVE_AT_MOST = 10
 BATCH_AT_MOST = 10
 LONGEST_VISIBILITY = 12 * 3600 - 60
@@ -23,12 +25,19 @@ _Answer = dict[str, list[dict[str, object]]]
 
 @dataclass(frozen=True, slots=True)
 class QueueMessage:
-    """One delivery of one queue entry. `receive_count` is 1 at the first."""
+    """One delivery of one queue entry.
+
+    Attributes:
+        receive_count: 1 at the first.
+        redriven: set when a dead letter came back into the queue: to whom it could not be
+            delivered, or "" where that is not told.
+    """
 
     body: str
     receipt_handle: str
     queue_id: str
     receive_count: int
+    redriven: str | None = None
 
 
 class Queue:
@@ -52,6 +61,8 @@ class Queue:
                 "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
                 # The name of the same before 2024, for emulators; AWS takes both.
                 "AttributeNames": ["ApproximateReceiveCount"],
+                # Of a dead letter (`non_delivery`) that was put back.
+                "MessageAttributeNames": [REASON, RECIPIENT],
             },
             attempts=1,
         )
@@ -132,11 +143,13 @@ def sqs_signer(region: str) -> Signer:
 
 def _message(entry: dict[str, object]) -> QueueMessage:
     attributes = cast("dict[str, str]", entry.get("Attributes") or {})
+    told = cast("dict[str, dict[str, str]]", entry.get("MessageAttributes") or {})
     return QueueMessage(
         cast("str", entry["Body"]),
         cast("str", entry["ReceiptHandle"]),
         cast("str", entry["MessageId"]),
         int(attributes.get("ApproximateReceiveCount", "1")),
+        told.get(RECIPIENT, {}).get("StringValue", "") if REASON in told else None,
     )
 
 

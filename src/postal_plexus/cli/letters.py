@@ -1,0 +1,104 @@
+"""What `plexus dead-letters` does."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from postal_plexus.cli import system
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.operations.dead_letters import DeadLetters, Letter, LetterError, chosen
+
+_ID_SHOWN = 8
+
+
+def run(args: Namespace) -> int:
+    """Do what was chosen; DATA where there is no such letter."""
+    letters = DeadLetters(system.connect(args))
+    try:
+        done = _done(letters, args)
+    except LetterError as error:
+        raise CommandError(Exit.DATA, str(error)) from error
+    if args.json:
+        print(json.dumps([_document(each, whole=args.act == "show") for each in done], indent=2))
+    elif args.act == "list":
+        _list(done)
+    elif args.act == "show":
+        _show(done)
+    else:
+        what = "dropped" if args.act == "drop" else "put back to be delivered"
+        for each in done:
+            print(f"{_line(each)}: {what}")
+    return Exit.OK
+
+
+def _done(letters: DeadLetters, args: Namespace) -> list[Letter]:
+    match args.act:
+        case "list":
+            return letters.read()
+        case "show":
+            return chosen(letters.read(), args.ids)
+        case "deliver":
+            return letters.deliver(args.ids)
+        case _:
+            if not args.yes:
+                _confirm(chosen(letters.read(), args.ids))
+            return letters.drop(args.ids)
+
+
+def _list(letters: Sequence[Letter]) -> None:
+    for each in letters:
+        print(f"{_line(each)}  {each.reason}")
+    if not letters:
+        print("No dead letters.")
+
+
+def _line(letter: Letter) -> str:
+    age = datetime.now(UTC) - letter.since
+    hours = int(age.total_seconds()) // 3600
+    told = f"{hours // 24} d" if hours >= 48 else f"{hours} h"
+    sender = _printable(letter.sender) or "<>"
+    to = _printable(letter.recipient) or "all recipients"
+    return f"{letter.id[:_ID_SHOWN]}  {told:>5}  {sender} -> {to}"
+
+
+def _show(letters: Sequence[Letter]) -> None:
+    for each in letters:
+        for name, text in _document(each).items():
+            print(f"{name:<12} {text}")
+        print()
+
+
+def _document(letter: Letter, *, whole: bool = False) -> dict[str, object]:
+    receipt = letter.receipt
+    found: dict[str, object] = {
+        "id": letter.id,
+        "since": letter.since.isoformat(timespec="seconds"),
+        "reason": _printable(letter.reason),
+        "recipient": _printable(letter.recipient),
+        "sender": _printable(letter.sender),
+        "recipients": [_printable(each) for each in receipt.envelope.recipients] if receipt else [],
+        "subject": _printable(letter.header("subject")),
+        "message_id": _printable(letter.header("message-id")),
+        "ses_id": receipt.message_id if receipt else "",
+        "object": f"s3://{receipt.bucket}/{receipt.key}" if receipt else "",
+    }
+    if whole:
+        found["entry"] = letter.body
+    return found
+
+
+def _confirm(letters: Sequence[Letter]) -> None:
+    for each in letters:
+        print(f"{_line(each)}  {each.reason}", file=sys.stderr)
+    if not sys.stdin.isatty():
+        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes to drop them for good")
+    print("Drop for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise CommandError(Exit.USAGE, "nothing was dropped")
+
+
+def _printable(text: str) -> str:
+    """Keep what a terminal shows as it is: the text is a stranger's."""
+    return "".join(one if one.isprintable() else " " for one in text)

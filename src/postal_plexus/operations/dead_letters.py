@@ -1,0 +1,188 @@
+"""The dead letters of a stack: mails that could be neither delivered nor answered.
+
+Each is the queue entry of its mail, whole, with the reason, the recipient and SES's id of the mail
+as attributes (`deliver.non_delivery`). SQS keeps it for 14 days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.mail.held import release
+from postal_plexus.mail.receipt import NotificationError, Receipt, read_notification
+from postal_plexus.operations.system import OperationError, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from postal_plexus.operations.system import System
+
+# How long a letter is hidden from others while it is looked at.
+_VISIBILITY_SECONDS = 60
+# SQS gives what its sample of servers has: an empty answer does not mean an empty queue.
+_EMPTY_ANSWERS = 3
+
+
+class LetterError(OperationError):
+    """There is no such dead letter, or it is not one to deliver."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter.
+
+    Attributes:
+        id: SQS's.
+        since: when it became one.
+        receipt: SES's word on the mail; None where the entry is no mail.
+    """
+
+    id: str
+    reason: str
+    recipient: str
+    since: datetime
+    body: str
+    receipt: Receipt | None
+    handle: str
+
+    @property
+    def sender(self) -> str:
+        """The envelope sender; empty for a mail without one and for what is no mail."""
+        return self.receipt.envelope.sender if self.receipt else ""
+
+    def header(self, name: str) -> str:
+        """Give a header field of the mail as far as SES told it, by its name in lower case."""
+        return self.receipt.header(name) if self.receipt else ""
+
+
+def chosen(letters: list[Letter], ids: list[str]) -> list[Letter]:
+    """Give the letters of these ids, or of beginnings that only one id has.
+
+    Raises:
+        LetterError: there is none of an id, or several.
+    """
+    found: dict[str, Letter] = {}
+    for wanted in ids:
+        matching = [each for each in letters if each.id.startswith(wanted)]
+        if len(matching) != 1:
+            what = "several dead letters have" if matching else "no dead letter has"
+            raise LetterError(f"{what} the id {wanted}; see plexus dead-letters list")
+        found[matching[0].id] = matching[0]
+    return list(found.values())
+
+
+class DeadLetters:
+    """The queue of them."""
+
+    def __init__(self, system: System) -> None:
+        self._sqs: Any = system.client("sqs")
+        self._url: str = system.parts["dead_letter_queue_url"]
+        self._mails: str = system.parts["queue_url"]
+
+    def read(self) -> list[Letter]:
+        """Give all of them, the oldest first; they stay where they are."""
+        letters = list(self._take())
+        self._let_go(letters)
+        return sorted(letters, key=lambda letter: letter.since)
+
+    def deliver(self, ids: list[str]) -> list[Letter]:
+        """Put letters back to be delivered, each to its recipient; give which.
+
+        A letter goes after its mail is in the queue: interrupted, it is there twice, and `deliver`
+        stores it once.
+
+        Raises:
+            LetterError: one is not there, or is no mail.
+        """
+        letters = self._hold(ids)
+        for letter in letters:
+            if letter.receipt is None:
+                self._let_go(letters)
+                raise LetterError(f"{letter.id} is no mail ({letter.reason}); drop it")
+        for letter in letters:
+            held = letter.reason == "virus"
+            attributes = {"Reason": letter.reason, "Recipient": letter.recipient}
+            with told("SQS"):
+                self._sqs.send_message(
+                    QueueUrl=self._mails,
+                    MessageBody=release(letter.body) if held else letter.body,
+                    MessageAttributes={
+                        name: {"DataType": "String", "StringValue": text}
+                        for name, text in attributes.items()
+                        if text
+                    },
+                )
+            self._delete(letter)
+        return letters
+
+    def drop(self, ids: list[str]) -> list[Letter]:
+        """Remove letters for good; give which. Raise LetterError if one is not there."""
+        letters = self._hold(ids)
+        for letter in letters:
+            self._delete(letter)
+        return letters
+
+    def _hold(self, ids: list[str]) -> list[Letter]:
+        """Take the letters of these ids, hidden from others; let the others go."""
+        letters = list(self._take())
+        held: list[Letter] = []
+        try:
+            held = chosen(letters, ids)
+        finally:
+            self._let_go([each for each in letters if each not in held])
+        return held
+
+    def _take(self) -> Iterator[Letter]:
+        seen: set[str] = set()
+        empty = 0
+        while empty < _EMPTY_ANSWERS:
+            with told("SQS"):
+                answer = self._sqs.receive_message(
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=10,
+                    VisibilityTimeout=_VISIBILITY_SECONDS,
+                    WaitTimeSeconds=1,
+                    MessageAttributeNames=["All"],
+                    MessageSystemAttributeNames=["SentTimestamp"],
+                )
+            fresh = [each for each in answer.get("Messages", ()) if each["MessageId"] not in seen]
+            empty = 0 if fresh else empty + 1
+            for each in fresh:
+                seen.add(each["MessageId"])
+                yield _letter(each)
+
+    def _let_go(self, letters: list[Letter]) -> None:
+        for start in range(0, len(letters), 10):
+            entries = [
+                {"Id": str(number), "ReceiptHandle": letter.handle, "VisibilityTimeout": 0}
+                for number, letter in enumerate(letters[start : start + 10])
+            ]
+            with told("SQS"):
+                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+
+    def _delete(self, letter: Letter) -> None:
+        with told("SQS"):
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.handle)
+
+
+def _letter(message: dict[str, Any]) -> Letter:
+    attributes: dict[str, dict[str, str]] = message.get("MessageAttributes", {})
+
+    def attribute(name: str) -> str:
+        return attributes.get(name, {}).get("StringValue", "")
+
+    try:
+        read = read_notification(message["Body"])
+    except NotificationError:
+        read = None
+    return Letter(
+        id=message["MessageId"],
+        reason=attribute("Reason") or "received too often",
+        recipient=attribute("Recipient"),
+        since=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
+        body=message["Body"],
+        receipt=read if isinstance(read, Receipt) else None,
+        handle=message["ReceiptHandle"],
+    )
