@@ -30,11 +30,6 @@ class Reply:
         return self.code < 400
 
     @property
-    def transient(self) -> bool:
-        """4xx: the same command may succeed later."""
-        return 400 <= self.code < 500
-
-    @property
     def permanent(self) -> bool:
         """5xx: the same command will not succeed (RFC 5321, section 4.2.1)."""
         return self.code >= 500
