@@ -232,6 +232,14 @@ def test_conditions_together(host: MailHost, ben: imaplib.IMAP4_SSL) -> None:
     assert search(ben, "INTHREAD", "REFS", *lazy)
     assert ben.uid("SEARCH", "RETURN", "(SAVE)", *quick)[0] == "OK"
     assert search(ben, "UID", "$") == [one, four]
+    assert ben.uid("SEARCH", "RETURN", "(UPDATE)", *quick)[0] == "OK"
+    with host.lmtp() as lmtp:
+        for body in ("brown quick bear", "quick brown bear"):
+            content = mail(text_part(body)).encode()
+            assert {} == lmtp.sendmail("s@world.example", [BEN], content)
+    ben.untagged_responses.clear()
+    ben.noop()
+    assert f"UID ADDTO (0 {four + 2})" in str(ben.untagged_responses["ESEARCH"])
 
 
 def test_mails_that_are_not_indexed_yet_are_read(host: MailHost, ben: imaplib.IMAP4_SSL) -> None:
