@@ -18,6 +18,7 @@ SECONDS = {
     "system/test_people.py": 180,
     "system/test_hardening.py": 160,
     "system/test_failures.py": 150,
+    "system/test_weekly_build.py": 130,
     "service/pulumi_engine/test_stack.py": 120,
     "service/pulumi_engine/test_published.py": 110,
     "service/test_logins.py": 100,
