@@ -26,7 +26,6 @@ from awsdesk.daemon_process import DaemonError
 from awsdesk.ecs import engine as engines
 from awsdesk.ecs import ownership
 from awsdesk.ecs.engine import EngineError, NoEngineError
-from awsdesk.ecs.keeper import GIVE_UP_STARTS
 from awsdesk.ecs.ownership import Owned
 from awsdesk.ecs.placing import LABEL_DESK
 from awsdesk.layout import DeskLayout, Use
@@ -35,7 +34,7 @@ from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
 from awsdesk.sockets import LOOPBACK
 from postal_plexus.desk import accounts, lockout, stack_config
 from postal_plexus.desk.directory_arrival import directory_object, has_arrived
-from postal_plexus.desk.status import ContainerState, DeskStatus
+from postal_plexus.desk.status import ContainerState, DeskStatus, cannot_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -206,7 +205,7 @@ def status(desk: Path) -> DeskStatus:
         mail_host=str(_outputs(layout).get("mail_host", "")),
         settings=made,
         accounts=tuple(accounts.load(layout.accounts).values()),
-        containers=tuple(_container_state(task) for task in tasks),
+        containers=tuple(ContainerState.of(task) for task in tasks),
         ca_file=layout.ca_file,
         outbox=layout.outbox,
         logs=layout.logs,
@@ -266,17 +265,6 @@ def _layout(desk: Path) -> DeskLayout:
 def _unusable(desk: Path, error: Exception) -> DeskError:
     reason = error.strerror if isinstance(error, OSError) else error
     return DeskError(f"{desk} cannot be a desk's directory ({reason}): give another with --desk")
-
-
-def _container_state(task: dict[str, Any]) -> ContainerState:
-    return ContainerState(
-        name=str(task["task"]),
-        container=str(task.get("container", "")),
-        image=str(task.get("image", "")),
-        running=bool(task["running"]),
-        health=str(task["health"]),
-        reason=str(task.get("reason", "")),
-    )
 
 
 def _engine() -> Engine:
@@ -436,7 +424,7 @@ def _await_health(
         health = daemon_process.health(made)
         if health is None:
             raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
-        states = [_container_state(task) for task in health["tasks"]]
+        states = [ContainerState.of(task) for task in health["tasks"]]
         for state in states:
             word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
             if told.get(state.name) != word:
@@ -461,15 +449,6 @@ def _await_health(
         f"{unwell or ('the directory has not arrived' if states else 'no containers')}; "
         f"look into {layout.logs}"
     )
-
-
-def cannot_start(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say which containers will not start by themselves, each reason once."""
-    reasons: dict[str, list[str]] = {}
-    for task in tasks:
-        if int(task.get("failed_starts", 0)) >= GIVE_UP_STARTS and not task["running"]:
-            reasons.setdefault(str(task["reason"]), []).append(str(task["task"]))
-    return [f"{', '.join(names)} cannot start: {why}" for why, names in reasons.items()]
 
 
 def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:

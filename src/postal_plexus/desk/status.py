@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from awsdesk.ecs.keeper import GIVE_UP_STARTS
 from awsdesk.sockets import LOOPBACK
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from awsdesk.settings import DeskSettings, Ports
@@ -52,6 +54,18 @@ class ContainerState:
     running: bool
     health: str
     reason: str
+
+    @classmethod
+    def of(cls, task: Mapping[str, Any]) -> ContainerState:
+        """Read one from the daemon's health."""
+        return cls(
+            name=str(task["task"]),
+            container=str(task.get("container", "")),
+            image=str(task.get("image", "")),
+            running=bool(task["running"]),
+            health=str(task["health"]),
+            reason=str(task.get("reason", "")),
+        )
 
     @property
     def is_well(self) -> bool:
@@ -131,3 +145,12 @@ class DeskStatus:
             "access_key_id": desk.root_key_id,
             "secret_access_key": desk.root_secret,
         }
+
+
+def cannot_start(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which containers will not start by themselves, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for task in tasks:
+        if int(task.get("failed_starts", 0)) >= GIVE_UP_STARTS and not task["running"]:
+            reasons.setdefault(str(task["reason"]), []).append(str(task["task"]))
+    return [f"{', '.join(names)} cannot start: {why}" for why, names in reasons.items()]

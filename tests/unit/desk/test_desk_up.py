@@ -13,6 +13,7 @@ from awsdesk import settings
 from awsdesk.layout import DeskLayout
 from postal_plexus.desk import desk
 from postal_plexus.desk.desk import DeskError
+from postal_plexus.desk.status import cannot_start
 
 
 def task(name: str, reason: str, failed: int, *, running: bool = False) -> dict[str, object]:
@@ -23,7 +24,7 @@ def task(name: str, reason: str, failed: int, *, running: bool = False) -> dict[
 def test_a_reason_that_will_not_pass_is_said_once() -> None:
     """Three containers that lack the same thing are one line; what may pass is waited for."""
     lacking = "netavark: nftables error: unable to execute nft"
-    said = desk.cannot_start(
+    said = cannot_start(
         [
             task("dovecot", lacking, 3),
             task("postfix", lacking, 4),
