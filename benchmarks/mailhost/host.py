@@ -73,6 +73,11 @@ class Place:
         return self.root / "run" / "postfix"
 
     @property
+    def sieve(self) -> Path:
+        """Postfix's socket for what filters send."""
+        return self.root / "run" / "sieve"
+
+    @property
     def tls(self) -> Path:
         """Certificate and key."""
         return self.root / "tls"
@@ -109,6 +114,7 @@ class Place:
             (self.root / "run", 0, 0, 0o755),
             (self.dovecot, 0, 0, 0o755),
             (self.postfix, POSTFIX, POSTFIX, 0o755),
+            (self.sieve, POSTFIX, POSTFIX, 0o755),
             (self.queue, 0, 0, 0o755),
             (self.directory, DELIVER, GROUP, 0o755),
             (self.tls, 0, GROUP, 0o750),
@@ -172,6 +178,7 @@ def dovecot(
         mounts=[
             Mount(place.dovecot, "/run/plexus/dovecot"),
             Mount(place.postfix, "/run/plexus/postfix", read_only=True),
+            Mount(place.sieve, "/run/plexus/sieve", read_only=True),
             Mount(place.directory, "/run/plexus/directory", read_only=True),
             Mount(place.tls, "/etc/plexus/tls"),
             Mount(place.mail, "/srv/mail"),

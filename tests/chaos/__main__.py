@@ -74,9 +74,11 @@ def told(report: Report) -> str:
     met = ", ".join(f"{count} {name}" for name, count in sorted(report.met.items()))
     told_of = f"{report.told['bounce']} bounces, {report.told['dead letter']} dead letters"
     forwards = f"{found.forwarded} forwards, {found.forwarded_again} of them again"
+    filters = f"{found.redirected} redirects, {found.rejected} rejections, {found.answers} answers"
     lines = [
         f"{found.delivered} deliveries exactly once, {found.accounted} failures accounted for",
         f"{forwards}; {found.notices} notices of events exactly once",
+        f"{filters} of filters",
         f"{report.transactions} LMTP transactions, {report.chunked} with BDAT",
         f"{report.faults_met()} faults met; {sum(report.outages.values())} outages: {outages}",
         f"of mails: {met}",

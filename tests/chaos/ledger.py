@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.filters import judge_filters
 from tests.chaos.plan import DIRECTORY, ECHO, MARK, PASSWORD, WRITTEN, Plan, PlannedMail
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Judgement:
     forwarded: int = 0
     forwarded_again: int = 0  # at least once is what can be had, so these are no fault
     notices: int = 0
+    redirected: int = 0
+    rejected: int = 0
+    answers: int = 0
 
     def faults(self) -> dict[str, list[str]]:
         """Only the kinds that occurred."""
@@ -92,6 +96,7 @@ def judge(
     accounts: Iterable[Account],
     unsettled: Iterable[str] = (),
     forwarded: Iterable[Forwarded] = (),
+    sent_by_filters: Iterable[Forwarded] = (),
 ) -> Judgement:
     """Hold what was found against what the plan demands."""
     found = Judgement(unsettled=list(unsettled))
@@ -119,8 +124,9 @@ def judge(
     for account in accounts:
         told[account.ses_message_id].append(account)
     sent_on = _judge_forwards(found, by_number, forwarded)
+    away = judge_filters(found, by_number, sent_by_filters)
     for mail in plan.mails:
-        _judge_mail(found, mail, copies, told[mail.ses_message_id])
+        _judge_mail(found, mail, copies, away, told[mail.ses_message_id])
         for address in sorted(mail.outside):
             accounted = [one for one in told[mail.ses_message_id] if one.recipient in {"", address}]
             where = f"mail {mail.number} for {address} ({', '.join(mail.faults()) or 'no fault'})"
@@ -180,10 +186,11 @@ def _judge_mail(
     found: Judgement,
     mail: PlannedMail,
     copies: Mapping[tuple[int, str], int],
+    away: Mapping[tuple[int, str], int],
     accounts: Sequence[Account],
 ) -> None:
     for box in sorted(mail.expected):
-        count = copies.get((mail.number, box), 0)
+        count = copies.get((mail.number, box), 0) or min(1, away.get((mail.number, box), 0))
         names = {"", box, *_written_for(mail, box)}
         told = [account for account in accounts if account.recipient in names]
         where = f"mail {mail.number} for {box} ({', '.join(mail.faults()) or 'no fault'})"

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.aws_stub.process import Stub
 from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Process, environment
 from benchmarks.mailhost.engine import ControlGroup
-from benchmarks.mailhost.host import Place, dovecot, start_dovecot
+from benchmarks.mailhost.host import VMAIL, Place, dovecot, start_dovecot
 from tests.chaos.disks import Disk
+from tests.chaos.filters import SCRIPTS
 from tests.chaos.plan import DIRECTORY, Outage, Plan, PlannedOutage, Stage
 from tests.chaos.postfix import Postfix
 from tests.chaos.proxy import Proxy
@@ -70,6 +71,7 @@ class Host:
             queues=("mail", "dead-letters", "events"),
         )
         self.postfix = Postfix(self.place.postfix / "inject.sock")
+        self.filters = Postfix(self.place.sieve / "sieve.sock")
         self.box = dovecot(name, self.place)
         mails = {mail.number: mail for mail in plan.mails}
         self.proxy = Proxy(self.place.root / "lmtp.sock", self.place.lmtp, mails, self._reached)
@@ -94,12 +96,15 @@ class Host:
             stack.callback(self.box.remove)
             try:
                 self._mount(stack)
+                self._write_filters()
                 await asyncio.to_thread(start_dovecot, self.box, self.place)
                 self._dovecot_pid = self.box.pid
                 stack.enter_context(self.stub)
                 await self.proxy.open()
                 await self.postfix.open()
                 stack.callback(self.postfix.kill)
+                await self.filters.open()
+                stack.callback(self.filters.kill)
                 self.stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", DIRECTORY.to_json())
                 self._process = self._courier()
                 self._deliver.start()
@@ -141,6 +146,18 @@ class Host:
             self._disks[Outage.FILL_STATE] = Disk(self.place.deliver, 64)
         for disk in self._disks.values():
             stack.callback(disk.unmount)
+
+    def _write_filters(self) -> None:
+        for address, script in SCRIPTS.items():
+            name, _, domain = address.partition("@")
+            home = self.place.mail / domain / name
+            # As ManageSieve leaves them: without the folder each name would be the active script.
+            scripts = home / "sieve"
+            scripts.mkdir(parents=True)
+            (scripts / "filter.sieve").write_text(script)
+            (home / ".dovecot.sieve").symlink_to("sieve/filter.sieve")
+            for path in (home.parent, home, scripts, *scripts.iterdir()):
+                os.chown(path, VMAIL, VMAIL)
 
     @property
     def _deliver(self) -> Process:
@@ -193,6 +210,7 @@ class Host:
                 self._later(part, self._restart_aws(outage))
             case Outage.KILL_POSTFIX:
                 self.postfix.kill()
+                self.filters.kill()
                 self._later(part, self._restart_postfix(outage))
             case Outage.FILL_MAIL | Outage.FILL_STATE:
                 disk = self._disks[outage.what]
@@ -251,6 +269,7 @@ class Host:
     async def _restart_postfix(self, outage: PlannedOutage) -> None:
         await asyncio.sleep(outage.pause)
         await self.postfix.open()
+        await self.filters.open()
 
     async def _give_room(self, disk: Disk, outage: PlannedOutage) -> None:
         await asyncio.sleep(outage.pause * 2)

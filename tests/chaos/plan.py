@@ -27,7 +27,8 @@ def _mailbox(address: str) -> Mailbox:
 
 
 ORG = tuple(
-    f"{name}@example.org" for name in ("ann", "ben", "cay", "dan", "eve", "fay", "gil", "hal")
+    f"{name}@example.org"
+    for name in ("ann", "ben", "cay", "dan", "eve", "fay", "gil", "hal", "kim", "lea", "max")
 )
 NET = ("ira@example.net", "jon@example.net")
 MAILBOXES = ORG + NET

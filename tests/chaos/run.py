@@ -103,7 +103,9 @@ class Run:
         report = self._report
         report.told_twice = len(accounts) - len({one[:2] for one in map(astuple, accounts)})
         report.told = Counter(account.how for account in accounts)
-        report.judgement = ledger.judge(self._plan, kept, accounts, left, host.postfix.taken)
+        report.judgement = ledger.judge(
+            self._plan, kept, accounts, left, host.postfix.taken, host.filters.taken
+        )
         report.transactions = host.proxy.transactions
         report.chunked = host.proxy.chunked
         report.met["two rules"] = sum(mail.split for mail in self._plan.mails)

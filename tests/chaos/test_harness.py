@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.chaos.filters import ANSWERS, REDIRECTED_TO, REDIRECTS, REJECTS
 from tests.chaos.ledger import Account, Forwarded, Kept, judge
 from tests.chaos.plan import (
     MAILBOXES,
@@ -243,3 +244,56 @@ def test_one_reply_for_all_is_seen_to_lose(tmp_path: Path) -> None:
     report = broken("one-reply", few(refused={"ben@example.org": 1}), tmp_path)
     assert list(report.judgement.faults()) == ["lost"]
     assert len(report.judgement.lost) == 10
+
+
+FILTERED = mail(expected=frozenset({REDIRECTS, ANSWERS, REJECTS}), recipients=["all@example.org"])
+
+
+def sent(*recipients: str, body: bytes = b"") -> list[Forwarded]:
+    """What the filters sent of that mail."""
+    content = body or FILTERED.content()
+    return [Forwarded(FILTERED.number, recipient, content) for recipient in recipients]
+
+
+def test_what_a_filter_sent_stands_for_the_copy() -> None:
+    """A redirect and a rejection, also again and beside a copy; an answer comes beside the mail."""
+    answer = Forwarded(
+        -1, FILTERED.sender, b"Subject: x\r\nAuto-Submitted: auto-replied (vacation)\r\n"
+    )
+    away = [*sent(REDIRECTED_TO, REDIRECTED_TO, FILTERED.sender), answer]
+    found = judge(plan(FILTERED), kept(FILTERED, ANSWERS), [], sent_by_filters=away)
+    assert ({}, 3) == (found.faults(), found.delivered)
+    assert (1, 1, 1) == (found.redirected, found.rejected, found.answers)
+    every = kept(FILTERED, REDIRECTS, ANSWERS, REJECTS)
+    assert {} == judge(plan(FILTERED), every, []).faults()
+    assert {} == judge(plan(FILTERED), every, [], sent_by_filters=away).faults()
+
+
+def test_what_a_filter_lost_or_sent_astray_is_seen() -> None:
+    """Neither sent nor kept; kept twice; sent to others, of others' mail, or damaged."""
+    found = judge(
+        plan(FILTERED), kept(FILTERED, ANSWERS), [], sent_by_filters=sent(FILTERED.sender)
+    )
+    assert ["lost"] == list(found.faults())
+    assert ["lost", "lost"] == [
+        kind
+        for kind, lines in judge(plan(FILTERED), kept(FILTERED, ANSWERS), []).faults().items()
+        for _ in lines
+    ]
+    twice = kept(FILTERED, ANSWERS, REDIRECTS, REDIRECTS, REJECTS)
+    assert ["doubled"] == list(judge(plan(FILTERED), twice, []).faults())
+    every = kept(FILTERED, REDIRECTS, ANSWERS, REJECTS)
+    for astray in (
+        sent("x@outside.example"),
+        [Forwarded(-1, "x@outside.example", b"\r\nAuto-Submitted: auto-replied\r\n")],
+    ):
+        assert ["strayed"] == list(
+            judge(plan(FILTERED), every, [], sent_by_filters=astray).faults()
+        )
+    cut = sent(REDIRECTED_TO, body=FILTERED.content()[:-1])
+    assert ["damaged"] == list(judge(plan(FILTERED), every, [], sent_by_filters=cut).faults())
+    spam = replace(FILTERED, verdicts={"spam": "FAIL"})
+    junk = [replace(one, folder="Junk") for one in kept(spam, REDIRECTS, ANSWERS, REJECTS)]
+    assert ["strayed"] == list(
+        judge(plan(spam), junk, [], sent_by_filters=sent(REDIRECTED_TO)).faults()
+    )
