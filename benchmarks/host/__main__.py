@@ -11,12 +11,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.host import mailbox, memory, notices, picture, relay, results, search, storage
-from benchmarks.host.bed import CONFIGURATIONS, laid
+from benchmarks.host import (
+    mailbox,
+    memory,
+    neighbour,
+    notices,
+    picture,
+    relay,
+    results,
+    search,
+    storage,
+)
+from benchmarks.host.bed import CONFIGURATIONS, Bed, laid
 from benchmarks.mailhost import report
-from benchmarks.mailhost.engine import ROOT, EngineError
+from benchmarks.mailhost.engine import ROOT, Container, EngineError
 
-PARTS = ("memory", "notices", "mailbox", "search", "relay", "storage")
+PARTS = ("memory", "notices", "mailbox", "neighbour", "search", "relay", "storage")
 
 
 def main() -> int:
@@ -63,44 +73,53 @@ def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
     quick = arguments.quick
     limits = {name: getattr(arguments, name) for name in memory.LIMITS}
     if part == "memory":
-        ample = dict.fromkeys(limits, memory.AMPLE)
-        found: dict[str, Any] = {}
-        for which, given in (("ours", limits), ("defaults", ample)):
-            with laid(which) as (bed,):
-                found[which] = memory.measure(bed, given, size=500 if quick else 5000, say=_say)
-        return {"memory": found}
+        return _memory(limits, quick=quick)
     if part == "notices":
-        found = {}
-        for which in CONFIGURATIONS:
-            with laid(which) as (bed,):
-                memory_limit = limits["dovecot"] if which == "ours" else memory.AMPLE
-                samples = 100 if quick else 1000
-                found |= notices.measure(bed, f"{memory_limit}m", samples, _say)
-        return found
+        return _notices(limits["dovecot"], 100 if quick else 1000)
     if part == "relay":
         with laid(*CONFIGURATIONS) as beds:
             return relay.measure(beds, 500 if quick else 3000, 2 if quick else 5, _say)
-    if part == "search":
-        with laid("ours") as (bed,):
-            box = bed.dovecot(f"{limits['dovecot']}m")
-            return search.measure(bed, box, 1000 if quick else 10_000, _say)
-    if part == "storage":
-        with laid("ours") as (bed,):
-            return storage.measure(bed, 2000 if quick else 50_000, _say, quick=quick)
-    return _mailbox(2000 if quick else 50_000, limits["dovecot"], quick=quick)
-
-
-def _mailbox(count: int, limit: int, *, quick: bool) -> dict[str, Any]:
     with laid("ours") as (bed,):
-        box = bed.dovecot(f"{limit}m")
-        found: dict[str, Any] = {"mails": count}
-        found["fill"] = mailbox.fill(bed, box, count)
-        _say(f"filled at {found['fill']:.0f} mails/s")
-        found |= mailbox.reading(bed, box, _say)
-        found |= mailbox.growth(bed, box, 200 if quick else 2000, 2 if quick else 5, _say)
-        found["index_mails"], found["index_seconds"] = mailbox.index(bed, box)
-        _say(f"{found['index_mails']} mails indexed anew in {found['index_seconds']:.0f} s")
+        if part == "storage":
+            return storage.measure(bed, 2000 if quick else 50_000, _say, quick=quick)
+        box = bed.dovecot(f"{limits['dovecot']}m")
+        if part == "neighbour":
+            size = (5000, 200, 5.0) if quick else (10_000, 1700, 30.0)
+            found = neighbour.measure(bed, box, *size, _say)
+        elif part == "search":
+            found = search.measure(bed, box, 1000 if quick else 10_000, _say)
+        else:
+            found = _mailbox(bed, box, 2000 if quick else 50_000, quick=quick)
         return found
+
+
+def _memory(limits: dict[str, int], *, quick: bool) -> dict[str, Any]:
+    ample = dict.fromkeys(limits, memory.AMPLE)
+    found: dict[str, Any] = {}
+    for which, given in (("ours", limits), ("defaults", ample)):
+        with laid(which) as (bed,):
+            found[which] = memory.measure(bed, given, size=500 if quick else 5000, say=_say)
+    return {"memory": found}
+
+
+def _notices(limit: int, samples: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for which in CONFIGURATIONS:
+        with laid(which) as (bed,):
+            megabytes = limit if which == "ours" else memory.AMPLE
+            found |= notices.measure(bed, f"{megabytes}m", samples, _say)
+    return found
+
+
+def _mailbox(bed: Bed, box: Container, count: int, *, quick: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"mails": count}
+    found["fill"] = mailbox.fill(bed, box, count)
+    _say(f"filled at {found['fill']:.0f} mails/s")
+    found |= mailbox.reading(bed, box, _say)
+    found |= mailbox.growth(bed, box, 200 if quick else 2000, 2 if quick else 5, _say)
+    found["index_mails"], found["index_seconds"] = mailbox.index(bed, box)
+    _say(f"{found['index_mails']} mails indexed anew in {found['index_seconds']:.0f} s")
+    return found
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ def table(parts: Mapping[str, Any]) -> str:
         lines += _mailbox(found)
     if "searched_mails" in found:
         lines += _search(found)
+    if "neighbour" in found:
+        lines += neighbours(found["neighbour"])
     if "relay_ours" in found:
         lines += [
             "",
@@ -119,6 +121,21 @@ def _memory(memory: Mapping[str, Any]) -> list[str]:
         )
         lines.append(f"| together, {which} | | {peak:.1f} | {anonymous:.1f} | |")
     return lines
+
+
+def neighbours(found: Mapping[str, Any]) -> list[str]:
+    """The table of what a neighbour waits, by what the busy user does."""
+    alone = found["nobody"]
+    return [
+        "",
+        "| A neighbour waits, ms, while one user repeats | p50 | p99 | worst | over alone |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {name} | {row['p50']:.1f} | {row['p99']:.1f} | {row['worst']:.1f} "
+            f"| {row['worst'] / alone['worst']:.1f} |"
+            for name, row in found.items()
+        ),
+    ]
 
 
 def _mailbox(found: Mapping[str, Any]) -> list[str]:

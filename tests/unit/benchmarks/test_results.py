@@ -7,6 +7,7 @@ import pytest
 from benchmarks.deliver.picture import drawn
 from benchmarks.deliver.results import judged, table
 from benchmarks.deliver.throughput import Measured, scenarios
+from benchmarks.host import results as host_results
 from benchmarks.mailhost.report import percentile
 
 
@@ -79,3 +80,12 @@ def test_scenarios_divide_among_the_users() -> None:
     """smtp-source sends each user the same share, so a scenario's mails must divide by twenty."""
     for quick in (True, False):
         assert all(one.count % 20 == 0 for one in scenarios(quick=quick))
+
+
+def test_a_neighbours_wait_stands_beside_the_same_with_nobody() -> None:
+    """A row for each command, with the ratio of the worst waits."""
+    rows = {
+        "nobody": {"p50": 1.0, "p99": 2.0, "worst": 4.0, "commands": 0},
+        "SORT": {"p50": 2.0, "p99": 5.0, "worst": 10.0, "commands": 7},
+    }
+    assert "| SORT | 2.0 | 5.0 | 10.0 | 2.5 |" in host_results.neighbours(rows)
