@@ -15,7 +15,7 @@ MAX_ROLE_POLICY = 10_240
 def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
     """certbot may set the challenges of exactly these host names in these zones, and no more.
 
-    Whoever holds the role can get certificates for these names; not for the domain, its web site
+    The holder of this role can get certificates for these names; not for the domain, its web site
     or any other name, and can change no record that mail depends on. Listing zones and asking for
     the state of a change cannot be limited to a resource before it is known.
     """

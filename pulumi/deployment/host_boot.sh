@@ -139,7 +139,7 @@ wait_until_free() {
     return 1
 }
 
-# Try each two seconds for so many times.
+# Try every two seconds, this number of times.
 await() {
     local tries=$1
     shift
@@ -265,7 +265,7 @@ is_new() {
 }
 
 # The indexes of mailboxes get a file system of their own in a file, which has all its room from the
-# start: however they grow, and whoever makes them grow, the queue on the same volume keeps its own.
+# start: however they grow, the queue on the same volume keeps its space.
 mount_indexes() {
     local image=$STATE/indexes.ext4 place=$STATE/indexes
     mkdir -p "$place"

@@ -38,11 +38,12 @@ from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
 
-# The outputs that `plexus` works with. No lists by domain: the parameter holds 4 KB.
+# The outputs that `plexus` works with. No lists by domain, since the parameter holds 4 KB, and
+# nothing that a new image changes.
 _FOR_OPERATORS = (
     *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
     *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
-    *("task_definitions", "log_groups", "file_system", "access_point"),
+    *("log_groups", "file_system", "access_point"),
 )
 
 

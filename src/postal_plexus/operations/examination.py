@@ -127,14 +127,20 @@ class Examination:
         return answer["Attributes"]
 
     def _services(self) -> Iterator[Finding]:
-        names = self._system.parts["services"]
-        answer = self._ask(
-            "ecs",
-            "describe_services",
-            cluster=self._system.parts["cluster"],
-            services=list(names.values()),
-        )
-        yield from judgement.services(names, answer["services"])
+        yield from judgement.services(self._system.parts["services"], self._described())
+
+    def _described(self) -> list[dict[str, Any]]:
+        names = self._system.parts["services"].values()
+        cluster = self._system.parts["cluster"]
+        answer = self._ask("ecs", "describe_services", cluster=cluster, services=list(names))
+        return answer["services"]
+
+    def _definitions(self) -> Iterator[tuple[str, str]]:
+        """Give each service, by our name, with the task definition that it runs."""
+        running = {each["serviceName"]: each["taskDefinition"] for each in self._described()}
+        for ours, theirs in self._system.parts["services"].items():
+            if theirs in running:
+                yield ours, running[theirs]
 
     def _memory(self) -> Iterator[Finding]:
         cluster = self._system.parts["cluster"]
@@ -145,7 +151,7 @@ class Examination:
             yield judgement.memory(ours, None if percent is None else percent / 100)
 
     def _images(self) -> Iterator[Finding]:
-        for service, definition in self._system.parts["task_definitions"].items():
+        for service, definition in self._definitions():
             answer = self._ask("ecs", "describe_task_definition", taskDefinition=definition)
             reference = answer["taskDefinition"]["containerDefinitions"][0]["image"]
             host, _, rest = reference.partition("/")

@@ -1,7 +1,7 @@
 """A running stack: how to reach it, and what its parts are called.
 
-The Pulumi program writes the names of the parts into an SSM parameter, so that whoever has AWS
-credentials for the account finds them, without Pulumi.
+The Pulumi program writes the names of the parts into an SSM parameter, so that anyone with AWS
+credentials for the account finds them without Pulumi.
 """
 
 from __future__ import annotations
