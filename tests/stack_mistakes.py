@@ -182,8 +182,8 @@ MISTAKES = (
         "a pattern for an alias",
         {"aliases": [{"address": "*@example.org", "destinations": ["ann@example.org"]}]},
         "postal-plexus:aliases: entry 1 (*@example.org): its address is no pattern, and * means "
-        "nothing in it. Write catch-all: ADDRESS at example.org in postal-plexus:domains: whoever "
-        "has that address gets what nobody else does.",
+        "nothing in it. Write catch-all: ADDRESS at example.org in postal-plexus:domains: its "
+        "owner gets all mail that no other address takes.",
     ),
     Mistake(
         "a mailbox beyond any disk",

@@ -5,12 +5,12 @@
  * they are. A connection before login costs some 100 KB (TLS, and up to 8 KB of what was sent): 444 of
  * them had the kernel kill the process, and with it everybody's connection.
  *
- * Here a network may have so many connections before login, and all together so many. Beyond that the
+ * Limit the connections before login, of one network and of all together. Beyond that the
  * oldest one goes, of that network or of the one that has the most: who logs in is done within a
- * second, who holds the door is the oldest. Whoever is in, or waits only for the mail process, is left
+ * second, who holds the door is the oldest. A client that is logged in, or waits for its mail process, is left
  * alone. A network is an IPv4 address, or an IPv6 one's first 64 bits, which is the least that anybody has.
  *
- * After login: a user may have so many sessions over all addresses, so that a thief who has one password
+ * After login: limit the sessions of a user over all addresses, so that a thief who has one password
  * and many addresses cannot take every process. Dovecot's own mail_max_userip_connections counts each
  * address for itself. All sessions pass through this process, which holds their TLS, so it can count them.
  *

@@ -16,7 +16,7 @@
 -- has reached the limit within the window is refused without a look at the password, as a temporary
 -- failure (IMAP NO [UNAVAILABLE], ManageSieve NO, Postfix's 535), until the oldest note leaves the
 -- window. A network from which the user has logged in within 90 days is spared the user's limit, not
--- its own. A network is an IPv4 address, or the first 64 bits of an IPv6 one: whoever has one of these
+-- its own. A network is an IPv4 address, or the first 64 bits of an IPv6 one: the holder of one of these
 -- has them all.
 --
 -- The notes are a file for each network and user, `SECONDS CHECK` a line, where CHECK is 128 bits of the
@@ -71,7 +71,7 @@ local function replaced(text, from, to)
   return table.concat(parts) .. text:sub(at)
 end
 
--- The name that a typed one is kept under; nil for what can be nobody's.
+-- The name that a typed one is kept under; nil for a name that no user can have.
 local function kept_name(typed)
   local name = typed:lower()
   local start, domain = name:match("^([^\128-\255]*@)([^@]*[\128-\255][^@]*)$")

@@ -87,7 +87,7 @@ class Ledger:
         self._read()
 
     def claim(self, login: str, recipients: int) -> Refusal | None:
-        """Count one mail of `login` to so many recipients, or say why it is refused."""
+        """Count one mail of `login` to this number of recipients, or say why it is refused."""
         now = self._clock()
         with self._lock:
             claims = self._claims.setdefault(login, deque())
@@ -107,7 +107,7 @@ class Ledger:
                 f"{recipients} recipients are more than the {most} allowed at once; send to fewer"
             )
             return Refusal("550", "5.5.3", text, "mail")
-        # The day first: whoever has reached that need not try again within the hour.
+        # The day first: a user who has reached that limit need not try again within the hour.
         free = _free_at(claims, recipients, DAY, limits.messages_day, limits.recipients_day, now)
         if free is not None:
             text = (

@@ -1,4 +1,4 @@
-"""The desk's certificate authority: one root, and certificates for whoever answers on the desk.
+"""The desk's certificate authority: one root, and certificates for the desk's servers.
 
 Clients of the desk trust `ca.pem`; containers see the host's certificates with it added. Nothing
 here leaves the desk directory. A certificate is made anew when it is missing, about to end, or for

@@ -1,4 +1,4 @@
-"""What IAM asks of whoever calls ECS's RunTask: more than the one right of that name.
+"""The permissions that IAM wants for ECS's RunTask: more than the one of that name.
 
 ministack asks for ecs:RunTask on the *cluster* and for nothing else. AWS asks for it on the task
 definition, with `ecs:cluster` as a condition key; for iam:PassRole on the definition's roles; and,

@@ -71,7 +71,7 @@ class DkimSigner:
             return content
 
     def key_record(self, selector: str) -> str | None:
-        """Give the DKIM record that Amazon publishes for a token; None if it is nobody's.
+        """Give the DKIM record that Amazon publishes for a token; None if no identity has it.
 
         Raises:
             OSError: the key could not be read or made.

@@ -1,7 +1,7 @@
 """The outbox: mail that SES sent to other people's domains, as files to be read.
 
 Two files a mail: `<time>-<id>.eml`, the content as it left, and `<time>-<id>.json`, its envelope.
-The envelope is written last, so whoever finds it finds the content.
+The envelope is written last, so that a reader who finds it finds the content too.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The decision: every domain has a client host of its own, `mail.<domain>`, for IM
 alike, and one certificate names them all. A user of example.net types `mail.example.net` and never
 sees the name of a foreign domain; a domain can leave the stack (or the stack can leave AWS) without
 a single client being touched, because the name belongs to the domain. The price is that the
-certificate shows to whoever connects which domains share the stack; `shared=True` trades that back:
+certificate shows every client which domains share the stack; `shared=True` trades that back:
 all domains then use the stack's mail host name.
 
 One name for both protocols, not imap.D and smtp.D: a name costs one of the 100 that a certificate

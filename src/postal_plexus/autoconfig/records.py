@@ -56,7 +56,7 @@ def client_records(
     rua = f"v=TLSRPTv1; rua=mailto:{tls_reports}"
     records.append(Record(f"_smtp._tls.{domain}", "TXT", (txt_value(rua),)))
     if setup.host.endswith(f".{domain}"):
-        # RFC 8657: by DNS-01 only, so that whoever takes over the address gets no certificate.
+        # RFC 8657: by DNS-01 only, so that a new owner of the address gets no certificate.
         issue = f'0 issue "{certificate_authority}; validationmethods=dns-01"'
         records.append(Record(setup.host, "CAA", (issue, '0 issuewild ";"')))
     return tuple(records)

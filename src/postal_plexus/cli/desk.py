@@ -91,7 +91,7 @@ def _demo(args: Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    # Whoever read the progress may have gone; what is told of goes on.
+    # The reader of the progress may have gone; the work goes on.
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 

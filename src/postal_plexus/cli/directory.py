@@ -13,7 +13,7 @@ from postal_plexus.directory.idn import kept_address, shown
 
 SUMMARY = "say who gets a mail to an address"
 
-DETAILS = "Ends with 67 if an address is nobody's."
+DETAILS = "Ends with 67 if an address is unknown."
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print a line for each address; NO_USER if one of them is nobody's."""
+    """Print a line for each address; NO_USER if one of them is unknown."""
     _, directory = stack_files.read(stack_files.chosen(args.stack_file))
     if not args.addresses:
         for line in _drawn_up(directory):

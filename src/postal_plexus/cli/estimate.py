@@ -209,7 +209,7 @@ def _patches(prices: Mapping[str, Any]) -> Line:
 
 
 def alarm_metrics(rules: int) -> int:
-    """How many metrics the alarms of a stack with so many receipt rules look at."""
+    """Return how many metrics the alarms of a stack with this number of receipt rules read."""
     return _ALARM_METRICS + 2 * rules
 
 

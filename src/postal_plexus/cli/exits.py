@@ -11,7 +11,7 @@ means a fault of Postal Plexus itself, with Python's own exit code 1.
 | 64   | USAGE       | the command line is wrong                                      |
 | 65   | DATA        | what was given to read is not usable, such as a short password |
 | 66   | NO_INPUT    | a file cannot be read                                          |
-| 67   | NO_USER     | an address is nobody's                                         |
+| 67   | NO_USER     | an address is unknown                                          |
 | 68   | NO_RECORD   | the public DNS lacks a record, has a wrong one or does not answer |
 | 69   | UNAVAILABLE | the stack, the desk or something that it needs does not answer             |
 | 74   | IO_ERROR    | the output cannot be written                                   |
@@ -43,7 +43,7 @@ class Exit(IntEnum):
     USAGE = 64, "the command line is wrong"
     DATA = 65, "what was given to read is not usable, such as a short password"
     NO_INPUT = 66, "a file cannot be read"
-    NO_USER = 67, "an address is nobody's"
+    NO_USER = 67, "an address is unknown"
     NO_RECORD = 68, "the public DNS lacks a record, has a wrong one or does not answer"
     UNAVAILABLE = 69, "the stack, the desk or something that it needs does not answer"
     IO_ERROR = 74, "the output cannot be written"

@@ -21,7 +21,10 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     system.add_options(parser)
     parser.add_argument(
-        "--days", type=_days, default=30, help="reports of so many days (default: %(default)s)"
+        "--days",
+        type=_days,
+        default=30,
+        help="how many days of reports to read (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """The text of a Pulumi stack file (`Pulumi.<stack>.yaml`), made ready for `lists.read_stack`.
 
-Whoever reads the file hands its text over; here is no I/O. What Pulumi does with the text is done
-as Pulumi does it: values under `config` carry a namespace, a value that `pulumi config set` wrote
+The caller reads the file and passes its text; there is no I/O here. The text is read as Pulumi
+reads it: values under `config` carry a namespace, a value that `pulumi config set` wrote
 may be JSON in a text, and `{secure: ...}` stands for a secret that only Pulumi can open. Where a
 password hash is expected, a hash that no password fits takes the secret's place; anywhere else in
 our keys a secret is a problem, since nothing can be said of it.

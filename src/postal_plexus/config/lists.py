@@ -127,8 +127,8 @@ class _Reading:
             return ""
         if _means_everybody(address):
             remedy = (
-                f"Write catch-all: ADDRESS at {address.domain} in {NAMESPACE}:domains: whoever has "
-                "that address gets what nobody else does."
+                f"Write catch-all: ADDRESS at {address.domain} in {NAMESPACE}:domains: its "
+                "owner gets all mail that no other address takes."
             )
             entry.problem("its address is no pattern, and * means nothing in it", remedy)
         elif not is_hosted(bare):
@@ -246,7 +246,7 @@ class _Reading:
             elif recipients > RECIPIENTS_AN_ALIAS:
                 self._addresses[alias.address].problem(
                     f"leads to {recipients} recipients, and Postfix allows {RECIPIENTS_AN_ALIAS}",
-                    "Use the software of a mailing list for so many.",
+                    "Use mailing list software for that many.",
                 )
         for mailbox in directory.mailboxes:
             for address in mailbox.send_as:

@@ -223,7 +223,7 @@ def _outside_the_stack(address: str, info: ValidationInfo) -> str:
 
 
 def _is_private_network(block: str) -> bool:
-    """Whether a VPC of sixteen subnets fits, in address space that is nobody's."""
+    """Whether a VPC of sixteen subnets fits, in private address space."""
     try:
         network = ipaddress.IPv4Network(block)
     except ValueError:

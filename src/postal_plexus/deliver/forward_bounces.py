@@ -54,7 +54,7 @@ class Record:
 
 
 def counted(record: Record, day: int, *, sent: int = 0, bounced: int = 0) -> Record:
-    """The record with so many more of that day; days before the last week fall away."""
+    """Return the record with this number added to that day, without days before the last week."""
     week = {each[0]: each for each in record.days if 0 <= day - each[0] < _DAYS}
     _, sent_before, bounced_before = week.get(day, (day, 0, 0))
     week[day] = (day, sent_before + sent, bounced_before + bounced)

@@ -245,7 +245,7 @@ def forwards_unwritten(reason: str) -> None:
 
 
 def event_remarked(queue_id: str, event: str, message_id: str) -> None:
-    """An event of SES that concerns nobody's mailbox ends here."""
+    """Log an SES event that concerns no mailbox."""
     write("event", queue_id=queue_id, kind=event, message_id=message_id)
 
 

@@ -27,7 +27,7 @@ from postal_plexus.mail.receipt import Receipt
 
 _THROTTLED_TRIES = 5
 _BOUNCES_APART_SECONDS = 1.05  # SES takes one a second
-# Whoever sends to many unknown addresses must not keep the workers from everybody else's mail.
+# A sender to many unknown addresses must not keep the workers from other mail.
 _LONGEST_WAIT = 5.0
 
 

@@ -257,7 +257,7 @@ def _sender_is_authentic(receipt: Receipt) -> bool:
     """Whether mail to the envelope sender goes to who really sent this.
 
     SPF says so itself. DMARC proves the domain in From, which says it of a sender of that domain
-    only: whoever signs for his own may still write anybody's address into MAIL FROM.
+    only: a sender who signs for its own domain may still write any address into MAIL FROM.
     """
     verdicts = receipt.verdicts
     if verdicts.spf is Verdict.PASS:

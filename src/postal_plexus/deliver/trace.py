@@ -31,7 +31,7 @@ _ADDRESSED = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
 _AN_ADDRESS = re.compile(r"""[^\s<>,;:"()\[\]]+@[^\s<>,;:"()\[\]]+""")
 _COMMENT = re.compile(r"\([^()]*\)")
 _AT_A_DOMAIN = re.compile(r"""@([^\s<>,;:"()\[\]@]+)""")
-# Of a field that names a hundred thousand people, so many octets are looked at.
+# How many octets of a field are read that names a hundred thousand people.
 _MOST_LOOKED_AT = 64 * 1024
 _LONGEST_ORIGINAL = 320
 

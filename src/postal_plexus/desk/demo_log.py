@@ -29,7 +29,7 @@ _OUTGOING = {"ses.sent": "SES took it from Postfix"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened, so many seconds after the beginning."""
+    """What happened, and when: seconds after the beginning."""
 
     seconds: float
     what: str

@@ -63,7 +63,9 @@ class Mailbox:
         if not is_hosted(address):
             raise DirectoryError(f"{clipped(address)} cannot be a mailbox's address")
         if not _PASSWORD_HASH.fullmatch(self.password_hash):
-            raise DirectoryError(f"{address} has a password hash that is none")
+            raise DirectoryError(
+                f"{address} has a password hash that is not of the form {{SCHEME}}hash"
+            )
         if len(dict(self.app_passwords)) < len(self.app_passwords):
             raise DirectoryError(f"{address} has an app password twice")
         for name, its_hash in self.app_passwords:

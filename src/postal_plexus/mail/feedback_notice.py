@@ -32,7 +32,7 @@ _SUPPRESSED = (
     "Nothing was sent: the address is on a suppression list, since mail to it bounced or was"
     " complained about before."
 )
-_ON_OUR_LIST = "The list is this mail system's own: whoever runs it can take the address off."
+_ON_OUR_LIST = "The list belongs to this mail system: its operator can remove the address."
 # To the postmaster, who is told since no author of a forwarded mail can mend it.
 _OF_A_FORWARD = (
     "You did not write this mail: an alias here forwards to that address. If nobody has it any",

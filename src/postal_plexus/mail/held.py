@@ -45,8 +45,8 @@ def render_held(receipt: Receipt, to: str, hostname: str) -> bytes:
         f"    id:     {receipt.message_id}",
         "",
         "Most such mails are what they seem, and the sender may be forged: you need to do nothing.",
-        "If you expected this one, ask whoever runs your mail to release it, by its id, within two",
-        "weeks.",
+        "If you expected this one, ask the operator of your mail to release it, by its id,",
+        "within two weeks.",
         "",
     ]
     return "\r\n".join(lines).encode("utf-8", "replace")

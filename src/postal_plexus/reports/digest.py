@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Amazon signs what SES sends with its own domain too.
 SES_DOMAIN = "amazonses.com"
-# A policy is made stricter on the word of so many days, since some mail is sent once a month.
+# How many days of reports make a stricter policy safe: some mail is sent once a month.
 ENOUGH_DAYS = 14
 # More of what fails than this share has been forwarded: `reject` would lose it.
 FORWARDED_SHARE = 0.01

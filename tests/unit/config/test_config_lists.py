@@ -307,7 +307,7 @@ def test_postmaster_is_an_address_by_itself() -> None:
             with_alias("many@example.org", *(f"zoe{number}@example.com" for number in range(1001))),
             "aliases: entry 2 (many@example.org)",
             "leads to 1001 recipients, and Postfix allows 1000",
-            "Use the software of a mailing list for so many.",
+            "Use mailing list software for that many.",
         ),
     ],
 )

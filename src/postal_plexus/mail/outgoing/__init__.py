@@ -1,7 +1,7 @@
 """One way out: what may leave towards SES, by whose right, and how it is changed so that SES takes
 it.
 
-Everything that leaves passes `rules.decide`, whoever wrote it: a user's program (submission), an
+Everything that leaves passes `rules.decide`: a user's program (submission), an
 alias that leads outside (forward), a user's filter (sieve), Postfix itself (bounce). The milter in
 Postfix's container is the edge; here is no I/O.
 

@@ -26,7 +26,7 @@ ONCE_ONLY = frozenset((
 # SES acts on X-SES-*; the others are what Sieve and `deliver` trust, and what forged ones are
 # renamed to.
 NEVER = ("x-ses-", "x-plexus-", "x-forged-")
-# What former hops vouched for. Written by whoever; nobody outside should take them for our word.
+# What former hops vouched for. Anyone may have written them, so they do not leave in our name.
 VERDICTS = frozenset(
     ("authentication-results", "received-spf", "x-sieve", "x-sieve-redirected-from")
 )

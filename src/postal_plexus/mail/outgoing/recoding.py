@@ -307,7 +307,7 @@ class _Quoted(_Writer):
     def feed(self, piece: bytes, *, ends: bool) -> bytes:
         text = piece.rstrip(b"\r\n") if ends else piece
         quoted = b2a_qp(text, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        # A line of a dot alone, or a "From ", is nobody's business here: Postfix stuffs dots.
+        # A line of a dot alone, or a "From ", needs no care here: Postfix stuffs dots.
         return quoted + (b"\r\n" if ends else b"=\r\n")
 
 

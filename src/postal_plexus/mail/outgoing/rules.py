@@ -13,7 +13,7 @@ lose it.
 
 The null sender, which SES refuses (501), never leaves: a receipt of a user's program (RFC 8098)
 gets the user's address, a redirect or a rejection its owner's, and a notice of Postfix's own that
-would leave goes to the mailboxes of whoever may send as the address that it is for, or else to the
+would leave goes to the mailboxes that may send as the address that it is for, or else to the
 operator's.
 """
 
@@ -258,7 +258,7 @@ def _bounce(mail: Mail, senders: Senders, *, outside: bool) -> Edits:
 
 
 def header_of_all(header: Header, *, keep_forged: bool) -> None:
-    """Remove what no mail may carry out, whoever wrote it."""
+    """Remove the fields that no outgoing mail may carry."""
     for key in header.names():
         if (
             key in VERDICTS
