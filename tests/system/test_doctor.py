@@ -36,7 +36,7 @@ def test_a_healthy_desk_lacks_what_only_aws_has(desk: Desk) -> None:
 
 def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
     """Then no mail comes in: the exit code says so, and the finding how to mend it."""
-    ses = desk._client("ses")
+    ses = desk.client("ses")
     name = ses.describe_active_receipt_rule_set()["Metadata"]["Name"]
     ses.set_active_receipt_rule_set()
     try:
@@ -49,7 +49,7 @@ def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
 
 def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:
     """The message names what AWS refused."""
-    iam = desk._client("iam")
+    iam = desk.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
     aws = desk._status["aws"]
