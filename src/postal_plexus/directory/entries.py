@@ -72,7 +72,9 @@ class Mailbox:
             if not is_app_name(name):
                 raise DirectoryError(f"{address} has an app password named {clipped(name)}")
             if not _PASSWORD_HASH.fullmatch(its_hash):
-                raise DirectoryError(f"{address} has a password hash of {name} that is none")
+                raise DirectoryError(
+                    f"{address} has a password hash for {name} that is not of the form {{SCHEME}}hash"
+                )
         if len(set(self.send_as)) < len(self.send_as):
             raise DirectoryError(f"{address} may send as an address twice")
         for other in self.send_as:

@@ -56,7 +56,7 @@ def test_the_form_of_app_passwords() -> None:
     [
         ([{"name": "a b", "password_hash": HASH}], "has an app password named 'a b'"),
         ([{"name": "main", "password_hash": HASH}], "has an app password named 'main'"),
-        ([{"name": "phone", "password_hash": "x y"}], "has a password hash of phone that is none"),
+        ([{"name": "phone", "password_hash": "x y"}], "has a password hash for phone"),
         ([{"name": "phone", "password_hash": HASH}] * 2, "has an app password twice"),
         ([{"name": "phone"}], "has no text password_hash in app_passwords[0]"),
         ({"phone": HASH}, "has no list app_passwords in mailboxes[0]"),
@@ -157,7 +157,7 @@ def test_fields_of_a_newer_program_are_ignored() -> None:
         ),
         (
             document(mailboxes=[{"address": "ann@example.org", "password_hash": HASH + ":0:0"}]),
-            "password hash that is none",
+            "ann@example.org has a password hash",
         ),
         (document(aliases=[{"address": "i@example.org", "destinations": []}]), "no destination"),
         (

@@ -136,7 +136,7 @@ def test_a_complaint_for_the_suppression_list_is_a_failure() -> None:
     mail = notice((EVENTS / "complaint-suppressed.json").read_text())
     assert "delivery-status" == mail["Content-Type"].params["report-type"]
     assert "suppression list" in text(mail)
-    assert "this mail system's own" in text(mail)
+    assert "The list belongs to this mail system" in text(mail)
     assert "unwanted" not in text(mail)
 
 
