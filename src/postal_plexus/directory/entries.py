@@ -73,7 +73,7 @@ class Mailbox:
                 raise DirectoryError(f"{address} has an app password named {clipped(name)}")
             if not _PASSWORD_HASH.fullmatch(its_hash):
                 raise DirectoryError(
-                    f"{address} has a password hash for {name} that is not of the form {{SCHEME}}hash"
+                    f"{address} has a password hash for {name} that is no {{SCHEME}}hash"
                 )
         if len(set(self.send_as)) < len(self.send_as):
             raise DirectoryError(f"{address} may send as an address twice")
