@@ -39,12 +39,12 @@ test: ## Set up and run all tests
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 12 minutes)
+test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 9 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage.py $(PYTEST_ARGS)
 
-test-nfs: ## Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (not all of it passes yet)
+test-nfs: ## Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (10 minutes or more)
 	@tools/bootstrap host
 	@ARCH= tools/images
 	@.venv/bin/pytest -s tests/host/test_storage.py $(PYTEST_ARGS)
