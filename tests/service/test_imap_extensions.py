@@ -422,6 +422,7 @@ def test_news_while_falling_asleep_is_told(host: MailHost, ben: IMAPClient, fold
         with session(host, BEN) as other:
             other.append(folder, mail("late"))
         heard(ben, b"1", b"EXISTS")
+        ben.idle_done()
     finally:
         tracer.terminate()
         tracer.wait()

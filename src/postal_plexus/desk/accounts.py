@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, dataclass
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any, cast
 
 from argon2 import PasswordHasher, Type
@@ -48,7 +49,8 @@ def for_mailboxes(path: Path, addresses: Iterable[str]) -> list[Account]:
 
 
 def _new(address: str) -> Account:
-    password = secrets.token_urlsafe(12)
+    # Letters and digits: one that begins with a hyphen is an option to many a program.
+    password = "".join(secrets.choice(ascii_letters + digits) for _ in range(16))
     hasher = PasswordHasher(
         time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID
     )

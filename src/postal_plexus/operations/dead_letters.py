@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # How long a letter is hidden from others while it is looked at.
 _VISIBILITY_SECONDS = 60
-# SQS gives what its sample of servers has: an empty answer does not mean an empty queue.
-_EMPTY_ANSWERS = 3
+# A long poll asks all of SQS's servers; once more, since one is best effort.
+_EMPTY_ANSWERS = 2
 
 
 class LetterError(OperationError):
