@@ -12,6 +12,7 @@ from awsdesk.pulumi.resources.resource_type import (
     auto_name,
     objects,
     pascal,
+    setting,
     tag_list,
 )
 
@@ -110,28 +111,17 @@ def _put_policy(aws: Aws, inputs: Inputs) -> None:
     )
 
 
-def _create_policy(aws: Aws, _name: str, inputs: Inputs) -> Made:
-    _put_policy(aws, inputs)
-    return Made(inputs["fileSystemId"])
-
-
-def _update_policy(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    _put_policy(aws, inputs)
-    return dict(existing.outputs)
-
-
 def _delete_policy(aws: Aws, existing: Existing) -> None:
     aws.client("efs").delete_file_system_policy(FileSystemId=existing.id)
 
 
 TYPES = (
-    ResourceType(
+    setting(
         "aws:efs/fileSystemPolicy:FileSystemPolicy",
-        _create_policy,
+        "fileSystemId",
+        _put_policy,
         _delete_policy,
-        _update_policy,
-        properties=frozenset({"policy"}),
-        replaces=frozenset({"fileSystemId"}),
+        frozenset({"policy"}),
     ),
     ResourceType(
         "aws:efs/fileSystem:FileSystem",

@@ -52,29 +52,6 @@ def _delete_role(aws: Aws, existing: Existing) -> None:
     aws.client("iam").delete_role(RoleName=existing.id)
 
 
-def _create_role_policy(aws: Aws, logical_name: str, inputs: Inputs) -> Made:
-    name = auto_name(inputs, "name", logical_name)
-    aws.client("iam").put_role_policy(
-        RoleName=inputs["role"], PolicyName=name, PolicyDocument=inputs["policy"]
-    )
-    return Made(f"{inputs['role']}:{name}", {"name": name})
-
-
-def _update_role_policy(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    aws.client("iam").put_role_policy(
-        RoleName=inputs["role"],
-        PolicyName=existing.outputs["name"],
-        PolicyDocument=inputs["policy"],
-    )
-    return dict(existing.outputs)
-
-
-def _delete_role_policy(aws: Aws, existing: Existing) -> None:
-    aws.client("iam").delete_role_policy(
-        RoleName=existing.inputs["role"], PolicyName=existing.outputs["name"]
-    )
-
-
 def _attach(aws: Aws, _name: str, inputs: Inputs) -> Made:
     aws.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
     return Made(f"{inputs['role']}/{inputs['policyArn']}")
@@ -129,29 +106,6 @@ def _delete_user(aws: Aws, existing: Existing) -> None:
     aws.client("iam").delete_user(UserName=existing.id)
 
 
-def _create_user_policy(aws: Aws, logical_name: str, inputs: Inputs) -> Made:
-    name = auto_name(inputs, "name", logical_name)
-    aws.client("iam").put_user_policy(
-        UserName=inputs["user"], PolicyName=name, PolicyDocument=inputs["policy"]
-    )
-    return Made(f"{inputs['user']}:{name}", {"name": name})
-
-
-def _update_user_policy(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    aws.client("iam").put_user_policy(
-        UserName=inputs["user"],
-        PolicyName=existing.outputs["name"],
-        PolicyDocument=inputs["policy"],
-    )
-    return dict(existing.outputs)
-
-
-def _delete_user_policy(aws: Aws, existing: Existing) -> None:
-    aws.client("iam").delete_user_policy(
-        UserName=existing.inputs["user"], PolicyName=existing.outputs["name"]
-    )
-
-
 def _create_access_key(aws: Aws, _name: str, inputs: Inputs) -> Made:
     key = aws.client("iam").create_access_key(UserName=inputs["user"])["AccessKey"]
     return Made(
@@ -176,6 +130,35 @@ def _delete_access_key(aws: Aws, existing: Existing) -> None:
     aws.client("iam").delete_access_key(UserName=existing.inputs["user"], AccessKeyId=existing.id)
 
 
+def _inline_policy(kind: str) -> ResourceType:
+    """The inline policy of a `role` or a `user`."""
+
+    def call(aws: Aws, verb: str, inputs: Inputs, name: str, **more: str) -> None:
+        owner = {f"{kind.title()}Name": inputs[kind]}
+        getattr(aws.client("iam"), f"{verb}_{kind}_policy")(**owner, PolicyName=name, **more)
+
+    def create(aws: Aws, logical_name: str, inputs: Inputs) -> Made:
+        name = auto_name(inputs, "name", logical_name)
+        call(aws, "put", inputs, name, PolicyDocument=inputs["policy"])
+        return Made(f"{inputs[kind]}:{name}", {"name": name})
+
+    def update(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
+        call(aws, "put", inputs, existing.outputs["name"], PolicyDocument=inputs["policy"])
+        return dict(existing.outputs)
+
+    def delete(aws: Aws, existing: Existing) -> None:
+        call(aws, "delete", existing.inputs, existing.outputs["name"])
+
+    return ResourceType(
+        f"aws:iam/{kind}Policy:{kind.title()}Policy",
+        create,
+        delete,
+        update,
+        properties=frozenset({"policy"}),
+        replaces=frozenset({"name", kind}),
+    )
+
+
 TYPES = (
     ResourceType(
         "aws:iam/role:Role",
@@ -185,14 +168,7 @@ TYPES = (
         properties=frozenset({"assumeRolePolicy", "description", "tags", "tagsAll"}),
         replaces=frozenset({"name", "path"}),
     ),
-    ResourceType(
-        "aws:iam/rolePolicy:RolePolicy",
-        _create_role_policy,
-        _delete_role_policy,
-        _update_role_policy,
-        properties=frozenset({"policy"}),
-        replaces=frozenset({"name", "role"}),
-    ),
+    _inline_policy("role"),
     ResourceType(
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
         _attach,
@@ -215,14 +191,7 @@ TYPES = (
         properties=frozenset({"tags", "tagsAll"}),
         replaces=frozenset({"name", "path"}),
     ),
-    ResourceType(
-        "aws:iam/userPolicy:UserPolicy",
-        _create_user_policy,
-        _delete_user_policy,
-        _update_user_policy,
-        properties=frozenset({"policy"}),
-        replaces=frozenset({"name", "user"}),
-    ),
+    _inline_policy("user"),
     ResourceType(
         "aws:iam/accessKey:AccessKey",
         _create_access_key,

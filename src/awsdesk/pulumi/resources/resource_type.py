@@ -130,6 +130,27 @@ class ResourceType:
             )
 
 
+def setting(
+    token: str,
+    owner: str,
+    put: Callable[[Aws, Inputs], None],
+    delete: Delete,
+    properties: frozenset[str],
+    recorded: frozenset[str] = frozenset(),
+) -> ResourceType:
+    """A setting of the resource that the property `owner` names; put to make and to change it."""
+
+    def create(aws: Aws, _name: str, inputs: Inputs) -> Made:
+        put(aws, inputs)
+        return Made(inputs[owner])
+
+    def update(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
+        put(aws, inputs)
+        return dict(existing.outputs)
+
+    return ResourceType(token, create, delete, update, properties, frozenset({owner}), recorded)
+
+
 def auto_name(inputs: Inputs, property_name: str, logical_name: str) -> str:
     """The name the program gives, or Pulumi's automatic one: logical name and seven hex digits."""
     given = inputs.get(property_name)

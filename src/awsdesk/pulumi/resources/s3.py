@@ -12,6 +12,7 @@ from awsdesk.pulumi.resources.resource_type import (
     ResourceType,
     auto_name,
     objects,
+    setting,
     tag_list,
 )
 
@@ -156,20 +157,12 @@ def _bucket_setting(
     properties: frozenset[str],
     recorded: frozenset[str] = frozenset(),
 ) -> ResourceType:
-    """A setting of a bucket: put to make and to change it, `remove` is S3's call that drops it."""
-
-    def create(aws: Aws, _name: str, inputs: Inputs) -> Made:
-        put(aws, inputs)
-        return Made(inputs["bucket"])
-
-    def update(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-        put(aws, inputs)
-        return dict(existing.outputs)
+    """A setting of a bucket; `remove` is S3's call that drops it."""
 
     def delete(aws: Aws, existing: Existing) -> None:
         getattr(aws.client("s3"), remove)(Bucket=existing.id)
 
-    return ResourceType(token, create, delete, update, properties, frozenset({"bucket"}), recorded)
+    return setting(token, "bucket", put, delete, properties, recorded)
 
 
 TYPES = (

@@ -12,6 +12,7 @@ from awsdesk.pulumi.resources.resource_type import (
     auto_name,
     objects,
     pascal,
+    setting,
     tag_list,
 )
 
@@ -70,16 +71,6 @@ def _put_mail_from(aws: Aws, inputs: Inputs) -> None:
     )
 
 
-def _create_mail_from(aws: Aws, _name: str, inputs: Inputs) -> Made:
-    _put_mail_from(aws, inputs)
-    return Made(inputs["emailIdentity"])
-
-
-def _update_mail_from(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    _put_mail_from(aws, inputs)
-    return dict(existing.outputs)
-
-
 def _delete_mail_from(aws: Aws, existing: Existing) -> None:
     _put_mail_from(aws, {"emailIdentity": existing.id})
 
@@ -89,16 +80,6 @@ def _put_feedback(aws: Aws, inputs: Inputs) -> None:
         EmailIdentity=inputs["emailIdentity"],
         EmailForwardingEnabled=bool(inputs.get("emailForwardingEnabled", False)),
     )
-
-
-def _create_feedback(aws: Aws, _name: str, inputs: Inputs) -> Made:
-    _put_feedback(aws, inputs)
-    return Made(inputs["emailIdentity"])
-
-
-def _update_feedback(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
-    _put_feedback(aws, inputs)
-    return dict(existing.outputs)
 
 
 def _delete_feedback(aws: Aws, existing: Existing) -> None:
@@ -253,21 +234,19 @@ TYPES = (
         replaces=frozenset({"emailIdentity"}),
         recorded=frozenset({"tags", "tagsAll"}),
     ),
-    ResourceType(
+    setting(
         "aws:sesv2/emailIdentityMailFromAttributes:EmailIdentityMailFromAttributes",
-        _create_mail_from,
+        "emailIdentity",
+        _put_mail_from,
         _delete_mail_from,
-        _update_mail_from,
-        properties=frozenset({"behaviorOnMxFailure", "mailFromDomain"}),
-        replaces=frozenset({"emailIdentity"}),
+        frozenset({"behaviorOnMxFailure", "mailFromDomain"}),
     ),
-    ResourceType(
+    setting(
         "aws:sesv2/emailIdentityFeedbackAttributes:EmailIdentityFeedbackAttributes",
-        _create_feedback,
+        "emailIdentity",
+        _put_feedback,
         _delete_feedback,
-        _update_feedback,
-        properties=frozenset({"emailForwardingEnabled"}),
-        replaces=frozenset({"emailIdentity"}),
+        frozenset({"emailForwardingEnabled"}),
     ),
     ResourceType(
         "aws:sesv2/configurationSet:ConfigurationSet",
