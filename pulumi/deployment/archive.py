@@ -11,9 +11,7 @@ import pulumi
 from deployment import mail_documents
 from deployment.buckets import close
 from deployment.stack import Stack
-
-# SES writes received mail here, and `deliver` reads it.
-INBOUND_PREFIX = "inbound/"
+from postal_plexus.config.names import INBOUND_PREFIX
 
 
 @dataclass(frozen=True)

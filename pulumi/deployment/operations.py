@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment.stack import Stack
+from postal_plexus.config.names import system_parameter
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Operations(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Operations", name, None, opts)
         parameter = aws.ssm.Parameter(
             f"{args.stack.name}-system",
-            name=f"/postal-plexus/{args.stack.name}/system",
+            name=system_parameter(args.stack.name),
             description="What the parts of this stack are called, for its operators' tools",
             type="SecureString",
             value=pulumi.Output.json_dumps(args.parts),

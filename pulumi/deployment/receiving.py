@@ -13,10 +13,11 @@ import pulumi_aws as aws
 import pulumi_command as command
 
 import pulumi
-from deployment.archive import INBOUND_PREFIX, Archive
+from deployment.archive import Archive
 from deployment.directory_object import DirectoryObject
 from deployment.notifications import Notifications
 from deployment.stack import Stack
+from postal_plexus.config.names import INBOUND_PREFIX
 from postal_plexus.directory.entries import DirectoryError
 from postal_plexus.directory.model import Directory
 from postal_plexus.directory.receipt_rules import (

@@ -7,7 +7,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import task_documents
-from deployment.archive import INBOUND_PREFIX, Archive
+from deployment.archive import Archive
 from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
 from deployment.identities import Identities
@@ -18,6 +18,7 @@ from deployment.service import Service, ServiceArgs
 from deployment.stack import Stack
 from deployment.storage import Storage
 from postal_plexus.config import regions
+from postal_plexus.config.names import INBOUND_PREFIX
 from postal_plexus.config.settings import Settings
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
+from postal_plexus.config.names import part_name
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Stack:
 
     def named(self, part: str) -> str:
         """The name of a part of this stack; two stacks in one account never share one."""
-        return f"plexus-{self.name}-{part}"
+        return part_name(self.name, part)
 
     def arn(self, service: str, resource: str) -> pulumi.Output[str]:
         """The ARN of a resource of this stack's account and region."""

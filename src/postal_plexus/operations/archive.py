@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from postal_plexus.config.names import INBOUND_PREFIX
 from postal_plexus.operations.system import told
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from postal_plexus.operations.system import System
 
-INBOUND = "inbound/"
 # SES writes this one when it takes the bucket into use.
 _SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
 
@@ -38,9 +38,9 @@ class Archive:
         """Give the mails that were stored at `moment` or later, in no order."""
         with told("S3"):
             pages = self._s3.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=INBOUND):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=INBOUND_PREFIX):
                 for each in page.get("Contents", ()):
-                    name = each["Key"].removeprefix(INBOUND)
+                    name = each["Key"].removeprefix(INBOUND_PREFIX)
                     if each["LastModified"] >= moment and name and name != _SETUP:
                         yield Stored(name, each["LastModified"], each["Size"])
 
@@ -48,6 +48,6 @@ class Archive:
         """Give a mail as SES stored it, or its first `most` octets."""
         limit = {} if most is None else {"Range": f"bytes=0-{most - 1}"}
         with told("S3"):
-            key = f"{INBOUND}{message_id}"
+            key = f"{INBOUND_PREFIX}{message_id}"
             body = self._s3.get_object(Bucket=self._bucket, Key=key, **limit)["Body"]
             return body.read()

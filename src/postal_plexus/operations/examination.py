@@ -10,6 +10,7 @@ import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations import judgement
@@ -31,6 +32,7 @@ class Examination:
         self._system = system
         self._domains = tuple(domains)
         self._now = datetime.now(UTC)
+        self._clients: dict[str, Any] = {}
 
     def looks(self) -> tuple[Look, ...]:
         """Give what is looked at, in order; each look asks AWS when it is called."""
@@ -60,9 +62,33 @@ class Examination:
                 yield unknown(thing, str(error))
 
     def _ask(self, service: str, action: str, **arguments: object) -> dict[str, Any]:
-        client = self._system.client(service)
+        if service not in self._clients:
+            self._clients[service] = self._system.client(service)
         with told(service):
-            return getattr(client, action)(**arguments)
+            return getattr(self._clients[service], action)(**arguments)
+
+    # What more than one look needs is asked for once.
+
+    @cached_property
+    def _caller(self) -> dict[str, Any]:
+        return self._ask("sts", "get_caller_identity")
+
+    @cached_property
+    def _active_rule_set(self) -> dict[str, Any]:
+        return self._ask("ses", "describe_active_receipt_rule_set")
+
+    @cached_property
+    def _running(self) -> list[dict[str, Any]]:
+        names = self._system.parts["services"].values()
+        cluster = self._system.parts["cluster"]
+        answer = self._ask("ecs", "describe_services", cluster=cluster, services=list(names))
+        return answer["services"]
+
+    @cached_property
+    def _file_system(self) -> dict[str, Any]:
+        identifier = self._system.parts["file_system"]
+        answer = self._ask("efs", "describe_file_systems", FileSystemId=identifier)
+        return answer["FileSystems"][0]
 
     def _metric(self, namespace: str, name: str, statistic: str, **dimensions: str) -> float | None:
         """Give the newest value within a day; None if there is none."""
@@ -81,8 +107,7 @@ class Examination:
         return None if newest is None else float(newest[statistic])
 
     def _clock(self) -> Iterator[Finding]:
-        answer = self._ask("sts", "get_caller_identity")
-        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        date = self._caller["ResponseMetadata"]["HTTPHeaders"].get("date")
         if date is None:
             yield unknown("clock", "AWS's answer has no date")
         else:
@@ -103,13 +128,12 @@ class Examination:
 
     def _own_domains(self) -> list[str]:
         """Give the domains that the receipt rules take mail for."""
-        rules = self._ask("ses", "describe_active_receipt_rule_set").get("Rules", ())
+        rules = self._active_rule_set.get("Rules", ())
         recipients = (each for rule in rules for each in rule.get("Recipients", ()))
         return sorted({each.rpartition("@")[2].lstrip(".") for each in recipients})
 
     def _rules(self) -> Iterator[Finding]:
-        active = self._ask("ses", "describe_active_receipt_rule_set")
-        yield judgement.rule_set(self._system.parts["rule_set"], active)
+        yield judgement.rule_set(self._system.parts["rule_set"], self._active_rule_set)
 
     def _queues(self) -> Iterator[Finding]:
         for thing, part in (("mail queue", "queue_url"), ("SES events", "events_queue_url")):
@@ -127,17 +151,11 @@ class Examination:
         return answer["Attributes"]
 
     def _services(self) -> Iterator[Finding]:
-        yield from judgement.services(self._system.parts["services"], self._described())
-
-    def _described(self) -> list[dict[str, Any]]:
-        names = self._system.parts["services"].values()
-        cluster = self._system.parts["cluster"]
-        answer = self._ask("ecs", "describe_services", cluster=cluster, services=list(names))
-        return answer["services"]
+        yield from judgement.services(self._system.parts["services"], self._running)
 
     def _definitions(self) -> Iterator[tuple[str, str]]:
         """Give each service, by our name, with the task definition that it runs."""
-        running = {each["serviceName"]: each["taskDefinition"] for each in self._described()}
+        running = {each["serviceName"]: each["taskDefinition"] for each in self._running}
         for ours, theirs in self._system.parts["services"].items():
             if theirs in running:
                 yield ours, running[theirs]
@@ -196,30 +214,25 @@ class Examination:
         yield judgement.certificate(name, ends, self._now)
 
     def _storage(self) -> Iterator[Finding]:
-        identifier = self._system.parts["file_system"]
-        answer = self._ask("efs", "describe_file_systems", FileSystemId=identifier)
-        yield judgement.storage(answer["FileSystems"][0])
+        yield judgement.storage(self._file_system)
 
     def _backup(self) -> Iterator[Finding]:
-        identifier = self._system.parts["file_system"]
-        store = self._ask("efs", "describe_file_systems", FileSystemId=identifier)
-        arn = store["FileSystems"][0]["FileSystemArn"]
+        arn = self._file_system["FileSystemArn"]
         answer = self._ask("backup", "list_recovery_points_by_resource", ResourceArn=arn)
         yield judgement.backup(answer["RecoveryPoints"], self._now)
 
     def _alarms(self) -> Iterator[Finding]:
-        prefix = f"{self._system.name}-"
+        prefix = self._system.named("")
         answer = self._ask(
             "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, StateValue="ALARM"
         )
         yield from judgement.alarms(answer["MetricAlarms"])
         subscriptions = self._ask("sns", "list_subscriptions")["Subscriptions"]
-        ours = f":{self._system.name}-watch-alarms"
+        ours = f":{self._system.named('watch-alarms')}"
         yield judgement.alarm_address([each for each in subscriptions if ours in each["TopicArn"]])
 
     def _budget(self) -> Iterator[Finding]:
-        account = self._ask("sts", "get_caller_identity")["Account"]
+        account = self._caller["Account"]
         found = self._ask("budgets", "describe_budgets", AccountId=account).get("Budgets", [])
-        yield judgement.budget(
-            [each for each in found if each["BudgetName"].startswith(self._system.name)]
-        )
+        prefix = self._system.named("")
+        yield judgement.budget([each for each in found if each["BudgetName"].startswith(prefix)])

@@ -26,11 +26,11 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
     UnauthorizedSSOTokenError,
 )
 
+from postal_plexus.config.names import part_name, system_parameter
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-# Where the program of a stack writes what its parts are called.
-PARAMETER = "/postal-plexus/{stack}/system"
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
 _DENIED = {
     "AccessDenied",
@@ -96,10 +96,9 @@ class System:
                 config=_CONFIG,
             )
 
-    @property
-    def name(self) -> str:
-        """What the names of all parts begin with."""
-        return f"plexus-{self.stack}"
+    def named(self, part: str) -> str:
+        """Give the name of a part; of an empty one, what the names of all parts begin with."""
+        return part_name(self.stack, part)
 
     @property
     def imaps(self) -> tuple[str, int, str | None]:
@@ -116,7 +115,7 @@ class System:
             OperationError: there is no such stack in this account and region, or AWS refuses.
         """
         ssm = self.client("ssm")
-        name = PARAMETER.format(stack=self.stack)
+        name = system_parameter(self.stack)
         with told("SSM"):
             try:
                 found = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
@@ -140,7 +139,7 @@ class System:
 
 @contextmanager
 def told(what: str) -> Generator[None]:
-    """Turn what botocore raises within into a OperationError that says what to do."""
+    """Turn what botocore raises within into an OperationError that says what to do."""
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:

@@ -1,0 +1,14 @@
+"""Names by which the program and the operator's tools find the parts of a stack."""
+
+INBOUND_PREFIX = "inbound/"
+"""In the archive: SES writes received mail here, and `deliver` reads it."""
+
+
+def part_name(stack: str, part: str) -> str:
+    """Give the name of a part of a stack; two stacks in one account never share one."""
+    return f"plexus-{stack}-{part}"
+
+
+def system_parameter(stack: str) -> str:
+    """Give the SSM parameter in which the program writes what the stack's parts are called."""
+    return f"/postal-plexus/{stack}/system"
