@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from postal_plexus.cli import system
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.mail.printable import printable
 from postal_plexus.operations.dead_letters import DeadLetters, Letter, LetterError, chosen
 
 _ID_SHOWN = 8
@@ -58,8 +59,8 @@ def _line(letter: Letter) -> str:
     age = datetime.now(UTC) - letter.since
     hours = int(age.total_seconds()) // 3600
     told = f"{hours // 24} d" if hours >= 48 else f"{hours} h"
-    sender = _printable(letter.sender) or "<>"
-    to = _printable(letter.recipient) or "all recipients"
+    sender = printable(letter.sender) or "<>"
+    to = printable(letter.recipient) or "all recipients"
     return f"{letter.id[:_ID_SHOWN]}  {told:>5}  {sender} -> {to}"
 
 
@@ -75,12 +76,12 @@ def _document(letter: Letter, *, whole: bool = False) -> dict[str, object]:
     found: dict[str, object] = {
         "id": letter.id,
         "since": letter.since.isoformat(timespec="seconds"),
-        "reason": _printable(letter.reason),
-        "recipient": _printable(letter.recipient),
-        "sender": _printable(letter.sender),
-        "recipients": [_printable(each) for each in receipt.envelope.recipients] if receipt else [],
-        "subject": _printable(letter.header("subject")),
-        "message_id": _printable(letter.header("message-id")),
+        "reason": printable(letter.reason),
+        "recipient": printable(letter.recipient),
+        "sender": printable(letter.sender),
+        "recipients": [printable(each) for each in receipt.envelope.recipients] if receipt else [],
+        "subject": printable(letter.header("subject")),
+        "message_id": printable(letter.header("message-id")),
         "ses_id": receipt.message_id if receipt else "",
         "object": f"s3://{receipt.bucket}/{receipt.key}" if receipt else "",
     }
@@ -97,8 +98,3 @@ def _confirm(letters: Sequence[Letter]) -> None:
     print("Drop for good? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise CommandError(Exit.USAGE, "nothing was dropped")
-
-
-def _printable(text: str) -> str:
-    """Keep what a terminal shows as it is: the text is a stranger's."""
-    return "".join(one if one.isprintable() else " " for one in text)

@@ -41,6 +41,7 @@ from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.trace import Copy, mailbox_copies, notice_copies
 from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
+from postal_plexus.mail.dead_letter import VIRUS
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.held import held_id, render_held
 from postal_plexus.mail.receipt import (
@@ -213,7 +214,7 @@ class Attempts:
         # By the entry: one that is put back into the queue as it was must be held again, not lost.
         kept = f"virus {message.queue_id}"
         if self.journal.state(receipt.message_id, kept) is not State.ACCOUNTED:
-            self.reports.dead_letter(message, "virus", receipt=receipt)
+            self.reports.dead_letter(message, VIRUS, receipt=receipt)
             self.journal.record([journal_key(receipt.message_id, kept)], State.ACCOUNTED)
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         addressees = resolve(receipt.envelope, directory).mailboxes

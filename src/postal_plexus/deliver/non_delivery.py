@@ -16,13 +16,15 @@ from dataclasses import dataclass, field
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError, ThrottledError
-from postal_plexus.deliver.aws.queue import REASON, RECEIPT, RECIPIENT, Queue, QueueMessage
+from postal_plexus.deliver.aws.queue import Queue, QueueMessage
 from postal_plexus.deliver.aws.sender import BounceSender
 from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.policy import bounce_is_safe, bounce_type
+from postal_plexus.mail.dead_letter import REASON, RECEIPT, RECIPIENT
 from postal_plexus.mail.disposition import Disposition
 from postal_plexus.mail.envelope import ascii_domain
+from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import Receipt
 
 _THROTTLED_TRIES = 5
@@ -121,8 +123,8 @@ class NonDelivery:
         self._queue.send(
             message.body,
             {
-                REASON: _printable(reason),
-                RECIPIENT: _printable(recipient),
+                REASON: printable(reason, 1000),
+                RECIPIENT: printable(recipient, 1000),
                 RECEIPT: receipt_id,
             },
         )
@@ -185,12 +187,7 @@ def bounce_fields(receipt: Receipt, failures: Sequence[Failure], hostname: str) 
             f"{member}.RecipientDsnFields.Action": "failed",
             f"{member}.RecipientDsnFields.Status": disposition.status,
             f"{member}.RecipientDsnFields.DiagnosticCode": (
-                f"smtp; {_printable(disposition.reason)[:400]}"
+                f"smtp; {printable(disposition.reason, 400)}"
             ),
         }
     return fields
-
-
-def _printable(text: str) -> str:
-    """Return one line without control characters, of at most 1,000 characters."""
-    return "".join(char if char.isprintable() else " " for char in text)[:1000]

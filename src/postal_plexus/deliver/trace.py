@@ -25,6 +25,7 @@ from postal_plexus.deliver.recipients import Addressee
 from postal_plexus.directory import Directory, without_subaddress
 from postal_plexus.mail.content import TraceFields
 from postal_plexus.mail.envelope import ascii_domain, wire_sender
+from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import Receipt
 
 _ADDRESSED = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
@@ -182,4 +183,4 @@ def names_us(values: Iterable[str], directory: Directory) -> bool:
 
 def one_line(text: str) -> str:
     """Return the text as it can stand in a header field: one line, not endless."""
-    return "".join(char if char.isprintable() else "?" for char in text)[:_LONGEST_ORIGINAL]
+    return printable(text, _LONGEST_ORIGINAL, "?")

@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import Enum
 from typing import cast
 
+from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import NotificationError, unwrap
 
 _Fields = dict[str, object]
@@ -228,7 +229,7 @@ def _sent_on_by(mail: _Fields) -> str:
 
 def _line(text: str) -> str:
     """One line: no control characters, not endless."""
-    return "".join(char if char.isprintable() else " " for char in text)[:600].strip()
+    return printable(text, 600).strip()
 
 
 def _address(source: str) -> str:

@@ -8,6 +8,7 @@ In-Reply-To to the mail that it speaks of. Pure; the same octets whenever it is 
 from datetime import UTC, datetime
 
 from postal_plexus.mail.feedback import Feedback, FeedbackKind
+from postal_plexus.mail.printable import printable
 
 # RFC 5965, 7.3, and "not-spam" (RFC 6430): what a feedback report may say besides "abuse".
 _COMPLAINTS = {
@@ -186,7 +187,7 @@ def _date(moment: float) -> str:
 
 def _line(text: str) -> str:
     """One line of a header: no control characters, not endless."""
-    return "".join(char if char.isprintable() else " " for char in text)[:600].strip()
+    return printable(text, 600).strip()
 
 
 def _token(text: str) -> str:

@@ -7,6 +7,7 @@ nothing. `release` makes of the dead letter the queue entry that delivers the ma
 import json
 from datetime import UTC, datetime
 
+from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import RELEASE, Receipt, unwrap
 
 
@@ -53,4 +54,4 @@ def render_held(receipt: Receipt, to: str, hostname: str) -> bytes:
 
 
 def _line(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)[:320]
+    return printable(text, 320, "?")

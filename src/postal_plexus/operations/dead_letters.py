@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from postal_plexus.mail.dead_letter import REASON, RECIPIENT, VIRUS
 from postal_plexus.mail.held import release
 from postal_plexus.mail.receipt import NotificationError, Receipt, read_notification
 from postal_plexus.operations.system import OperationError, told
@@ -102,8 +103,8 @@ class DeadLetters:
                 self._let_go(letters)
                 raise LetterError(f"{letter.id} is no mail ({letter.reason}); drop it")
         for letter in letters:
-            held = letter.reason == "virus"
-            attributes = {"Reason": letter.reason, "Recipient": letter.recipient}
+            held = letter.reason == VIRUS
+            attributes = {REASON: letter.reason, RECIPIENT: letter.recipient}
             with told("SQS"):
                 self._sqs.send_message(
                     QueueUrl=self._mails,
@@ -179,8 +180,8 @@ def _letter(message: dict[str, Any]) -> Letter:
         read = None
     return Letter(
         id=message["MessageId"],
-        reason=attribute("Reason") or "received too often",
-        recipient=attribute("Recipient"),
+        reason=attribute(REASON) or "received too often",
+        recipient=attribute(RECIPIENT),
         since=datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC),
         body=message["Body"],
         receipt=read if isinstance(read, Receipt) else None,

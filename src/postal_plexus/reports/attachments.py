@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LARGEST = 32 * 1024 * 1024
 MOST_MEMBERS = 20
 MOST_PARTS = 200
+# Some reporters gzip a zip; no deeper.
+_LAYERS = 2
 
 
 class ReportError(Exception):
@@ -47,7 +49,7 @@ def _of_mail(octets: bytes) -> Iterator[bytes]:
         if part.is_multipart():
             continue
         content = part.get_payload(decode=True)
-        if isinstance(content, bytes) and _kind(content) is not None:
+        if isinstance(content, bytes):
             yield from _unpacked(content)
 
 
@@ -63,31 +65,14 @@ def _kind(octets: bytes) -> str | None:
     return "json" if start.startswith(b"{") else None
 
 
-def _unpacked(octets: bytes) -> Iterator[bytes]:
-    match _kind(octets):
-        case "gzip":
-            yield from _unpacked_once(_gunzip(octets))
-        case "zip":
-            for member in _unzip(octets):
-                yield from _unpacked_once(member)
-        case _:
-            yield octets
-
-
-def _unpacked_once(octets: bytes) -> Iterator[bytes]:
-    """Give what an archive held: a document, or another archive (some gzip a zip); no deeper."""
-    match _kind(octets):
-        case "gzip":
-            octets = _gunzip(octets)
-        case "zip":
-            for member in _unzip(octets):
-                if _kind(member) in {"xml", "json"}:
-                    yield member
-            return
-        case _:
-            pass
-    if _kind(octets) in {"xml", "json"}:
+def _unpacked(octets: bytes, layers: int = _LAYERS) -> Iterator[bytes]:
+    """Give a document itself, or the documents in at most `layers` archives around them."""
+    kind = _kind(octets)
+    if kind in {"xml", "json"}:
         yield octets
+    elif kind is not None and layers:
+        for member in [_gunzip(octets)] if kind == "gzip" else _unzip(octets):
+            yield from _unpacked(member, layers - 1)
 
 
 def _gunzip(octets: bytes) -> bytes:

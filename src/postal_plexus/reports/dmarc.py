@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from lxml import etree
 
 from postal_plexus.reports.attachments import ReportError
-from postal_plexus.reports.fields import moment, printable
+from postal_plexus.reports.fields import moment, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def _text(parent: Element | None, name: str) -> str:
     """Give the text of a child, on one line of 300 characters at most; empty if there is none."""
     found = _child(parent, name)
     text = found.text if found is not None else None
-    return printable(text or "")
+    return one_line(text or "")
 
 
 def _number(text: str, default: int) -> int:

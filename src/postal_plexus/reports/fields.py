@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from postal_plexus.mail.printable import printable
 
-def printable(text: str) -> str:
+
+def one_line(text: str) -> str:
     """Give a text as one line of 300 characters at most that a terminal shows as it is."""
-    kept = "".join(one if one.isprintable() else " " for one in text[:2000])
-    return " ".join(kept.split())[:300]
+    return " ".join(printable(text, 2000).split())[:300]
 
 
 def moment(text: str) -> datetime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from postal_plexus.reports.attachments import ReportError
-from postal_plexus.reports.fields import moment, printable
+from postal_plexus.reports.fields import moment, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,7 +111,7 @@ def _list(value: object) -> list[dict[str, Any]]:
 
 
 def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
+    return one_line(value) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

@@ -11,9 +11,8 @@ from typing import cast
 from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import Signer, payload_hash
+from postal_plexus.mail.dead_letter import REASON, RECIPIENT
 
-# Attributes of a dead letter.
-REASON, RECIPIENT, RECEIPT = "Reason", "Recipient", "Receipt"
 RECEIVE_AT_MOST = 10
 BATCH_AT_MOST = 10
 LONGEST_VISIBILITY = 12 * 3600 - 60
@@ -61,7 +60,7 @@ class Queue:
                 "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
                 # The name of the same before 2024, for emulators; AWS takes both.
                 "AttributeNames": ["ApproximateReceiveCount"],
-                # Of a dead letter (`non_delivery`) that was put back.
+                # Of a dead letter that was put back.
                 "MessageAttributeNames": [REASON, RECIPIENT],
             },
             attempts=1,
