@@ -71,6 +71,18 @@ class Desk:
             )
         return run
 
+    def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `plexus` on this desk's stack; nobody can be asked."""
+        words = [PLEXUS, *command.split(), "--desk", self.directory, *arguments]
+        return subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
     def up(self) -> None:
         self.plexus("up", "--ports", "ephemeral")
         self._status = json.loads(self.plexus("status", "--json").stdout)

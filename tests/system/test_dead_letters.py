@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import uuid
 from typing import Any
 
-from system.desk import PLEXUS, Desk
+from system.desk import Desk
 from wire import await_true
-
-
-def plexus(desk: Desk, act: str, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [str(PLEXUS), "dead-letters", act, "--desk", str(desk.directory), *more]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
-    )
 
 
 def letter_with(desk: Desk, text: str) -> dict[str, Any]:
     """Wait for the dead letter that has a text among its recipients or its reason."""
 
     def found() -> dict[str, Any] | None:
-        run = plexus(desk, "list", "--json")
+        run = desk.operate("dead-letters list", "--json")
         assert run.returncode == 0, run.stderr
         return next((each for each in json.loads(run.stdout) if text in json.dumps(each)), None)
 
@@ -43,12 +35,12 @@ def test_a_held_mail_is_delivered_once_it_is_released(desk: Desk) -> None:
         letter["sender"],
         letter["recipients"],
     )
-    assert plexus(desk, "show", letter["id"][:8]).stdout.count(letter["object"]) == 1
-    run = plexus(desk, "deliver", letter["id"][:8])
+    assert desk.operate("dead-letters show", letter["id"][:8]).stdout.count(letter["object"]) == 1
+    run = desk.operate("dead-letters deliver", letter["id"][:8])
     assert (0, "") == (run.returncode, run.stderr)
     with desk.mailbox(desk.ann) as mailbox:
         assert 1 == len(mailbox.await_mail("HEADER", "X-Mark", mark))
-    assert letter["id"] not in plexus(desk, "list", "--json").stdout
+    assert letter["id"] not in desk.operate("dead-letters list", "--json").stdout
 
 
 def test_what_is_dropped_is_gone_and_nobody_drops_unasked(desk: Desk) -> None:
@@ -56,20 +48,24 @@ def test_what_is_dropped_is_gone_and_nobody_drops_unasked(desk: Desk) -> None:
     desk.enqueue(body)
 
     def found() -> str | None:
-        every = [each["id"] for each in json.loads(plexus(desk, "list", "--json").stdout)]
-        shown = json.loads(plexus(desk, "show", "--json", *every).stdout) if every else []
+        every = [
+            each["id"] for each in json.loads(desk.operate("dead-letters list", "--json").stdout)
+        ]
+        shown = (
+            json.loads(desk.operate("dead-letters show", "--json", *every).stdout) if every else []
+        )
         return next((each["id"] for each in shown if each["entry"] == body), None)
 
     letter = await_true("the dead letter", found)
     assert letter is not None
-    assert 64 == plexus(desk, "drop", letter).returncode
-    assert 65 == plexus(desk, "deliver", letter).returncode  # it is no mail
+    assert 64 == desk.operate("dead-letters drop", letter).returncode
+    assert 65 == desk.operate("dead-letters deliver", letter).returncode  # it is no mail
     assert letter == found()
-    assert 0 == plexus(desk, "drop", letter, "--yes").returncode
+    assert 0 == desk.operate("dead-letters drop", letter, "--yes").returncode
     assert found() is None
 
 
 def test_an_unknown_id_is_told(desk: Desk) -> None:
-    run = plexus(desk, "deliver", "ffffffff-none")
+    run = desk.operate("dead-letters deliver", "ffffffff-none")
     assert 65 == run.returncode
     assert "no dead letter has the id ffffffff-none" in run.stderr

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import Any
 
 import pytest
 
 from postal_plexus.operations.system import AccessError, Endpoint, System
-from system.desk import PLEXUS, ROOT, Desk
+from system.desk import ROOT, Desk
 
 
 def told(desk: Desk, *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """How it ended, and its findings by thing."""
-    command = [str(PLEXUS), "doctor", "--desk", str(desk.directory), "--json", *more]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = desk.operate("doctor", "--json", *more)
     assert run.stdout, run.stderr
     findings = json.loads(run.stdout)["findings"]
     return run.returncode, {each["thing"]: each for each in findings}

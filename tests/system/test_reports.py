@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
 import uuid
 from email.message import EmailMessage
 
-from system.desk import PLEXUS, Desk
+from system.desk import Desk
 from wire import await_true
 
 REPORT = """<?xml version="1.0"?><feedback><report_metadata><org_name>receiver.example</org_name>
@@ -29,11 +28,6 @@ def report_on(domain: str) -> bytes:
     return message.as_bytes()
 
 
-def told(desk: Desk) -> subprocess.CompletedProcess[str]:
-    command = [str(PLEXUS), "reports", "--desk", str(desk.directory), "--json"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_reports_that_came_by_mail_are_told(desk: Desk) -> None:
     """One whose sender SES could not authenticate is left out; a mail without one does no harm."""
     proved, forged = (f"{uuid.uuid4().hex}.example" for _ in range(2))
@@ -41,7 +35,7 @@ def test_reports_that_came_by_mail_are_told(desk: Desk) -> None:
     desk.receive_with_verdicts(report_on(forged), desk.ann)
 
     def found() -> dict[str, object]:
-        run = told(desk)
+        run = desk.operate("reports", "--json")
         assert run.returncode == 0, run.stderr
         document = json.loads(run.stdout)
         domains = {each["domain"]: each for each in document["dmarc"]}
