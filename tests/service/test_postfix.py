@@ -10,6 +10,7 @@ from email import message_from_bytes
 import pytest
 
 from corpus import SES_LIMIT, mail_of
+from postal_plexus.maintenance.mailbox_hold import hold
 from service.mail_host import HOSTNAME, PASSWORD, STACK, MailHost
 from service.postfix_letters import await_subject, mail, queue
 from service.ses_endpoint import SesEndpoint
@@ -90,6 +91,27 @@ def test_local_mail_says_which_address_it_came_to(host: MailHost) -> None:
 
     for address, addresses in expected.items():
         await_true(f"{address} to know", lambda to=address, all_=addresses: originals(to) == all_)
+
+
+def test_local_mail_waits_while_a_task_holds_the_mailbox(host: MailHost) -> None:
+    """Dovecot's LMTP says "try again" for it, to Postfix and whoever asks; IMAP goes on."""
+    postfix = host.containers["postfix"]
+    held, free = "ben@example.org", "ann@example.org"
+    holds = host.root / "run/dovecot/holds"
+    with hold(held, holds):
+        with host.lmtp() as lmtp:
+            lmtp.ehlo()
+            lmtp.mail("s@elsewhere.example")
+            assert [(451, True), (250, False)] == [
+                (code, b"emporary" in text) for code, text in map(lmtp.rcpt, (held, free))
+            ]
+        with host.imap(held) as client:
+            assert "OK" == client.select()[0]
+        with host.submission(free) as smtp:
+            smtp.sendmail(free, [held], f"From: {free}\r\nSubject: held\r\n\r\n")
+        await_true("it to wait", lambda: "451" in postfix.exec("postqueue", "-p"))
+    postfix.exec("postqueue", "-f")
+    await_subject(host, held, "held")
 
 
 def test_alias_to_the_outside_is_relayed(host: MailHost, ses: SesEndpoint) -> None:

@@ -26,6 +26,7 @@ from postal_plexus.deliver.forward import Forward
 from postal_plexus.deliver.forward_bounces import ForwardBounces
 from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.keyed_lock import KeyedLock
+from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import Failure, NonDelivery
 from postal_plexus.deliver.policy import (
@@ -33,6 +34,8 @@ from postal_plexus.deliver.policy import (
     Action,
     Policy,
     forged_bounce,
+    is_held,
+    next_attempt,
     retry_after,
     unknown_mailbox,
 )
@@ -75,15 +78,20 @@ class Attempts:
     return_path: ReturnPath
     forward_bounces: ForwardBounces
     locks: KeyedLock
+    holds: MailboxHolds
     journal: Journal
     settlement: Settlement
     metrics: Metrics
 
     def run(self, message: QueueMessage) -> None:
         """Make one attempt for an entry and settle it, exactly once. Never raises."""
-        later = retry_after(message.receive_count, jitter())
+        in_vain = self.holds.receives_in_vain(message.queue_id)
+        later = retry_after(message.receive_count - in_vain, jitter())
         try:
-            retry = later if self._attempt(message) else None
+            found = self._attempt(message, in_vain)
+            retry = next_attempt(found, message.receive_count, in_vain, jitter())
+            if is_held(found):
+                self.holds.received_in_vain(message.queue_id)
         except StoppingError:
             retry = 0
         except AwsError as error:
@@ -94,6 +102,7 @@ class Attempts:
             maillog.crashed("delivery", error)
         if retry is None:
             self.settlement.delete(message)
+            self.holds.forget(message.queue_id)
         else:
             self.settlement.release(message, retry)
 
@@ -106,33 +115,33 @@ class Attempts:
         """Wake this worker if it waits for AWS. For other threads."""
         self.store.abort()
 
-    def _attempt(self, message: QueueMessage) -> bool:
-        """Return whether the mail is still owed to anyone."""
+    def _attempt(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
+        """Return the dispositions of all who were still owed the mail."""
         try:
             receipt = read_notification(message.body)
         except NotificationError as error:
             self.reports.dead_letter(message, str(error))
-            return False
+            return []
         if isinstance(receipt, SetupNotification):
             maillog.setup_notification(message.queue_id)
-            return False
+            return []
         if receipt.bucket != self.archive_bucket:
             reason = f"the bucket {receipt.bucket!r} is not our archive"
             self.reports.dead_letter(message, reason, receipt=receipt)
-            return False
+            return []
         action = self.policy.screen(receipt)
         if action is Action.DROP:
             maillog.dropped(receipt, "virus")
-            return False
+            return []
         with self.locks.holding(receipt.message_id):
             if action is Action.HOLD:
-                return self._hold(message, receipt)
-            return self._deliver(message, receipt)
+                return self._hold(message, receipt, in_vain)
+            return self._deliver(message, receipt, in_vain)
 
-    def _deliver(self, message: QueueMessage, receipt: Receipt) -> bool:
-        """Deliver a mail to everybody who is owed it; return whether anybody still is."""
+    def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> list[Disposition]:
+        """Deliver a mail to everybody who is owed it; return a disposition for each."""
         began = time.perf_counter()
-        mail = Mail(receipt.message_id, receipt.accepted_at, message.receive_count)
+        mail = Mail(receipt.message_id, receipt.accepted_at, message.receive_count, in_vain)
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         recipients = resolve(receipt.envelope, directory)
         if message.redriven:
@@ -142,7 +151,7 @@ class Attempts:
                 self.reports.dead_letter(
                     message, reason, receipt=receipt, recipient=message.redriven
                 )
-                return False
+                return []
             self._reopen(message, receipt, recipients)
             # The journal may have forgotten who has it by now: then ask.
             mail = replace(mail, receive_count=message.receive_count + 1)
@@ -173,7 +182,7 @@ class Attempts:
         found += delivered.dispositions
         for each in delivered.dispositions:
             if each.fate is Fate.DELIVERED and each.recipient in unfiltered:
-                maillog.unfiltered(receipt, each.recipient, mail.receive_count)
+                maillog.unfiltered(receipt, each.recipient, mail.attempts)
         if recipients.forwards:
             found += self.outside.forward(
                 mail,
@@ -183,7 +192,8 @@ class Attempts:
                 partial(open_content, forwarded=True),
             )
         seconds = time.perf_counter() - began
-        return self._account_for(message, receipt, recipients, found, seconds, delivered.octets)
+        self._account_for(message, receipt, recipients, found, seconds, delivered.octets)
+        return found
 
     def _account_for(
         self,
@@ -193,11 +203,13 @@ class Attempts:
         found: list[Disposition],
         seconds: float,
         octets: int,
-    ) -> bool:
-        """Log, count and report what became of a mail; return whether it is still owed."""
+    ) -> None:
+        """Log, count and report what became of a mail. A hold is logged where it is met."""
         if not found:
             maillog.nothing_owed(receipt)
-            return False
+        found = [each for each in found if each.fate is not Fate.HELD]
+        if not found:
+            return
         maillog.dispositions(receipt, found, seconds=seconds, octets=octets)
         self.metrics.dispositions(found, time.time() - receipt.accepted_at, octets)
         failures = [
@@ -207,9 +219,8 @@ class Attempts:
         ]
         if failures:
             self.reports.report(message, receipt, failures)
-        return _deferred(found)
 
-    def _hold(self, message: QueueMessage, receipt: Receipt) -> bool:
+    def _hold(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> list[Disposition]:
         """Hold a mail with a virus: whole as a dead letter, with a notice to each mailbox."""
         # By the entry: one that is put back into the queue as it was must be held again, not lost.
         kept = f"virus {message.queue_id}"
@@ -218,7 +229,7 @@ class Attempts:
             self.journal.record([journal_key(receipt.message_id, kept)], State.ACCOUNTED)
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         addressees = resolve(receipt.envelope, directory).mailboxes
-        mail = Mail(held_id(receipt), receipt.accepted_at, message.receive_count)
+        mail = Mail(held_id(receipt), receipt.accepted_at, message.receive_count, in_vain)
 
         def notice(copy: Copy) -> Notice:
             to = next(value for name, value in copy.trace if name == "X-Original-To")
@@ -227,7 +238,7 @@ class Attempts:
         copies = notice_copies(mail.receipt_id, addressees)
         found = self.mailboxes.transfer(mail, copies, notice).dispositions
         maillog.held(receipt, found)
-        return _deferred(found)
+        return found
 
     def _reopen(self, message: QueueMessage, receipt: Receipt, recipients: Recipients) -> None:
         """Owe a mail again whose dead letter was put back: once for each time that it was."""
@@ -258,10 +269,6 @@ class Attempts:
 
 def _unfiltered(mail: Mail, states: Mapping[str, State | None]) -> set[str]:
     """Return the mailboxes at whose delivery of this mail Dovecot has ended time and again."""
-    if mail.receive_count < UNFILTERED_RECEIVES:
+    if mail.attempts < UNFILTERED_RECEIVES:
         return set()
     return {name for name, state in states.items() if state is State.INTENDED}
-
-
-def _deferred(found: Iterable[Disposition]) -> bool:
-    return any(each.fate is Fate.DEFERRED for each in found)

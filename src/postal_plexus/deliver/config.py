@@ -19,6 +19,7 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
                                   possible until 24 hours after the receipt)
     PLEXUS_LMTP_SOCKET            /run/plexus/dovecot/lmtp.sock
     PLEXUS_QUESTION_SOCKET        /run/plexus/dovecot/question.sock
+    PLEXUS_HOLDS_PATH             /run/plexus/dovecot/holds
     PLEXUS_INJECT_SOCKET          /run/plexus/postfix/inject.sock
     PLEXUS_DIRECTORY_PATH         /run/plexus/directory
     PLEXUS_STATE_PATH             /var/lib/plexus/deliver
@@ -62,6 +63,7 @@ class Config:
     over_quota_seconds: float
     lmtp_socket: str
     doveadm_socket: str
+    holds_path: str
     inject_socket: str
     directory_path: str
     state_path: str
@@ -132,6 +134,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
         lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
         doveadm_socket=environ.get("PLEXUS_QUESTION_SOCKET") or "/run/plexus/dovecot/question.sock",
+        holds_path=environ.get("PLEXUS_HOLDS_PATH") or "/run/plexus/dovecot/holds",
         inject_socket=environ.get("PLEXUS_INJECT_SOCKET") or "/run/plexus/postfix/inject.sock",
         directory_path=environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory",
         state_path=environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver",

@@ -19,9 +19,10 @@ from postal_plexus.deliver.directory_sync import DirectorySync
 from postal_plexus.deliver.forward_bounces import ForwardBounces, bounced_addresses
 from postal_plexus.deliver.intake import Receiver
 from postal_plexus.deliver.journal import Journal, State, journal_key
+from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import NonDelivery
-from postal_plexus.deliver.policy import retry_after
+from postal_plexus.deliver.policy import is_held, next_attempt, retry_after
 from postal_plexus.deliver.recipients import resolve
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.trace import Copy
@@ -49,6 +50,7 @@ class FeedbackLoop:
     breaker: CircuitBreaker
     mailboxes: Transfer
     directory: DirectorySync
+    holds: MailboxHolds
     journal: Journal
     return_path: ReturnPath
     forward_bounces: ForwardBounces
@@ -74,9 +76,13 @@ class FeedbackLoop:
         self.receiver.queue.abort()
 
     def _handle(self, message: QueueMessage) -> None:
-        later = retry_after(message.receive_count, jitter())
+        in_vain = self.holds.receives_in_vain(message.queue_id)
+        later = retry_after(message.receive_count - in_vain, jitter())
         try:
-            retry = later if self._attempt(message) else None
+            found = self._attempt(message, in_vain)
+            retry = next_attempt(found, message.receive_count, in_vain, jitter())
+            if is_held(found):
+                self.holds.received_in_vain(message.queue_id)
         except StoppingError:
             retry = 0
         except AwsError as error:
@@ -93,40 +99,41 @@ class FeedbackLoop:
         except AwsError as error:
             maillog.unsettled("feedback", str(error), 1)
 
-    def _attempt(self, message: QueueMessage) -> bool:
-        """Return whether anything is still owed for this event. Raises AwsError, StoppingError."""
+    def _attempt(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
+        """Return what became of an event's notice. Raises AwsError, StoppingError."""
         try:
             feedback = read_event(message.body)
             if isinstance(feedback, Remark):
                 maillog.event_remarked(message.queue_id, feedback.event, feedback.message_id)
-                return False
+                return []
             envelope = Envelope("", (feedback.sender,))
         except (NotificationError, EnvelopeError) as error:
             self.reports.dead_letter(message, str(error))
-            return False
+            return []
         directory = self.directory.current
         addressees = resolve(envelope, directory).mailboxes
         self._count(feedback, directory, {each.name for each in addressees})
         if not addressees:
             reason = "feedback on mail whose sender has no mailbox here"
             self.reports.dead_letter(message, reason, recipient=feedback.sender)
-            return False
-        mail = Mail(feedback.feedback_id, feedback.happened_at, message.receive_count)
+            return []
+        mail = Mail(feedback.feedback_id, feedback.happened_at, message.receive_count, in_vain)
         copy = Copy("", (("X-Plexus-Receipt", feedback.feedback_id),), addressees)
         notice = render(feedback, feedback.sender, self.hostname)
         found = self.mailboxes.transfer(
             mail, [copy], lambda copy: Notice(notice, copy.trace)
         ).dispositions
-        maillog.feedback(
-            feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found
-        )
-        return self._account_for(message, found)
+        if not is_held(found):
+            maillog.feedback(
+                feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found
+            )
+        self._account_for(message, found)
+        return found
 
-    def _account_for(self, message: QueueMessage, found: list[Disposition]) -> bool:
+    def _account_for(self, message: QueueMessage, found: list[Disposition]) -> None:
         for failed in (each for each in found if each.fate is Fate.FAILED):
             reason = f"{failed.status} {failed.reason}"
             self.reports.dead_letter(message, reason, recipient=failed.recipient)
-        return any(each.fate is Fate.DEFERRED for each in found)
 
     def _count(self, feedback: Feedback, directory: Directory, mailboxes: set[str]) -> None:
         """Count an event about a forward or a redirect once, however often it comes."""

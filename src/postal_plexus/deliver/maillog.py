@@ -181,6 +181,16 @@ def unfiltered(receipt: Receipt, mailbox: str, receive_count: int) -> None:
     )
 
 
+def mailbox_held(mailbox: str, seconds: float) -> None:
+    """An operator's task works on a mailbox: its mail waits. Logged once a hold."""
+    write("mailbox held", recipient=mailbox, for_seconds=round(seconds))
+
+
+def mailbox_released(mailbox: str) -> None:
+    """The mailbox takes mail again; logged at the next mail for it."""
+    write("mailbox released", recipient=mailbox)
+
+
 def nothing_owed(receipt: Receipt) -> None:
     """A repeated notification: every recipient has the mail."""
     write("repeated", receipt=receipt.message_id)

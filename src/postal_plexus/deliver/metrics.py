@@ -62,7 +62,7 @@ class Metrics:
                     counts["Forwarded"] += 1
                 elif disposition.fate is Fate.DEFERRED:
                     counts["Deferred"] += 1
-                else:
+                elif disposition.fate is Fate.FAILED:
                     counts["Failed"] += 1
 
     def forward_bounced(self) -> None:

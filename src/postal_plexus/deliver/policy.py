@@ -26,6 +26,7 @@ concerns the mail concerns all its recipients, what a reply says concerns one re
     more than 50 Received, our Delivered-To failed 5.4.6, dead letter: a loop is never answered
     virus                                   as configured: dead letter, Junk, dropped
     a forward's destination keeps bouncing  failed 5.2.1 for a week (`forward_bounces`)
+    mailbox held by an operator's task      again in seconds, for as long as that takes
     deferred for more than 5 days           failed 4.4.7
     a fault of our own                      deferred
 
@@ -61,6 +62,9 @@ FORWARD_HEADER_BOUND = HeaderBound(octets=256 * 1024, fields=10_000)
 UNFILTERED_RECEIVES = 5
 _FIRST_RETRY_SECONDS = 15
 _LONGEST_RETRY_SECONDS = 2 * 3600
+# A hold of a few seconds is the rule; at one a minute the queue's own limit of receives is far.
+_FIRST_HELD_SECONDS = 3
+_LONGEST_HELD_SECONDS = 60
 # How long a directory that cannot be read keeps a mail from an address that seems not to exist.
 DIRECTORY_SECONDS = 900.0
 _LIST_PRECEDENCES = ("bulk", "list", "junk")
@@ -127,11 +131,16 @@ def deferred(recipient: str, status: str, reason: str, age: float) -> Dispositio
     return Disposition(recipient, Fate.DEFERRED, status, reason)
 
 
+def held(recipient: str) -> Disposition:
+    """Return the disposition of a mailbox that a task works on, however old the mail."""
+    return Disposition(recipient, Fate.HELD, "4.2.1", "the mailbox is held for a task")
+
+
 def unreadable(
-    recipient: str, reason: str, *, missing: bool, receive_count: int, age: float
+    recipient: str, reason: str, *, missing: bool, attempts: int, age: float
 ) -> Disposition:
     """Return the disposition where the content cannot be read; `missing`: there is no object."""
-    if missing and receive_count >= MISSING_OBJECT_RECEIVES:
+    if missing and attempts >= MISSING_OBJECT_RECEIVES:
         return Disposition(recipient, Fate.FAILED, "5.3.0", f"the content is gone: {reason}")
     return deferred(recipient, "4.3.0", reason, age)
 
@@ -222,8 +231,32 @@ def is_over_quota(reply: Reply) -> bool:
 
 def retry_after(receive_count: int, jitter: float) -> int:
     """Return seconds until the next attempt: 15, doubled each time, to 2 h; `jitter` in 0..1."""
-    growing = _FIRST_RETRY_SECONDS * 2 ** min(receive_count - 1, 16)
+    growing = _FIRST_RETRY_SECONDS * 2 ** min(max(receive_count, 1) - 1, 16)
     return int(min(growing, _LONGEST_RETRY_SECONDS) * (1.0 + 0.2 * jitter))
+
+
+def is_held(found: Sequence[Disposition]) -> bool:
+    """Return whether held mailboxes alone keep a mail in the queue."""
+    fates = {each.fate for each in found}
+    return Fate.HELD in fates and Fate.DEFERRED not in fates
+
+
+def next_attempt(
+    found: Sequence[Disposition], receive_count: int, in_vain: int, jitter: float
+) -> int | None:
+    """Return seconds until a mail's next attempt; None where nothing is owed to anyone.
+
+    Args:
+        found: its dispositions.
+        receive_count: how often the queue has given its entry, this time included.
+        in_vain: how many of those receives, before this one, met nothing but a held mailbox.
+        jitter: in 0..1.
+    """
+    if any(each.fate is Fate.DEFERRED for each in found):
+        return retry_after(receive_count - in_vain, jitter)
+    if is_held(found):
+        return min(_FIRST_HELD_SECONDS * 2 ** min(in_vain, 16), _LONGEST_HELD_SECONDS)
+    return None
 
 
 def bounce_is_safe(receipt: Receipt, age: float) -> str:

@@ -40,6 +40,7 @@ from postal_plexus.deliver.intake import Intake, Receiver, join, start
 from postal_plexus.deliver.journal import Journal, JournalBusyError, read_boot_id
 from postal_plexus.deliver.keyed_lock import KeyedLock
 from postal_plexus.deliver.lmtp_pool import ConnectionPool
+from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import NonDelivery, RateLimiter
 from postal_plexus.deliver.policy import Policy
@@ -130,7 +131,10 @@ class Service:
         self._postfix = ConnectionPool(config.inject_socket, config.hostname, 2, smtp=True)
         self._breaker = CircuitBreaker("dovecot", self._dovecot.reachable, stopping)
         doveadm = Doveadm(config.doveadm_socket)
-        self._mailboxes = self._transfer(Transport(self._dovecot, self._breaker, doveadm))
+        self._holds = MailboxHolds(config.holds_path, read_boot_id())
+        self._mailboxes = self._transfer(
+            Transport(self._dovecot, self._breaker, doveadm, self._holds)
+        )
         self._outside = Forward(
             journal,
             self._transfer(Transport(self._postfix)),
@@ -213,6 +217,7 @@ class Service:
             return_path=self._return_path,
             forward_bounces=self._forward_bounces,
             locks=self._locks,
+            holds=self._holds,
             journal=self._journal,
             settlement=self._settlement,
             metrics=self._metrics,
@@ -225,6 +230,7 @@ class Service:
             breaker=self._breaker,
             mailboxes=self._mailboxes,
             directory=self._directory,
+            holds=self._holds,
             journal=self._journal,
             return_path=self._return_path,
             forward_bounces=self._forward_bounces,

@@ -10,8 +10,9 @@ former transaction is certainly over (Dovecot completes one whose client went aw
 for each point of a crash is in docs/delivery.md.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 from postal_plexus.deliver import maillog
@@ -21,10 +22,12 @@ from postal_plexus.deliver.content import Content
 from postal_plexus.deliver.doveadm import Doveadm
 from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.lmtp_pool import ConnectError, ConnectionPool, TransactionLostError
+from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.policy import (
     Policy,
     deferred,
     header_too_long,
+    held,
     loops,
     unreadable,
     untold,
@@ -55,11 +58,26 @@ class Transport:
         breaker: where mail waits while it is away. Without one, mail is deferred.
         doveadm: asked about unknown outcomes. Without one, a mail whose outcome is unknown is
             transferred again: rather twice than never.
+        holds: the mailboxes that nothing is transferred to, nor asked about, for the moment.
     """
 
     pool: ConnectionPool
     breaker: CircuitBreaker | None = None
     doveadm: Doveadm | None = None
+    holds: MailboxHolds | None = None
+
+    def is_held(self, addressee: Addressee) -> bool:
+        """Return whether the mailbox takes nothing for the moment."""
+        return self.holds is not None and self.holds.seconds(addressee.name) > 0
+
+    @contextlib.contextmanager
+    def entering(self, addressees: Iterable[Addressee]) -> Generator[list[Addressee]]:
+        """Give those who are not held, and keep them so for the length of the block."""
+        if self.holds is None:
+            yield list(addressees)
+            return
+        with self.holds.entering(each.name for each in addressees) as free:
+            yield [each for each in addressees if each.name in free]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +88,18 @@ class Mail:
         receipt_id: what the mailbox and the journal know it by.
         accepted_at: seconds since the epoch.
         receive_count: how often the queue has given its entry, this time included.
+        in_vain: how many of those receives met nothing but a held mailbox.
     """
 
     receipt_id: str
     accepted_at: float
     receive_count: int
+    in_vain: int = 0
+
+    @property
+    def attempts(self) -> int:
+        """How often its delivery was attempted, this time included."""
+        return max(1, self.receive_count - self.in_vain)
 
     @property
     def age(self) -> float:
@@ -158,7 +183,9 @@ class Transfer:
         others: list[Disposition] = []
         for addressee in addressees:
             state = self._state(mail, addressee)
-            if state is State.OWED:
+            if state is None:
+                others.append(held(addressee.name))
+            elif state is State.OWED:
                 owed.append(addressee)
             elif state is State.INTENDED:
                 reason = "outcome of an earlier delivery unknown"
@@ -167,11 +194,16 @@ class Transfer:
                 others.append(untold(addressee.name))
         return owed, others
 
-    def _state(self, mail: Mail, addressee: Addressee) -> State:
+    def _state(self, mail: Mail, addressee: Addressee) -> State | None:
+        """Return what is known of one addressee; None where it is owed, but the mailbox is held."""
         key = journal_key(mail.receipt_id, addressee.name)
         entry = self._journal.look_up(key)
-        if entry is not None and entry.state is not State.INTENDED:
+        if entry is not None and entry.state not in (State.INTENDED, State.OWED):
             return entry.state
+        if self._transport.is_held(addressee):
+            return None
+        if entry is not None and entry.state is State.OWED:
+            return State.OWED
         if entry is None and not self._may_be_forgotten(mail):
             return State.OWED
         since = entry.recorded_at if entry else 0.0
@@ -217,8 +249,10 @@ class Transfer:
                 looping = loops(copy.addressees, content.received, content.delivered_to)
                 names = {each.recipient for each in looping}
                 others = [each for each in copy.addressees if each.name not in names]
-                replied = self._transact(mail, copy.sender, others, content) if others else []
-                return Transferred(looping + replied, content.length or 0)
+                with self._transport.entering(others) as free:
+                    replied = self._transact(mail, copy.sender, free, content) if free else []
+                waiting = [held(each.name) for each in others if each not in free]
+                return Transferred(looping + waiting + replied, content.length or 0)
             except ConnectError as error:
                 if breaker is None:
                     why, age = str(error), mail.age
@@ -281,6 +315,6 @@ class Transfer:
             addressee.name,
             str(error),
             missing=isinstance(error, MissingError),
-            receive_count=mail.receive_count,
+            attempts=mail.attempts,
             age=mail.age,
         )

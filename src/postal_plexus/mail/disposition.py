@@ -14,6 +14,7 @@ class Fate(Enum):
     DELIVERED = "delivered"
     FORWARDED = "forwarded"  # Postfix has it in its queue; whether it arrives is not known yet
     DEFERRED = "deferred"
+    HELD = "held"  # an operator's task works on the mailbox: again in seconds, and no attempt
     FAILED = "failed"
 
 

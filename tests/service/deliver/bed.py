@@ -187,6 +187,7 @@ class Bed:
             self.sockets / "lmtp.sock", self.sockets / "question.sock", chunking=chunking
         )
         self.postfix = Dovecot(self.sockets / "inject.sock")
+        self.holds = root / "holds"
         self.process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, str] = {}
         self.put_directory(DIRECTORY.to_json())
@@ -219,6 +220,7 @@ class Bed:
                 "PLEXUS_LMTP_SOCKET": str(self.dovecot.path),
                 "PLEXUS_QUESTION_SOCKET": str(self.dovecot.question),
                 "PLEXUS_INJECT_SOCKET": str(self.postfix.path),
+                "PLEXUS_HOLDS_PATH": str(self.holds),
                 "PLEXUS_DIRECTORY_PATH": str(self.root),
                 "PLEXUS_STATE_PATH": str(self.root / "state"),
                 "PLEXUS_HEARTBEAT": str(self.root / "heartbeat"),

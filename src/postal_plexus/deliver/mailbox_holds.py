@@ -1,0 +1,141 @@
+"""Mailboxes that take no mail for the moment, because an operator's task works on them.
+
+A task (an import, a rename) writes a file into a directory of Dovecot's sockets, which this service
+may only read; `maintenance.mailbox_hold` is the writer. Its name is the SHA-256 of the address in
+hex, its text four lines:
+
+    plexus-hold 1
+    ADDRESS
+    BOOT ID           /proc/sys/kernel/random/boot_id
+    UNTIL OWNER       seconds as /proc/uptime counts them, and who may end the hold
+
+Time is the kernel's since its boot, so that no change of a clock ends a hold early or makes one
+last. The task renews it every minute; when it is killed, the hold ends by itself, after
+`LONGEST_SECONDS` at most, and after a restart of the host at once. Only files that belong to the
+directory's owner count. Anything else in the directory, and anything that is not such a text, is
+no hold; neither is a hold that ends later than any task asks for.
+
+A transaction that has begun goes on, so a task must wait for its end. While it lasts a read lock is
+held on one octet of the file `.lock` in the directory, which the address determines; a task writes
+its hold first, and then waits for the write lock of that octet. Both end with their process.
+
+Each mail that is put off was received in vain once more. Those receives are counted here, so that
+they count neither for the waits between attempts nor for what many attempts mean (`policy`).
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import struct
+import threading
+import time
+from collections.abc import Generator, Iterable
+
+from postal_plexus.deliver import maillog
+
+LONGEST_SECONDS = 600.0
+_LONGEST_TEXT = 1024
+_MOST_ENTRIES = 10_000
+_MAGIC = "plexus-hold 1"
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of 64-bit Linux
+
+
+class MailboxHolds:
+    """The holds in a directory. Threads share it.
+
+    Args:
+        path: the directory; one that does not exist has no holds.
+        boot_id: of the running kernel.
+    """
+
+    def __init__(self, path: str, boot_id: bytes) -> None:
+        self._path = path
+        self._boot_id = boot_id.decode("ascii", "replace")
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+        self._receives: dict[str, int] = {}
+
+    def seconds(self, mailbox: str) -> float:
+        """Return for how long the mailbox is still held unless that is renewed; 0 if it is not."""
+        text = self._read(hashlib.sha256(mailbox.encode()).hexdigest())
+        left = hold_seconds(text, mailbox, self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
+        with self._lock:
+            if (left > 0) is (mailbox in self._told):
+                return left
+            if left > 0:
+                self._told.add(mailbox)
+                maillog.mailbox_held(mailbox, left)
+            else:
+                self._told.discard(mailbox)
+                maillog.mailbox_released(mailbox)
+        return left
+
+    @contextlib.contextmanager
+    def entering(self, mailboxes: Iterable[str]) -> Generator[set[str]]:
+        """Give those that are not held; no hold begins for them within the block."""
+        names = set(mailboxes)
+        with contextlib.ExitStack() as locks:
+            with contextlib.suppress(OSError):
+                lock = os.open(f"{self._path}/.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                locks.callback(os.close, lock)
+                # A mailbox that is being held at this moment is seen to be held below.
+                for mailbox in names:
+                    wanted = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, lock_octet(mailbox), 1, 0)
+                    with contextlib.suppress(BlockingIOError):
+                        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, wanted)
+            yield {each for each in names if not self.seconds(each)}
+
+    def received_in_vain(self, queue_id: str) -> None:
+        """Note that an entry was put off because of a hold."""
+        with self._lock:
+            self._receives[queue_id] = self._receives.pop(queue_id, 0) + 1
+            if len(self._receives) > _MOST_ENTRIES:
+                del self._receives[next(iter(self._receives))]
+
+    def receives_in_vain(self, queue_id: str) -> int:
+        """Return how often an entry was put off because of a hold."""
+        return self._receives.get(queue_id, 0)
+
+    def forget(self, queue_id: str) -> None:
+        """Forget an entry that has left the queue."""
+        with self._lock:
+            self._receives.pop(queue_id, None)
+
+    def _read(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            # Neither a pipe nor a link can make anybody wait, or lead elsewhere.
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            file = os.open(f"{self._path}/{name}", flags)
+            try:
+                about = os.fstat(file)
+                if stat.S_ISREG(about.st_mode) and about.st_uid == os.stat(self._path).st_uid:
+                    return os.read(file, _LONGEST_TEXT).decode("utf-8", "replace")
+            finally:
+                os.close(file)
+        return ""
+
+
+def lock_octet(mailbox: str) -> int:
+    """Return which octet of the lock file stands for the mailbox."""
+    return int.from_bytes(hashlib.sha256(mailbox.encode()).digest()[:4])
+
+
+def hold_seconds(text: str, mailbox: str, boot_id: str, now: float) -> float:
+    """Return for how long a hold's text holds the mailbox; 0 where it does not. Pure.
+
+    Args:
+        text: the file's.
+        mailbox: whom it must name.
+        boot_id: of the running kernel; no hold of another boot counts.
+        now: seconds since that boot.
+    """
+    lines = text.split("\n")
+    if len(lines) != 5 or lines[:3] != [_MAGIC, mailbox, boot_id] or not boot_id or lines[4]:
+        return 0.0
+    until = lines[3].partition(" ")[0]
+    if not (until.isascii() and until.isdigit()):
+        return 0.0
+    left = float(until) - now
+    return left if 0.0 < left <= LONGEST_SECONDS else 0.0

@@ -1,0 +1,123 @@
+"""Hold a mailbox: no mail is delivered to it while an operator's task works on it.
+
+`deliver.mailbox_holds` has the format of a hold, and reads it; so does Dovecot's LMTP, for Postfix
+(containers/dovecot/holds.lua). A hold is written first; then the deliveries that have begun are
+waited for; then the task may work. It is renewed by a thread until the block ends. When the process
+is killed the hold ends within `_SECONDS`, and at once with a restart of the host.
+
+Who is held out waits: mail in the queue, so nothing is lost however long it takes. IMAP sessions go
+on; who renames or removes a mailbox ends them.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+
+HOLDS_PATH = Path("/run/plexus/dovecot/holds")
+
+_SECONDS = 180
+_RENEW_SECONDS = 45.0
+_DELIVERY_SECONDS = 120.0
+# Postfix's deliveries have no lock; those that LMTP let in just before end within this time.
+_LMTP_SECONDS = 1.0
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of 64-bit Linux
+# Beyond the octets of deliveries: one a mailbox, which its task has.
+_TASKS = 1 << 32
+
+
+class MailboxBusyError(Exception):
+    """Another task works on the mailbox, or a delivery to it does not end. Try again later."""
+
+
+@contextlib.contextmanager
+def hold(address: str, path: Path = HOLDS_PATH) -> Generator[None]:
+    """Keep mail away from a mailbox for the length of the block.
+
+    Args:
+        address: the mailbox's, as the directory has it.
+        path: where holds lie.
+
+    Raises:
+        MailboxBusyError: the mailbox cannot be held now. Nothing has been done.
+        OSError: the hold cannot be written.
+    """
+    digest = hashlib.sha256(address.encode()).digest()
+    octet = int.from_bytes(digest[:4])
+    path.mkdir(mode=0o755, exist_ok=True)
+    lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not _lock(lock, octet + _TASKS, 0.0):
+            raise MailboxBusyError(f"another task works on {address}: try again when it has ended")
+        renewing = _Renewing(address, path / digest.hex())
+        try:
+            renewing.write()
+            if not _lock(lock, octet, _DELIVERY_SECONDS):
+                raise MailboxBusyError(f"a delivery to {address} does not end: try again")
+            _unlock(lock, octet)
+            renewing.start()
+            time.sleep(_LMTP_SECONDS)
+            yield
+        finally:
+            renewing.end()
+    finally:
+        os.close(lock)
+
+
+class _Renewing(threading.Thread):
+    """The thread that keeps a hold alive."""
+
+    def __init__(self, address: str, path: Path) -> None:
+        super().__init__(name=f"hold {address}", daemon=True)
+        self._address = address
+        self._path = path
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        self._owner = uuid.uuid4().hex
+        self._ended = threading.Event()
+
+    def write(self) -> None:
+        """Write the hold, or write it anew with a later end."""
+        until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + _SECONDS
+        text = f"plexus-hold 1\n{self._address}\n{self._boot}\n{until} {self._owner}\n"
+        fresh = self._path.with_name(f".{self._path.name}.new")
+        fresh.write_text(text, "utf-8")
+        fresh.chmod(0o644)
+        fresh.rename(self._path)
+
+    def run(self) -> None:
+        """Renew it until `end`. A volume without room ends it early."""
+        while not self._ended.wait(_RENEW_SECONDS):
+            with contextlib.suppress(OSError):
+                self.write()
+
+    def end(self) -> None:
+        """End the hold."""
+        self._ended.set()
+        if self.is_alive():
+            self.join()
+        self._path.unlink(missing_ok=True)
+
+
+def _lock(file: int, octet: int, seconds: float) -> bool:
+    """Return whether the write lock of an octet could be had within that time."""
+    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, octet, 1, 0)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def _unlock(file: int, octet: int) -> None:
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, octet, 1, 0))
