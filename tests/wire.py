@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Refused(Exception):
+class RefusedError(Exception):
     """The server answered a command with 4xx or 5xx."""
 
     command: str
@@ -52,13 +52,13 @@ class Smtp:
         while True:
             line = self._file.readline().decode("utf-8", "replace")
             if not line:
-                raise Refused(command, 0, "connection closed")
+                raise RefusedError(command, 0, "connection closed")
             lines.append(line[4:].strip())
             if line[3:4] != "-":
                 break
         code = int(line[:3])
         if code // 100 != wanted // 100:
-            raise Refused(command, code, " ".join(lines))
+            raise RefusedError(command, code, " ".join(lines))
         return " ".join(lines)
 
     def command(self, command: str, wanted: int = 250) -> str:
@@ -67,14 +67,14 @@ class Smtp:
 
     def send(
         self, sender: str, recipients: list[str], content: bytes
-    ) -> tuple[str, dict[str, Refused]]:
+    ) -> tuple[str, dict[str, RefusedError]]:
         """The reply to the content, and the refused recipients."""
         self.command(f"MAIL FROM:<{sender}>")
-        refused: dict[str, Refused] = {}
+        refused: dict[str, RefusedError] = {}
         for recipient in recipients:
             try:
                 self.command(f"RCPT TO:<{recipient}>")
-            except Refused as refusal:
+            except RefusedError as refusal:
                 refused[recipient] = refusal
         self.command("DATA", 354)
         stuffed = re.sub(rb"(\A|\r\n)\.", rb"\1..", content)

@@ -1,20 +1,29 @@
-"""SES's notification of a received mail, as it lies in the queue. Pure.
+"""SES's notifications as they lie in the queue: what `awsdesk.ses` says, of mails that are made up.
 
-Shape and fields after "Contents of notifications for Amazon SES email receiving" and the SNS
-message format; of a realistic size, because the size is part of what a receive costs.
+Of a realistic size, because the size is part of what a receive costs. Pure.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from awsdesk.ses import events
+from awsdesk.ses import notification as ses
+from awsdesk.ses.rules import StoreAction
+from awsdesk.ses.trace_fields import Arrival
+from awsdesk.ses.verdicts import Status, Verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-TOPIC = "arn:aws:sns:us-east-1:000000000000:plexus-mail"
-WHEN = "2026-11-24T04:00:00.000Z"
+REGION = "us-east-1"
+TOPIC = f"arn:aws:sns:{REGION}:000000000000:plexus-mail"
+WHEN = datetime(2026, 11, 24, 4, tzinfo=UTC)
+DATE = "Tue, 24 Nov 2026 04:00:00 +0000"
+CHECKS = ("spam", "virus", "spf", "dkim", "dmarc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,76 +36,67 @@ class Accepted:
     bucket: str
     key: str
     subject: str = "A mail"
-    verdicts: Mapping[str, str] = field(default_factory=dict)  # of spam, virus, spf, dkim, dmarc
+    verdicts: Mapping[str, str] = field(default_factory=dict)  # of CHECKS
     headers: Sequence[tuple[str, str]] = ()
 
 
-def notification(mail: Accepted, timestamp: str = WHEN) -> str:
-    """What SES publishes: the queue's body under raw message delivery."""
+def notification(mail: Accepted, when: datetime = WHEN) -> str:
+    """Return what SES publishes: the queue's body under raw message delivery."""
+    arrival = Arrival(
+        message_id=mail.ses_message_id,
+        helo="mx.sender.example",
+        client_address="192.0.2.25",
+        sender=mail.sender,
+        recipients=tuple(mail.recipients),
+        received_at=when,
+        region=REGION,
+    )
+    verdicts = Verdicts(*(Status(mail.verdicts.get(check, "PASS")) for check in CHECKS))
+    folder, slash, _ = mail.key.rpartition("/")
+    action = ses.action_object(StoreAction(mail.bucket, folder + slash, TOPIC), mail.ses_message_id)
+    return json.dumps(
+        ses.document(
+            ses.mail_object(arrival, _header(mail)),
+            ses.receipt_object(
+                arrival.recipients, verdicts, {**action, "objectKey": mail.key}, when, 412
+            ),
+        )
+    )
+
+
+def _header(mail: Accepted) -> bytes:
     received = (
         "from mx.sender.example (mx.sender.example [192.0.2.25]) by "
-        f"inbound-smtp.us-east-1.amazonaws.com with SMTP id {mail.ses_message_id} for "
-        f"{mail.recipients[0]}; Tue, 24 Nov 2026 04:00:00 +0000 (UTC)"
+        f"inbound-smtp.{REGION}.amazonaws.com with SMTP id {mail.ses_message_id} for "
+        f"{mail.recipients[0]}; {DATE} (UTC)"
     )
-    headers = [
+    return _written(
         ("Return-Path", f"<{mail.sender}>"),
         ("Received", received),
         ("From", f"A sender <{mail.sender or 'mailer-daemon@sender.example'}>"),
         ("To", ", ".join(mail.recipients)),
         ("Subject", mail.subject),
-        ("Date", "Tue, 24 Nov 2026 04:00:00 +0000"),
+        ("Date", DATE),
         ("Message-ID", f"<{mail.ses_message_id}@sender.example>"),
         ("Content-Type", "text/plain; charset=utf-8"),
         *mail.headers,
-    ]
-    receipt: dict[str, object] = {
-        "timestamp": timestamp,
-        "processingTimeMillis": 412,
-        "recipients": list(mail.recipients),
-    }
-    for verdict in ("spam", "virus", "spf", "dkim", "dmarc"):
-        receipt[f"{verdict}Verdict"] = {"status": mail.verdicts.get(verdict, "PASS")}
-    receipt["action"] = {
-        "type": "S3",
-        "topicArn": TOPIC,
-        "bucketName": mail.bucket,
-        "objectKeyPrefix": mail.key.rpartition("/")[0] + "/" if "/" in mail.key else "",
-        "objectKey": mail.key,
-    }
-    return json.dumps(
-        {
-            "notificationType": "Received",
-            "mail": {
-                "timestamp": timestamp,
-                "source": mail.sender,
-                "messageId": mail.ses_message_id,
-                "destination": list(mail.recipients),
-                "headersTruncated": False,
-                "headers": [{"name": name, "value": value} for name, value in headers],
-                "commonHeaders": {
-                    "returnPath": mail.sender,
-                    "from": [f"A sender <{mail.sender}>"],
-                    "date": "Tue, 24 Nov 2026 04:00:00 +0000",
-                    "to": list(mail.recipients),
-                    "messageId": f"<{mail.ses_message_id}@sender.example>",
-                    "subject": mail.subject,
-                },
-            },
-            "receipt": receipt,
-        }
     )
 
 
-def in_sns_envelope(text: str, sns_message_id: str, timestamp: str = WHEN) -> str:
-    """The queue's body without raw message delivery: SNS's JSON with the notification inside."""
+def _written(*fields: tuple[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
+
+
+def in_sns_envelope(text: str, sns_message_id: str, when: datetime = WHEN) -> str:
+    """Return the queue's body without raw message delivery: SNS's JSON around the notification."""
     return json.dumps(
         {
             "Type": "Notification",
             "MessageId": sns_message_id,
             "TopicArn": TOPIC,
-            "Subject": "Amazon SES Email Receipt Notification",
+            "Subject": ses.SUBJECT,
             "Message": text,
-            "Timestamp": timestamp,
+            "Timestamp": ses.timestamp(when),
             "SignatureVersion": "1",
             "Signature": "c2lnbmF0dXJl" * 28,
             "SigningCertURL": "https://sns.us-east-1.amazonaws.com/SimpleNotificationService.pem",
@@ -106,62 +106,34 @@ def in_sns_envelope(text: str, sns_message_id: str, timestamp: str = WHEN) -> st
 
 
 def event(
-    kind: str, ses_message_id: str, sender: str, message_id: str, recipient: str, timestamp: str
+    kind: str, ses_message_id: str, sender: str, message_id: str, recipient: str, when: datetime
 ) -> str:
-    """SES's event about a mail that was sent: `kind` is Bounce, Complaint or DeliveryDelay.
-
-    After "Contents of event data that Amazon SES publishes to Amazon SNS".
-    """
-    details: dict[str, object] = {"timestamp": timestamp}
-    if kind == "Bounce":
-        details |= {
-            "bounceType": "Permanent",
-            "bounceSubType": "General",
-            "bouncedRecipients": [
-                {
-                    "emailAddress": recipient,
-                    "action": "failed",
-                    "status": "5.1.1",
-                    "diagnosticCode": "smtp; 550 5.1.1 user unknown",
-                }
-            ],
-            "feedbackId": f"feedback-{ses_message_id}",
-            "reportingMTA": "dns; a8-70.smtp-out.amazonses.com",
-        }
-    elif kind == "Complaint":
-        details |= {
-            "complainedRecipients": [{"emailAddress": recipient}],
-            "feedbackId": f"feedback-{ses_message_id}",
-            "complaintFeedbackType": "abuse",
-        }
-    else:
-        details |= {
-            "delayType": "MailboxFull",
-            "delayedRecipients": [
-                {
-                    "emailAddress": recipient,
-                    "status": "4.2.2",
-                    "diagnosticCode": "smtp; 452 4.2.2 mailbox full",
-                }
-            ],
-        }
-    name = {"Bounce": "bounce", "Complaint": "complaint", "DeliveryDelay": "deliveryDelay"}[kind]
-    return json.dumps(
-        {
-            "eventType": kind,
-            name: details,
-            "mail": {
-                "timestamp": timestamp,
-                "source": sender,
-                "messageId": ses_message_id,
-                "destination": [recipient],
-                "headersTruncated": False,
-                "headers": [
-                    {"name": "From", "value": sender},
-                    {"name": "To", "value": recipient},
-                    {"name": "Message-ID", "value": message_id},
-                ],
-                "commonHeaders": {"from": [sender], "to": [recipient], "subject": "A mail sent"},
-            },
-        }
+    """Return SES's event about a mail that was sent: a Bounce, Complaint or DeliveryDelay."""
+    outcome = {
+        "Bounce": events.bounced(recipient, "550 5.1.1 user unknown", "5.1.1"),
+        "Complaint": events.Outcome(recipient, events.Kind.COMPLAINT),
+        "DeliveryDelay": events.Outcome(
+            recipient,
+            events.Kind.DELIVERY_DELAY,
+            "MailboxFull",
+            smtp_reply="452 4.2.2 mailbox full",
+            status="4.2.2",
+        ),
+    }[kind]
+    sent = events.Sent(
+        message_id=ses_message_id,
+        sender=sender,
+        identity_arn="",
+        account_id="000000000000",
+        caller="",
+        source_address="192.0.2.25",
+        recipients=(recipient,),
+        content=_written(
+            ("From", sender),
+            ("To", recipient),
+            ("Subject", "A mail sent"),
+            ("Message-ID", message_id),
+        ),
+        accepted_at=when,
     )
+    return json.dumps(events.event(sent, outcome, when))

@@ -1,6 +1,6 @@
 """S3 objects: kept in memory or in a directory, or generated while they are read.
 
-Fails by `NoSuchObject`. A generated object costs no memory however big it is.
+Fails by `NoSuchObjectError`. A generated object costs no memory however big it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK = 64 * 1024
 LINE = b"X" * 78 + b"\r\n"
 
 
-class NoSuchObject(Exception):
+class NoSuchObjectError(Exception):
     """No object has this key."""
 
 
@@ -100,14 +100,14 @@ class Objects:
         self._families.append((prefix, content))
 
     def get(self, key: str) -> Stored | Generated:
-        """The object of `bucket/key`. Raises NoSuchObject."""
+        """The object of `bucket/key`. Raises NoSuchObjectError."""
         stored = self._stored.get(key)
         if stored is not None:
             return stored
         for prefix, content in self._families:
             if key.startswith(prefix):
                 return content
-        raise NoSuchObject(key)
+        raise NoSuchObjectError(key)
 
     def delete(self, key: str) -> None:
         """Forget an object; it need not exist."""

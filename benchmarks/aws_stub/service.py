@@ -22,7 +22,7 @@ from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from benchmarks.aws_stub.objects import Generated, NoSuchObject, Objects, Stored
+from benchmarks.aws_stub.objects import Generated, NoSuchObjectError, Objects, Stored
 from benchmarks.aws_stub.queue import QueueError
 from benchmarks.aws_stub.wire import Connection, Request, Response
 
@@ -162,7 +162,7 @@ class Service:
     def _object(self, request: Request, key: str, *, truncate: bool) -> Response:
         try:
             content = self.objects.get(key)
-        except NoSuchObject:
+        except NoSuchObjectError:
             return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
         headers = [("etag", content.etag), ("accept-ranges", "bytes")]
         if request.headers.get("if-none-match") == content.etag:

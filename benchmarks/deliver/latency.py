@@ -48,9 +48,10 @@ async def _measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
             # Whole rounds of users in turn, so that both ways meet the same moments.
             by_queue = sample // USERS % 2 == 0
             recipient = user(number + 1)
+            message = _send_message(bed.stub, sample, recipient)
             begun = time.monotonic()
             if by_queue:
-                aws[1].write(_send_message(bed.stub, sample, recipient))
+                aws[1].write(message)
                 answered = asyncio.create_task(_answer(aws[0]))
             else:
                 answered = asyncio.create_task(lmtp.deliver(recipient, mail))

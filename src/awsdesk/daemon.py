@@ -27,15 +27,15 @@ import hypercorn.asyncio
 from hypercorn.config import Config
 
 from awsdesk import daemon_log, naming, settings, sockets
-from awsdesk.authority import Authority, Certificate
+from awsdesk.certificate_authority import Certificate, CertificateAuthority
 from awsdesk.cloudfront import edge_functions
 from awsdesk.cloudfront.distributions import Distributions
-from awsdesk.cloudfront.sites import SiteApplication, SiteConfig
+from awsdesk.cloudfront.edge import SiteApplication, SiteConfig
 from awsdesk.dns import AmazonNames, DnsServer
 from awsdesk.ecs import engine as engines
 from awsdesk.ecs import run_task, schedules
 from awsdesk.ecs.engine import NoEngineError
-from awsdesk.ecs.keeper import Keeper
+from awsdesk.ecs.reconciler import Reconciler
 from awsdesk.layout import DEFAULT_DESK, DeskLayout
 from awsdesk.lock import DeskLock, DeskLockedError
 from awsdesk.ministack_patches import environment, iam_actions, runtime
@@ -114,7 +114,7 @@ class Daemon:
                 root_secret=desk.root_secret,
             )
         )
-        authority = Authority(layout.authority)
+        authority = CertificateAuthority(layout.authority)
         authority.bundle()
         certificate = authority.certificate("aws", _aws_hosts(desk))
         ministack = environment.module("app")
@@ -123,12 +123,12 @@ class Daemon:
 
         snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
         stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
-        keeper = Keeper(layout, desk, self._engine)
+        reconciler = Reconciler(layout, desk, self._engine)
 
         def changed(operation: str) -> None:
             snapshots.changed()
             if operation.startswith("AmazonEC2ContainerService"):
-                keeper.wake()
+                reconciler.wake()
 
         loop = asyncio.get_running_loop()
 
@@ -139,9 +139,9 @@ class Daemon:
         application = DeskApplication(
             ministack.app,
             RootKey(desk.root_key_id, desk.root_secret),
-            keeper.credentials,
+            reconciler.credentials,
             changed,
-            lambda: _health(desk, keeper, stand_in),
+            lambda: _health(desk, reconciler, stand_in),
         )
         saving = asyncio.create_task(snapshots.run())
         web_end = asyncio.Event()
@@ -154,15 +154,15 @@ class Daemon:
             *await _mail_servers(stand_in.smtps, listeners.ses_smtps, _tls(certificate)),
         ]
         stand_in.runner.resume()
-        keeping = asyncio.create_task(keeper.run())
+        reconciling = asyncio.create_task(reconciler.run())
         names = await _names(desk, stand_in)
         log.info("desk.running endpoint=%s", desk.endpoint_url)
         end = asyncio.create_task(self._end.wait())
-        await asyncio.wait({end, web, sites, keeping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({end, web, sites, reconciling}, return_when=asyncio.FIRST_COMPLETED)
         log.info("desk.ending")
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-        await keeper.stop_all()
+        reconciling.cancel()
+        await asyncio.gather(reconciling, return_exceptions=True)
+        await reconciler.stop_all()
         await names.stop()
         for server in mail:
             server.close()
@@ -223,11 +223,11 @@ def _stand_in(
     return SesStandIn(kept, _tls(certificate), changed)
 
 
-def _health(desk: DeskSettings, keeper: Keeper, stand_in: SesStandIn) -> dict[str, object]:
+def _health(desk: DeskSettings, reconciler: Reconciler, stand_in: SesStandIn) -> dict[str, object]:
     return {
         "status": "running",
         "region": desk.region,
-        "tasks": keeper.tasks(),
+        "tasks": reconciler.tasks(),
         "ses": dict(stand_in.runner.counts),
     }
 
@@ -249,7 +249,10 @@ async def _serve(
 
 
 async def _serve_sites(
-    desk: DeskSettings, authority: Authority, listening: list[socket.socket], end: asyncio.Event
+    desk: DeskSettings,
+    authority: CertificateAuthority,
+    listening: list[socket.socket],
+    end: asyncio.Event,
 ) -> None:
     distributions = Distributions(desk.account_id, desk.region)
     config = SiteConfig(authority, distributions)

@@ -130,7 +130,7 @@ class DeskLayout:
 
     @property
     def ses(self) -> Path:
-        """What the SES stand-in remembers, and its knobs."""
+        """What the SES stand-in remembers, and the faults that are injected into it."""
         return self.root / "ses"
 
     @property

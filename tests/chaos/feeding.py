@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -133,5 +134,5 @@ def _echo_entries(echo: PlannedEcho) -> list[dict[str, Any]]:
     return [*entries, {"body": body, "delay": 0.5}] if echo.doubled else entries
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+def _now() -> datetime:
+    return datetime.now(UTC)

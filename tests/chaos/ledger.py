@@ -263,7 +263,7 @@ class _Imap(imaplib.IMAP4_SSL):
         super().__init__("127.0.0.1", port, ssl_context=context, timeout=120)
 
     def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
-        plain = imaplib.IMAP4._create_socket(self, timeout)  # type: ignore[attr-defined]
+        plain = imaplib.IMAP4._create_socket(self, timeout)  # type: ignore[attr-defined]  # noqa: SLF001
         return self.ssl_context.wrap_socket(plain, server_hostname=self._hostname)
 
 

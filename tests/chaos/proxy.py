@@ -25,7 +25,7 @@ _SENDER = re.compile(rb"MAIL FROM:<chaos-(\d+)@", re.IGNORECASE)
 _RECIPIENT = re.compile(rb"RCPT TO:<([^>+]*)(?:\+[^>@]*)?@([^>]*)>", re.IGNORECASE)
 
 
-class Cut(Exception):
+class CutError(Exception):
     """This connection ends here, on both sides."""
 
 
@@ -79,7 +79,7 @@ class Proxy:
             return
         try:
             await _Session(self, reader, writer, up_reader, up_writer).run()
-        except (Cut, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        except (CutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             writer.transport.abort()
@@ -156,7 +156,7 @@ class _Session:
         self._chunking = proxy.connect() % 2 == 0
 
     async def run(self) -> None:
-        """Until either side ends. Raises Cut."""
+        """Until either side ends. Raises CutError."""
         self._awaited.put_nowait("greeting")
         tasks = [asyncio.create_task(self._commands()), asyncio.create_task(self._replies())]
         try:
@@ -201,15 +201,15 @@ class _Session:
             await proxy.reached(self._transaction, Stage.MAIL)
             fault = proxy.take(self._mail, "cut-mail", "421-mail", "451-mail", "nonsense")
             if fault == "cut-mail":
-                raise Cut
+                raise CutError
             if fault == "421-mail":
                 self._writer.write(b"421 4.3.2 shutting down\r\n")
-                raise Cut
+                raise CutError
             if fault == "451-mail":
                 return b"451 4.3.0 not now\r\n"
             if fault == "nonsense":
                 self._writer.write(b"\xff\xfe not a reply\r\n")
-                raise Cut
+                raise CutError
         elif verb == b"RCPT":
             recipient = _RECIPIENT.match(line)
             if self._mail is not None and recipient is not None:
@@ -223,7 +223,7 @@ class _Session:
         """Pass content on line by line up to the single dot (DATA)."""
         while (line := await self._reader.readline()) != b".\r\n":
             if not line:
-                raise Cut
+                raise CutError
             await self._pass_content(line)
         await self._end(line)
 
@@ -244,7 +244,7 @@ class _Session:
         while left:
             block = await self._reader.read(min(left, part))
             if not block:
-                raise Cut
+                raise CutError
             left -= len(block)
             if left or not last:
                 await self._pass_content(block)
@@ -262,7 +262,7 @@ class _Session:
         if before < 512 <= self._passed:
             if proxy.take(self._mail, "cut-content"):
                 await self._up_writer.drain()
-                raise Cut
+                raise CutError
             await self._up_writer.drain()
             await proxy.reached(self._transaction, Stage.CONTENT)
         elif self._passed // 65536 > before // 65536:
@@ -275,7 +275,7 @@ class _Session:
         if proxy.take(self._mail, "cut-dot"):
             self._up_writer.write(block[:-1])
             await self._up_writer.drain()
-            raise Cut
+            raise CutError
         self._send(block)
         await self._up_writer.drain()
         self._awaited.put_nowait("end")
@@ -284,7 +284,7 @@ class _Session:
     def _send(self, octets: bytes) -> None:
         """To Dovecot, if it is still there."""
         if self._up_writer.is_closing():
-            raise Cut
+            raise CutError
         self._up_writer.write(octets)
 
     def _know(self, block: bytes) -> None:
@@ -312,7 +312,7 @@ class _Session:
                 if reply[:1] == b"2":
                     self._accepted += 1
                 if self._proxy.take(self._mail, "cut-recipients"):
-                    raise Cut
+                    raise CutError
             elif awaited == "refused content":
                 reply = b"451 4.3.0 no content now\r\n" * max(1, self._accepted)
             await self._pass(reply)
@@ -328,10 +328,10 @@ class _Session:
         await proxy.reached(transaction, Stage.ANSWERED)
         fault = proxy.take(mail, "swallow", "half-replies", "late-replies", "split-replies")
         if fault == "swallow":
-            raise Cut
+            raise CutError
         if fault == "half-replies":
             await self._pass(b"".join(replies[: count // 2]))
-            raise Cut
+            raise CutError
         if fault == "late-replies":
             await asyncio.sleep(LATE)
         if fault == "split-replies":
@@ -347,7 +347,7 @@ class _Session:
         while True:
             line = await self._up_reader.readline()
             if not line:
-                raise Cut
+                raise CutError
             lines.append(line)
             if line[3:4] != b"-":
                 return b"".join(lines)

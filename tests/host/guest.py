@@ -45,7 +45,7 @@ from typing import Any
 
 from host.guest_image import GuestImage
 from host.namespace import Namespace
-from host.qemu_socket import QemuSocket, Refused
+from host.qemu_socket import QemuSocket, RefusedError
 
 # Ten times what it takes on a quiet machine.
 _BOOT_SECONDS = 600
@@ -301,7 +301,7 @@ class Guest:
                 if name not in known:
                     self._monitor(backend[0], **backend[1])
                     return
-            except Refused:
+            except RefusedError:
                 pass
             assert time.monotonic() < deadline, f"the guest does not let go of {name}"
             time.sleep(0.2)

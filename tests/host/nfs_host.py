@@ -220,7 +220,7 @@ class NfsHost:
 
     # Clients ------------------------------------------------------------------------------------
 
-    def _connected(self, port: int, timeout: float) -> socket.socket:
+    def connected(self, port: int, timeout: float) -> socket.socket:
         made = self.network.socket(socket.AF_INET, socket.SOCK_STREAM)
         made.settimeout(timeout)
         made.connect((ADDRESS, port))
@@ -230,7 +230,7 @@ class NfsHost:
     def lmtp(self, timeout: float = 180) -> smtplib.LMTP:
         """An LMTP client."""
         client = smtplib.LMTP()
-        client.sock = self._connected(24, timeout)
+        client.sock = self.connected(24, timeout)
         client.file = None
         assert client.getreply()[0] == 220
         client.ehlo()
@@ -245,7 +245,7 @@ class NfsHost:
                 context = ssl.create_default_context()
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
-                return context.wrap_socket(host._connected(993, timeout or 180))
+                return context.wrap_socket(host.connected(993, timeout or 180))
 
         client = Client(timeout=timeout)
         client.authenticate("PLAIN", lambda _: f"\0u{user}@example.org\0{PASSWORD}".encode())
@@ -317,7 +317,7 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
     for _ in range(3):
         count("APPEND", lambda: client.append("INBOX", None, None, mail("appended")))
     for _ in range(3):
-        count("MOVE to Trash, steady", lambda: client._simple_command("MOVE", "1", "Trash"))
+        count("MOVE to Trash, steady", lambda: client.xatom("MOVE", "1", "Trash"))
     client.select("INBOX")
     for _ in range(3):
         client.store("1", "+FLAGS", r"(\Deleted)")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Refused(AssertionError):
+class RefusedError(AssertionError):
     """QEMU or the agent answered with an error."""
 
 
@@ -47,12 +47,12 @@ class QemuSocket:
             pass
 
     def __call__(self, command: str, /, **arguments: Any) -> Any:
-        """Return the answer. Raises Refused with QEMU's words."""
+        """Return the answer. Raises RefusedError with QEMU's words."""
         self._send(command, arguments)
         while True:
             answer = self._read()
             if "error" in answer:
-                raise Refused(f"{command}: {answer['error'].get('desc', answer['error'])}")
+                raise RefusedError(f"{command}: {answer['error'].get('desc', answer['error'])}")
             if "return" in answer:
                 return answer["return"]
 

@@ -51,7 +51,7 @@ class Monitor(RecordingMonitor):
         response = super().RegisterResource(request)
         inputs = rpc.deserialize_properties(request.object, keep_unknowns=True)
         kind = request.type.rpartition(":")[2]
-        if self._preview or not request.custom:
+        if self.preview or not request.custom:
             return response
         name = request.name
         if kind == "Certificate":
@@ -87,7 +87,7 @@ def run(program: Callable[[aws.Provider], None], monitor: Monitor) -> Run:
             engine=mocks.MockEngine(logging.getLogger("pulumi")),
             project="postal-plexus",
             stack="main",
-            dry_run=monitor._preview,
+            dry_run=monitor.preview,
             organization=None,
             callbacks=None,
         )

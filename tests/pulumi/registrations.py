@@ -91,7 +91,7 @@ class RecordingMonitor(mocks.MockMonitor):
         self.recorded: list[Registration] = []
         self.stack_outputs: dict[str, Any] = {}
         self.secret_outputs: frozenset[str] = frozenset()
-        self._preview = preview
+        self.preview = preview
         self._active_rule_set = active_rule_set
         self._certificates = certificates
         self._spot_quota = spot_quota
@@ -161,13 +161,13 @@ class RecordingMonitor(mocks.MockMonitor):
                 replace_on_changes=tuple(request.replaceOnChanges),
             )
         )
-        outputs = given if self._preview else {**given, **_made_up(request, inputs)}
+        outputs = given if self.preview else {**given, **_made_up(request, inputs)}
         secret_outputs = set(request.additionalSecretOutputs)
         answer = {
             key: rpc.wrap_rpc_secret(value) if key in secret_outputs else value
             for key, value in outputs.items()
         }
-        known = request.type.startswith("pulumi:providers:") or not self._preview
+        known = request.type.startswith("pulumi:providers:") or not self.preview
         identifier = _identifier(request) if request.custom and known else ""
         return resource_pb2.RegisterResourceResponse(
             urn=urn, id=identifier, object=_sync_await(rpc.serialize_properties(answer, {}))

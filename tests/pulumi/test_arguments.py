@@ -279,7 +279,7 @@ def test_alarms_look_at_metrics_that_there_are(run: Run) -> None:
     for namespace, name, dimensions in watched(run):
         if namespace == metrics.NAMESPACE:
             # The containers count under the name that their definitions give them.
-            assert name in {*metrics._UNITS, host_room.METRIC} or f'"Name": "{name}"' in written
+            assert name in {*metrics.UNITS, host_room.METRIC} or f'"Name": "{name}"' in written
             assert {"Host": host} == {key: {value} for key, value in dimensions.items()}
         elif (namespace, name) in own:
             assert {} == dimensions
@@ -377,7 +377,7 @@ def test_the_estimate_counts_what_the_program_makes(run: Run) -> None:
     rules = len(run.of("aws:ses/receiptRule:ReceiptRule"))
     assert estimate.alarm_metrics(rules) == len(watched(run))
     filters = len(run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"))
-    assert estimate._CUSTOM_METRICS == filters + len(metrics._UNITS)
+    assert estimate.CUSTOM_METRICS == filters + len(metrics.UNITS)
 
 
 def test_the_budget_tells_the_operator(run: Run) -> None:

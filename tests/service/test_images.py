@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / ".build").mkdir()
     for known in (ROOT / ".build").glob("security-*.json"):
         shutil.copy(known, tmp_path / ".build")
-    for file in ("tools/images", "tools/debian_security.py", "requirements/deliver.txt"):
+    for file in ("tools/images", "tools/debian_security.py"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
@@ -56,7 +56,6 @@ def tags(checkout: Path, **environment: str) -> dict[str, str]:
         ("containers/shared/memory-short", {"dovecot", "postfix"}),
         ("src/postal_plexus/mail/envelope.py", {"deliver"}),
         ("src/postal_plexus/deliver/service.py", {"deliver"}),
-        ("requirements/deliver.txt", {"deliver"}),
         ("src/awsdesk/layout.py", set()),
         ("src/postal_plexus/desk/status.py", set()),
         ("containers/containers.conf", set()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 import io
 import itertools
 import re
@@ -71,9 +72,14 @@ def mail(subject: str, *headers: str, body: str = "Hello") -> bytes:
     return "\r\n".join([f"Subject: {subject}", *headers, "", body, ""]).encode()
 
 
+def raw(client: IMAPClient) -> imaplib.IMAP4:
+    """The standard library's client below, for what the library has no method for."""
+    return client._imap  # noqa: SLF001
+
+
 def plain(client: IMAPClient, name: str, *arguments: str) -> dict[str, list[bytes]]:
     """A command that the library does not know; what the server said before its OK, by kind."""
-    imap = client._imap
+    imap = raw(client)
     imap.untagged_responses.clear()
     status, text = imap.xatom(name, *arguments)
     assert "OK" == status, text
@@ -123,7 +129,7 @@ def test_condstore_finds_what_changed(ben: IMAPClient, folder: str) -> None:
     changed = ben.fetch([1, 2, 3], ["FLAGS"], modifiers=[f"CHANGEDSINCE {seen}"])
     assert [2] == list(changed)
     assert b"\\Flagged" in changed[2][b"FLAGS"]
-    status, text = ben._imap.uid("STORE", "1:3", f"(UNCHANGEDSINCE {seen})", "+FLAGS", r"(\Seen)")
+    status, text = raw(ben).uid("STORE", "1:3", f"(UNCHANGEDSINCE {seen})", "+FLAGS", r"(\Seen)")
     assert "OK" == status
     assert {1, 3} == set(ben.search("SEEN")), text
 
@@ -187,7 +193,7 @@ def test_compressed_session_works(ben: IMAPClient, folder: str) -> None:
     """COMPRESS=DEFLATE (RFC 4978): a whole session in it, and less is sent."""
     content = mail("compressed", body="The same again.\r\n" * 20_000)
     plain(ben, "COMPRESS", "DEFLATE")
-    imap = ben._imap
+    imap = raw(ben)
     unpacked = _Unpacked(imap.sock)
     setattr(imap, "_file" if hasattr(imap, "_file") else "file", io.BufferedReader(unpacked))
     imap.sock = _Packing(imap.sock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+import select
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,13 +100,13 @@ class Session:
         self.client = IMAPClient("127.0.0.1", port, ssl_context=host.tls(), timeout=60)
         self.client.login(ANN, PASSWORD)
         self.chance, self.view = chance, View()
-        keep = self.client._imap._append_untagged
+        keep = self.client._imap._append_untagged  # noqa: SLF001 - the one place all answers pass
 
         def hear(kind: str, about: Any) -> None:
             self.view.hear(kind, about)
             keep(kind, about)
 
-        self.client._imap._append_untagged = hear
+        self.client._imap._append_untagged = hear  # noqa: SLF001
         self.client.select_folder("INBOX")
 
     def learn(self) -> None:
@@ -172,7 +173,7 @@ class Session:
     def _idle(self) -> None:
         self.client.idle()
         # Until there is news; long enough for some to hibernate. What came is heard with DONE.
-        self.client._poll_socket(self.client.socket(), self.chance.uniform(0, 1.5))
+        select.select([self.client.socket()], [], [], self.chance.uniform(0, 1.5))
         self.client.idle_done()
 
     def run(self) -> None:

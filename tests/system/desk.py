@@ -14,13 +14,19 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import boto3
+from benchmarks.aws_stub.notification import CHECKS
 
-from wire import Mailbox, Refused, Smtp, await_true
+from awsdesk.ses import notification
+from awsdesk.ses.rules import StoreAction
+from awsdesk.ses.trace_fields import Arrival
+from awsdesk.ses.verdicts import Status, Verdicts
+from wire import Mailbox, RefusedError, Smtp, await_true
 
 ROOT = Path(__file__).resolve().parents[2]
 PLEXUS = Path(sys.executable).parent / "plexus"
@@ -105,7 +111,9 @@ class Desk:
 
     # --- mail ---
 
-    def receive(self, sender: str, recipients: list[str], content: bytes) -> dict[str, Refused]:
+    def receive(
+        self, sender: str, recipients: list[str], content: bytes
+    ) -> dict[str, RefusedError]:
         """Send a mail in from the world; the recipients that SES refused."""
         with Smtp(*self.endpoint("ses_inbound")) as smtp:
             return smtp.send(sender, recipients, content)[1]
@@ -305,39 +313,29 @@ class Desk:
         """A mail as SES puts it into bucket and queue, with verdicts that the world can't ask for."""
         key = f"inbound/{uuid.uuid4().hex}"
         self.client("s3").put_object(Bucket=self.output("bucket"), Key=key, Body=content)
-        found = json.loads(self.notification_for(key, recipient))
-        found["mail"]["source"] = sender
-        for name, value in verdicts.items():
-            if name == "dmarcPolicy":
-                found["receipt"][name] = value
-            else:
-                found["receipt"][f"{name}Verdict"] = {"status": value}
-        self.enqueue(json.dumps(found))
+        self.enqueue(self.notification_for(key, recipient, sender, **verdicts))
 
-    def notification_for(self, key: str, recipient: str) -> str:
-        """A notification as SES writes it, for an object of that key."""
-        passed = {"status": "PASS"}
-        return json.dumps(
-            {
-                "notificationType": "Received",
-                "mail": {
-                    "messageId": key.rpartition("/")[2],
-                    "source": "world@elsewhere.example",
-                    "timestamp": "2026-11-24T04:00:00.000Z",
-                },
-                "receipt": {
-                    "timestamp": "2026-11-24T04:00:00.000Z",
-                    "recipients": [recipient],
-                    **{f"{of}Verdict": passed for of in ("spam", "virus", "spf", "dkim", "dmarc")},
-                    "action": {
-                        "type": "S3",
-                        "bucketName": self.output("bucket"),
-                        "objectKey": key,
-                        "topicArn": self.output("topic_arn"),
-                    },
-                },
-            }
+    def notification_for(
+        self,
+        key: str,
+        recipient: str,
+        sender: str = "world@elsewhere.example",
+        **verdicts: str,
+    ) -> str:
+        """A notification as SES writes it, for an object of that key; no header is described."""
+        now = datetime.now(UTC)
+        message_id = key.rpartition("/")[2]
+        arrival = Arrival(
+            message_id, "elsewhere.example", "192.0.2.1", sender, (recipient,), now, ""
         )
+        found = Verdicts(
+            *(Status(verdicts.get(check, "PASS")) for check in CHECKS), verdicts.get("dmarcPolicy")
+        )
+        action = StoreAction(self.output("bucket"), "inbound/", self.output("topic_arn"))
+        receipt = notification.receipt_object(
+            (recipient,), found, notification.action_object(action, message_id), now, 0
+        )
+        return json.dumps(notification.document(notification.mail_object(arrival, b""), receipt))
 
     @contextlib.contextmanager
     def aws_hangs(self) -> Iterator[None]:

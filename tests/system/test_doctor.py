@@ -50,7 +50,7 @@ def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:
     iam = desk.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    aws = desk._status["aws"]
+    aws = desk.aws
     endpoint = Endpoint(
         aws["endpoint_url"],
         aws["ca_bundle"],

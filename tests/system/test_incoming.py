@@ -8,7 +8,7 @@ import pytest
 
 from corpus import MEGABYTE, SES_LIMIT, cpython_mails, edge_mails, mail_of, wire
 from system.desk import Desk
-from wire import Refused
+from wire import RefusedError
 
 
 def tagged(content: bytes) -> tuple[str, bytes]:
@@ -69,7 +69,7 @@ def test_a_mail_of_40_megabytes_passes_within_the_memory_limits(desk: Desk) -> N
 
 def test_more_than_40_megabytes_are_refused(desk: Desk) -> None:
     """SES refuses what is over its limit in the dialogue, with 552."""
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         desk.receive("world@elsewhere.example", [desk.ann], mail_of(SES_LIMIT + MEGABYTE))
     assert 552 == refusal.value.code
 

@@ -164,19 +164,19 @@ def test_what_ses_says_of_a_mail_reaches_its_sender_once(desk: Desk) -> None:
 def test_while_ses_throttles_mails_wait_and_none_is_lost(desk: Desk) -> None:
     """SES takes no connection, then few mails a second: all arrive, each once."""
     mark = uuid.uuid4().hex
-    knobs = desk.directory / "ses" / "knobs.json"
+    faults = desk.directory / "ses" / "faults.json"
     try:
-        knobs.write_text('{"greeting": "421 Too many concurrent SMTP connections"}')
+        faults.write_text('{"greeting": "421 Too many concurrent SMTP connections"}')
         desk.submit(desk.ann, "world@elsewhere.example", f"{mark} refused")
         await_true("a mail that waits", lambda: "Too many concurrent" in desk.postfix_queue())
         assert [] == desk.outbox(mark)
-        knobs.write_text('{"max_send_rate": 2}')
+        faults.write_text('{"max_send_rate": 2}')
         for number in range(6):
             desk.submit(desk.ann, "world@elsewhere.example", f"{mark} slow {number}")
         await_true("the rate's refusal", lambda: "Maximum sending rate" in desk.postfix_queue())
         await_true("an empty queue", lambda: is_flushed(desk), timeout=60)
     finally:
-        knobs.unlink(missing_ok=True)
+        faults.unlink(missing_ok=True)
     assert 7 == len(desk.outbox(mark))
 
 

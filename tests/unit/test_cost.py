@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from postal_plexus.cli import estimate
-from postal_plexus.cli.estimate import Stack, Traffic, UnknownPrice
+from postal_plexus.cli.estimate import Stack, Traffic, UnknownPriceError
 from postal_plexus.cli.exits import Exit
 from postal_plexus.cli.main import main
 from postal_plexus.config.settings import Settings
@@ -89,7 +89,7 @@ def test_choices_change_their_lines() -> None:
 
 def test_an_instance_type_without_a_price_is_named() -> None:
     """An estimate without its largest part would be a lie."""
-    with pytest.raises(UnknownPrice, match="m7g.metal"):
+    with pytest.raises(UnknownPriceError, match="m7g.metal"):
         cost(Stack(1, 1, 1, instance_type="m7g.metal"))
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 from awsdesk import files
 from awsdesk.ecs import ownership
+from awsdesk.ecs.container_instance import LABEL_VERSION, PlacementError
 from awsdesk.ecs.definition import DefinitionError
 from awsdesk.ecs.ecs_view import TaskState
 from awsdesk.ecs.engine import EngineError
-from awsdesk.ecs.placing import LABEL_VERSION, PlacementError
 from awsdesk.ministack_patches.parameters import SecretError
 from awsdesk.ministack_patches.roles import RoleRefusedError
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from awsdesk.ecs.container_instance import ContainerInstance
     from awsdesk.ecs.credentials import TaskCredentials
     from awsdesk.ecs.definition import ContainerSpec, TaskSpec
     from awsdesk.ecs.ecs_view import WantedTask
     from awsdesk.ecs.engine import Container, Engine
-    from awsdesk.ecs.placing import Place
     from awsdesk.ministack_patches.parameters import Parameters
     from awsdesk.ministack_patches.roles import Roles
 
@@ -55,11 +55,11 @@ _START_FAILURES = (
 
 
 @dataclass(frozen=True)
-class Means:
+class RunnerContext:
     """What a runner works with."""
 
     engine: Engine
-    place: Place
+    instance: ContainerInstance
     roles: Roles
     credentials: TaskCredentials
     parameters: Parameters
@@ -70,19 +70,19 @@ class ContainerRunner:
 
     def __init__(
         self,
-        means: Means,
+        context: RunnerContext,
         task: WantedTask,
         spec: ContainerSpec,
         definition: TaskSpec,
         changed: Callable[[ContainerRunner], None],
     ) -> None:
-        self._means = means
+        self._context = context
         self.task = task
         self.spec = spec
         self._definition = definition
         self._changed = changed
-        self.name = means.place.container_name(task, spec)
-        self.version = means.place.version(task, spec)
+        self.name = context.instance.container_name(task, spec)
+        self.version = context.instance.version(task, spec)
         self.state = TaskState(is_running=False, health="UNKNOWN", reason="starting")
         # Starts in a row that failed for the same reason.
         self.failed_starts = 0
@@ -120,12 +120,12 @@ class ContainerRunner:
 
     async def stop(self) -> None:
         """Stop the container with SIGTERM and remove it."""
-        engine = self._means.engine
+        engine = self._context.engine
         if await engine.inspect(self.name) is not None:
             log.info("agent.stopping container=%s", self.name)
             await engine.stop(self.name, self.spec.stop_timeout)
             await engine.remove(self.name)
-        self._means.credentials.revoke(self.name)
+        self._context.credentials.revoke(self.name)
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="stopped"))
 
     def _set(self, state: TaskState) -> None:
@@ -134,7 +134,7 @@ class ContainerRunner:
             self._changed(self)
 
     async def _start(self) -> Container:
-        engine = self._means.engine
+        engine = self._context.engine
         found = await engine.inspect(self.name)
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:
@@ -145,19 +145,21 @@ class ContainerRunner:
         if found is not None:
             await engine.remove(self.name)
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="starting"))
-        place = self._means.place
+        instance = self._context.instance
         if not await engine.has_image(self.spec.image):
             if "@" not in self.spec.image:
                 raise EngineError(f"no image {self.spec.image} here; run `make images`")
             await engine.pull(self.spec.image)
         token = self._grant(None)
-        environment = place.environment(self.spec, self.name, token)
+        environment = instance.environment(self.spec, self.name, token)
         environment |= await self._secrets()
-        await ownership.apply(place.owned(self.spec), place.layout.root, engine, self.spec.image)
-        env_file = place.write_environment(self.name, environment)
+        await ownership.apply(
+            instance.owned(self.spec), instance.layout.root, engine, self.spec.image
+        )
+        env_file = instance.write_environment(self.name, environment)
         try:
             container_id = await engine.run(
-                self.spec, place.placement(self.task, self.spec, env_file)
+                self.spec, instance.placement(self.task, self.spec, env_file)
             )
         finally:
             env_file.unlink(missing_ok=True)
@@ -171,13 +173,13 @@ class ContainerRunner:
         role = self._definition.task_role_arn
         if role is None:
             return None
-        token = self._means.credentials.grant(self.name, role, self.task.task_arn, token)
+        token = self._context.credentials.grant(self.name, role, self.task.task_arn, token)
         files.replace(self._token_file, json.dumps({"token": token}).encode(), durable=False)
         return token
 
     @property
     def _token_file(self) -> Path:
-        return self._means.place.layout.tasks / f"{self.name}.json"
+        return self._context.instance.layout.tasks / f"{self.name}.json"
 
     def _token_of_earlier(self) -> str | None:
         try:
@@ -191,8 +193,8 @@ class ContainerRunner:
         role = self._definition.execution_role_arn
         if role is None:
             raise SecretError(f"{self.task.name} has secrets but no execution role")
-        credentials = self._means.roles.for_task(role, self.task.task_arn, 900)
-        return await self._means.parameters.fetch(self.spec.secrets, credentials)
+        credentials = self._context.roles.for_task(role, self.task.task_arn, 900)
+        return await self._context.parameters.fetch(self.spec.secrets, credentials)
 
     async def _watch(self, container: Container) -> tuple[str, int | None]:
         """Wait until the container ends or has to be replaced; say why."""
@@ -207,13 +209,13 @@ class ContainerRunner:
                 one.cancel()
             await asyncio.gather(ended, checking, return_exceptions=True)
         if not ended.cancelled() and ended.exception() is None:
-            last = await self._means.engine.inspect(container.id)
+            last = await self._context.engine.inspect(container.id)
             if last is None:
                 return "the container was removed", 137
             why = "out of memory" if last.out_of_memory else f"exit code {last.exit_code}"
             return f"Essential container in task exited: {why}", last.exit_code
         log.warning("agent.unhealthy container=%s", self.name)
-        await self._means.engine.stop(container.id, self.spec.stop_timeout)
+        await self._context.engine.stop(container.id, self.spec.stop_timeout)
         return "Task failed container health checks", None
 
     async def _ended(self, container: Container) -> None:
@@ -223,7 +225,7 @@ class ContainerRunner:
         except (OSError, AttributeError):
             # The process is not on this machine (an engine in a virtual machine), or just ended.
             while (  # noqa: ASYNC110 - there is nothing to wait for but the engine's word
-                found := await self._means.engine.inspect(container.id)
+                found := await self._context.engine.inspect(container.id)
             ) and found.is_running:
                 await asyncio.sleep(2)
             return
@@ -237,7 +239,7 @@ class ContainerRunner:
             os.close(descriptor)
         # The engine takes a moment to note it.
         for _ in range(50):
-            found = await self._means.engine.inspect(container.id)
+            found = await self._context.engine.inspect(container.id)
             if found is None or not found.is_running:
                 return
             await asyncio.sleep(0.1)
@@ -251,7 +253,7 @@ class ContainerRunner:
         failures = 0
         was_healthy = False
         while True:
-            well = await self._means.engine.ask(container.id, check.command, check.timeout)
+            well = await self._context.engine.ask(container.id, check.command, check.timeout)
             if well:
                 failures, was_healthy = 0, True
                 self._set(TaskState(is_running=True, health="HEALTHY"))

@@ -9,11 +9,11 @@ Arguments = Mapping[str, Any]
 Answer = dict[str, Any]
 
 
-class UnknownInvocation(Exception):
+class UnknownInvocationError(Exception):
     """The program looks up something that the desk has no answer for."""
 
 
-class LookupFailed(Exception):
+class LookupFailedError(Exception):
     """The lookup is understood and finds nothing; the program may live with that."""
 
 
@@ -51,7 +51,7 @@ def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
     name = answer.get("Metadata", {}).get("Name")
     if not name:
         # As Terraform's provider: no active rule set is an error of this lookup.
-        raise LookupFailed("empty result: no active receipt rule set")
+        raise LookupFailedError("empty result: no active receipt rule set")
     return {
         "ruleSetName": name,
         "id": name,
@@ -96,7 +96,7 @@ def _certificate(aws: Aws, arguments: Arguments) -> Answer:
         if entry["DomainName"] == arguments["domain"]
     ]
     if not found:
-        raise LookupFailed(f"no ACM Certificate matching domain ({arguments['domain']})")
+        raise LookupFailedError(f"no ACM Certificate matching domain ({arguments['domain']})")
     arn = found[-1]["CertificateArn"]
     return {"arn": arn, "id": arn, "domain": arguments["domain"], "status": "ISSUED"}
 
@@ -116,14 +116,14 @@ def look_up(aws: Aws, token: str, arguments: Arguments) -> Answer | str:
     """The answer to the lookup `token`; a text for one that finds nothing, as the provider's.
 
     Raises:
-        UnknownInvocation: for a lookup that is missing here.
+        UnknownInvocationError: for a lookup that is missing here.
     """
     known = _INVOCATIONS.get(token)
     if known is None:
-        raise UnknownInvocation(
+        raise UnknownInvocationError(
             f"the desk has no answer for {token}: add it to {__name__.replace('.', '/')}.py"
         )
     try:
         return known(aws, arguments)
-    except LookupFailed as nothing:
+    except LookupFailedError as nothing:
         return str(nothing)

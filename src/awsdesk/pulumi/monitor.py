@@ -217,7 +217,7 @@ class DeployingMonitor(mocks.MockMonitor):
             outputs = kind.update(
                 self._aws, Existing(old.id, old.inputs, old.outputs), wanted.inputs
             )
-        except (resources.UnknownResourceType, ResourceError):
+        except (resources.UnknownResourceTypeError, ResourceError):
             raise
         except Exception as error:
             raise resource_error("making", wanted.type, wanted.name, error) from error

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from awsdesk.ministack_patches.service_principal import ActionError, ServicePrincipal
-from awsdesk.ses import notification, trace, verdicts
+from awsdesk.ses import notification, trace_fields, verdicts
 from awsdesk.ses.rules import BounceAction, HeaderAction, PublishAction, StopAction, StoreAction
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from awsdesk.ses.rules import Action, Match
     from awsdesk.ses.ses_account import SesAccount
     from awsdesk.ses.spool import Accepted, Spool
-    from awsdesk.ses.trace import Arrival
+    from awsdesk.ses.trace_fields import Arrival
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class ActionRunner:
         rule_arn = self._account.rule_arn(accepted.rule_set, match.rule.name)
         principal = ServicePrincipal(self._account.account_id, self._account.region, rule_arn)
         found = accepted.verdicts if match.rule.scan else verdicts.unscanned(accepted.verdicts)
-        stored = trace.header_block(accepted.arrival, found) + content
+        stored = trace_fields.header_block(accepted.arrival, found) + content
         message_id = accepted.arrival.message_id
         match action:
             case StoreAction():
@@ -169,17 +169,16 @@ class ActionRunner:
         arrival = accepted.arrival
         now = datetime.now(UTC)
         found = accepted.verdicts if match.rule.scan else verdicts.unscanned(accepted.verdicts)
-        document: dict[str, object] = {
-            "notificationType": "Received",
-            "mail": _described(arrival, stored),
-            "receipt": notification.receipt_object(
+        document = notification.document(
+            _described(arrival, stored),
+            notification.receipt_object(
                 match.recipients,
                 found,
                 notification.action_object(action, arrival.message_id),
                 now,
                 int((now - arrival.received_at).total_seconds() * 1000),
             ),
-        }
+        )
         if isinstance(action, PublishAction):
             if len(stored) > notification.PUBLISH_LIMIT:
                 raise ActionError(f"{len(stored)} bytes are too much for an SNS action")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from awsdesk.ses.rules import Action
-    from awsdesk.ses.trace import Arrival
+    from awsdesk.ses.trace_fields import Arrival
     from awsdesk.ses.verdicts import Verdicts
 
 # "headersTruncated ... will happen if the headers are larger than 10 KB"
@@ -29,6 +29,11 @@ SUBJECT = "Amazon SES Email Receipt Notification"
 def timestamp(moment: datetime) -> str:
     """Give a UTC time as SES writes it: ISO 8601 with milliseconds and Z."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def document(mail: dict[str, object], receipt: dict[str, object]) -> dict[str, object]:
+    """Give the whole notification."""
+    return {"notificationType": "Received", "mail": mail, "receipt": receipt}
 
 
 def mail_object(arrival: Arrival, content: bytes) -> dict[str, object]:

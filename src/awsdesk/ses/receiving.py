@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from awsdesk.ses import header, knobs, rules, trace, verdicts
+from awsdesk.ses import faults, header, rules, trace_fields, verdicts
 from awsdesk.ses.protocol import Greeting, MailProtocol
 from awsdesk.ses.received import ReceivedMail, ReceivedMails
 from awsdesk.ses.spool import Accepted, Spool
-from awsdesk.ses.trace import Arrival
+from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import Origin
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ class InboundHandler:
     """aiosmtpd's hooks for the inbound server."""
 
     def __init__(
-        self, reception: Reception, knobs_file: Path, *, strangers_pass_spf: bool = False
+        self, reception: Reception, faults_file: Path, *, strangers_pass_spf: bool = False
     ) -> None:
         self._reception = reception
         self._strangers_pass_spf = strangers_pass_spf
-        self._knobs_file = knobs_file
+        self._faults_file = faults_file
 
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's signature
         self,
@@ -157,7 +157,7 @@ class InboundHandler:
 
     async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         """Take a mail."""
-        if (reply := knobs.read(self._knobs_file).inbound_reply) is not None:
+        if (reply := faults.read(self._faults_file).inbound_reply) is not None:
             return reply
         peer = Peer(
             helo=session.host_name,
@@ -196,7 +196,7 @@ def _arrival(
     senders = header.addresses(found, "From")
     from_domain = senders[0].rpartition("@")[2] if senders else ""
     return Arrival(
-        message_id=trace.receipt_id(secrets.token_bytes(25)),
+        message_id=trace_fields.receipt_id(secrets.token_bytes(25)),
         helo=peer.helo,
         client_address=peer.address,
         sender=sender,

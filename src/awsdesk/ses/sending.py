@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from awsdesk.ses import addresses, events, knobs, sending_rules, submission, verdicts
+from awsdesk.ses import addresses, events, faults, sending_rules, submission, verdicts
 from awsdesk.ses.events import Kind, Outcome
 from awsdesk.ses.protocol import Greeting, MailProtocol
 from awsdesk.ses.submission import Accepted, Refusal, Submission
@@ -71,19 +71,19 @@ class Sender:
         callers: Callers,
         router: Router,
         feedback: Feedback,
-        knobs_file: Path,
+        faults_file: Path,
     ) -> None:
         self._account = account
         self._callers = callers
         self._router = router
         self._feedback = feedback
-        self._knobs_file = knobs_file
-        self._rate = knobs.SendRate()
+        self._faults_file = faults_file
+        self._rate = faults.SendRate()
 
     @property
-    def knobs(self) -> knobs.Knobs:
-        """The knobs as they are now."""
-        return knobs.read(self._knobs_file)
+    def faults(self) -> faults.Faults:
+        """The faults that are injected now."""
+        return faults.read(self._faults_file)
 
     def sign_in(self, user_name: str, password: str) -> Caller | None:
         """Give the user of these SMTP credentials."""
@@ -91,10 +91,10 @@ class Sender:
 
     async def submit(self, caller: Caller, handed_in: Submission, source_address: str) -> str:
         """Take a mail or refuse it; give the SMTP reply."""
-        turned = self.knobs
-        if turned.smtp_reply is not None:
-            return turned.smtp_reply
-        rate = turned.max_send_rate
+        injected = self.faults
+        if injected.smtp_reply is not None:
+            return injected.smtp_reply
+        rate = injected.max_send_rate
         if rate is not None and self._rate.exceeds(rate, time.monotonic()):
             return "454 Throttling failure: Maximum sending rate exceeded."
         account = _CallersAccount(self._account, self._callers, caller)
@@ -189,7 +189,7 @@ class SubmissionHandler:
         self, server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         """Offer what SES offers; AUTH only where the connection is encrypted."""
-        if (refused := self._sender.knobs.greeting) is not None:
+        if (refused := self._sender.faults.greeting) is not None:
             server.transport.write(f"{refused}\r\n".encode())
             server.transport.close()
             return []

@@ -48,7 +48,7 @@ class SesStandIn:
         self, settings: StandInSettings, tls: ssl.SSLContext, changed: Callable[[], None]
     ) -> None:
         account = SesAccount(settings.account_id, settings.region)
-        knobs_file = settings.directory / "knobs.json"
+        faults_file = settings.directory / "faults.json"
         self._settings = settings
         self._tls = tls
         self.spool = Spool(settings.directory / "spool")
@@ -60,10 +60,10 @@ class SesStandIn:
         bounces = Bounces(account, received, router)
         self.runner.bouncer = bounces
         self._inbound = InboundHandler(
-            reception, knobs_file, strangers_pass_spf=settings.strangers_pass_spf
+            reception, faults_file, strangers_pass_spf=settings.strangers_pass_spf
         )
         callers = Callers(settings.account_id, settings.region)
-        sender = Sender(account, callers, router, Feedback(account, router), knobs_file)
+        sender = Sender(account, callers, router, Feedback(account, router), faults_file)
         self._submission = SubmissionHandler(sender)
         ses_api.install(settings.account_id, settings.region, bounces)
         ses_identity_api.install(settings.account_id, settings.region)

@@ -22,7 +22,7 @@ from awsdesk.ministack_patches.service_principal import ActionError, ServicePrin
 from awsdesk.ses import notification
 from awsdesk.ses.rules import BounceAction, PublishAction, StoreAction
 from awsdesk.ses.ses_account import SesAccount, rule_from
-from awsdesk.ses.trace import Arrival
+from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import Status, Verdicts
 
 if TYPE_CHECKING:
@@ -238,11 +238,10 @@ class SesApi:
         )
         passed = Verdicts(Status.PASS, Status.PASS, Status.PASS, Status.PASS, Status.PASS)
         described = notification.action_object(action, notification.SETUP_MESSAGE_ID)
-        return {
-            "notificationType": "Received",
-            "receipt": notification.receipt_object(arrival.recipients, passed, described, now, 0),
-            "mail": notification.mail_object(arrival, content),
-        }
+        return notification.document(
+            notification.mail_object(arrival, content),
+            notification.receipt_object(arrival.recipients, passed, described, now, 0),
+        )
 
     async def _send_bounce(self, parameters: dict[str, str]) -> Answer:
         request = BounceRequest(

@@ -25,7 +25,7 @@ from awsdesk.ses.rules import (
     StopAction,
     StoreAction,
 )
-from awsdesk.ses.trace import Arrival
+from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import Status, Verdicts
 
 if TYPE_CHECKING:

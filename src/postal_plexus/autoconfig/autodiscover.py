@@ -8,12 +8,11 @@ and `DomainName` names the domain. What each Outlook makes of it could not be tr
 "new Outlook" and the mobile apps ask a service of Microsoft's first: docs/clients.md says what to
 type when the name comes out wrong.
 
-Newer Outlooks first ask `autodiscover.json` where the XML is (`json_answer`).
+Newer Outlooks first ask `autodiscover.json` where the XML is; `edge_function.js` answers.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from postal_plexus.autoconfig.hosts import ClientSetup
 
 PATH = "/autodiscover/autodiscover.xml"
-JSON_PATH = "/autodiscover/autodiscover.json"
 RESPONSE = "http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006"
 OUTLOOK = "http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a"
 
@@ -41,12 +39,6 @@ def autodiscover(setup: ClientSetup) -> bytes:
         _protocol(account, kind, setup, service)
     Xml.indent(root)
     return Xml.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
-
-
-def json_answer(setup: ClientSetup) -> bytes:
-    """What a question for the AutodiscoverV1 protocol is answered with: where the XML is."""
-    url = f"https://{setup.autodiscover}{PATH}"
-    return json.dumps({"Protocol": "AutodiscoverV1", "Url": url}).encode()
 
 
 def _protocol(account: Xml.Element, kind: str, setup: ClientSetup, service: Service) -> None:

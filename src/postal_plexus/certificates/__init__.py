@@ -5,7 +5,7 @@ mostly finds nothing to do. When something is due, certbot gets a certificate by
 Route 53, and the new pair of certificate and key takes the old one's place at once.
 
 `policy` (pure: what is due), `certificate` (reading one), `delegation` (is a domain ours on the
-internet yet?), `authority` (certbot), `tls_directory` (the shared directory), `task` (the run).
+internet yet?), `certbot`, `tls_directory` (the shared directory), `task` (the run).
 
 Fails by leaving the old certificate where it is, one log line that says why, and exit status 1;
 each run ends with the days that are left, which is what the alarm watches.

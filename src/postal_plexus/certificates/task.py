@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from postal_plexus.certificates import policy
-from postal_plexus.certificates.authority import Authority, AuthorityError
+from postal_plexus.certificates.certbot import Certbot, CertbotError
 from postal_plexus.certificates.certificate import CertificateError, read, validity
 from postal_plexus.certificates.delegation import delegated, resolver
 from postal_plexus.certificates.settings import Settings, SettingsError, read_settings
@@ -53,19 +53,19 @@ def main(environment: Mapping[str, str] | None = None) -> int:
 
 def _run(settings: Settings) -> int:
     tls = TlsDirectory(settings.tls)
-    authority = Authority(settings.directory_url, settings.state, settings.email)
+    certbot = Certbot(settings.directory_url, settings.state, settings.email)
     failed = False
     try:
-        _install_newer(authority, tls)
-        _obtain(settings, authority, tls)
-    except (AuthorityError, CertificateError, OSError) as error:
+        _install_newer(certbot, tls)
+        _obtain(settings, certbot, tls)
+    except (CertbotError, CertificateError, OSError) as error:
         log("certificate.failed", reason=str(error))
         failed = True
     _report(settings, _validity(tls))
     return 1 if failed else 0
 
 
-def _obtain(settings: Settings, authority: Authority, tls: TlsDirectory) -> None:
+def _obtain(settings: Settings, certbot: Certbot, tls: TlsDirectory) -> None:
     """Asks for what is due, and puts it in use."""
     now = datetime.now(UTC)
     current = _validity(tls)
@@ -78,25 +78,25 @@ def _obtain(settings: Settings, authority: Authority, tls: TlsDirectory) -> None
         return
     log("certificate.due", names=due.names, reason=due.reason)
     try:
-        authority.issue(due.names)
-    except AuthorityError as error:
+        certbot.issue(due.names)
+    except CertbotError as error:
         seen = tuple(name for name in due.names if name in ready)
         if len(due.names) == 1 or not seen or not policy.accepts_subset(current, now):
             raise
         # A zone that is gone makes certbot give up, so its names are left out here; what the
         # authority itself finds wrong with a name, certbot can leave out.
         log("certificate.partial", names=seen, reason=str(error))
-        authority.issue(seen, subset=True)
-    _install_newer(authority, tls)
+        certbot.issue(seen, subset=True)
+    _install_newer(certbot, tls)
 
 
-def _install_newer(authority: Authority, tls: TlsDirectory) -> None:
+def _install_newer(certbot: Certbot, tls: TlsDirectory) -> None:
     """Puts certbot's last certificate in use where it is not, or no longer.
 
     That is so after each issue; on a new host whose directory is empty or has Dovecot's
     self-signed pair; and after a run that was killed in between.
     """
-    issued = read(authority.chain)
+    issued = read(certbot.chain)
     if issued is None or validity(issued).left(datetime.now(UTC)) <= timedelta(0):
         return
     installed = tls.certificate()
@@ -106,7 +106,7 @@ def _install_newer(authority: Authority, tls: TlsDirectory) -> None:
         and installed.not_valid_before_utc >= issued.not_valid_before_utc
     ):
         return
-    tls.install(authority.chain.read_bytes(), authority.key.read_bytes(), issued)
+    tls.install(certbot.chain.read_bytes(), certbot.key.read_bytes(), issued)
     found = validity(issued)
     log(
         "certificate.installed",

@@ -70,7 +70,7 @@ def run(args: Namespace) -> int:
     traffic = replace(assumed, ses_plan=args.ses_plan, **given)
     try:
         lines = estimate.estimate(stack, traffic, prices)
-    except estimate.UnknownPrice as error:
+    except estimate.UnknownPriceError as error:
         raise CommandError(Exit.DATA, f"{error}; name one of them as instance-type") from error
     show = _json if args.json else _table
     print(show(lines, estimate.others(stack.mailboxes, prices), prices))

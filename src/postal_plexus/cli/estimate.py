@@ -3,7 +3,7 @@
 Pure: a stack and its traffic in, lines out. Whatever AWS gives free for a new account's first year
 is not counted; what is free for ever (a million queue requests, ten alarms) is.
 
-Fails with UnknownPrice for an instance type that prices.json does not have.
+Fails with UnknownPriceError for an instance type that prices.json does not have.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _ALARM_METRICS = 20
 # Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
 # are billed by the hour; two more, submissions over the limit and a host that runs short, are there
 # in few hours of a year.
-_CUSTOM_METRICS = 10
+CUSTOM_METRICS = 10
 # EFS moves files that nobody has opened; a fifth of the older mail is taken to be in use.
 _IN_USE = 0.2
 _RECIPIENTS_A_RULE = 500
@@ -40,7 +40,7 @@ _KB_A_GB = 1024 * 1024
 _PLANS = {"none": "no plan", "essentials": "Essentials"}
 
 
-class UnknownPrice(Exception):
+class UnknownPriceError(Exception):
     """The price file has nothing for what is asked."""
 
 
@@ -92,7 +92,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
     """The lines of a month's bill.
 
     Raises:
-        UnknownPrice: for an instance type without a price.
+        UnknownPriceError: for an instance type without a price.
     """
     return [
         *_host(stack, prices),
@@ -108,7 +108,7 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     offered: Mapping[str, float] | None = prices["instance_month"].get(stack.instance_type)
     if offered is None:
         known = ", ".join(prices["instance_month"])
-        raise UnknownPrice(f"no price is known for {stack.instance_type}, only for {known}")
+        raise UnknownPriceError(f"no price is known for {stack.instance_type}, only for {known}")
     kind = "spot" if stack.spot else "on_demand"
     root = _ROOT_GB[stack.host_image]
     kept = _IMAGES_GB * IMAGE_VERSIONS
@@ -195,10 +195,10 @@ def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
     watched = alarm_metrics(rules)
     billed = max(0, watched - prices["alarm_free_metrics"])
-    own = max(0, _CUSTOM_METRICS - prices["metric_free"])
+    own = max(0, CUSTOM_METRICS - prices["metric_free"])
     return [
         Line("alarms", f"on {watched} metrics", billed * prices["alarm_metric_month"]),
-        Line("metrics", f"{_CUSTOM_METRICS} of our own", own * prices["metric_month"]),
+        Line("metrics", f"{CUSTOM_METRICS} of our own", own * prices["metric_month"]),
     ]
 
 

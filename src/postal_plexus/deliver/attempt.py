@@ -11,7 +11,7 @@ settle      deleted when nothing is owed to anyone, else released    settlement
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,10 +39,10 @@ from postal_plexus.deliver.policy import (
     retry_after,
     unknown_mailbox,
 )
-from postal_plexus.deliver.recipients import Recipients, resolve
+from postal_plexus.deliver.recipients import Addressee, Recipients, resolve
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
-from postal_plexus.deliver.trace import Copy, mailbox_copies, notice_copies
+from postal_plexus.deliver.trace_fields import Copy, mailbox_copies, notice_copies
 from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
 from postal_plexus.mail.dead_letter import VIRUS
 from postal_plexus.mail.disposition import Disposition, Fate
@@ -162,8 +162,7 @@ class Attempts:
             receipt, [*map(unknown_mailbox, recipients.unknown), *map(forged_bounce, forged)]
         )
         mailboxes = tuple(each for each in recipients.mailboxes if each.name not in forged)
-        states = {each.name: self.journal.state(mail.receipt_id, each.name) for each in mailboxes}
-        unfiltered = _unfiltered(mail, states)
+        unfiltered = self._unfiltered(mail, mailboxes)
         copies = mailbox_copies(
             receipt,
             mailboxes,
@@ -172,9 +171,10 @@ class Attempts:
             dmarc_to_junk=self.policy.dmarc_to_junk,
             unfiltered=unfiltered,
             stopped={
-                name: self.forward_bounces.came_to(name)
-                for name, state in states.items()
-                if state not in (State.DELIVERED, State.ACCOUNTED)
+                each.name: self.forward_bounces.came_to(each.name)
+                for each in mailboxes
+                if self.forward_bounces.redirects(each.name)
+                and self._known(mail, each) not in (State.DELIVERED, State.ACCOUNTED)
             },
         )
         open_content = partial(open_stored, self.store, receipt, self.hostname)
@@ -253,6 +253,15 @@ class Attempts:
         self.journal.record([journal_key(receipt.message_id, mark)], State.ACCOUNTED)
         maillog.redriven(receipt, message.redriven or "")
 
+    def _unfiltered(self, mail: Mail, mailboxes: Iterable[Addressee]) -> set[str]:
+        """Return the mailboxes at whose delivery of this mail Dovecot has ended time and again."""
+        if mail.attempts < UNFILTERED_RECEIVES:
+            return set()
+        return {each.name for each in mailboxes if self._known(mail, each) is State.INTENDED}
+
+    def _known(self, mail: Mail, addressee: Addressee) -> State | None:
+        return self.journal.state(mail.receipt_id, addressee.name)
+
     def _is_forged_bounce(self, recipient: str) -> bool:
         return self.return_path.verify(recipient) is False
 
@@ -265,10 +274,3 @@ class Attempts:
                 # FAILING: the sender was perhaps told.
                 found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
-
-
-def _unfiltered(mail: Mail, states: Mapping[str, State | None]) -> set[str]:
-    """Return the mailboxes at whose delivery of this mail Dovecot has ended time and again."""
-    if mail.attempts < UNFILTERED_RECEIVES:
-        return set()
-    return {name for name, state in states.items() if state is State.INTENDED}

@@ -12,7 +12,7 @@ from typing import Protocol
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.policy import FORWARD_HEADER_BOUND, HEADER_BOUND
-from postal_plexus.deliver.trace import Copy
+from postal_plexus.deliver.trace_fields import Copy
 from postal_plexus.mail.content import HeaderBlock, LineEnds, TraceFields
 from postal_plexus.mail.receipt import Receipt
 

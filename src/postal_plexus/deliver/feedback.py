@@ -25,7 +25,7 @@ from postal_plexus.deliver.non_delivery import NonDelivery
 from postal_plexus.deliver.policy import is_held, next_attempt, retry_after
 from postal_plexus.deliver.recipients import resolve
 from postal_plexus.deliver.return_path import ReturnPath
-from postal_plexus.deliver.trace import Copy
+from postal_plexus.deliver.trace_fields import Copy
 from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
 from postal_plexus.directory import Directory
 from postal_plexus.mail.disposition import Disposition, Fate

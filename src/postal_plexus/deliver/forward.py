@@ -17,7 +17,7 @@ from postal_plexus.deliver.journal import Journal, State
 from postal_plexus.deliver.policy import forward_stopped, not_forwarded, queued
 from postal_plexus.deliver.recipients import Addressee
 from postal_plexus.deliver.return_path import ReturnPath
-from postal_plexus.deliver.trace import Copy, forward_copy
+from postal_plexus.deliver.trace_fields import Copy, forward_copy
 from postal_plexus.deliver.transfer import Mail, Transfer
 from postal_plexus.directory import Directory
 from postal_plexus.mail.disposition import Disposition, Fate

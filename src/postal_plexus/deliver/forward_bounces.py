@@ -120,10 +120,12 @@ class ForwardBounces:
             if time.monotonic() - self._written_at > _WRITE_SECONDS:
                 self._write()
 
+    def redirects(self, mailbox: str) -> bool:
+        """Return whether a redirect of one of the mailbox's filters has ever come back."""
+        return mailbox in self._redirecting
+
     def came_to(self, mailbox: str) -> tuple[str, ...]:
-        """A mail comes to a mailbox. Returns to which addresses its redirects have stopped."""
-        if mailbox not in self._redirecting:
-            return ()
+        """Count a mail that comes to a mailbox; return where its redirects have stopped."""
         day, stopped = _today(), list[str]()
         with self._lock:
             for key, record in self._records.items():

@@ -18,7 +18,7 @@ from postal_plexus.mail.disposition import Disposition, Fate
 NAMESPACE = "PostalPlexus"
 _INTERVAL_SECONDS = 60.0
 _MOST_VALUES = 100  # of one metric in one line, by the specification
-_UNITS = {
+UNITS = {
     "Received": "Count",
     "Delivered": "Count",
     "Deferred": "Count",
@@ -39,7 +39,7 @@ class Metrics:
         self._hostname = hostname
         self._look = look
         self._lock = threading.Lock()
-        self._counts = dict.fromkeys((*_UNITS, *_FORWARDED), 0)
+        self._counts = dict.fromkeys((*UNITS, *_FORWARDED), 0)
         self._ages: list[float] = []
         self._written_at = time.monotonic()
 
@@ -101,7 +101,7 @@ class Metrics:
         self._write({"DirectoryRefused": 1})
 
     def _write(self, values: dict[str, object], **properties: object) -> None:
-        metrics = [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in values]
+        metrics = [{"Name": name, "Unit": UNITS.get(name, "Count")} for name in values]
         maillog.metrics(
             {
                 "_aws": {

@@ -33,7 +33,7 @@ from postal_plexus.deliver.policy import (
     untold,
 )
 from postal_plexus.deliver.recipients import Addressee
-from postal_plexus.deliver.trace import Copy
+from postal_plexus.deliver.trace_fields import Copy
 from postal_plexus.mail.content import HeaderTooLongError
 from postal_plexus.mail.disposition import Disposition
 from postal_plexus.mail.envelope import Envelope

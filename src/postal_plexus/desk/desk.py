@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk import daemon_process, files, ports, settings, sockets
 from awsdesk import smtp_client as world
-from awsdesk.authority import Authority
+from awsdesk.certificate_authority import CertificateAuthority
 from awsdesk.daemon_process import DaemonError
 from awsdesk.ecs import engine as engines
 from awsdesk.ecs import ownership
+from awsdesk.ecs.container_instance import LABEL_DESK
 from awsdesk.ecs.engine import EngineError, NoEngineError
 from awsdesk.ecs.ownership import Owned
-from awsdesk.ecs.placing import LABEL_DESK
 from awsdesk.layout import DeskLayout, Use
 from awsdesk.pulumi import Credentials, DeployError, apply
 from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
@@ -393,7 +393,7 @@ async def _prepare_host(
         for one in directories
     ]
     hosts = [str(outputs.get(name, "")) for name in ("mail_host", "imap_host")]
-    certificate = Authority(layout.authority).certificate(
+    certificate = CertificateAuthority(layout.authority).certificate(
         "mail", [*filter(None, hosts), "localhost", LOOPBACK]
     )
     tls = layout.host_path(TLS_DIRECTORY)

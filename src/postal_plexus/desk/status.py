@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from awsdesk.ecs.keeper import GIVE_UP_STARTS
+from awsdesk.ecs.reconciler import GIVE_UP_STARTS
 from awsdesk.sockets import LOOPBACK
 
 if TYPE_CHECKING:

@@ -266,11 +266,9 @@ def budget(found: Sequence[Answer]) -> Finding:
     return warning("budget", "there is none", "set budget-usd in the stack file, pulumi up")
 
 
-def certificate(host: str, ends: datetime | None, now: datetime) -> Finding:
-    """Judge the end of a certificate that clients trust; None: they get none."""
+def certificate(host: str, ends: datetime, now: datetime) -> Finding:
+    """Judge the end of a certificate that clients trust."""
     thing = f"certificate {host}"
-    if ends is None:
-        return critical(thing, "no TLS session could be made", "see Dovecot's service and log")
     told = f"trusted, valid until {ends:%Y-%m-%d}"
     if ends - now < CERTIFICATE_ENDS:
         return critical(thing, told, "see the log of the certbot task: renewal fails")

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -252,7 +253,7 @@ class Bed:
         """SES accepts a mail: object and notification(s)."""
         if stored:
             self.stub.put_object(f"{BUCKET}/mail/{receipt}", content)
-        now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        now = datetime.now(UTC)
         mail = Accepted(receipt, sender, recipients, BUCKET, f"mail/{receipt}", verdicts=verdicts)
         body = notification(mail, now)
         self.put(*[body if raw else in_sns_envelope(body, f"sns-{n}", now) for n in range(times)])

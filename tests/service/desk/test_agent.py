@@ -14,7 +14,7 @@ import pytest
 
 from awsdesk import settings
 from awsdesk.ecs import engine as engines
-from awsdesk.ecs.keeper import GIVE_UP_STARTS
+from awsdesk.ecs.reconciler import GIVE_UP_STARTS
 from awsdesk.ecs.run_command import Kind
 from service.desk.running import RunningDesk
 

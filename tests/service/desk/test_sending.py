@@ -32,7 +32,7 @@ def _rules(account: MailAccount) -> Iterator[None]:
     account.rule("people", ["ann@example.org"])
     account.notifications(1, setup=True)
     yield
-    (account.desk.layout.ses / "knobs.json").unlink(missing_ok=True)
+    (account.desk.layout.ses / "faults.json").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def connect(account: MailAccount) -> smtplib.SMTP:
     """Connect to the STARTTLS port, checking the certificate for SES's own name."""
     context = ssl.create_default_context(cafile=account.desk.layout.ca_file)
     smtp = smtplib.SMTP("127.0.0.1", account.desk.settings.ports.ses_smtp, timeout=20)
-    smtp._host = HOST  # what the certificate is checked for
+    smtp._host = HOST  # noqa: SLF001 - what smtplib checks the certificate for
     smtp.ehlo()
     assert not smtp.has_extn("auth")
     smtp.starttls(context=context)
@@ -348,10 +348,10 @@ def _events(account: MailAccount, count: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_knobs_make_ses_fail(account: MailAccount, user: tuple[str, str]) -> None:
+def test_injected_faults_make_ses_fail(account: MailAccount, user: tuple[str, str]) -> None:
     """A reply for every mail, a rate, a refused connection."""
-    file = account.desk.layout.ses / "knobs.json"
-    content = MAIL % (b"f@e.example", b"knob")
+    file = account.desk.layout.ses / "faults.json"
+    content = MAIL % (b"f@e.example", b"fault")
     file.write_text('{"smtp_reply": "454 Throttling failure: Daily message quota exceeded"}')
     assert 454 == submit(account, user, ["f@e.example"], content)[0]
     file.write_text('{"max_send_rate": 1}')

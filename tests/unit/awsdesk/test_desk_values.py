@@ -1,4 +1,4 @@
-"""The desk's own files and choices: ports, authority, accounts, settings, layout, knobs, spool."""
+"""The desk's own files and choices: ports, authority, accounts, settings, layout, faults, spool."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cryptography import x509
 
 from awsdesk import files, ports, settings, sockets
 from awsdesk import smtp_client as world
-from awsdesk.authority import Authority
+from awsdesk.certificate_authority import CertificateAuthority
 from awsdesk.layout import DeskLayout, Use
 from awsdesk.lock import DeskLock, DeskLockedError, holder
-from awsdesk.ses import knobs
+from awsdesk.ses import faults
 from awsdesk.ses.received import ReceivedMail, ReceivedMails
 from awsdesk.settings import Ports, SettingsError
 from awsdesk.sockets import PortTakenError
@@ -63,7 +63,7 @@ def test_a_port_is_listened_on_at_an_address_that_is_not_there_yet() -> None:
 
 def test_clients_trust_the_authoritys_certificates(tmp_path: Path) -> None:
     """Verified by name, by address, with the strict flags of newer Pythons."""
-    authority = Authority(tmp_path)
+    authority = CertificateAuthority(tmp_path)
     made = authority.certificate("mail", ["mail.example.org", "127.0.0.1"])
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(made.chain, made.key)
@@ -97,15 +97,18 @@ def _shake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> str:
 
 def test_a_certificate_is_kept_while_it_fits(tmp_path: Path) -> None:
     """The same names: the same certificate; other names: another."""
-    authority = Authority(tmp_path)
+    authority = CertificateAuthority(tmp_path)
     first = authority.certificate("mail", ["a.example"]).chain.read_bytes()
-    assert first == Authority(tmp_path).certificate("mail", ["a.example"]).chain.read_bytes()
+    assert (
+        first
+        == CertificateAuthority(tmp_path).certificate("mail", ["a.example"]).chain.read_bytes()
+    )
     assert first != authority.certificate("mail", ["b.example"]).chain.read_bytes()
 
 
 def test_the_bundle_has_the_desks_root(tmp_path: Path) -> None:
     """Added to the host's certificates, once."""
-    authority = Authority(tmp_path)
+    authority = CertificateAuthority(tmp_path)
     authority.bundle()
     bundle = authority.bundle().read_bytes()
     assert 1 == bundle.count((tmp_path / "ca.pem").read_bytes())
@@ -165,16 +168,16 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"smtp_reply": 1'])
-def test_broken_knobs_turn_nothing(tmp_path: Path, text: str) -> None:
+def test_a_broken_file_injects_no_fault(tmp_path: Path, text: str) -> None:
     """A mail is not lost for a typing error."""
-    path = tmp_path / "knobs.json"
+    path = tmp_path / "faults.json"
     path.write_text(text)
-    assert knobs.Knobs() == knobs.read(path)
+    assert faults.Faults() == faults.read(path)
 
 
 def test_a_send_rate_counts_a_second() -> None:
     """Two a second: the third waits for the next second."""
-    rate = knobs.SendRate()
+    rate = faults.SendRate()
     assert [False, False, True] == [rate.exceeds(2, now) for now in (10.0, 10.1, 10.2)]
     assert not rate.exceeds(2, 11.05)
 
@@ -236,7 +239,7 @@ def test_a_certificate_lives_366_days_at_most(tmp_path: Path) -> None:
     """Mozilla's limit; one that was made for longer is made anew."""
 
     def life() -> timedelta:
-        chain = Authority(tmp_path).certificate("mail", ["mail.example.org"]).chain
+        chain = CertificateAuthority(tmp_path).certificate("mail", ["mail.example.org"]).chain
         made = x509.load_pem_x509_certificate(chain.read_bytes())
         return made.not_valid_after_utc - made.not_valid_before_utc
 

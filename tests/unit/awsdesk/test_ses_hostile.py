@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from awsdesk.ses import events, header, notification, report, trace, verdicts
+from awsdesk.ses import events, header, notification, report, trace_fields, verdicts
 from awsdesk.ses.events import Kind, Outcome, Sent
 from awsdesk.ses.report import FailedRecipient, Report
 from awsdesk.ses.rules import Match, Rule, StoreAction
 from awsdesk.ses.spool import Accepted, Spool
-from awsdesk.ses.trace import Arrival
+from awsdesk.ses.trace_fields import Arrival
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 VERDICTS = verdicts.judge(verdicts.scan(b""), verdicts.Origin())
@@ -48,7 +48,7 @@ def arrival(sender: str, helo: str) -> Arrival:
 def test_any_mail_is_described(content: bytes, sender: str, helo: str) -> None:
     """The lines on top, the notification and the events can be made, as JSON that UTF-8 holds."""
     came = arrival(sender, helo)
-    stored = trace.header_block(came, VERDICTS) + content
+    stored = trace_fields.header_block(came, VERDICTS) + content
     assert stored.endswith(content)
     made = notification.mail_object(came, stored)
     sent = Sent("m" * 60, sender, "", "1", "c", "", (sender,), content, NOW)

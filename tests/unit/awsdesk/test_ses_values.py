@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ministack.core.sigv4 import derive_signing_key
 
-from awsdesk.ses import header, notification, report, submission, trace, verdicts
+from awsdesk.ses import header, notification, report, submission, trace_fields, verdicts
 from awsdesk.ses.credentials import is_smtp_password, smtp_password
 from awsdesk.ses.report import FailedRecipient, Report
-from awsdesk.ses.trace import Arrival
+from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import EICAR, GTUBE, Origin, Scan, Status
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
@@ -132,21 +132,23 @@ def test_the_smtp_password_is_awss() -> None:
 
 def test_ids_are_of_sess_form() -> None:
     """40 characters of base32hex, different for different bytes."""
-    assert "0" * 40 == trace.receipt_id(bytes(25))
-    assert "v" * 40 == trace.receipt_id(b"\xff" * 25)
-    assert "0" * 39 + "1" == trace.receipt_id(bytes(24) + b"\x01")
+    assert "0" * 40 == trace_fields.receipt_id(bytes(25))
+    assert "v" * 40 == trace_fields.receipt_id(b"\xff" * 25)
+    assert "0" * 39 + "1" == trace_fields.receipt_id(bytes(24) + b"\x01")
 
 
 def test_the_lines_on_top() -> None:
     """CRLF, no `for` with several recipients, spam lines only where scanned."""
     judged = verdicts.judge(Scan(Status.PASS, Status.FAIL), Origin())
-    block = trace.header_block(arrival(), judged)
+    block = trace_fields.header_block(arrival(), judged)
     assert block.count(b"\n") == block.count(b"\r\n")
     parsed = email.message_from_bytes(block)
     assert "<w@e.example>" == parsed["Return-Path"]
     assert "for ann@example.org;" in parsed["Received"]
     assert "FAIL" == parsed["X-SES-Virus-Verdict"]
-    several = trace.header_block(arrival(recipients=("a@x", "b@x")), verdicts.unscanned(judged))
+    several = trace_fields.header_block(
+        arrival(recipients=("a@x", "b@x")), verdicts.unscanned(judged)
+    )
     assert b" for " not in several
     assert b"X-SES-Spam-Verdict" not in several
 

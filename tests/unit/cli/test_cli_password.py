@@ -80,9 +80,9 @@ def test_a_wrong_app_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b"", "has 0 characters, and 12 are the fewest"),
-        (b"hunter2\n", "has 7 characters, and 12 are the fewest"),
-        (b"x" * 257, "has 257 characters, and 256 are the most"),
+        (b"", "12 are the fewest"),
+        (b"hunter2\n", "12 are the fewest"),
+        (b"x" * 257, "256 are the most"),
         (b"correct horse\nbattery", "more than one line"),
         (b"correct horse\0battery", "cannot be typed"),
         (b"correct horse \xff", "is not UTF-8"),

@@ -52,71 +52,52 @@ def test_the_sealed_hash_is_one_that_dovecot_could_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "place", "mentioned"),
     [
-        ("", "has no config. Write config: and under it postal-plexus:domains."),
-        ("- 1", "has no config. Write config: and under it postal-plexus:domains."),
-        ("config:", "config: is not a mapping of keys. Write postal-plexus:domains under it."),
-        (
-            "config:\n  a:b: [",
-            (
-                "line 2, column 9: expected the node content, but found '<stream end>'. "
-                "Correct the YAML there, or in the line before."
-            ),
-        ),
-        (
-            "config:\n\ta:b: 1",
-            (
-                "line 2, column 1: found character '\\t' that cannot start any token. "
-                "Correct the YAML there, or in the line before."
-            ),
-        ),
+        ("", "", ("config:", "postal-plexus:domains")),
+        ("- 1", "", ("config:", "postal-plexus:domains")),
+        ("config:", "config", ("a mapping", "postal-plexus:domains")),
+        ("config:\n  a:b: [", "line 2, column 9", ("Correct the YAML there",)),
+        ("config:\n\ta:b: 1", "line 2, column 1", ("Correct the YAML there",)),
         (
             "config:\n  postal-plexus:mailboxes: []\n  a:b: 1\n  postal-plexus:mailboxes: []",
-            (
-                "line 4, column 3: 'postal-plexus:mailboxes' is there twice. "
-                "Keep one of the two; YAML would drop the first without a word."
-            ),
+            "line 4, column 3",
+            ("'postal-plexus:mailboxes'", "twice", "Keep one"),
         ),
         (
             "config:\n  a:b:\n  - address: x\n    address: y",
-            (
-                "line 4, column 5: 'address' is there twice. "
-                "Keep one of the two; YAML would drop the first without a word."
-            ),
+            "line 4, column 5",
+            ("'address'", "twice", "Keep one"),
         ),
         (
             "config:\n  a:b: !!python/object:os.system x",
-            (
-                "line 2, column 8: could not determine a constructor for the tag "
-                "'tag:yaml.org,2002:python/object:os.system'. "
-                "Correct the YAML there, or in the line before."
-            ),
+            "line 2, column 8",
+            ("os.system", "Correct the YAML there"),
         ),
-        (
-            "confg: {}\nconfig: {}",
-            "confg: is not a key of a Pulumi stack file. Did you mean config?",
-        ),
-        ("config:\n  domains: []", "domains: has no namespace. Write postal-plexus:domains."),
+        ("confg: {}\nconfig: {}", "confg", ("Did you mean config?",)),
+        ("config:\n  domains: []", "domains", ("Write postal-plexus:domains",)),
         (
             "config:\n  postal_plexus:domains: []",
-            "postal_plexus:domains: has the namespace postal_plexus. Write postal-plexus:domains.",
+            "postal_plexus:domains",
+            ("Write postal-plexus:domains",),
         ),
         (
             "config:\n  postal-plexus:mailboxes:\n    secure: v1:abc",
+            "postal-plexus:mailboxes",
             (
-                "postal-plexus:mailboxes: is a secret as a whole, so nothing of it can be checked. "
-                "Write it in plain, and make only each password-hash a secret: pulumi config set "
-                "--secret --path 'postal-plexus:mailboxes[0].password-hash'"
+                "secret",
+                "pulumi config set --secret --path 'postal-plexus:mailboxes[0].password-hash'",
             ),
         ),
     ],
 )
-def test_a_broken_file(text: str, line: str) -> None:
-    """A mistake is told by its line or its key, with what to do."""
+def test_a_broken_file(text: str, place: str, mentioned: tuple[str, ...]) -> None:
+    """A mistake is told by its line or its key, with the kind of remedy."""
     with pytest.raises(StackError) as caught:
         read_stack_file(text)
-    assert [line] == [str(problem) for problem in caught.value.problems]
+    (problem,) = caught.value.problems
+    assert place == problem.key
+    assert [] == [each for each in mentioned if each not in f"{problem.what}. {problem.remedy}"]
 
 
 @pytest.mark.parametrize(
@@ -131,14 +112,14 @@ def test_what_yaml_itself_cannot_bear(text: str) -> None:
 def test_a_secret_elsewhere_is_told_as_what_it_is() -> None:
     """A secret where no hash is expected cannot be used; it is a mapping, not a text."""
     text = STACK.replace("address: ben@example.org", "address: {secure: v1:abc}")
-    with pytest.raises(StackError, match="entry 2: its address is a mapping, not a text"):
+    with pytest.raises(StackError, match="entry 2: its address .*mapping"):
         read_stack_file(text).directory()
 
 
 def test_bytes() -> None:
     """A file is handed over as its bytes too; what is not UTF-8 is told by its line."""
     assert read_stack_file(STACK) == read_stack_file(STACK.encode())
-    with pytest.raises(StackError, match=r"^line 2: is not UTF-8. Save the file as UTF-8.$"):
+    with pytest.raises(StackError, match="^line 2: .*UTF-8"):
         read_stack_file(b"config:\n  a:b: b\xfccher.example\n")
 
 

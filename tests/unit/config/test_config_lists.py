@@ -75,246 +75,193 @@ def test_postmaster_is_an_address_by_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stack", "place", "what", "remedy"),
+    ("stack", "place", "mentioned"),
     [
-        (
-            config(mailboxs=[]),
-            "mailboxs",
-            "is not a key of Postal Plexus",
-            "Did you mean mailboxes?",
-        ),
-        (
-            config(colour="red"),
-            "colour",
-            "is not a key of Postal Plexus",
-            f"Remove it; the keys are {', '.join(ALL_KEYS)}.",
-        ),
-        (
-            config(aliases="info@example.org"),
-            "aliases",
-            "is a text, not a list",
-            'Write a list; each entry begins with "- address:".',
-        ),
+        (config(mailboxs=[]), "mailboxs", ("Did you mean mailboxes?",)),
+        (config(colour="red"), "colour", (", ".join(ALL_KEYS),)),
+        (config(aliases="info@example.org"), "aliases", ("a text, not a list", '"- address:"')),
         (
             config(aliases={"address": "info@example.org"}),
             "aliases",
-            "is a mapping, not a list",
-            'Write a list; each entry begins with "- address:".',
+            ("a mapping, not a list", '"- address:"'),
         ),
         (
             config(domains=["example.org", "example.net", "example.org"]),
             "domains: entry 3 (example.org)",
-            "is there already, as entry 1 (example.org) of domains",
-            "Keep one of the two.",
+            ("entry 1 (example.org) of domains", "Keep one"),
         ),
         (
             config(domains=["example.org", "example.net", False]),
             "domains: entry 3",
-            "is a truth value, not an entry",
-            'Begin it with "- name:", and put its text between quotes.',
+            ("a truth value", '"- name:"'),
         ),
         (
             config(domains=["example.org", "example.net", {"name": 1.5}]),
             "domains: entry 3",
-            "its name is a number, not a text",
-            "Write a text; if need be between quotes.",
+            ("name", "a number", "Write a text"),
         ),
         (
             config(domains=["example.org", "example.net", "localhost"]),
             "domains: entry 3 (localhost)",
-            "it is a single word, and a mail domain has at least two",
-            "Write a domain of yours, such as example.org.",
+            ("a single word", "a domain of yours"),
         ),
         (
             config(domains=["example.org", "example.net", "example.com."]),
             "domains: entry 3 (example.com.)",
-            "it ends in a dot",
-            "Write a domain of yours, such as example.org.",
+            ("dot", "a domain of yours"),
         ),
         (
             config(domains=["example.org", {"name": "example.net", "catchall": "ann@example.org"}]),
             "domains: entry 2 (example.net)",
-            "'catchall' is not a field of it",
-            "Did you mean catch-all?",
+            ("'catchall'", "Did you mean catch-all?"),
         ),
         (
             config(
                 domains=["example.org", {"name": "example.net", "catch-all": "anm@example.org"}]
             ),
             "domains: entry 2 (example.net)",
-            "its catch-all 'anm@example.org' is neither a mailbox nor an alias",
-            "Did you mean ann@example.org?",
+            ("catch-all", "'anm@example.org'", "Did you mean ann@example.org?"),
         ),
         (
             config(
                 domains=["example.org", {"name": "example.net", "catch-all": "zoe@example.com"}]
             ),
             "domains: entry 2 (example.net)",
-            "its catch-all 'zoe@example.com' is at no domain of ours",
-            "Make an alias that goes there, and name the alias.",
+            ("catch-all", "'zoe@example.com'", "Make an alias"),
         ),
         (
             config(domains=["example.org", {"name": "example.net", "catch-all": "ann"}]),
             "domains: entry 2 (example.net)",
-            "its catch-all 'ann' has no @",
-            "Write one address: ann@example.org.",
+            ("catch-all", "'ann'", "Write one address"),
         ),
         (
             config(domains=["example.org", {"name": "example.net", "catch-all": None}]),
             "domains: entry 2 (example.net)",
-            "has no catch-all",
-            "Write a text; if need be between quotes.",
+            ("catch-all", "Write a text"),
         ),
         (
             config(mailboxes=[*config()["mailboxes"], "cleo@example.org"]),
             "mailboxes: entry 3 (cleo@example.org)",
-            "has no password-hash",
-            "Make one with: plexus password cleo@example.org",
+            ("password-hash", "plexus password cleo@example.org"),
         ),
-        (
-            with_mailbox(address=None),
-            "mailboxes: entry 3",
-            "has no address",
-            "Write a text; if need be between quotes.",
-        ),
+        (with_mailbox(address=None), "mailboxes: entry 3", ("address", "Write a text")),
         (
             with_mailbox(address="Ann@example.org"),
             "mailboxes: entry 3 (Ann@example.org)",
-            "is there already, as entry 1 (ann@example.org) of mailboxes",
-            "Keep one of the two.",
+            ("entry 1 (ann@example.org) of mailboxes", "Keep one"),
         ),
         (
             with_mailbox(address="cleo@example.nte"),
             "mailboxes: entry 3 (cleo@example.nte)",
-            "its domain example.nte is not among postal-plexus:domains",
-            "Did you mean example.net?",
+            ("example.nte", "postal-plexus:domains", "Did you mean example.net?"),
         ),
         (
             with_mailbox(address="cleo@elsewhere.example"),
             "mailboxes: entry 3 (cleo@elsewhere.example)",
-            "its domain elsewhere.example is not among postal-plexus:domains",
-            "Add it there, or correct the address.",
+            ("elsewhere.example", "postal-plexus:domains", "Add it"),
         ),
         (
             with_mailbox(address="ann+x@example.org"),
             "mailboxes: entry 3 (ann+x@example.org)",
-            "its address has a subaddress",
-            "Write ann@example.org; its subaddresses come there by themselves.",
+            ("subaddress", "Write ann@example.org"),
         ),
         (
             with_mailbox(address="a/b@example.org"),
             "mailboxes: entry 3 (a/b@example.org)",
-            "its address cannot name a mailbox or an alias",
-            "Use letters, digits and . _ - ' before the @, and no # or - at the start.",
+            ("address", "Use letters"),
         ),
         (
             with_mailbox(address="jörg@example.org"),
             "mailboxes: entry 3 (jörg@example.org)",
-            "its address 'jörg@example.org' has characters before the @ that are not ASCII",
-            "Write one address: ann@example.org.",
+            ("'jörg@example.org'", "not ASCII", "Write one address"),
         ),
         (
             with_mailbox(password_hash="hunter2"),
             "mailboxes: entry 3 (ben@example.org)",
-            "its password-hash is no hash but perhaps the password itself, in plain text",
-            "Make one with: plexus password ben@example.org",
+            ("password-hash", "in plain text", "plexus password ben@example.org"),
         ),
         (
             with_mailbox(password_hash="{PLAIN}hunter2"),
             "mailboxes: entry 3 (ben@example.org)",
-            f"its password-hash has a scheme that is not accepted ({', '.join(SCHEMES)} are)",
-            "Make one with: plexus password ben@example.org",
+            ("password-hash", "scheme", ", ".join(SCHEMES), "plexus password ben@example.org"),
         ),
         (
             with_mailbox(password_hash=ARGON2),
             "mailboxes: entry 3 (ben@example.org)",
-            "its password-hash does not name its scheme",
-            "Write {ARGON2ID} before it.",
+            ("password-hash", "scheme", "{ARGON2ID}"),
         ),
         (
             with_mailbox(password_hash=HASH[:-50]),
             "mailboxes: entry 3 (ben@example.org)",
-            "its password-hash is not a whole ARGON2ID hash of a usual cost",
-            "Copy it again, or make one with: plexus password ben@example.org",
+            ("password-hash", "ARGON2ID", "plexus password ben@example.org"),
         ),
         (
             with_mailbox(password_hash=HASH.replace("m=19456", "m=65536")),
             "mailboxes: entry 3 (ben@example.org)",
-            "its password-hash takes 64 MB to verify; Dovecot has room for 32",
-            "Make one with: plexus password ben@example.org",
+            ("password-hash", "64 MB", "32", "plexus password ben@example.org"),
         ),
         (
             with_mailbox(password_hash=20261124),
             "mailboxes: entry 3 (ben@example.org)",
-            "its password-hash is a number, not a text",
-            "Make one with: plexus password ben@example.org",
+            ("password-hash", "a number", "plexus password ben@example.org"),
         ),
         (
             with_alias("ann@example.org", "ben@example.net"),
             "aliases: entry 2 (ann@example.org)",
-            "is there already, as entry 1 (ann@example.org) of mailboxes",
-            "Keep one of the two.",
+            ("entry 1 (ann@example.org) of mailboxes", "Keep one"),
         ),
         (
             with_alias("sales@example.org"),
             "aliases: entry 2 (sales@example.org)",
-            "has no destinations",
-            "Write a list: destinations: [ann@example.org, ben@example.org].",
+            ("destinations", "destinations: [ann@example.org, "),
         ),
         (
             config(aliases=[{"address": "i@example.org", "destinations": "ann@example.org"}]),
             "aliases: entry 1 (i@example.org)",
-            "its destinations are a text, not a list",
-            "Write a list: destinations: [ann@example.org, ben@example.org].",
+            ("destinations", "a text, not a list", "destinations: [ann@example.org, "),
         ),
         (
             with_alias("sales@example.org", "ann@example.org", 5),
             "aliases: entry 2 (sales@example.org)",
-            "has a number among its destinations, not a text",
-            "Write a list: destinations: [ann@example.org, ben@example.org].",
+            ("destinations", "a number", "destinations: [ann@example.org, "),
         ),
         (
             with_alias("sales@example.org", "anne@example.org"),
             "aliases: entry 2 (sales@example.org)",
-            "its destination 'anne@example.org' is neither a mailbox nor an alias",
-            "Did you mean ann@example.org?",
+            ("destination", "'anne@example.org'", "Did you mean ann@example.org?"),
         ),
         (
             with_alias("sales@example.org", "qqqqqqqqq@example.net"),
             "aliases: entry 2 (sales@example.org)",
-            "its destination 'qqqqqqqqq@example.net' is neither a mailbox nor an alias",
-            "Add it to postal-plexus:mailboxes, or take it out.",
+            ("destination", "'qqqqqqqqq@example.net'", "Add it to postal-plexus:mailboxes"),
         ),
         (
             with_alias("sales@example.org", "ann@example.org", "Ann@Example.org"),
             "aliases: entry 2 (sales@example.org)",
-            "has the destination 'Ann@Example.org' twice",
-            "Take one out.",
+            ("'Ann@Example.org'", "twice", "Take one out"),
         ),
         (
             with_alias("sales@example.org", "ann@example.org, ben@example.net"),
             "aliases: entry 2 (sales@example.org)",
-            "its destination 'ann@example.org, ben@example.net' has more than one @",
-            "Write one address: ann@example.org.",
+            ("destination", "'ann@example.org, ben@example.net'", "Write one address"),
         ),
         (
             with_alias("sales@example.org", "sales+x@example.org", "ann@example.org"),
             "aliases: entry 2 (sales@example.org)",
-            "goes in a circle: sales@example.org -> sales@example.org",
-            "Take one of these steps out of its alias.",
+            ("sales@example.org -> sales@example.org", "Take one"),
         ),
         (
             with_alias("many@example.org", *(f"zoe{number}@example.com" for number in range(1001))),
             "aliases: entry 2 (many@example.org)",
-            "leads to 1001 recipients, and Postfix allows 1000",
-            "Use mailing list software for that many.",
+            ("1001", "1000", "mailing list software"),
         ),
     ],
 )
-def test_one_mistake(stack: dict[str, Any], place: str, what: str, remedy: str) -> None:
-    """A mistake is told once, by key and entry, with what it is and what to do."""
-    expected = f"postal-plexus:{place}: {what}. {remedy}"
-    assert [expected] == [str(problem) for problem in problems(stack)]
+def test_one_mistake(stack: dict[str, Any], place: str, mentioned: tuple[str, ...]) -> None:
+    """A mistake is told once: its key, its entry, what it is about, and the kind of remedy."""
+    (problem,) = problems(stack)
+    assert f"postal-plexus:{place}" == ": ".join(filter(None, (problem.key, problem.entry)))
+    assert [] == [each for each in mentioned if each not in f"{problem.what}. {problem.remedy}"]
 
 
 def test_nothing_at_all() -> None:
@@ -360,7 +307,7 @@ def test_each_circle_of_aliases_is_told() -> None:
     assert ["entry 1 (a0@example.org)", f"entry {length + 1} (x@example.org)"] == [
         problem.entry for problem in found
     ]
-    assert "goes in a circle: x@example.org -> y@example.org -> x@example.org" == found[1].what
+    assert "x@example.org -> y@example.org -> x@example.org" in found[1].what
 
 
 def test_an_alias_that_leads_to_nobody() -> None:
@@ -369,10 +316,10 @@ def test_an_alias_that_leads_to_nobody() -> None:
         domains=["example.org", {"name": "example.net", "catch-all": "info@example.net"}],
         aliases=[{"address": "info@example.net", "destinations": ["postmaster@example.net"]}],
     )
-    assert [
-        ("entry 2 (example.net)", "its catch-all leads to nobody"),
-        ("entry 1 (info@example.net)", "leads to nobody"),
-    ] == [(problem.entry, problem.what) for problem in problems(stack)]
+    found = problems(stack)
+    expected = ["entry 2 (example.net)", "entry 1 (info@example.net)"]
+    assert expected == [problem.entry for problem in found]
+    assert ["catch-all" in problem.what for problem in found] == [True, False]
 
 
 @pytest.mark.parametrize("field", ["password", "password-hash", "passwd"])

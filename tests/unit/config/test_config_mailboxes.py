@@ -22,29 +22,21 @@ def test_app_passwords() -> None:
 
 
 @pytest.mark.parametrize(
-    ("app_passwords", "what", "remedy"),
+    ("app_passwords", "about", "remedy"),
     [
-        ([HASH], "its app-passwords are a list, not names with a text each", "Write a name and"),
-        ({5: HASH}, "has a number for a name in its app-passwords", "Write a name and a hash"),
-        ({"phone": None}, "has no text for 'phone' in its app-passwords", "Write a name and"),
-        ({"My Phone": HASH}, "its app password 'My Phone' cannot be called so", "Use a to z"),
-        ({"main": HASH}, "its app password 'main' cannot be called so", "and not main"),
-        (
-            {"phone": "hunter2"},
-            "its app password phone is no hash but perhaps the password itself, in plain text",
-            "plexus password ben@example.org --app phone",
-        ),
-        (
-            {f"n{number}": HASH for number in range(17)},
-            "has 17 app passwords, and 16 are the most",
-            "Take out",
-        ),
+        ([HASH], "a list", "Write a name and"),
+        ({5: HASH}, "a number for a name", "Write a name and"),
+        ({"phone": None}, "'phone'", "Write a name and"),
+        ({"My Phone": HASH}, "'My Phone'", "Use a to z"),
+        ({"main": HASH}, "'main'", "and not main"),
+        ({"phone": "hunter2"}, "in plain text", "plexus password ben@example.org --app phone"),
+        ({f"n{number}": HASH for number in range(17)}, "17", "Take out"),
     ],
 )
-def test_wrong_app_passwords(app_passwords: object, what: str, remedy: str) -> None:
+def test_wrong_app_passwords(app_passwords: object, about: str, remedy: str) -> None:
     """Each mistake is named with its mailbox and a way out."""
     (problem,) = problems(with_app_passwords(app_passwords))
-    assert ("entry 3 (ben@example.org)", what) == (problem.entry, problem.what)
+    assert ("entry 3 (ben@example.org)", True) == (problem.entry, about in problem.what)
     assert remedy in problem.remedy
 
 
@@ -85,20 +77,20 @@ def test_send_as() -> None:
 
 
 @pytest.mark.parametrize(
-    ("send_as", "what", "remedy"),
+    ("send_as", "about", "remedy"),
     [
-        ("info@example.org", "its send-as are a text, not a list", "Write a list"),
-        ([], "has no send-as", "Write a list"),
-        (["info"], "its send-as 'info' has no @", "Write one address"),
-        (["x@elsewhere.example"], "its send-as 'x@elsewhere.example' is at no domain", "SES sends"),
-        (["info+x@example.org"], "its send-as 'info+x@example.org' cannot be", "without +"),
-        (["no@example.org"], "its send-as 'no@example.org' is nobody's address", "Make an alias"),
-        (["info@example.org"] * 2, "its send-as 'info@example.org' is there twice", "Take one"),
+        ("info@example.org", "a text, not a list", "Write a list"),
+        ([], "no send-as", "Write a list"),
+        (["info"], "'info'", "Write one address"),
+        (["x@elsewhere.example"], "'x@elsewhere.example'", "SES sends"),
+        (["info+x@example.org"], "'info+x@example.org'", "without +"),
+        (["no@example.org"], "'no@example.org'", "Make an alias"),
+        (["info@example.org"] * 2, "'info@example.org'", "Take one"),
     ],
 )
-def test_wrong_send_as(send_as: object, what: str, remedy: str) -> None:
+def test_wrong_send_as(send_as: object, about: str, remedy: str) -> None:
     """Each mistake is named with its mailbox and a way out."""
     (problem,) = problems(with_send_as(send_as))
-    assert "entry 3 (ben@example.org)" == problem.entry
-    assert problem.what.startswith(what)
+    assert ("entry 3 (ben@example.org)", True) == (problem.entry, about in problem.what)
+    assert "send-as" in problem.what
     assert remedy in problem.remedy

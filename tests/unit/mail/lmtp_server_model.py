@@ -26,7 +26,7 @@ class LmtpServerModel:
     """One connection. `stored` collects (sender, accepted recipients, content)."""
 
     def __init__(self, scripts: list[Script]) -> None:
-        self._scripts = scripts
+        self.scripts = scripts
         self._input = b""
         self._mode = "command"
         self._wanted = 0
@@ -41,7 +41,7 @@ class LmtpServerModel:
     @property
     def script(self) -> Script:
         """Of the transaction at hand."""
-        return self._scripts[0]
+        return self.scripts[0]
 
     def greeting(self) -> bytes:
         """What the server says first."""
@@ -154,7 +154,7 @@ class LmtpServerModel:
             replies = finals
         self.stored.append((self._sender, tuple(kept), content))
         self._reset()
-        self._scripts = self._scripts[1:] or self._scripts
+        self.scripts = self.scripts[1:] or self.scripts
         return b"".join(reply + b"\r\n" for reply in replies)
 
     def _reset(self) -> None:

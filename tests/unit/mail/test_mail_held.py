@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from email import message_from_bytes, policy
 
 import pytest
@@ -14,7 +15,7 @@ from postal_plexus.mail.held import held_id, release, render_held
 from postal_plexus.mail.receipt import NotificationError, Receipt, read_notification
 from postal_plexus.mail.verdicts import Verdict, Verdicts
 
-NOW = "2026-11-24T04:00:00.000Z"
+NOW = datetime(2026, 11, 24, 4, tzinfo=UTC)
 MAIL = Accepted(
     "m1", "a@b.c", ("ann@example.org",), "archive", "mail/m1", verdicts={"virus": "FAIL"}
 )

@@ -146,9 +146,7 @@ def test_a_refused_transaction_raises_and_the_next_one_succeeds(chunking: bool) 
         refusal.value.reply.code,
         refusal.value.permanent,
     )
-    wires.server._scripts = [
-        Script(chunking=chunking, rcpt=[b"250 OK"], final=[b"250 2.0.0 Saved"])
-    ]
+    wires.server.scripts = [Script(chunking=chunking, rcpt=[b"250 OK"], final=[b"250 2.0.0 Saved"])]
     wires.transact(envelope, [b"x\r\n"])
     assert [("a@b.c", ("u@example.org",), b"x\r\n")] == wires.server.stored
 

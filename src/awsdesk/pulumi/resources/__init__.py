@@ -45,7 +45,7 @@ TYPES: dict[str, ResourceType] = {
 }
 
 
-class UnknownResourceType(Exception):
+class UnknownResourceTypeError(Exception):
     """The program asks for a resource type that the desk has no maker for."""
 
 
@@ -53,11 +53,11 @@ def find(token: str) -> ResourceType:
     """The resource type with the Pulumi type `token`.
 
     Raises:
-        UnknownResourceType: saying where to add it.
+        UnknownResourceTypeError: saying where to add it.
     """
     known = TYPES.get(token)
     if known is None:
-        raise UnknownResourceType(
+        raise UnknownResourceTypeError(
             f"the desk cannot make a {token}: add it to src/awsdesk/pulumi/resources"
         )
     return known

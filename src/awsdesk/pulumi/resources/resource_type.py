@@ -5,7 +5,7 @@ cannot change in place (`replaces`), and which the emulator has no place for (`r
 the state file, so that a change of them is still seen, and sent nowhere).  A property in none of
 these is refused: what the program asks for must never be dropped silently.
 
-Failures: `UnknownProperty` here; botocore's errors pass through and are named by the engine.
+Failures: `UnknownPropertyError` here; botocore's errors pass through and are named by the engine.
 """
 
 import secrets
@@ -21,7 +21,7 @@ Inputs = Mapping[str, Any]
 Outputs = dict[str, Any]
 
 
-class UnknownProperty(Exception):
+class UnknownPropertyError(Exception):
     """The program sets a property that the desk neither sends to AWS nor records."""
 
 
@@ -120,11 +120,11 @@ class ResourceType:
         """Refuse properties that would be dropped.
 
         Raises:
-            UnknownProperty: naming them.
+            UnknownPropertyError: naming them.
         """
         unknown = sorted(set(inputs) - self.properties - self.replaces - self.recorded)
         if unknown:
-            raise UnknownProperty(
+            raise UnknownPropertyError(
                 f"the desk does not know {self.token}'s {', '.join(unknown)}: add it to "
                 "src/awsdesk/pulumi/resources, so that what the program asks for is made"
             )

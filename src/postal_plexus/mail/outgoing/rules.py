@@ -110,7 +110,7 @@ class Edits:
         self.recipients: tuple[str, ...] | None = None
 
 
-class _No(Exception):
+class _RefusedError(Exception):
     """A refusal, from wherever it is found."""
 
     def __init__(self, text: str, status: str = "5.7.1", code: str = "550") -> None:
@@ -122,10 +122,10 @@ def decide(mail: Mail, senders: Senders) -> Edits | Refusal:
     """Say what becomes of a mail. Never raises."""
     try:
         edits = _decided(mail, senders)
-    except _No as no:
+    except _RefusedError as refused:
         if mail.way == SIEVE and is_redirect(mail.fields):
-            no.refusal.owner = mail.owner.lower()
-        return no.refusal
+            refused.refusal.owner = mail.owner.lower()
+        return refused.refusal
     return edits
 
 
@@ -141,10 +141,10 @@ def _decided(mail: Mail, senders: Senders) -> Edits:
     elif mail.way == BOUNCE and not mail.sender:
         return _bounce(mail, senders, outside=outside)
     else:
-        raise _No(f"Nothing may leave by the way {mail.way!r}")
+        raise _RefusedError(f"Nothing may leave by the way {mail.way!r}")
     edits.changes = header.changes()
     if len(edits.changes) > MOST_CHANGES:
-        raise _No(
+        raise _RefusedError(
             f"{len(edits.changes)} header fields would have to be changed or removed, at most "
             f"{MOST_CHANGES} may",
             "5.6.0",
@@ -176,7 +176,7 @@ def turned(owner: str, reason: str) -> Edits:
 def _submission(mail: Mail, header: Header, senders: Senders, *, outside: bool) -> Edits:
     login = mail.owner.lower()
     if not login:
-        raise _No("Nobody has logged in", "5.7.0")
+        raise _RefusedError("Nobody has logged in", "5.7.0")
     edits = Edits(login, automatic=False, outside=outside)
     if mail.sender:
         _must_own(senders, login, *parts(mail.sender), "Envelope sender")
@@ -197,7 +197,7 @@ def _forward(mail: Mail, header: Header, senders: Senders) -> Edits:
     first = mail.fields[0] if mail.fields else None
     owner = as_text(first.value).strip() if first is not None and first.key == FORWARDER else ""
     if not owner or not senders.is_ours(owner.rpartition("@")[2]):
-        raise _No(f"No address of ours forwards this: {owner!r}")
+        raise _RefusedError(f"No address of ours forwards this: {owner!r}")
     edits = Edits(owner.lower(), automatic=True, outside=True)
     if not mail.sender:
         edits.sender = owner
@@ -208,16 +208,18 @@ def _forward(mail: Mail, header: Header, senders: Senders) -> Edits:
 def _sieve(mail: Mail, header: Header, senders: Senders, *, outside: bool) -> Edits:
     owner = mail.owner.lower()
     if not senders.is_mailbox(owner):
-        raise _No(f"No mailbox has this filter: {mail.owner!r}")
+        raise _RefusedError(f"No mailbox has this filter: {mail.owner!r}")
     edits = Edits(owner, automatic=True, outside=outside)
     if is_redirect(mail.fields):
         if header.count(NOTICE.lower()) or any(
             as_text(each).strip().startswith("echo-") for each in header.all("x-plexus-receipt")
         ):
-            raise _No("A notice of this host is not redirected: it could return for ever", "5.4.6")
+            raise _RefusedError(
+                "A notice of this host is not redirected: it could return for ever", "5.4.6"
+            )
         stopped = {as_text(each).strip().lower() for each in header.all(STOPPED)}
         if resting := [each for each in mail.recipients if each.lower() in stopped]:
-            raise _No(
+            raise _RefusedError(
                 f"Too much of what went to {resting[0]} came back: it rests for a week", "5.2.1"
             )
         if not senders.may_send_as(owner, *parts(mail.sender)):
@@ -316,13 +318,13 @@ def _own_from(header: Header, senders: Senders, login: str) -> Mailbox | None:
     for name in ("From", "Sender"):
         values = header.all(name.lower())
         if len(values) > 1:
-            raise _No(f"More than one {name} header")
+            raise _RefusedError(f"More than one {name} header")
         if not values:
             continue
         found = read(values[0])
         if not found.mailboxes or found.faults:
             said = " ".join(found.faults or [found.text])[:60].strip()
-            raise _No(f"The {name} header is not a list of addresses ({said}): {_HELP}")
+            raise _RefusedError(f"The {name} header is not a list of addresses ({said}): {_HELP}")
         for local, domain in (*((e.local, e.domain) for e in found.mailboxes), *found.claimed):
             _must_own(senders, login, local, domain, f"{name} address")
         if not found.clean or found.claimed or not is_well_folded(name, values[0]):
@@ -335,13 +337,13 @@ def _own_from(header: Header, senders: Senders, login: str) -> Mailbox | None:
 
 def _must_own(senders: Senders, login: str, local: str, domain: str, what: str) -> None:
     if not senders.may_send_as(login, local, domain):
-        raise _No(f"{what} is not yours: {written_address(local, domain)}")
+        raise _RefusedError(f"{what} is not yours: {written_address(local, domain)}")
 
 
 def _in_the_name_of(owner: str, header: Header, senders: Senders, edits: Edits) -> None:
     """Make a foreign mail one that `owner` sends on; answers go to its author."""
     if any(as_text(each).strip().lower() == owner.lower() for each in header.all(LOOP.lower())):
-        raise _No(f"{owner} has sent this on before: a loop", "5.4.6")
+        raise _RefusedError(f"{owner} has sent this on before: a loop", "5.4.6")
     verdicts = as_text(header.first(VERDICT) or b"")
     proven = re.search(r"(?:^|; )dmarc=PASS(?:;|$)", verdicts.strip()) is not None
     envelope_author = as_text(header.first("return-path") or b"").strip().strip("<>")

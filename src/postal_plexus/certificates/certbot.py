@@ -3,7 +3,7 @@
 One lineage, named `plexus`, in the state directory, with the account's key. certbot finds zone and
 credentials by itself (boto3; in ECS the task's role). The account is made at the first run.
 
-Fails by AuthorityError with the last lines of what certbot said.
+Fails by CertbotError with the last lines of what certbot said.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ TIMEOUT_SECONDS = 600
 _LINES_KEPT = 15
 
 
-class AuthorityError(Exception):
+class CertbotError(Exception):
     """No certificate was to be had; the text is certbot's."""
 
 
 @dataclass(frozen=True)
-class Authority:
+class Certbot:
     """One ACME directory, and where certbot keeps its state."""
 
     directory_url: str
@@ -45,7 +45,7 @@ class Authority:
         return self.state / "live" / LINEAGE / "privkey.pem"
 
     def issue(self, names: Sequence[str], *, subset: bool = False) -> None:
-        """Have a new certificate in the lineage. Raises AuthorityError."""
+        """Have a new certificate in the lineage. Raises CertbotError."""
         command = self.command(names, subset=subset)
         try:
             done = subprocess.run(  # noqa: S603
@@ -58,10 +58,10 @@ class Authority:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise AuthorityError(f"certbot took longer than {TIMEOUT_SECONDS} s") from error
+            raise CertbotError(f"certbot took longer than {TIMEOUT_SECONDS} s") from error
         if done.returncode != 0:
             lines = [line for line in done.stdout.splitlines() if line.strip()]
-            raise AuthorityError("\n".join(lines[-_LINES_KEPT:]))
+            raise CertbotError("\n".join(lines[-_LINES_KEPT:]))
 
     def command(self, names: Sequence[str], *, subset: bool) -> list[str]:
         """certbot's command line."""

@@ -45,7 +45,7 @@ class Certificate:
     key: Path
 
 
-class Authority:
+class CertificateAuthority:
     """The certificate authority in one directory."""
 
     def __init__(self, directory: Path) -> None:

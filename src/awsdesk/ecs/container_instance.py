@@ -37,7 +37,7 @@ class PlacementError(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
+class ContainerInstance:
     """A desk as a place for containers."""
 
     layout: DeskLayout

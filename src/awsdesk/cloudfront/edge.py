@@ -19,7 +19,7 @@ from hypercorn.config import Config
 from awsdesk.cloudfront.distributions import Answer, Viewer
 
 if TYPE_CHECKING:
-    from awsdesk.authority import Authority
+    from awsdesk.certificate_authority import CertificateAuthority
     from awsdesk.cloudfront.distributions import Distributions
     from awsdesk.ministack_patches.application import Receive, Scope, Send
 
@@ -65,7 +65,7 @@ class SiteApplication:
 class SiteConfig(Config):
     """hypercorn's configuration, with a certificate for each site instead of one for all."""
 
-    def __init__(self, authority: Authority, distributions: Distributions) -> None:
+    def __init__(self, authority: CertificateAuthority, distributions: Distributions) -> None:
         super().__init__()
         self._authority = authority
         self._distributions = distributions
@@ -87,7 +87,7 @@ class SiteConfig(Config):
     ) -> int | None:
         names = self._distributions.certified_names(name.lower()) if name else ()
         if not names:
-            log.info("sites.unknown_name name=%r", name)
+            log.info("edge.unknown_name name=%r", name)
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         if names not in self._contexts:
             made = self._authority.certificate(f"site-{names[0]}", names)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postal_plexus.deliver.recipients import resolve
-from postal_plexus.deliver.trace import is_addressed, mailbox_copies, mailbox_policy
+from postal_plexus.deliver.trace_fields import is_addressed, mailbox_copies, mailbox_policy
 from postal_plexus.directory import Alias, Directory, Domain, Mailbox
 from postal_plexus.mail.content import HeaderBlock
 from postal_plexus.mail.envelope import RawEnvelope, is_address

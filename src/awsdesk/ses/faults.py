@@ -1,6 +1,6 @@
-"""Knobs: make the SES stand-in fail as the real one can.
+"""Injected faults: make the SES stand-in fail as the real one can.
 
-`ses/knobs.json` in the desk directory, read anew for every mail. All of it may be absent:
+`ses/faults.json` in the desk directory, read anew for every mail. All of it may be absent:
 
     {"smtp_reply": "454 Throttling failure: Daily message quota exceeded",
      "max_send_rate": 1,
@@ -9,7 +9,7 @@
 
 `smtp_reply` answers every mail handed in, `max_send_rate` is mails a second (as in the sandbox),
 `greeting` refuses connections to the SMTP endpoint, `inbound_reply` answers every mail from the
-world. A file that is no JSON object turns no knob, and says so in the log.
+world. A file that is no JSON object injects nothing, and says so in the log.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """What is turned on."""
+class Faults:
+    """What is injected; None is no fault."""
 
     smtp_reply: str | None = None
     max_send_rate: float | None = None
@@ -35,17 +35,17 @@ class Knobs:
     inbound_reply: str | None = None
 
 
-def read(path: Path) -> Knobs:
-    """Read the knobs as they are now."""
+def read(path: Path) -> Faults:
+    """Read what is injected now."""
     try:
         given = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-        known = {one.name for one in fields(Knobs)}
-        return Knobs(**{name: value for name, value in given.items() if name in known})
+        known = {one.name for one in fields(Faults)}
+        return Faults(**{name: value for name, value in given.items() if name in known})
     except FileNotFoundError:
-        return Knobs()
+        return Faults()
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        log.warning("ses.knobs_unreadable path=%s error=%s", path, error)
-        return Knobs()
+        log.warning("ses.faults_unreadable path=%s error=%s", path, error)
+        return Faults()
 
 
 class SendRate:

@@ -1,4 +1,4 @@
-"""The agent's loop: what runs is made equal to what the account's services ask for.
+"""The agent's reconcile loop: make what runs equal to what the account's services ask for.
 
 Looks when ECS was called, and every few seconds. A changed service is stopped, then started anew
 (ports and sockets are the host's); one that is gone is stopped and removed.
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from awsdesk.ecs import definition
+from awsdesk.ecs.container_instance import LABEL_DESK, LABEL_TASK, ContainerInstance
 from awsdesk.ecs.credentials import TaskCredentials
 from awsdesk.ecs.definition import DefinitionError
 from awsdesk.ecs.ecs_view import EcsView, TaskState
 from awsdesk.ecs.engine import EngineError
-from awsdesk.ecs.placing import LABEL_DESK, LABEL_TASK, Place
-from awsdesk.ecs.runner import ContainerRunner, Means, quietly
+from awsdesk.ecs.runner import ContainerRunner, RunnerContext, quietly
 from awsdesk.ministack_patches.parameters import Parameters
 from awsdesk.ministack_patches.roles import Roles
 
@@ -36,13 +36,13 @@ GIVE_UP_STARTS = 3
 
 
 @dataclass
-class _Kept:
+class _Running:
     runner: ContainerRunner
     running: asyncio.Task[None]
 
 
-class Keeper:
-    """Keeps the containers of one desk."""
+class Reconciler:
+    """Runs the containers that one desk's services and tasks ask for."""
 
     def __init__(self, layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
         ecs = EcsView(desk.account_id, desk.region)
@@ -51,14 +51,14 @@ class Keeper:
         self._layout = layout
         self._engine = engine
         self.credentials = TaskCredentials(roles, desk.credential_seconds)
-        self._means = Means(
+        self._context = RunnerContext(
             engine=engine,
-            place=Place(layout, desk, ecs),
+            instance=ContainerInstance(layout, desk, ecs),
             roles=roles,
             credentials=self.credentials,
             parameters=Parameters(desk.account_id, desk.region),
         )
-        self._kept: dict[str, _Kept] = {}
+        self._running: dict[str, _Running] = {}
         self._refused: dict[str, str] = {}
         self._wake = asyncio.Event()
 
@@ -70,17 +70,17 @@ class Keeper:
         """Give the state of every container for a status."""
         found: list[Mapping[str, object]] = [
             {
-                "task": kept.runner.spec.name,
-                "service": kept.runner.task.name,
-                "container": kept.runner.name,
-                "image": kept.runner.spec.image,
-                "running": kept.runner.state.is_running,
-                "health": kept.runner.state.health,
-                "reason": kept.runner.state.reason,
-                "failed_starts": kept.runner.failed_starts,
-                "task_definition": kept.runner.task.task_definition_arn,
+                "task": one.runner.spec.name,
+                "service": one.runner.task.name,
+                "container": one.runner.name,
+                "image": one.runner.spec.image,
+                "running": one.runner.state.is_running,
+                "health": one.runner.state.health,
+                "reason": one.runner.state.reason,
+                "failed_starts": one.runner.failed_starts,
+                "task_definition": one.runner.task.task_definition_arn,
             }
-            for kept in self._kept.values()
+            for one in self._running.values()
         ]
         found += [
             {
@@ -96,7 +96,7 @@ class Keeper:
         return found
 
     async def run(self) -> None:
-        """Keep until cancelled."""
+        """Reconcile until cancelled."""
         await self._remove_strangers()
         while True:
             self._wake.clear()
@@ -109,16 +109,16 @@ class Keeper:
 
     async def stop_all(self) -> None:
         """Stop every container, all at once."""
-        await asyncio.gather(*(self._drop(name) for name in list(self._kept)))
+        await asyncio.gather(*(self._drop(name) for name in list(self._running)))
 
     async def _look(self) -> None:
         wanted = self._wanted()
-        for name, kept in list(self._kept.items()):
-            if name not in wanted or wanted[name].version != kept.runner.version:
+        for name, one in list(self._running.items()):
+            if name not in wanted or wanted[name].version != one.runner.version:
                 await self._drop(name)
         for name, runner in wanted.items():
-            if name not in self._kept:
-                self._kept[name] = _Kept(runner, asyncio.create_task(runner.run()))
+            if name not in self._running:
+                self._running[name] = _Running(runner, asyncio.create_task(runner.run()))
 
     def _wanted(self) -> dict[str, ContainerRunner]:
         found: dict[str, ContainerRunner] = {}
@@ -131,7 +131,7 @@ class Keeper:
                 log.error("agent.definition_refused task=%s reason=%s", task.name, error)  # noqa: TRY400
                 continue
             for container in spec.containers:
-                runner = ContainerRunner(self._means, task, container, spec, self._report)
+                runner = ContainerRunner(self._context, task, container, spec, self._report)
                 if runner.name in found:
                     self._refused[task.name] = f"there is a container {container.name} already"
                 else:
@@ -141,9 +141,9 @@ class Keeper:
     def _report(self, runner: ContainerRunner) -> None:
         """Tell ECS how a task is: as its worst essential container."""
         siblings = [
-            kept.runner
-            for kept in self._kept.values()
-            if kept.runner.task.name == runner.task.name and kept.runner.spec.essential
+            one.runner
+            for one in self._running.values()
+            if one.runner.task.name == runner.task.name and one.runner.spec.essential
         ]
         states = [one.state for one in siblings] or [runner.state]
         healths = [state.health for state in states]
@@ -159,14 +159,14 @@ class Keeper:
         )
 
     async def _drop(self, name: str) -> None:
-        kept = self._kept[name]
-        await quietly(kept.running)
+        one = self._running[name]
+        await quietly(one.running)
         try:
-            await kept.runner.stop()
+            await one.runner.stop()
         except EngineError as error:
             log.error("agent.stop_failed container=%s reason=%s", name, error)  # noqa: TRY400
             return
-        self._kept.pop(name, None)
+        self._running.pop(name, None)
 
     async def _remove_strangers(self) -> None:
         """Remove containers of this desk that nobody asks for any more."""
