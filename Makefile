@@ -4,10 +4,11 @@ ARCH ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BENCH_HOST_ARGS ?=
+BENCH_NFS_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-host test-nfs test-arm64 check push patch bench bench-host chaos lock clean
+.PHONY: images help run stop test test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -42,12 +43,12 @@ test: ## Set up and run all tests
 test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 9 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage.py $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage_outages.py $(PYTEST_ARGS)
 
 test-nfs: ## Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (10 minutes or more)
 	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/pytest -s tests/host/test_storage.py $(PYTEST_ARGS)
+	@.venv/bin/pytest -s tests/host/test_storage.py tests/host/test_storage_outages.py $(PYTEST_ARGS)
 
 test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
@@ -67,6 +68,11 @@ bench-host: ## Measure the three containers, default settings beside ours; needs
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.host $(BENCH_HOST_ARGS)
+
+bench-nfs: ## Count NFS operations, and contest one mailbox on NFS and on a disk; needs root (12 minutes)
+	@tools/bootstrap host
+	@ARCH= tools/images
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks.nfs $(BENCH_NFS_ARGS)
 
 chaos: ## 10,000 mails and 500 faults: nothing lost, nothing doubled; needs root
 	@tools/bootstrap test

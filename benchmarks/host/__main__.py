@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.host import (
+    index_copy,
     mailbox,
     memory,
     neighbour,
@@ -26,7 +27,7 @@ from benchmarks.host.bed import CONFIGURATIONS, Bed, laid
 from benchmarks.mailhost import report
 from benchmarks.mailhost.engine import ROOT, Container, EngineError
 
-PARTS = ("memory", "notices", "mailbox", "neighbour", "search", "relay", "storage")
+PARTS = ("memory", "notices", "mailbox", "neighbour", "search", "index-copy", "relay", "storage")
 
 
 def main() -> int:
@@ -86,6 +87,8 @@ def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
         if part == "neighbour":
             size = (5000, 200, 5.0) if quick else (10_000, 1700, 30.0)
             found = neighbour.measure(bed, box, *size, _say)
+        elif part == "index-copy":
+            found = index_copy.measure(bed, box, 50 if quick else 1000, 100, _say)
         elif part == "search":
             found = search.measure(bed, box, 1000 if quick else 10_000, _say)
         else:

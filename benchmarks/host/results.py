@@ -84,6 +84,8 @@ def table(parts: Mapping[str, Any]) -> str:
         lines += _search(found)
     if "neighbour" in found:
         lines += neighbours(found["neighbour"])
+    if "index_copy" in found:
+        lines += _index_copy(found["index_copy"])
     if "relay_ours" in found:
         lines += [
             "",
@@ -102,6 +104,22 @@ def table(parts: Mapping[str, Any]) -> str:
         for name, part in parts.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def _index_copy(copied: Mapping[str, Any]) -> list[str]:
+    return [
+        "",
+        f"| Copy of {copied['copied_folders']:,} indexes, {copied['copied_mails']:,} mails | s |",
+        "|---|---:|",
+        *(
+            f"| {name} | {copied[f'copy_{key}_seconds']:.1f} |"
+            for name, key in (
+                ("the first time", "new"),
+                ("after a change in 20 folders", "few"),
+                ("after a change in each folder", "all"),
+            )
+        ),
+    ]
 
 
 def _memory(memory: Mapping[str, Any]) -> list[str]:

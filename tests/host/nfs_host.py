@@ -325,4 +325,15 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
     for _ in range(2):
         count("search in bodies", lambda: client.search(None, "BODY", "lazy"))
     client.logout()
+    # Each folder's index is copied once; the copy before has taken what changed until now.
+    copy = "setpriv --reuid=5000 --regid=5000 --clear-groups indexes copy"
+    for number in range(3):
+        host.guest.run(f"chroot /container {copy}", timeout=300)
+        with host.imap(1) as again:
+            again.select("INBOX")
+            again.store("1", ("+FLAGS", "-FLAGS")[number % 2], r"(\Answered)")
+        count(
+            "copy of a changed index",
+            lambda: host.guest.run(f"chroot /container {copy}", timeout=300),
+        )
     return found
