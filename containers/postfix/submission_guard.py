@@ -11,9 +11,10 @@ in {daemon_name} (master.cf, main.cf):
     --domain)
     bounce        Postfix's own notices (non_smtpd_milters)
 
-Refusals have a line in the log. A redirect that may not leave goes to its owner's mailbox. If the
-tables cannot be read, or the spool cannot be written, mails are deferred (451 4.3.0). Without this
-process Postfix defers everything (milter_default_action).
+Refusals have a line in the log. A redirect that may not leave goes to its owner's mailbox; one of a
+replayed mail is dropped, since it left before. If the tables cannot be read, or the spool cannot be
+written, mails are deferred (451 4.3.0). Without this process Postfix defers everything
+(milter_default_action).
 
 Headers of more than 256 KB together, or of very many fields, are refused (552 5.3.4), since Postfix
 bounds each one, not all; so is a field of more than 59,000 octets: of a longer one Postfix shows a
@@ -171,6 +172,13 @@ class Guard(Milter.Base):
 
     def _decide(self) -> int:
         owner = {rules.SUBMISSION: self.login, rules.SIEVE: self.client}.get(self.way, "")
+        if self.way == rules.SIEVE and rules.is_sent_already(self.fields):
+            print(
+                f"submission-guard: dropped way=sieve owner={_shown(owner)}"
+                f" recipients={len(self.recipients)}: a replay, sent on when it came first",
+                flush=True,
+            )
+            return Milter.DISCARD
         mail = rules.Mail(self.way, owner, self.sender, tuple(self.recipients), self.fields)
         found = self._found(mail)
         if isinstance(found, rules.Refusal):

@@ -11,7 +11,7 @@ import pulumi
 from deployment import mail_documents
 from deployment.buckets import close
 from deployment.stack import Stack
-from postal_plexus.config.names import INBOUND_PREFIX
+from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,18 @@ class Archive(pulumi.ComponentResource):
             args.name,
             bucket=bucket,
             rules=[
-                {
-                    "id": "forget-received-mail",
-                    "status": "Enabled",
-                    "filter": {"prefix": INBOUND_PREFIX},
-                    "expiration": {"days": args.days},
-                },
+                *(
+                    {
+                        "id": f"forget-{what}",
+                        "status": "Enabled",
+                        "filter": {"prefix": prefix},
+                        "expiration": {"days": args.days},
+                    }
+                    for what, prefix in (
+                        ("received-mail", INBOUND_PREFIX),
+                        ("deliveries", DELIVERIES_PREFIX),
+                    )
+                ),
                 {
                     "id": "clear-unfinished-uploads",
                     "status": "Enabled",

@@ -18,7 +18,7 @@ from deployment.service import Service, ServiceArgs
 from deployment.stack import Stack
 from deployment.storage import Storage
 from postal_plexus.config import regions
-from postal_plexus.config.names import INBOUND_PREFIX
+from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
 from postal_plexus.config.settings import Settings
 
 
@@ -116,6 +116,9 @@ def _deliver_policy(parts: ServiceParts) -> pulumi.Output[str]:
         identity_arns=[identity.arn for identity in parts.identities.identities],
     ).apply(
         lambda given: task_documents.deliver_task(
-            prefix=INBOUND_PREFIX, directory_key=DIRECTORY_KEY, **given
+            prefix=INBOUND_PREFIX,
+            records_prefix=DELIVERIES_PREFIX,
+            directory_key=DIRECTORY_KEY,
+            **given,
         )
     )

@@ -27,12 +27,16 @@ def task_trust(account: str, region: str) -> str:
 def deliver_task(
     bucket_arn: str,
     prefix: str,
+    records_prefix: str,
     directory_key: str,
     queue_arns: Sequence[str],
     dead_letters_arn: str,
     identity_arns: Sequence[str],
 ) -> str:
-    """What `deliver` does: read mail and directory, consume its queues, put aside, bounce."""
+    """What `deliver` does: read mail and directory, consume its queues, record, put aside, bounce.
+
+    Records of deliveries it writes and never reads; the mails themselves it cannot change.
+    """
     return document(
         allow(
             "ReadMailAndDirectory",
@@ -51,6 +55,7 @@ def deliver_task(
             ],
             sorted(queue_arns),
         ),
+        allow("RecordDeliveries", ["s3:PutObject"], [f"{bucket_arn}/{records_prefix}*"]),
         allow("PutAside", ["sqs:SendMessage"], [dead_letters_arn]),
         allow("Bounce", ["ses:SendBounce"], sorted(identity_arns)),
     )

@@ -174,7 +174,13 @@ def test_alarms_of_another_account_are_not_ours() -> None:
 # --- what each role may -------------------------------------------------------------------------
 
 DELIVER = task_documents.deliver_task(
-    BUCKET, "inbound/", "directory/directory.json", [QUEUE, EVENTS], DEAD_LETTERS, [IDENTITY]
+    BUCKET,
+    "inbound/",
+    "deliveries/",
+    "directory/directory.json",
+    [QUEUE, EVENTS],
+    DEAD_LETTERS,
+    [IDENTITY],
 )
 DOVECOT = task_documents.dovecot_task(FILE_SYSTEM, ACCESS_POINT)
 EXECUTION = task_documents.execution(LOG_GROUP, [PARAMETER], [REPOSITORY])
@@ -188,6 +194,7 @@ MAY = [
     (DELIVER, "s3:GetObject", f"{BUCKET}/inbound/1", {}),
     (DELIVER, "s3:GetObject", f"{BUCKET}/directory/directory.json", {}),
     (DELIVER, "s3:ListBucket", BUCKET, {}),
+    (DELIVER, "s3:PutObject", f"{BUCKET}/deliveries/2026-11-28/1.jsonl", {}),
     (DELIVER, "sqs:ReceiveMessage", QUEUE, {}),
     (DELIVER, "sqs:DeleteMessage", EVENTS, {}),
     (DELIVER, "sqs:ChangeMessageVisibility", QUEUE, {}),
@@ -229,6 +236,8 @@ MAY = [
 MAY_NOT = [
     (DELIVER, "s3:PutObject", f"{BUCKET}/directory/directory.json", {}),
     (DELIVER, "s3:DeleteObject", f"{BUCKET}/inbound/1", {}),
+    (DELIVER, "s3:PutObject", f"{BUCKET}/inbound/1", {}),
+    (DELIVER, "s3:GetObject", f"{BUCKET}/deliveries/2026-11-28/1.jsonl", {}),
     (DELIVER, "s3:GetObject", f"{BUCKET}/other/1", {}),
     (DELIVER, "sqs:SendMessage", QUEUE, {}),
     (DELIVER, "sqs:ReceiveMessage", DEAD_LETTERS, {}),

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from postal_plexus.deliver.doveadm import Doveadm
 from service.mail_host import MailHost
 
 pytestmark = pytest.mark.timeout(300)
@@ -126,3 +127,32 @@ def test_copied_mail_is_kept_when_one_copy_goes(host: MailHost) -> None:
         assert client.uid("COPY", uid, "Archive")[0] == "OK"
     expunge(host, BEN, "copied")
     assert "copied" in kept(host, BEN)
+
+
+def test_deliver_hears_of_a_mail_wherever_it_lies(host: MailHost) -> None:
+    """In a folder of the user's, in Trash, expunged: a replay brings back only what is nowhere.
+
+    That another user has it, in a folder that this one sees, does not count.
+    """
+    question = Doveadm(str(host.root / "run/dovecot/question.sock"))
+    receipt = f"replay-{host.root.name}"
+    with host.lmtp() as lmtp:
+        content = f"X-Plexus-Receipt: {receipt}\r\nSubject: asked\r\n\r\nThe text of asked.\r\n"
+        lmtp.sendmail("s@elsewhere.example", [BEN], content)
+    with host.imap(ANN) as client:
+        client.create("Shared")
+        client.append("Shared", None, None, content.encode())
+        assert client.setacl("Shared", BEN, "lrs")[0] == "OK"
+    with host.imap(BEN) as client:
+        assert client.select(f"shared/{ANN}/Shared", readonly=True)[0] == "OK"
+        client.create("Filed")
+        for folder, into in (("INBOX", "Filed"), ("Filed", "Trash")):
+            client.select(folder)
+            (uid,) = client.uid("SEARCH", "SUBJECT", "asked")[1][0].split()
+            assert question.holds(BEN, receipt) is True
+            assert client.uid("MOVE", uid, into)[0] == "OK"
+    assert question.holds(BEN, receipt) is True
+    expunge(host, BEN, "asked", "Trash")
+    assert question.holds(BEN, receipt) is True
+    expunge(host, BEN, "asked", ".Expunged")
+    assert question.holds(BEN, receipt) is False

@@ -134,7 +134,8 @@ def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         why = f"{traffic.gb:g} GB, daily, {stack.backup_days} days"
         lines.append(Line("backup", why, traffic.gb * prices["backup_efs_gb_month"]))
     kept = traffic.mails_in * traffic.mail_kb / _KB_A_GB * stack.archive_days / 30
-    puts = traffic.mails_in / 1000 * prices["s3_thousand_puts"]
+    # SES writes the mail, and `deliver` who has it (seldom one object for each).
+    puts = 2 * traffic.mails_in / 1000 * prices["s3_thousand_puts"]
     why = f"{kept:.2f} GB S3, {stack.archive_days} days"
     lines.append(Line("archive", why, kept * prices["s3_gb_month"] + puts))
     return lines

@@ -19,6 +19,7 @@ from postal_plexus.cli import (
     doctor,
     local,
     password,
+    replay,
     reports,
 )
 from postal_plexus.cli.exits import CommandError, Exit, table
@@ -32,6 +33,7 @@ _COMMANDS = {
     "app-passwords": app_passwords,
     "doctor": doctor,
     "dead-letters": dead_letters,
+    "replay": replay,
     "reports": reports,
     "local": local,
 }

@@ -1,7 +1,11 @@
 """Names by which the program and the operator's tools find the parts of a stack."""
 
+from postal_plexus.mail.delivered import PREFIX
+
 INBOUND_PREFIX = "inbound/"
 """In the archive: SES writes received mail here, and `deliver` reads it."""
+DELIVERIES_PREFIX = PREFIX
+"""In the archive: `deliver` writes here who has which mail, and `plexus replay` reads it."""
 
 
 def part_name(stack: str, part: str) -> str:

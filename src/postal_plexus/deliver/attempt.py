@@ -12,7 +12,7 @@ settle      deleted when nothing is owed to anyone, else released    settlement
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from postal_plexus.deliver import maillog
@@ -39,12 +39,13 @@ from postal_plexus.deliver.policy import (
     retry_after,
     unknown_mailbox,
 )
-from postal_plexus.deliver.recipients import Addressee, Recipients, resolve
+from postal_plexus.deliver.recipients import Addressee, Recipients, replayed, resolve
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.trace_fields import Copy, mailbox_copies, notice_copies
 from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
 from postal_plexus.mail.dead_letter import VIRUS
+from postal_plexus.mail.delivered import Record, write_record
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.held import held_id, render_held
 from postal_plexus.mail.receipt import (
@@ -87,8 +88,10 @@ class Attempts:
         """Make one attempt for an entry and settle it, exactly once. Never raises."""
         in_vain = self.holds.receives_in_vain(message.queue_id)
         later = retry_after(message.receive_count - in_vain, jitter())
+        record = b""
         try:
-            found = self._attempt(message, in_vain)
+            attempted = self._attempt(message, in_vain)
+            found, record = attempted.found, attempted.record
             retry = next_attempt(found, message.receive_count, in_vain, jitter())
             if is_held(found):
                 self.holds.received_in_vain(message.queue_id)
@@ -101,7 +104,7 @@ class Attempts:
             retry = later
             maillog.crashed("delivery", error)
         if retry is None:
-            self.settlement.delete(message)
+            self.settlement.delete(message, record)
             self.holds.forget(message.queue_id)
         else:
             self.settlement.release(message, retry)
@@ -115,48 +118,59 @@ class Attempts:
         """Wake this worker if it waits for AWS. For other threads."""
         self.store.abort()
 
-    def _attempt(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
-        """Return the dispositions of all who were still owed the mail."""
+    def _attempt(self, message: QueueMessage, in_vain: int) -> "_Attempted":
         try:
             receipt = read_notification(message.body)
         except NotificationError as error:
             self.reports.dead_letter(message, str(error))
-            return []
+            return _Attempted()
         if isinstance(receipt, SetupNotification):
             maillog.setup_notification(message.queue_id)
-            return []
+            return _Attempted()
         if receipt.bucket != self.archive_bucket:
             reason = f"the bucket {receipt.bucket!r} is not our archive"
             self.reports.dead_letter(message, reason, receipt=receipt)
-            return []
+            return _Attempted()
         action = self.policy.screen(receipt)
-        if action is Action.DROP:
+        if action is Action.DROP or (action is Action.HOLD and message.replay):
             maillog.dropped(receipt, "virus")
-            return []
+            return _Attempted()
         with self.locks.holding(receipt.message_id):
             if action is Action.HOLD:
-                return self._hold(message, receipt, in_vain)
+                return _Attempted(self._hold(message, receipt, in_vain))
             return self._deliver(message, receipt, in_vain)
 
-    def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> list[Disposition]:
-        """Deliver a mail to everybody who is owed it; return a disposition for each."""
+    def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> "_Attempted":
+        """Deliver a mail to everybody who is owed it."""
         began = time.perf_counter()
-        mail = Mail(receipt.message_id, receipt.accepted_at, message.receive_count, in_vain)
+        mail = Mail(
+            *(receipt.message_id, receipt.accepted_at, message.receive_count, in_vain),
+            owed_since=message.owed_since,
+            asked_for=message.replay is not None,
+        )
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         recipients = resolve(receipt.envelope, directory)
-        if message.redriven:
+        brought_back = message.redriven
+        if message.replay is not None:
+            recipients = replayed(message.replay, directory)
+            brought_back = message.replay.mailbox or "(none)"
+            maillog.replayed(receipt, brought_back)
+        elif message.redriven:
             recipients = recipients.only(message.redriven)
+        if brought_back:
             if not recipients:
-                reason = "the directory no longer leads there"
-                self.reports.dead_letter(
-                    message, reason, receipt=receipt, recipient=message.redriven
-                )
-                return []
-            self._reopen(message, receipt, recipients)
-            # The journal may have forgotten who has it by now: then ask.
-            mail = replace(mail, receive_count=message.receive_count + 1)
+                reason = "the directory does not lead there"
+                self.reports.dead_letter(message, reason, receipt=receipt, recipient=brought_back)
+                return _Attempted()
+            if message.redriven:
+                self._reopen(message, receipt, recipients)
+                # The journal may have forgotten who has it by now: then ask.
+                mail = replace(mail, receive_count=message.receive_count + 1)
+        # What is replayed has been delivered once, so it was none.
         forged = [
-            each.name for each in recipients.mailboxes if self._is_forged_bounce(each.original)
+            each.name
+            for each in recipients.mailboxes
+            if not mail.asked_for and self._is_forged_bounce(each.original)
         ]
         found = self._untold(
             receipt, [*map(unknown_mailbox, recipients.unknown), *map(forged_bounce, forged)]
@@ -170,6 +184,7 @@ class Attempts:
             self.hostname,
             dmarc_to_junk=self.policy.dmarc_to_junk,
             unfiltered=unfiltered,
+            is_replay=mail.asked_for,
             stopped={
                 each.name: self.forward_bounces.came_to(each.name)
                 for each in mailboxes
@@ -191,9 +206,23 @@ class Attempts:
                 directory,
                 partial(open_content, forwarded=True),
             )
-        seconds = time.perf_counter() - began
-        self._account_for(message, receipt, recipients, found, seconds, delivered.octets)
-        return found
+        if mail.asked_for:
+            # Its sender has known for long what became of it.
+            found = [replace(each, quiet=True) for each in found]
+        took = _Took(time.perf_counter() - began, mail.age, delivered.octets)
+        self._account_for(message, receipt, recipients, found, took)
+        return _Attempted(found, self._record(message, receipt, mailboxes))
+
+    def _record(
+        self, message: QueueMessage, receipt: Receipt, mailboxes: tuple[Addressee, ...]
+    ) -> bytes:
+        """Return the record of who has the mail; b"" if no mailbox here has it."""
+        having = {
+            each.name: each.originals
+            for each in mailboxes
+            if self.journal.state(receipt.message_id, each.name) is State.DELIVERED
+        }
+        return write_record(Record(having, message.body)) if having else b""
 
     def _account_for(
         self,
@@ -201,8 +230,7 @@ class Attempts:
         receipt: Receipt,
         recipients: Recipients,
         found: list[Disposition],
-        seconds: float,
-        octets: int,
+        took: "_Took",
     ) -> None:
         """Log, count and report what became of a mail. A hold is logged where it is met."""
         if not found:
@@ -210,8 +238,8 @@ class Attempts:
         found = [each for each in found if each.fate is not Fate.HELD]
         if not found:
             return
-        maillog.dispositions(receipt, found, seconds=seconds, octets=octets)
-        self.metrics.dispositions(found, time.time() - receipt.accepted_at, octets)
+        maillog.dispositions(receipt, found, seconds=took.seconds, octets=took.octets)
+        self.metrics.dispositions(found, took.age, took.octets)
         failures = [
             Failure(each, recipients.original(each.recipient))
             for each in found
@@ -274,3 +302,20 @@ class Attempts:
                 # FAILING: the sender was perhaps told.
                 found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempted:
+    """The dispositions of all who were still owed the mail, and the record of who has it."""
+
+    found: list[Disposition] = field(default_factory=list[Disposition])
+    record: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """What an attempt took: its seconds, the mail's age in seconds, its octets."""
+
+    seconds: float
+    age: float
+    octets: int

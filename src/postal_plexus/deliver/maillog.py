@@ -201,6 +201,16 @@ def redriven(receipt: Receipt, recipient: str) -> None:
     write("redriven", receipt=receipt.message_id, recipient=recipient)
 
 
+def replayed(receipt: Receipt, mailbox: str) -> None:
+    """An operator brings a mail back into a mailbox that may have lost it."""
+    write("replayed", receipt=receipt.message_id, recipient=mailbox)
+
+
+def unrecorded(deliveries: int, reason: str) -> None:
+    """S3 did not take the record of deliveries: these mails cannot be replayed."""
+    write("deliveries not recorded", "warning", entries=deliveries, reason=reason)
+
+
 def setup_notification(queue_id: str) -> None:
     """SES made or changed a rule."""
     write("setup notification", queue_id=queue_id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from postal_plexus.directory import Directory, without_subaddress
 from postal_plexus.directory.address import Address, AddressError, envelope_parts
+from postal_plexus.mail.delivered import Replay
 from postal_plexus.mail.envelope import RawEnvelope, is_address
 
 
@@ -95,6 +96,17 @@ def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
         if not resolution.known or not all(map(is_address, resolution.mailboxes)):
             unknown.append(recipient)
     return Recipients(tuple(mailboxes.values()), tuple(forwards.values()), tuple(unknown))
+
+
+def replayed(replay: Replay, directory: Directory) -> Recipients:
+    """Return the mailbox of a replay and nobody else; nobody if the directory does not have it.
+
+    It need not be one to which the recipients lead today: what it had, it gets.
+    """
+    name = replay.mailbox
+    if without_subaddress(name) != name or directory.resolve(name).mailboxes != (name,):
+        return Recipients((), (), ())
+    return Recipients((Addressee(name, name, replay.originals or (name,)),), (), ())
 
 
 def _lead(known: dict[str, Addressee], new: Addressee) -> None:

@@ -44,6 +44,7 @@ from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import NonDelivery, RateLimiter
 from postal_plexus.deliver.policy import Policy
+from postal_plexus.deliver.records import Records
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.transfer import Transfer, Transport
@@ -141,7 +142,10 @@ class Service:
             self._return_path,
             self._forward_bounces,
         )
-        self._settlement = Settlement(partial(self._queue, config.queue_url))
+        self._settlement = Settlement(
+            partial(self._queue, config.queue_url),
+            lambda: Records(Store(account, self._s3), config.archive_bucket),
+        )
         self._intake = Intake(
             self._directory,
             self._breaker,

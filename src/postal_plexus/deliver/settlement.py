@@ -1,9 +1,10 @@
 """The settlement: the only place that takes an entry out of the queue, or lets it go back.
 
 Workers hand over each entry exactly once, with `delete` or `release`; a thread of its own sends
-them in batches of up to ten, whatever has gathered while the last batch was under way. Until then
-the entry is held: `hold` starts that, `extend` keeps it invisible to others. An entry that AWS does
-not let us delete will come again, and find nothing owed.
+them in batches of up to ten, whatever has gathered while the last batch was under way. What was
+delivered is recorded before that (`records`). Until then the entry is held: `hold` starts that,
+`extend` keeps it invisible to others. An entry that AWS does not let us delete will come again, and
+find nothing owed.
 """
 
 import threading
@@ -16,6 +17,7 @@ from typing import TypeVar
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import BATCH_AT_MOST, LONGEST_VISIBILITY, Queue, QueueMessage
+from postal_plexus.deliver.records import Records
 
 VISIBILITY_SECONDS = 120
 _T = TypeVar("_T")
@@ -35,6 +37,7 @@ class Settlement:
 
     Args:
         queue: makes a settling thread's own connection to the queue.
+        records: likewise, its way to the records of deliveries.
         clock: seconds, from any beginning.
 
     Attributes:
@@ -43,13 +46,17 @@ class Settlement:
     """
 
     def __init__(
-        self, queue: Callable[[], Queue], clock: Callable[[], float] = time.monotonic
+        self,
+        queue: Callable[[], Queue],
+        records: Callable[[], Records],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make_queue = queue
+        self._make_records = records
         self._clock = clock
         self._changed = threading.Condition()
         self._held: dict[str, _Held] = {}
-        self._deletes: deque[str] = deque()
+        self._deletes: deque[tuple[str, bytes]] = deque()
         self._releases: deque[tuple[str, int]] = deque()
         self._closing = False
         self.deleted = 0
@@ -62,12 +69,12 @@ class Settlement:
             for message in messages:
                 self._held[message.receipt_handle] = _Held(message, now, now + VISIBILITY_SECONDS)
 
-    def delete(self, message: QueueMessage) -> None:
-        """Take an entry out of the queue: nothing is owed for it any more."""
+    def delete(self, message: QueueMessage, record: bytes = b"") -> None:
+        """Take an entry out of the queue: nothing is owed for it. `record`: who has the mail."""
         self.progressed_at = self._clock()
         with self._changed:
             self._held.pop(message.receipt_handle, None)
-            self._deletes.append(message.receipt_handle)
+            self._deletes.append((message.receipt_handle, record))
             if len(self._deletes) in {1, BATCH_AT_MOST}:
                 self._changed.notify()
 
@@ -110,12 +117,13 @@ class Settlement:
 
     def run(self) -> None:
         """Settle until `close`, and then until all is sent: a settling thread."""
-        queue = self._make_queue()
+        queue, records = self._make_queue(), self._make_records()
         while True:
             with self._changed:
                 while not self._deletes and not self._releases:
                     if self._closing:
                         queue.close()
+                        records.close()
                         return
                     self._changed.wait()
                 if len(self._deletes) < BATCH_AT_MOST and not self._closing:
@@ -124,7 +132,8 @@ class Settlement:
                     self._changed.wait_for(self._full, _GATHER_SECONDS)
                 deletes = _take(self._deletes)
                 releases = _take(self._releases)
-            self._send(deletes, releases, queue)
+            records.write([record for _, record in deletes if record])
+            self._send([handle for handle, _ in deletes], releases, queue)
             maillog.flush()
 
     def _full(self) -> bool:

@@ -3,7 +3,8 @@
     X-Plexus-Receipt          SES's message id
     X-Plexus-Verdicts         SES's verdicts
     Authentication-Results    SES's verdicts once more (RFC 8601)
-    X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`;
+    X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`,
+                              `redirect=no` of a mail that is replayed: the filters sent it on then;
                               `filters=none` where Dovecot could not deliver it with filters
     X-Plexus-Stopped          addresses to which no filter of this mailbox redirects for now
     X-Plexus-Sender           the envelope sender, where Return-Path cannot say it
@@ -50,7 +51,7 @@ class Copy:
     addressees: tuple[Addressee, ...]
 
 
-def mailbox_copies(
+def mailbox_copies(  # noqa: PLR0913  (all that decides what a mailbox gets to know)
     receipt: Receipt,
     addressees: tuple[Addressee, ...],
     directory: Directory,
@@ -59,6 +60,7 @@ def mailbox_copies(
     dmarc_to_junk: bool,
     unfiltered: Container[str] = (),
     stopped: Mapping[str, Iterable[str]] = MappingProxyType({}),
+    is_replay: bool = False,
 ) -> list[Copy]:
     """Return the copies of a mail for mailboxes.
 
@@ -70,9 +72,12 @@ def mailbox_copies(
         dmarc_to_junk: whether a mail that its From's domain disowns goes to Junk.
         unfiltered: names of mailboxes that get it past their filters.
         stopped: by name of the mailbox, the addresses to which its filters redirect nothing.
+        is_replay: it was delivered once, so nothing is answered or sent on again.
     """
-    may_answer = not answer_is_safe(receipt)
+    may_answer = not is_replay and not answer_is_safe(receipt)
     policy = mailbox_policy(receipt, directory, dmarc_to_junk=dmarc_to_junk, may_answer=may_answer)
+    if is_replay:
+        policy = f"{policy}; redirect=no"
     trace = _trace_of_mail(receipt, hostname, policy)
     sender = wire_sender(receipt.envelope.sender)
 

@@ -89,12 +89,16 @@ class Mail:
         accepted_at: seconds since the epoch.
         receive_count: how often the queue has given its entry, this time included.
         in_vain: how many of those receives met nothing but a held mailbox.
+        owed_since: where an operator brought it back: when that was.
+        asked_for: Dovecot is asked whether the mailbox has it, whatever the journal says.
     """
 
     receipt_id: str
     accepted_at: float
     receive_count: int
     in_vain: int = 0
+    owed_since: float | None = None
+    asked_for: bool = False
 
     @property
     def attempts(self) -> int:
@@ -103,8 +107,8 @@ class Mail:
 
     @property
     def age(self) -> float:
-        """Seconds since it was accepted."""
-        return time.time() - self.accepted_at
+        """Seconds since it was accepted, or owed again."""
+        return time.time() - (self.owed_since or self.accepted_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,15 +202,16 @@ class Transfer:
         """Return what is known of one addressee; None where it is owed, but the mailbox is held."""
         key = journal_key(mail.receipt_id, addressee.name)
         entry = self._journal.look_up(key)
-        if entry is not None and entry.state not in (State.INTENDED, State.OWED):
+        ended = entry is not None and entry.state not in (State.INTENDED, State.OWED)
+        if entry is not None and ended and not mail.asked_for:
             return entry.state
         if self._transport.is_held(addressee):
             return None
         if entry is not None and entry.state is State.OWED:
             return State.OWED
-        if entry is None and not self._may_be_forgotten(mail):
+        if entry is None and not (mail.asked_for or self._may_be_forgotten(mail)):
             return State.OWED
-        since = entry.recorded_at if entry else 0.0
+        since = entry.recorded_at if entry and not ended else 0.0
         if time.time() - since < self._unknown_seconds:
             return State.INTENDED
         return self._ask(mail, addressee, key)

@@ -108,6 +108,11 @@ def unwrap(body: str) -> dict[str, object]:
     return _object(inner, "SNS's Message")
 
 
+def is_released(body: str) -> bool:
+    """Whether an operator has released this entry's mail. Raises NotificationError."""
+    return RELEASE in unwrap(body)
+
+
 def _object(text: str, what: str) -> _Fields:
     try:
         value = json.loads(text)

@@ -430,3 +430,23 @@ def test_recipients_decide_whether_ses_gets_it() -> None:
         assert isinstance(found, Edits)
         assert outside == found.outside
     assert rules.MOST_CHANGES == 200
+
+
+# Replays ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "left_before"),
+    [
+        ((*REDIRECTED, ("X-Plexus-Policy", "answer=no; redirect=no")), True),
+        ((*REDIRECTED, ("X-Plexus-Policy", "answer=no")), False),
+        ((*REDIRECTED, ("X-Forged-X-Plexus-Policy", "redirect=no")), False),
+        ((("X-Plexus-Policy", "redirect=no"),), False),
+    ],
+    ids=["a replay", "a mail", "forged", "no redirect"],
+)
+def test_the_redirect_of_a_replayed_mail_left_before(
+    fields: tuple[tuple[str, str], ...], *, left_before: bool
+) -> None:
+    """By the word of `deliver` only: a stranger's field has another name."""
+    assert left_before == rules.is_sent_already(fields_of(*fields))

@@ -12,12 +12,14 @@ from postal_plexus.deliver.aws.errors import UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import Signer, payload_hash
 from postal_plexus.mail.dead_letter import REASON, RECIPIENT
+from postal_plexus.mail.delivered import REPLAY, Replay, read_replay
 
 RECEIVE_AT_MOST = 10
 BATCH_AT_MOST = 10
 LONGEST_VISIBILITY = 12 * 3600 - 60
 _POLL_SECONDS = 20
 _ANSWER_SECONDS = 35.0
+_ASKED = ["ApproximateReceiveCount", "SentTimestamp"]
 
 _Answer = dict[str, list[dict[str, object]]]
 
@@ -30,6 +32,8 @@ class QueueMessage:
         receive_count: 1 at the first.
         redriven: set when a dead letter came back into the queue: to whom it could not be
             delivered, or "" where that is not told.
+        replay: set when an operator replays the mail: for which mailbox.
+        sent_at: when it was put into the queue, in seconds since the epoch.
     """
 
     body: str
@@ -37,6 +41,13 @@ class QueueMessage:
     queue_id: str
     receive_count: int
     redriven: str | None = None
+    replay: Replay | None = None
+    sent_at: float = 0.0
+
+    @property
+    def owed_since(self) -> float | None:
+        """Since when the mail is owed again; None for an entry that SES's word brought."""
+        return None if self.redriven is None and self.replay is None else self.sent_at
 
 
 class Queue:
@@ -57,11 +68,11 @@ class Queue:
                 "MaxNumberOfMessages": min(most, RECEIVE_AT_MOST),
                 "WaitTimeSeconds": _POLL_SECONDS,
                 "VisibilityTimeout": visibility,
-                "MessageSystemAttributeNames": ["ApproximateReceiveCount"],
+                "MessageSystemAttributeNames": _ASKED,
                 # The name of the same before 2024, for emulators; AWS takes both.
-                "AttributeNames": ["ApproximateReceiveCount"],
-                # Of a dead letter that was put back.
-                "MessageAttributeNames": [REASON, RECIPIENT],
+                "AttributeNames": _ASKED,
+                # Of a dead letter that was put back, and of a replay.
+                "MessageAttributeNames": [REASON, RECIPIENT, REPLAY],
             },
             attempts=1,
         )
@@ -149,6 +160,8 @@ def _message(entry: dict[str, object]) -> QueueMessage:
         cast("str", entry["MessageId"]),
         int(attributes.get("ApproximateReceiveCount", "1")),
         told.get(RECIPIENT, {}).get("StringValue", "") if REASON in told else None,
+        read_replay(told[REPLAY].get("StringValue", "")) if REPLAY in told else None,
+        int(attributes.get("SentTimestamp", "0")) / 1000,
     )
 
 

@@ -1,10 +1,13 @@
-"""S3: objects read as streams. Raises AwsError; `MissingError` where the object does not exist."""
+"""S3: objects read as streams, small ones written.
+
+Raises AwsError; `MissingError` where the object does not exist.
+"""
 
 from dataclasses import dataclass
 
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
-from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, percent_encode
+from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, payload_hash, percent_encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,15 @@ class Store:
             return None
         return StoredObject(answer.read_all(), answer.header("etag"))
 
+    def put(self, bucket: str, key: str, octets: bytes, attempts: int) -> None:
+        """Write a small object, or the same one again."""
+        session, path = self._place(bucket, key)
+        digest = payload_hash(octets)
+        headers = {"x-amz-content-sha256": digest, "content-length": str(len(octets))}
+        session.request(
+            "PutObject", "PUT", path, headers, octets, digest, attempts=attempts
+        ).read_all()
+
     def close(self) -> None:
         """Close the connections."""
         for session in self._sessions.values():
@@ -45,20 +57,23 @@ class Store:
             session.abort()
 
     def _get(self, operation: str, bucket: str, key: str, headers: dict[str, str]) -> Answer:
+        session, path = self._place(bucket, key)
+        return session.request(
+            operation,
+            "GET",
+            path,
+            {"x-amz-content-sha256": EMPTY_PAYLOAD, **headers},
+            b"",
+            EMPTY_PAYLOAD,
+        )
+
+    def _place(self, bucket: str, key: str) -> tuple[AwsSession, str]:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: the bucket in
         # the host name, but for endpoints of our own and for dots, which no wildcard certificate
         # covers.
         in_path = bool(self._account.endpoints.get("s3")) or "." in bucket
         path = f"/{bucket}/{key}" if in_path else f"/{key}"
-        session = self._session("" if in_path else bucket)
-        return session.request(
-            operation,
-            "GET",
-            percent_encode(path),
-            {"x-amz-content-sha256": EMPTY_PAYLOAD, **headers},
-            b"",
-            EMPTY_PAYLOAD,
-        )
+        return self._session("" if in_path else bucket), percent_encode(path)
 
     def _session(self, bucket: str) -> AwsSession:
         session = self._sessions.get(bucket)

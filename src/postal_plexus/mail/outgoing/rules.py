@@ -9,7 +9,7 @@
 Each ends with Edits, or with a Refusal that somebody sees: the client, `deliver` (and so the
 sender or the dead letters), Dovecot's log. A redirect that may not leave is *turned*: it goes to
 its owner's mailbox with the reason in X-Plexus-Not-Sent, since Dovecot would try it for ever or
-lose it.
+lose it. One of a mail that is replayed is dropped: it left when the mail came first.
 
 The null sender, which SES refuses (501), never leaves: a receipt of a user's program (RFC 8098)
 gets the user's address, a redirect or a rejection its owner's, and a notice of Postfix's own that
@@ -51,6 +51,8 @@ BOUNCE = "bounce"
 FORWARDER = "x-plexus-forwarder"
 VERDICT = "x-plexus-verdicts"
 STOPPED = "x-plexus-stopped"
+POLICY = "x-plexus-policy"
+NOT_AGAIN = "redirect=no"
 NOTICE = "X-Plexus-Notice"
 NOT_SENT = "X-Plexus-Not-Sent"
 
@@ -157,6 +159,13 @@ def is_redirect(fields: list[Field]) -> bool:
     return len(fields) > 1 and (fields[0].key, fields[1].key) == (
         "x-sieve",
         "x-sieve-redirected-from",
+    )
+
+
+def is_sent_already(fields: list[Field]) -> bool:
+    """Whether this is the redirect of a replayed mail (`deliver.trace_fields`)."""
+    return is_redirect(fields) and any(
+        each.key == POLICY and NOT_AGAIN in as_text(each.value) for each in fields
     )
 
 

@@ -1,0 +1,21 @@
+"""Points in time on the command line: `2026-11-27`, `2026-11-27T14:30`, or `36h` and `3d` ago."""
+
+import re
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, timedelta
+
+_AGO = re.compile(r"(\d{1,5})([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+FORMS = "a date or time (in UTC unless it says otherwise), or how long ago: 90m, 36h, 3d"
+
+
+def moment(text: str, now: datetime | None = None) -> datetime:
+    """Read a point in time. Raise ArgumentTypeError, which tells the forms that can be read."""
+    if ago := _AGO.fullmatch(text.strip()):
+        now = now or datetime.now(UTC)
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ArgumentTypeError(f"{text!r} is no point in time; give {FORMS}") from error

@@ -1,0 +1,40 @@
+"""The records of deliveries in the archive (`mail.delivered`): written before an entry is deleted.
+
+A record helps only when mailboxes are lost, so no mail waits for it: one that S3 does not take is a
+line in the log, and the entry is deleted all the same.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+
+from postal_plexus.deliver import maillog
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver.aws.store import Store
+from postal_plexus.mail.delivered import PREFIX
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """One thread's way to them."""
+
+    store: Store
+    bucket: str
+
+    def write(self, records: list[bytes]) -> None:
+        """Write the records of one batch into one object."""
+        if not records:
+            return
+        now = time.time()
+        moment = time.strftime("%Y-%m-%d/%H-%M-%S", time.gmtime(now))
+        key = f"{PREFIX}{moment}.{int(now * 1000) % 1000:03d}-{os.urandom(6).hex()}.jsonl"
+        try:
+            self.store.put(self.bucket, key, b"".join(records), _ATTEMPTS)
+        except AwsError as error:
+            maillog.unrecorded(len(records), str(error))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.store.close()

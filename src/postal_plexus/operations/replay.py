@@ -1,0 +1,197 @@
+"""Replay: bring mails of the archive back into a mailbox that lost them.
+
+`deliver` has recorded who got which mail (`mail.delivered`). A replay is the mail's entry once more
+in the queue, marked for one mailbox: `deliver` asks Dovecot whether the mailbox has the mail, in
+any folder, and delivers it if not. So a replay that is broken off, or done twice, doubles nothing.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.config.names import DELIVERIES_PREFIX
+from postal_plexus.directory import Directory, DirectoryError
+from postal_plexus.mail.delivered import REPLAY, Record, Replay, read_records, write_replay
+from postal_plexus.mail.receipt import NotificationError, Receipt, is_released, read_notification
+from postal_plexus.operations.archive import Archive
+from postal_plexus.operations.system import OperationError, told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from postal_plexus.operations.archive import Stored
+    from postal_plexus.operations.system import System
+
+_READERS = 8
+_CLOCKS_DIFFER = timedelta(minutes=10)
+# SQS takes ten entries at once, and 256 KiB before August 2025.
+_BATCH, _BATCH_OCTETS = 10, 250_000
+
+
+class UnknownMailboxError(OperationError):
+    """The directory has no such mailbox."""
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One mail that a mailbox had: SES's record of it, its size in octets, and its queue entry."""
+
+    receipt: Receipt
+    size: int
+    originals: tuple[str, ...]
+    entry: str
+
+    @property
+    def received_at(self) -> datetime:
+        """When SES accepted it."""
+        return datetime.fromtimestamp(self.receipt.accepted_at, UTC)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The mails to replay, the oldest first, and how many the archive has forgotten."""
+
+    mails: Sequence[Mail]
+    gone: int
+
+
+def chosen(
+    records: Iterable[Record],
+    stored: Iterable[Stored],
+    mailbox: str,
+    since: datetime,
+    until: datetime,
+) -> Found:
+    """Choose of records those of mails that `mailbox` had and SES accepted in a time. Pure.
+
+    A mail has several records where its entry came again, or two rules matched it; the one that an
+    operator released from a virus counts before others.
+    """
+    sizes = {each.message_id: each.size for each in stored}
+    found: dict[str, Mail] = {}
+    gone: set[str] = set()
+    for record in records:
+        originals = record.mailboxes.get(mailbox)
+        if originals is None:
+            continue
+        try:
+            receipt = read_notification(record.entry)
+        except NotificationError:
+            continue
+        if not isinstance(receipt, Receipt) or not (
+            since.timestamp() <= receipt.accepted_at < until.timestamp()
+        ):
+            continue
+        name = receipt.message_id
+        size = sizes.get(name)
+        if size is None:
+            gone.add(name)
+            continue
+        before = found.get(name)
+        entry = record.entry
+        if before is not None:
+            originals = tuple(dict.fromkeys(before.originals + originals))
+            entry = before.entry if is_released(before.entry) else entry
+        found[name] = Mail(receipt, size, originals, entry)
+    mails = sorted(found.values(), key=lambda mail: mail.receipt.accepted_at)
+    return Found(mails, len(gone))
+
+
+class Replays:
+    """What is needed for a replay: the archive and the queue of a stack."""
+
+    def __init__(self, system: System) -> None:
+        self._archive = Archive(system)
+        self._bucket: str = system.parts["bucket"]
+        self._directory: str = system.parts["directory_object"]
+        self._queue_url: str = system.parts["queue_url"]
+        self._s3: Any = system.client("s3")
+        self._sqs: Any = system.client("sqs")
+
+    def mailbox(self, address: str) -> str:
+        """Give a mailbox as the directory writes it.
+
+        Raises:
+            UnknownMailboxError: there is none of that address.
+        """
+        bucket, _, key = self._directory.removeprefix("s3://").partition("/")
+        with told("S3"):
+            octets = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        try:
+            directory = Directory.from_json(octets)
+        except DirectoryError as error:
+            raise OperationError(f"the directory {self._directory} {error}; see doctor") from error
+        resolved = directory.resolve(address)
+        if address.lower() in resolved.mailboxes:
+            return address.lower()
+        if resolved.mailboxes:
+            leads = ", ".join(resolved.mailboxes)
+            raise UnknownMailboxError(f"{address} is no mailbox, it leads to {leads}; name one")
+        raise UnknownMailboxError(f"there is no mailbox {address}")
+
+    def find(self, mailbox: str, since: datetime, until: datetime) -> Found:
+        """Give the mails that a mailbox had, as far as the archive has them."""
+        stored = self._archive.since(since - _CLOCKS_DIFFER)
+        with ThreadPoolExecutor(_READERS) as readers:
+            objects = list(readers.map(self._read, self._keys(since - _CLOCKS_DIFFER)))
+        records = (record for octets in objects for record in read_records(octets))
+        return chosen(records, stored, mailbox, since, until)
+
+    def put(self, mails: Sequence[Mail], mailbox: str) -> Iterator[int]:
+        """Put mails into the queue for a mailbox; give how many, batch by batch.
+
+        Raises:
+            OperationError: SQS did not take all of a batch. What it took is delivered once.
+        """
+        for batch in _batches(mails):
+            entries = [
+                {
+                    "Id": str(number),
+                    "MessageBody": mail.entry,
+                    "MessageAttributes": {
+                        REPLAY: {
+                            "DataType": "String",
+                            "StringValue": write_replay(Replay(mailbox, mail.originals)),
+                        }
+                    },
+                }
+                for number, mail in enumerate(batch)
+            ]
+            with told("SQS"):
+                answer = self._sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            if failed := answer.get("Failed"):
+                why = f"{failed[0].get('Code')}: {failed[0].get('Message', '')}"
+                raise OperationError(f"SQS did not take {len(failed)} mails ({why}); run it again")
+            yield len(batch)
+
+    def _keys(self, moment: datetime) -> Iterator[str]:
+        """The records that were written at that moment or later, since their names tell."""
+        with told("S3"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket,
+                Prefix=DELIVERIES_PREFIX,
+                StartAfter=f"{DELIVERIES_PREFIX}{moment:%Y-%m-%d/%H-%M-%S}",
+            )
+            for page in pages:
+                yield from (each["Key"] for each in page.get("Contents", ()))
+
+    def _read(self, key: str) -> bytes:
+        with told("S3"):
+            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+
+
+def _batches(mails: Sequence[Mail]) -> Iterator[list[Mail]]:
+    batch: list[Mail] = []
+    octets = 0
+    for mail in mails:
+        size = len(mail.entry.encode()) + sum(map(len, mail.originals)) + 500
+        if batch and (len(batch) == _BATCH or octets + size > _BATCH_OCTETS):
+            yield batch
+            batch, octets = [], 0
+        batch.append(mail)
+        octets += size
+    if batch:
+        yield batch

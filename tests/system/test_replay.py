@@ -1,0 +1,84 @@
+"""`plexus replay` on the desk: what a mailbox lost comes back from the archive, once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from system.desk import Desk, letter
+from wire import await_true
+
+
+def send(desk: Desk, mark: str, *recipients: str) -> None:
+    """A mail of the world; its header names nobody here."""
+    message = letter("world@elsewhere.example", "list@elsewhere.example", mark)
+    assert {} == desk.receive("world@elsewhere.example", list(recipients), message.as_bytes())
+
+
+def count(desk: Desk, address: str, mark: str) -> int:
+    """How often a mail is there, in all folders."""
+    found = desk.engine(
+        *("exec", desk.container("dovecot"), "doveadm", "search", "-u", address),
+        *("mailbox", "*", "subject", mark),
+    )
+    return len(found.splitlines())
+
+
+def lose(desk: Desk, address: str, mark: str) -> None:
+    """Remove mails for good."""
+    words = ("doveadm", "-o", "mail_plugins/lazy_expunge=no", "expunge", "-u", address)
+    desk.engine("exec", desk.container("dovecot"), *words, "mailbox", "*", "subject", mark)
+
+
+def replay(desk: Desk, *arguments: str) -> dict[str, Any]:
+    run = desk.operate("replay", *arguments, "--json")
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_what_was_lost_comes_back_once(desk: Desk) -> None:
+    """Blind recipients too; what is still there, and what others have, stays as it is."""
+    mark = uuid.uuid4().hex
+    for number in range(6):
+        send(desk, f"{mark} {number}", desk.ann, desk.ben)
+    for address in (desk.ann, desk.ben):
+        await_true("the mails", lambda address=address: count(desk, address, mark) == 6)
+
+    def recorded() -> bool:
+        shown = replay(desk, desk.ann, "--since", "1h", "--dry-run")["mails"]
+        return sum(mark in each["subject"] for each in shown) == 6
+
+    await_true("the records", recorded)
+    for number in range(4):
+        lose(desk, desk.ann, f"{mark} {number}")
+    # Asked for twice at once: each mail comes once.
+    for _ in range(2):
+        assert replay(desk, desk.ann, "--since", "1h")["queued"] >= 6
+    await_true("the lost mails", lambda: count(desk, desk.ann, mark) == 6)
+    queue = {"QueueUrl": desk.output("queue_url")}
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+
+    def settled() -> bool:
+        found = desk.client("sqs").get_queue_attributes(**queue, AttributeNames=names)
+        return all(number == "0" for number in found["Attributes"].values())
+
+    await_true("the queue to be empty", settled)
+    assert (6, 6) == (count(desk, desk.ann, mark), count(desk, desk.ben, mark))
+
+
+def test_who_cannot_have_a_replay_is_told(desk: Desk) -> None:
+    """An unknown address, an alias, a time that is none: one line, and a documented exit code."""
+    for arguments, code, words in (
+        (("ghost@elsewhere.example", "--since", "1h"), 67, "there is no mailbox ghost@"),
+        (("postmaster@example.org", "--since", "1h"), 67, "it leads to"),
+        ((desk.ann, "--since", "lately"), 64, "how long ago"),
+        ((desk.ann, "--since", "1h", "--until", "2h"), 64, "--until is not after --since"),
+    ):
+        run = desk.operate("replay", *arguments)
+        assert (code, "") == (run.returncode, run.stdout), run.stderr
+        assert words in run.stderr
+        assert "Traceback" not in run.stderr
+    assert (
+        "Nothing was done" in desk.operate("replay", desk.ann, "--since", "1h", "--dry-run").stdout
+    )

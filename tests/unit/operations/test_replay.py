@@ -1,0 +1,64 @@
+"""Which mails of the archive a replay brings back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notification
+
+from postal_plexus.mail.delivered import Record
+from postal_plexus.mail.held import release
+from postal_plexus.operations.archive import Stored
+from postal_plexus.operations.replay import chosen
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+ANN, BEN, TEAM, INFO = (f"{name}@example.org" for name in ("ann", "ben", "team", "info"))
+
+
+def record(name: str, minutes: int, *having: str, **by: tuple[str, ...]) -> Record:
+    """A mail that was accepted `minutes` before now."""
+    accepted = NOW - timedelta(minutes=minutes)
+    mail = Accepted(name, "a@b.c", having, "archive", f"inbound/{name}")
+    body = notification(mail, accepted.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
+    entry = in_sns_envelope(body, "1", "2026-11-28T12:00:00.000Z")
+    return Record({each: by.get("by", (each,)) for each in having}, entry)
+
+
+def found(*records: Record, gone: str = "", since: int = 60, until: int = 0) -> list[str]:
+    names = ("old", "first", "second", "new", "other")
+    stored = [Stored(name, NOW, 10) for name in names if name != gone]
+    begin, end = (NOW - timedelta(minutes=each) for each in (since, until))
+    return [mail.receipt.message_id for mail in chosen(records, stored, ANN, begin, end).mails]
+
+
+def test_what_the_mailbox_had_in_that_time_the_oldest_first() -> None:
+    """Not what others had; the beginning counts, the end does not."""
+    records = (
+        *(record("new", 0, ANN), record("second", 10, ANN, BEN), record("other", 20, BEN)),
+        *(record("first", 60, ANN), record("old", 61, ANN)),
+    )
+    assert ["first", "second"] == found(*records)
+    assert ["second"] == found(*records, gone="first")
+
+
+def test_several_records_of_one_mail_are_one_mail() -> None:
+    """An entry that came again, or two rules that matched: every recipient that led there counts."""
+    records = [record("first", 5, ANN, by=(by,)) for by in (TEAM, TEAM, INFO)]
+    begin, end = NOW - timedelta(hours=1), NOW
+    (mail,) = chosen(records, [Stored("first", NOW, 10)], ANN, begin, end).mails
+    assert (TEAM, INFO) == mail.originals
+
+
+def test_what_an_operator_released_is_replayed_released() -> None:
+    """The entry before would be held again."""
+    plain = record("first", 5, ANN)
+    released = Record(plain.mailboxes, release(plain.entry))
+    for records in ([plain, released], [released, plain]):
+        (mail,) = chosen(
+            records, [Stored("first", NOW, 10)], ANN, NOW - timedelta(hours=1), NOW
+        ).mails
+        assert released.entry == mail.entry
+
+
+def test_a_record_of_nonsense_costs_no_other_mail() -> None:
+    assert ["first"] == found(Record({ANN: ()}, "no notification"), record("first", 5, ANN))
