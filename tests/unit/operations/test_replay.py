@@ -19,8 +19,7 @@ def record(name: str, minutes: int, *having: str, **by: tuple[str, ...]) -> Reco
     """A mail that was accepted `minutes` before now."""
     accepted = NOW - timedelta(minutes=minutes)
     mail = Accepted(name, "a@b.c", having, "archive", f"inbound/{name}")
-    body = notification(mail, accepted.strftime("%Y-%m-%dT%H:%M:%S.000Z"))
-    entry = in_sns_envelope(body, "1", "2026-11-28T12:00:00.000Z")
+    entry = in_sns_envelope(notification(mail, accepted), "1", NOW)
     return Record({each: by.get("by", (each,)) for each in having}, entry)
 
 
