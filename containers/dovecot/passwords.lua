@@ -102,17 +102,20 @@ local function network_of(address)
   return table.concat(groups, ":", 1, 4) .. "::"
 end
 
--- The user's hashes, a list of {name, hash}; nil for an unknown user.
+-- The user's hashes, a list of {name, hash}, and the user's name now; nil for an unknown user.
 local function hashes_of(user)
   local text = "\n" .. content(TABLE)
   local start, stop = text:find("\n" .. user .. ":", 1, true)
   if not start then return nil end
   local line = text:match("[^\n]*", stop + 1)
+  -- The first address of a mailbox that has another now: its devices may go on with it.
+  local renamed = line:match("[ :]renamed=(%S+)$")
+  if renamed then return hashes_of(renamed) end
   local hashes = { { "main", line:match("^[^:]*") } }
   for name, hash in line:gmatch(" ?app%-([%w-]+)=(%S+)") do
     hashes[#hashes + 1] = { name, hash }
   end
-  return hashes, line
+  return hashes, line, user
 end
 
 -- The name of the password that fits, or nil.
@@ -202,7 +205,11 @@ function auth_password_verify(request, password)
   local auth = dovecot.auth
   local user, network = kept_name(request.user), network_of(request.remote_ip)
   local hashes, line
-  if user then hashes, line = hashes_of(user) end
+  if user then
+    local now
+    hashes, line, now = hashes_of(user)
+    user = now or user
+  end
   local network_notes, user_notes = NOTES .. "address-" .. network, NOTES .. "user-" .. tostring(user)
   local window = " within " .. limits.window_seconds .. " s"
 

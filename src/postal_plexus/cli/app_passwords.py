@@ -11,16 +11,13 @@ Fails with CommandError: NO_INPUT where a file cannot be read or written, CONFIG
 file is wrong, NO_USER where it has no such mailbox or app password.
 """
 
-import stat
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
 from pathlib import Path
 
-from postal_plexus.cli import password, stack_files
+from postal_plexus.cli import password, stack_edits, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.edit import with_app_password, without_app_password
-from postal_plexus.config.problems import StackError
 from postal_plexus.directory.entries import Mailbox
 from postal_plexus.directory.idn import shown
 
@@ -80,7 +77,7 @@ def _list(mailboxes: list[Mailbox], last_uses: dict[tuple[str, str], str] | None
 def _make(path: Path, mailbox: Mailbox, name: str) -> None:
     made = password.generated()
     made_hash = password.hashed(made)
-    _edit(path, lambda text: with_app_password(text, mailbox.address, name, made_hash))
+    stack_edits.write(path, lambda text: with_app_password(text, mailbox.address, name, made_hash))
     print(f"password: {made}")
     print(f"{path}: has its hash; it opens the mailbox after: pulumi up", file=sys.stderr)
 
@@ -90,23 +87,8 @@ def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
         has = ", ".join(dict(mailbox.app_passwords)) or "none"
         line = f"{mailbox.address} has no app password {name!r}; it has {has}"
         raise CommandError(Exit.NO_USER, line, source=str(path))
-    _edit(path, lambda text: without_app_password(text, mailbox.address, name))
+    stack_edits.write(path, lambda text: without_app_password(text, mailbox.address, name))
     print(f"{path}: {name} is out; it opens nothing a minute after: pulumi up")
-
-
-def _edit(path: Path, edit: Callable[[str], str]) -> None:
-    """Replace the file's text by the edited one, in one step; its mode stays."""
-    # Here, because nothing of the desk is loaded by what needs none of it.
-    from awsdesk import files  # noqa: PLC0415
-
-    try:
-        edited = edit(path.read_text(encoding="utf-8"))
-        files.replace(path, edited.encode(), stat.S_IMODE(path.stat().st_mode))
-    except StackError as error:
-        raise stack_files.wrong(path, error) from error
-    except OSError as error:
-        line = f"cannot be written ({error.strerror}); nothing was changed"
-        raise CommandError(Exit.NO_INPUT, line, source=str(path)) from error
 
 
 def _last_uses(source: str) -> dict[tuple[str, str], str]:

@@ -13,8 +13,12 @@ program only for what the account and the region have. Password hashes that Pulu
 taken as they are.
 """
 
-# Of the hashes in Pulumi.prod.yaml, which are of no password: "replace-this-one".
 _TEMPLATE_SALT = "$cmVwbGFjZS10aGlzLW9uZQ$"
+NO_PASSWORD = (
+    f"{{ARGON2ID}}$argon2id$v=19$m=19456,t=2,p=1{_TEMPLATE_SALT}"
+    "bm90LWEtcGFzc3dvcmQtYXQtYWxsLXJlcGxhY2UtbWU"
+)
+"""Of no password: "replace-this-one". The hashes in Pulumi.prod.yaml are this one."""
 
 
 def arguments(parser: ArgumentParser) -> None:

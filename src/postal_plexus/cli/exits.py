@@ -60,8 +60,8 @@ class CommandError(Exception):
 
     def __init__(self, code: Exit, *lines: str, source: str = "plexus") -> None:
         self.code = code
-        self.lines = tuple(f"{source}: {line}" for line in lines)
-        """What is printed; `source` is whose mistake it is, such as a file."""
+        self.lines = tuple(f"{source}: {line}" if source else line for line in lines)
+        """What is printed; `source` is whose mistake it is, such as a file; "" adds nothing."""
         super().__init__("\n".join(self.lines))
 
 

@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import Any, NoReturn, TextIO, cast
 
 from postal_plexus.cli import (
+    alias,
     app_passwords,
     check,
     cost,
@@ -17,7 +18,9 @@ from postal_plexus.cli import (
     directory,
     dns,
     doctor,
+    importing,
     local,
+    mailbox,
     password,
     replay,
     reports,
@@ -30,6 +33,9 @@ _COMMANDS = {
     "directory": directory,
     "dns": dns,
     "password": password,
+    "mailbox": mailbox,
+    "alias": alias,
+    "import": importing,
     "app-passwords": app_passwords,
     "doctor": doctor,
     "dead-letters": dead_letters,

@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
     if args.app is not None:
         _print_app_password(address, checked_app_name(args.app))
         return Exit.OK
-    password = generated() if args.generate else _checked(_read())
+    password = generated() if args.generate else entered()
     password_hash = hashed(password)
     if args.generate:
         print(f"password: {password}")
@@ -117,6 +117,11 @@ def generated() -> str:
     """A password of 100 random bits, in groups that can be read out."""
     groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(5))
     return "-".join(groups)
+
+
+def entered() -> str:
+    """The password, from the terminal or the standard input; raise CommandError for a bad one."""
+    return _checked(_read())
 
 
 def _read() -> str:

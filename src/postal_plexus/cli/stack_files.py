@@ -47,7 +47,7 @@ def chosen(given: Path | None) -> Path:
 
 def read(path: Path) -> tuple[StackFile, Directory]:
     """What the file says, and the directory that it makes."""
-    file = _read(path)
+    file = parsed(path, _content(path))
     try:
         return file, file.directory()
     except StackError as error:
@@ -56,7 +56,12 @@ def read(path: Path) -> tuple[StackFile, Directory]:
 
 def read_whole(path: Path) -> tuple[StackFile, Settings]:
     """What the file says, and the settings that it makes: nothing of it is left unchecked."""
-    file = _read(path)
+    return whole(path, _content(path))
+
+
+def whole(path: Path, content: bytes) -> tuple[StackFile, Settings]:
+    """The same of what the file has, or shall have."""
+    file = parsed(path, content)
     named = _NAME.fullmatch(path.name)
     prefix = f"{NAMESPACE}:"
     config = {
@@ -70,15 +75,21 @@ def read_whole(path: Path) -> tuple[StackFile, Settings]:
         raise wrong(path, error) from error
 
 
-def _read(path: Path) -> StackFile:
+def _content(path: Path) -> bytes:
     try:
-        return read_stack_file(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise CommandError(
             Exit.NO_INPUT,
             f"cannot be read ({error.strerror}); give the path of a Pulumi.<stack>.yaml",
             source=str(path),
         ) from error
+
+
+def parsed(path: Path, content: bytes) -> StackFile:
+    """What the file says, as YAML. Raise CommandError where it is none."""
+    try:
+        return read_stack_file(content)
     except StackError as error:
         raise wrong(path, error) from error
 

@@ -1,156 +1,267 @@
-"""A line of a stack file put in or taken out, with all else, comments too, left as it is. Pure.
+"""Who has mail, changed in a stack file's text; all else, comments too, stays as it is. Pure.
 
-App passwords come and go between two looks at the whole file, so a command may do it. The text is
-cut where the YAML parser says that a thing stands; then old and new text are both read, and unless
-they differ by exactly what was asked, nothing is changed. So a file that is written in a way that
-nobody thought of is refused, not spoilt.
+Each function gives the edited text. What it means is not judged here: the caller has the result
+checked as a whole, as `plexus check` does, before it writes it.
 
-Fails with StackError: no such mailbox, no such app password, one that is there already, a file that
-is no YAML, or one that has to be edited by hand.
+Fails with StackError: no such mailbox or alias, an app password that is there already, a file that
+is no YAML, or one that has to be edited by hand (`yaml_text`).
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-import yaml
-
 from postal_plexus.config.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
-from postal_plexus.directory.address import AddressError
+from postal_plexus.config.yaml_text import Path, UneditableError, YamlText
+from postal_plexus.directory.address import AddressError, without_subaddress
 from postal_plexus.directory.idn import kept_address
 
-_KEY = f"{NAMESPACE}:mailboxes"
-_FIELD = "app-passwords"
+_DOMAINS, _MAILBOXES, _ALIASES = (
+    f"{NAMESPACE}:{name}" for name in ("domains", "mailboxes", "aliases")
+)
+_APPS = "app-passwords"
+
+
+def with_mailbox(text: str, address: str, password_hash: str, quota_gb: float | None = None) -> str:
+    """Give the text with one more mailbox, below the others."""
+
+    def edit(file: YamlText) -> None:
+        fields: dict[str, object] = {"address": address, "password-hash": password_hash}
+        if quota_gb is not None:
+            fields["quota-gb"] = quota_gb
+        if any(_is(entry.get("stored-as"), address) for entry in _entries(file, _MAILBOXES)):
+            # The mail of one that was renamed lies there.
+            fields["stored-as"] = _unused(file, address)
+        file.append(("config", _MAILBOXES), fields, after=_DOMAINS)
+
+    return _edited(text, _MAILBOXES, address, edit)
+
+
+def without_mailbox(text: str, address: str, *, everywhere: bool = False) -> str:
+    """Give the text without a mailbox.
+
+    With `everywhere` also without what leads to it: destinations, and aliases that have no other;
+    catch-alls; and what others may send as.
+    """
+
+    def edit(file: YamlText) -> None:
+        file.remove(_place(file, _MAILBOXES, address))
+        if everywhere:
+            _remove_mentions(file, address)
+
+    return _edited(text, _MAILBOXES, address, edit)
+
+
+def with_another_address(text: str, old: str, new: str, *, alias: bool = True) -> str:
+    """Give the text in which a mailbox has another address, also where others name it.
+
+    Its mail stays where it lies. With `alias` the old address becomes an alias. An alias of the new
+    address that leads to the mailbox and nowhere else gives way.
+    """
+
+    def edit(file: YamlText) -> None:
+        place = _place(file, _MAILBOXES, old)
+        entry = file.value(place)
+        stored_as = entry.get("stored-as")
+        file.replace((*place, "address"), new)
+        if stored_as is None:
+            file.put((*place, "stored-as"), _bare(old), after="address")
+        elif _is(stored_as, new):
+            file.remove((*place, "stored-as"))
+        for at, each in enumerate(_entries(file, _ALIASES)):
+            destinations = each.get("destinations")
+            if _is(each.get("address"), new) and _all_are(destinations, old):
+                file.remove(("config", _ALIASES, at))
+                break
+        for mention in reversed(list(_mentions(file, old))):
+            moved = _moved(str(file.value(mention)), new)
+            siblings: object = file.value(mention[:-1])
+            if isinstance(siblings, list) and moved in map(_kept, cast("list[str]", siblings)):
+                file.remove(mention)
+            else:
+                file.replace(mention, moved)
+        if alias:
+            fields = {"address": old, "destinations": [new]}
+            file.append(("config", _ALIASES), fields, after=_MAILBOXES)
+
+    return _edited(text, _MAILBOXES, old, edit)
+
+
+def with_alias(text: str, address: str, destinations: Sequence[str]) -> str:
+    """Give the text with an alias, or with more destinations of one that is there."""
+
+    def edit(file: YamlText) -> None:
+        for at, entry in enumerate(_entries(file, _ALIASES)):
+            if _is(entry.get("address"), address):
+                for destination in destinations:
+                    file.append(("config", _ALIASES, at, "destinations"), destination)
+                return
+        fields = {"address": address, "destinations": list(destinations)}
+        file.append(("config", _ALIASES), fields, after=_MAILBOXES)
+
+    return _edited(text, _ALIASES, address, edit)
+
+
+def without_alias(
+    text: str, address: str, destinations: Sequence[str] = (), *, everywhere: bool = False
+) -> str:
+    """Give the text without an alias, or without some of its destinations.
+
+    `everywhere` is as for `without_mailbox`.
+    """
+
+    def edit(file: YamlText) -> None:
+        place = _place(file, _ALIASES, address)
+        for destination in destinations:
+            found: list[str] = [str(each) for each in file.value((*place, "destinations"))]
+            at = next((at for at, each in enumerate(found) if _same(each, destination)), None)
+            if at is None:
+                what = f"does not lead to {quoted(destination)}"
+                leads = f"It leads to {', '.join(found)}."
+                raise _problem(_ALIASES, address, what, did_you_mean(destination, found, leads))
+            file.remove((*place, "destinations", at))
+        if not destinations:
+            file.remove(place)
+            if everywhere:
+                _remove_mentions(file, address)
+
+    return _edited(text, _ALIASES, address, edit)
 
 
 def with_app_password(text: str, address: str, name: str, password_hash: str) -> str:
     """Give the text with one more app password in the entry of `address`'s mailbox."""
-    mailbox = _mailbox(text, address)
-    apps = _pairs(_value(mailbox, _FIELD))
-    line = f"{json.dumps(name)}: {json.dumps(password_hash)}\n"
-    if name in (key.value for key, _ in apps):
-        raise _problem(address, f"has an app password {name} already", "Revoke that first.")
-    if apps:
-        first = apps[0][0].start_mark
-        at, added = _line_start(text, first.line), " " * first.column + line
-    else:
-        key, value = _pairs(mailbox)[0]
-        indent = " " * key.start_mark.column
-        at = _line_start(text, _line_after(value))
-        added = f"{indent}{_FIELD}:\n{indent}  {line}"
-    before = text[:at] if text[:at].endswith("\n") else f"{text[:at]}\n"
-    wanted = _app_passwords(text, address) | {name: password_hash}
-    return _proved(text, before + added + text[at:], address, wanted)
+
+    def edit(file: YamlText) -> None:
+        place = _place(file, _MAILBOXES, address)
+        apps = file.value((*place, _APPS))
+        if not apps:
+            file.put((*place, _APPS), {name: password_hash}, after="address")
+        elif name in apps:
+            raise _problem(
+                _MAILBOXES, address, f"has an app password {name} already", "Revoke that first."
+            )
+        else:
+            file.put((*place, _APPS, name), password_hash)
+
+    return _edited(text, _MAILBOXES, address, edit)
 
 
 def without_app_password(text: str, address: str, name: str) -> str:
     """Give the text without the app password; the last one takes its heading with it."""
-    mailbox = _mailbox(text, address)
-    apps = _pairs(_value(mailbox, _FIELD))
-    names = [str(key.value) for key, _ in apps]
-    if name not in names:
-        has = f"It has {', '.join(names)}." if names else "It has none."
-        what = f"has no app password {quoted(name)}"
-        raise _problem(address, what, did_you_mean(name, names, has))
-    # The heading begins the cut where nothing else would be left under it.
-    among, wanted = (_pairs(mailbox), _FIELD) if len(names) == 1 else (apps, name)
-    key, value = next((key, value) for key, value in among if key.value == wanted)
-    start, stop = _line_start(text, key.start_mark.line), _line_start(text, _line_after(value))
-    rest = {k: v for k, v in _app_passwords(text, address).items() if k != name}
-    return _proved(text, text[:start] + text[stop:], address, rest)
+
+    def edit(file: YamlText) -> None:
+        place = _place(file, _MAILBOXES, address)
+        names = [str(each) for each in file.value((*place, _APPS)) or ()]
+        if name not in names:
+            has = f"It has {', '.join(names)}." if names else "It has none."
+            what = f"has no app password {quoted(name)}"
+            raise _problem(_MAILBOXES, address, what, did_you_mean(name, names, has))
+        file.remove((*place, _APPS) if len(names) == 1 else (*place, _APPS, name))
+
+    return _edited(text, _MAILBOXES, address, edit)
 
 
-def _proved(text: str, edited: str, address: str, app_passwords: Mapping[str, object]) -> str:
-    """The edited text, if it says what the old one says but for the app passwords."""
-    document = _read(text)
-    entries = [
-        _with_field(entry, app_passwords) if _is_of(entry, address) else entry
-        for entry in _entries(document)
-    ]
-    wanted = {**document, "config": {**document["config"], _KEY: entries}}
+def _edited(text: str, key: str, address: str, edit: Callable[[YamlText], None]) -> str:
     try:
-        is_wanted = wanted == _read(edited)
-    except yaml.YAMLError:
-        is_wanted = False
-    if not is_wanted:
-        what = f"has {_FIELD} that this command cannot edit"
-        raise _problem(address, what, "Write a name and a hash a line, or edit them by hand.")
-    return edited
+        file = YamlText(text)
+        edit(file)
+        return file.finish()
+    except (UneditableError, AttributeError, TypeError) as error:
+        # The last two: something else than entries stands there.
+        what = "is written in a way that this command cannot edit"
+        remedy = "Edit the file by hand, or write each entry in lines of its own, without anchors."
+        raise _problem(key, address, what, remedy) from error
 
 
-def _with_field(entry: Mapping[str, object], app_passwords: Mapping[str, object]) -> object:
-    rest = {key: value for key, value in entry.items() if key != _FIELD}
-    return {**rest, _FIELD: dict(app_passwords)} if app_passwords else rest
+def _entries(file: YamlText, key: str) -> list[dict[str, Any]]:
+    return file.value(("config", key)) or []
 
 
-def _app_passwords(text: str, address: str) -> dict[str, object]:
-    entry = next(entry for entry in _entries(_read(text)) if _is_of(entry, address))
-    return dict(entry.get(_FIELD) or {})
+def _place(file: YamlText, key: str, address: str) -> Path:
+    """The path of an entry."""
+    entries = _entries(file, key)
+    for at, entry in enumerate(entries):
+        if _is(entry.get("address"), address):
+            return "config", key, at
+    kind = "mailbox" if key == _MAILBOXES else "alias"
+    known = [str(entry.get("address")) for entry in entries]
+    remedy = did_you_mean(address, known, "See: plexus directory.")
+    raise _problem(key, "", f"has no {kind} {quoted(address)}", remedy)
 
 
-def _read(text: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", yaml.safe_load(text))
+def _remove_mentions(file: YamlText, address: str) -> None:
+    """Remove what leads to an address, and then what leads to aliases that went with it."""
+    gone = [address]
+    while gone:
+        address = gone.pop()
+        # From behind, so that what is still to be removed keeps its place.
+        for mention in reversed(list(_mentions(file, address))):
+            parent = mention[:-1]
+            if mention[-1] == "catch-all" or len(file.value(parent)) > 1:
+                file.remove(mention)
+            elif parent[-1] == "destinations":
+                gone.append(str(file.value((*parent[:-1], "address"))))
+                file.remove(parent[:-1])
+            else:
+                file.remove(parent)
 
 
-def _entries(document: Mapping[str, Any]) -> list[Any]:
-    return document["config"][_KEY]
-
-
-def _is_of(entry: Mapping[str, object], address: str) -> bool:
-    return _kept(str(entry.get("address"))) == _kept(address)
-
-
-def _mailbox(text: str, address: str) -> yaml.MappingNode:
-    """The node of the entry of a mailbox."""
-    try:
-        root = cast("yaml.Node | None", yaml.compose(text, Loader=yaml.SafeLoader))  # pyright: ignore[reportUnknownMemberType]
-    except yaml.YAMLError as error:
-        where = "Correct it: plexus check says where."
-        raise StackError([Problem("", "", "cannot be read as YAML", where)]) from error
-    entries = _value(_value(root, "config"), _KEY)
-    found = cast("list[yaml.Node]", entries.value) if isinstance(entries, yaml.SequenceNode) else []
-    for entry in found:
-        named = _value(entry, "address")
-        if (
-            isinstance(entry, yaml.MappingNode)
-            and named is not None
-            and _kept(str(named.value)) == _kept(address)
+def _mentions(file: YamlText, address: str) -> Iterator[Path]:
+    """The paths at which an address is named, by others than its own entry."""
+    for at, domain in enumerate(cast("list[object]", file.value(("config", _DOMAINS)) or [])):
+        if isinstance(domain, dict) and _is(
+            cast("dict[str, Any]", domain).get("catch-all"), address
         ):
-            return entry
-    remedy = "Write it there as an entry of its own, - address: and password-hash: below."
-    raise StackError([Problem(_KEY, "", f"has no mailbox {quoted(address)}", remedy)])
+            yield "config", _DOMAINS, at, "catch-all"
+    for key, field in ((_MAILBOXES, "send-as"), (_ALIASES, "destinations")):
+        for at, entry in enumerate(_entries(file, key)):
+            for number, each in enumerate(cast("list[object]", entry.get(field) or [])):
+                if _is(each, address):
+                    yield "config", key, at, field, number
 
 
-def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    return next((value for name, value in _pairs(node) if name.value == key), None)
+def _unused(file: YamlText, address: str) -> str:
+    """An address like this one under which no mail lies."""
+    entries = _entries(file, _MAILBOXES)
+    used = {_bare(str(entry.get(key))) for entry in entries for key in ("address", "stored-as")}
+    name, _, domain = _bare(address).rpartition("@")
+    number = 2
+    while f"{name}.{number}@{domain}" in used:
+        number += 1
+    return f"{name}.{number}@{domain}"
 
 
-def _pairs(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:
-    if not isinstance(node, yaml.MappingNode):
-        return []
-    return cast("list[tuple[yaml.Node, yaml.Node]]", node.value)
+def _all_are(destinations: object, address: str) -> bool:
+    return isinstance(destinations, list) and all(
+        _is(each, address) for each in cast("list[object]", destinations)
+    )
 
 
-def _line_after(node: yaml.Node) -> int:
-    """The line below a node, counted from 0. A block's own end is where the next thing begins."""
-    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        last: yaml.Node | tuple[yaml.Node, yaml.Node] = node.value[-1]
-        node = last[1] if isinstance(last, tuple) else last
-    end = node.end_mark
-    return end.line + (1 if end.column else 0)
+def _moved(mention: str, new: str) -> str:
+    """The new address with the subaddress, if any, with which the old one was named."""
+    _, plus, subaddress = mention.rpartition("@")[0].partition("+")
+    name, _, domain = new.rpartition("@")
+    return f"{name}{plus}{subaddress}@{domain}"
 
 
-def _line_start(text: str, line: int) -> int:
-    """Where a line begins, counted from 0; the end of the text if it has no such line."""
-    return sum(map(len, text.splitlines(keepends=True)[:line]))
+def _is(value: object, address: str) -> bool:
+    """Whether a value names an address, with or without a subaddress, in any spelling."""
+    return isinstance(value, str) and _bare(value) == _bare(address)
+
+
+def _same(one: str, other: str) -> bool:
+    return _kept(one) == _kept(other)
+
+
+def _bare(address: str) -> str:
+    return without_subaddress(_kept(address))
 
 
 def _kept(address: str) -> str:
     try:
-        return str(kept_address(address)).lower()
+        return str(kept_address(address.strip())).lower()
     except AddressError:
         return address
 
 
-def _problem(address: str, what: str, remedy: str) -> StackError:
-    return StackError([Problem(_KEY, address, what, remedy)])
+def _problem(key: str, address: str, what: str, remedy: str) -> StackError:
+    return StackError([Problem(key, address, what, remedy)])

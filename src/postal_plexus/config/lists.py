@@ -84,9 +84,11 @@ class _Reading:
                 self._app_passwords(entry),
                 self._send_as(entry),
                 _quota_mb(entry.value),
+                self._stored_as(entry),
             )
             for name, entry in self._read_mailboxes
         ]
+        self._check_storage(mailboxes)
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
         for circle in _circles({name: to for name, to in aliases if name}):
             self._addresses[circle[0]].problem(
@@ -217,6 +219,33 @@ class _Reading:
             addresses[str(address)] = None
         return tuple(addresses)
 
+    def _stored_as(self, entry: Entry[MailboxEntry]) -> str | None:
+        text = entry.value.stored_as
+        address = self._address(entry, "stored-as", text) if text else None
+        if address is None:
+            return None
+        stored_as = str(address).lower()
+        if address.subaddress is not None or not is_hosted(stored_as):
+            what = f"its stored-as {quoted(text or '')} cannot have been a mailbox"
+            entry.problem(what, "Write the address that it had first, without +.")
+        return None if stored_as == entry.name.lower() else stored_as
+
+    def _check_storage(self, mailboxes: Sequence[tuple[Any, ...]]) -> None:
+        """Note mailboxes that would lie in one place: one user would read the other's mail."""
+        owners: dict[str, Entry[MailboxEntry]] = {}
+        entries = [entry for _, entry in self._read_mailboxes]
+        # Those that were renamed first: it is the newer mailbox that has to give way.
+        for (name, *_, stored_as), entry in sorted(
+            zip(mailboxes, entries, strict=True), key=lambda each: each[0][-1] is None
+        ):
+            place = stored_as or name
+            owner = owners.setdefault(place, entry)
+            if place and owner is not entry and self._addresses.get(name) is entry:
+                entry.problem(
+                    f"would have its mail where that of {owner.place} lies",
+                    f"Give it another place: stored-as: {_another(place)}.",
+                )
+
     def _destinations(self, entry: Entry[AliasEntry]) -> tuple[str, ...]:
         destinations: dict[str, None] = {}
         for text in entry.value.destinations:
@@ -265,6 +294,12 @@ def _enter(entered: dict[str, _Named], name: str, entry: _Named) -> str:
     if name and entered.setdefault(name, entry) is not entry:
         entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
     return name
+
+
+def _another(address: str) -> str:
+    """An address like this one, to store a mailbox under."""
+    name, _, domain = address.rpartition("@")
+    return f"{name}.2@{domain}"
 
 
 def _quota_mb(mailbox: MailboxEntry) -> int | None:

@@ -140,6 +140,11 @@ class MailboxEntry(Model):
         ge=0.1,
         le=LARGEST_QUOTA_GB,
     )
+    stored_as: _Text | None = _key(
+        None,
+        "of a renamed mailbox, the address under which its mail lies; from `plexus mailbox rename`",
+        "Write the address that the mailbox had first, or take it out if it never had another.",
+    )
 
 
 class AliasEntry(Model):

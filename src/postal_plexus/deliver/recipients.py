@@ -5,7 +5,7 @@ decides about the subaddress. A recipient that is no address, or that nobody has
 costs no other one the mail.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postal_plexus.directory import Directory, without_subaddress
 from postal_plexus.directory.address import Address, AddressError, envelope_parts
@@ -22,12 +22,14 @@ class Addressee:
         address: where the mail goes.
         originals: the envelope recipients that led here, in their order.
         outside: whether the mail is forwarded.
+        former: of a mailbox that was renamed, the name that it had first; else "".
     """
 
     name: str
     address: str
     originals: tuple[str, ...]
     outside: bool = False
+    former: str = ""
 
     @property
     def original(self) -> str:
@@ -90,7 +92,8 @@ def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
         resolution = directory.resolve(recipient)
         for mailbox in filter(is_address, resolution.mailboxes):
             name = without_subaddress(mailbox)
-            _lead(mailboxes, Addressee(name, mailbox, (recipient,)))
+            former = directory.first_address(name)
+            _lead(mailboxes, Addressee(name, mailbox, (recipient,), former=former))
         for outside in resolution.outside:
             _lead(forwards, Addressee(outside, outside, (recipient,), outside=True))
         if not resolution.known or not all(map(is_address, resolution.mailboxes)):
@@ -112,6 +115,5 @@ def replayed(replay: Replay, directory: Directory) -> Recipients:
 def _lead(known: dict[str, Addressee], new: Addressee) -> None:
     former = known.get(new.name)
     if former is not None:
-        originals = former.originals + new.originals
-        new = Addressee(former.name, former.address, originals, former.outside)
+        new = replace(former, originals=former.originals + new.originals)
     known[new.name] = new

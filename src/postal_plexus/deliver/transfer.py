@@ -202,6 +202,9 @@ class Transfer:
         """Return what is known of one addressee; None where it is owed, but the mailbox is held."""
         key = journal_key(mail.receipt_id, addressee.name)
         entry = self._journal.look_up(key)
+        if entry is None and addressee.former:
+            # The mailbox may have been renamed since an earlier attempt.
+            entry = self._journal.look_up(journal_key(mail.receipt_id, addressee.former))
         ended = entry is not None and entry.state not in (State.INTENDED, State.OWED)
         if entry is not None and ended and not mail.asked_for:
             return entry.state

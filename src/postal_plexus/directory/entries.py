@@ -47,6 +47,7 @@ class Mailbox:
     `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
     are addresses of ours that the user may write as, besides those whose mail the mailbox gets.
     `quota_mb` is how much mail there may be, in MiB; None for what Dovecot allows everybody.
+    `stored_as` is its first address, if it has another now: there its mail lies.
 
     Raises:
         DirectoryError: one of them is not what it should be.
@@ -57,6 +58,7 @@ class Mailbox:
     app_passwords: tuple[tuple[str, str], ...] = ()
     send_as: tuple[str, ...] = ()
     quota_mb: int | None = None
+    stored_as: str | None = None
 
     def __post_init__(self) -> None:
         address = self.address
@@ -82,6 +84,13 @@ class Mailbox:
                 raise DirectoryError(f"{address} cannot send as {clipped(other)}")
         if self.quota_mb is not None and self.quota_mb < 1:
             raise DirectoryError(f"{address} has a quota of {self.quota_mb} MB")
+        if self.stored_as is not None and not is_hosted(self.stored_as):
+            raise DirectoryError(f"{address} cannot be stored as {clipped(self.stored_as)}")
+
+    @property
+    def storage(self) -> str:
+        """The address under which its mail lies. A new address does not change it."""
+        return self.stored_as or self.address
 
     def __repr__(self) -> str:
         return f"Mailbox(address={self.address!r}, send_as={self.send_as!r})"  # no hash in a log

@@ -15,7 +15,7 @@ How an address is resolved, in this order:
 4. The catch-all of a domain gets what is left there.
 5. Everything else is unknown: the resolution is empty.
 
-**The object**, schema version 1, is JSON in UTF-8:
+**The object**, schema version 1 or 2, is JSON in UTF-8:
 
     {"version": 1,
      "domains": [{"name": "example.net", "catch_all": "ann@example.org"}, ...],
@@ -26,7 +26,8 @@ How an address is resolved, in this order:
 
 Fields that a reader does not know are ignored, so that a newer program can add them (such as a
 quota) while older containers still run. A field that is dangerous to ignore needs a new
-version, which older readers refuse.
+version, which older readers refuse: 2 has a mailbox with `stored_as`, the address under which its
+mail lies; who ignored that would deliver to an empty mailbox beside it.
 
 Fails with DirectoryError, and with nothing else, whatever bytes are read.
 """
@@ -39,7 +40,8 @@ from typing import cast
 from postal_plexus.directory.address import envelope_parts
 from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSIONS = (1, 2)
+"""The second where a mailbox has `stored_as`."""
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Bytes of the largest object that is read; 10,000 mailboxes take about 2 MB."""
@@ -69,6 +71,7 @@ class Directory:
         "_catch_alls",
         "_configured",
         "_mailboxes",
+        "_stored_as",
         "aliases",
         "domains",
         "mailboxes",
@@ -85,6 +88,7 @@ class Directory:
         self.aliases = aliases
         self._catch_alls = {domain.name: domain.catch_all for domain in domains}
         self._mailboxes = frozenset(mailbox.address for mailbox in mailboxes)
+        self._stored_as = {m.address: m.stored_as for m in mailboxes if m.stored_as is not None}
         self._aliases = {alias.address: alias.destinations for alias in aliases}
         self._configured = frozenset(self._aliases)
         self._check()
@@ -102,6 +106,8 @@ class Directory:
             raise DirectoryError("has a domain twice")
         if len(taken) < len(self.mailboxes) + len(self.aliases):
             raise DirectoryError("has an address twice")
+        if len({mailbox.storage for mailbox in self.mailboxes}) < len(self.mailboxes):
+            raise DirectoryError("stores two mailboxes under one address")
         for address in taken:
             if address.rpartition("@")[2] not in ours:
                 raise DirectoryError(f"has {clipped(address)}, but not its domain")
@@ -152,6 +158,10 @@ class Directory:
         address = f"{name}@{domain}"
         return address not in self._mailboxes and address not in self._configured
 
+    def first_address(self, mailbox: str) -> str:
+        """Give the address that a mailbox had before it was renamed; "" if it never was."""
+        return self._stored_as.get(mailbox, "")
+
     def hosts(self, domain: str) -> bool:
         """Whether a domain, in A-labels and lower case, is one of ours or below one."""
         while domain:
@@ -201,7 +211,7 @@ class Directory:
     def to_json(self) -> bytes:
         """Write the directory object; equal directories give equal bytes."""
         document = {
-            "version": SCHEMA_VERSION,
+            "version": SCHEMA_VERSIONS[any(each.stored_as for each in self.mailboxes)],
             "domains": [
                 {"name": domain.name}
                 if domain.catch_all is None
@@ -227,9 +237,10 @@ class Directory:
             raise DirectoryError(f"is not JSON: {error}") from error
         root = _Entry.of(found, "the directory")
         version = root.fields.get("version")
-        if type(version) is not int or version != SCHEMA_VERSION:
+        if type(version) is not int or version not in SCHEMA_VERSIONS:
             raise DirectoryError(
-                f"has schema version {clipped(str(version))}; this reader knows {SCHEMA_VERSION}"
+                f"has schema version {clipped(str(version))}; this reader knows "
+                + " and ".join(map(str, SCHEMA_VERSIONS))
             )
         return cls(
             tuple(
@@ -246,6 +257,7 @@ class Directory:
                     ),
                     entry.optional_texts("send_as"),
                     entry.optional_number("quota_mb"),
+                    entry.optional_text("stored_as"),
                 )
                 for entry in root.entries("mailboxes")
             ),
@@ -329,6 +341,8 @@ def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
         fields["send_as"] = mailbox.send_as
     if mailbox.quota_mb is not None:
         fields["quota_mb"] = mailbox.quota_mb
+    if mailbox.stored_as is not None:
+        fields["stored_as"] = mailbox.stored_as
     return fields
 
 

@@ -17,25 +17,52 @@ from postal_plexus.directory.entries import Mailbox
 from postal_plexus.directory.model import Directory, Resolution
 from postal_plexus.directory.spelling import dovecot_domains
 
+MAIL_STORE = "/srv/mail"
+"""Where the mail store is in Dovecot's container; `mail_home` is the rule below it."""
+
+_NO_PASSWORD = "{CRYPT}*"  # noqa: S105
+"""No password has it: crypt(3) makes no hash of one character."""
+
 
 def dovecot_passwd(directory: Directory) -> str:
     """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-X={SCHEME}hash`.
 
-    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration. A
-    quota of a mailbox's own is an extra field that overrides Dovecot's setting. App passwords are
+    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration;
+    only a mailbox that was renamed has a home of its own. Its first address stays a user too: mail
+    under way to it arrives, and passwords.lua takes it as a login of the mailbox (`renamed`).
+
+    A quota of a mailbox's own is an extra field that overrides Dovecot's setting. App passwords are
     extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
     """
+    taken = {mailbox.address for mailbox in directory.mailboxes}
     return "".join(
-        f"{m.address}:{m.password_hash}::::::{' '.join(_extra_fields(m))}\n"
-        for m in directory.mailboxes
+        line
+        for mailbox in directory.mailboxes
+        for line in _user_lines(mailbox, has_first=mailbox.storage not in taken)
     )
 
 
+def _user_lines(mailbox: Mailbox, *, has_first: bool) -> Iterator[str]:
+    home = ""
+    if mailbox.stored_as is not None:
+        name, _, domain = mailbox.stored_as.rpartition("@")
+        home = f"{MAIL_STORE}/{domain}/{name}"
+    fields = " ".join(_extra_fields(mailbox))
+    yield f"{mailbox.address}:{mailbox.password_hash}::::{home}::{fields}\n"
+    if has_first:
+        fields = " ".join((*_quota_field(mailbox), f"renamed={mailbox.address}"))
+        yield f"{mailbox.stored_as}:{_NO_PASSWORD}::::{home}::{fields}\n"
+
+
 def _extra_fields(mailbox: Mailbox) -> Iterator[str]:
-    if mailbox.quota_mb is not None:
-        yield f"userdb_quota_storage_size={mailbox.quota_mb}M"
+    yield from _quota_field(mailbox)
     for name, password_hash in mailbox.app_passwords:
         yield f"app-{name}={password_hash}"
+
+
+def _quota_field(mailbox: Mailbox) -> Iterator[str]:
+    if mailbox.quota_mb is not None:
+        yield f"userdb_quota_storage_size={mailbox.quota_mb}M"
 
 
 def postfix_virtual_domains(directory: Directory) -> str:

@@ -146,29 +146,37 @@ def test_refusals(plexus: Plexus, file: Path, args: tuple[str, ...], code: Exit,
     assert WRITTEN == file.read_text()
 
 
-ANCHORED = """
-  - address: ann@example.org
-    app-passwords: &apps
-      phone: x
-  - address: ben@example.org
-    app-passwords: *apps"""
-
-
 @pytest.mark.parametrize(
     "mailboxes",
     [
         "[{address: ann@example.org, app-passwords: {phone: x}}]",
         "\n  - {address: ann@example.org, app-passwords: {phone: x}}",
         "\n  - address: ann@example.org\n    app-passwords: {phone: x, laptop: y}",
-        ANCHORED,
     ],
 )
-def test_what_cannot_be_edited_is_left_alone(mailboxes: str) -> None:
-    """Between braces, or with anchors, a line is not a password's alone: by hand, then."""
+def test_between_braces(mailboxes: str) -> None:
+    """They come and go there too; the last takes its heading with it."""
     text = f"config:\n  postal-plexus:mailboxes: {mailboxes}\n"
-    with pytest.raises(StackError, match="edit them by hand"):
+    more = with_app_password(text, "ann@example.org", "tablet", HASH)
+    assert text == without_app_password(more, "ann@example.org", "tablet")
+    less = without_app_password(text, "ann@example.org", "phone")
+    assert ("laptop" in text) == ("app-passwords" in less)
+    assert yaml.safe_load(less)["config"]["postal-plexus:mailboxes"][0]["address"]
+
+
+def test_what_cannot_be_edited_is_left_alone() -> None:
+    """With an anchor a line is that of two mailboxes: by hand, then."""
+    text = """config:
+  postal-plexus:mailboxes:
+  - address: ann@example.org
+    app-passwords: &apps
+      phone: x
+  - address: ben@example.org
+    app-passwords: *apps
+"""
+    with pytest.raises(StackError, match="by hand"):
         without_app_password(text, "ann@example.org", "phone")
-    with pytest.raises(StackError, match="edit them by hand"):
+    with pytest.raises(StackError, match="by hand"):
         with_app_password(text, "ann@example.org", "tablet", HASH)
 
 

@@ -94,3 +94,47 @@ def test_wrong_send_as(send_as: object, about: str, remedy: str) -> None:
     assert ("entry 3 (ben@example.org)", True) == (problem.entry, about in problem.what)
     assert "send-as" in problem.what
     assert remedy in problem.remedy
+
+
+def with_stored_as(stored_as: object) -> dict[str, Any]:
+    """The sound configuration with one more mailbox, which had another address first."""
+    return config(mailboxes=[*config()["mailboxes"], mailbox() | {"stored-as": stored_as}])
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "kept"),
+    [
+        ("First@example.com", "first@example.com"),
+        ("info@example.org", "info@example.org"),
+        ("ben@example.org", None),
+    ],
+)
+def test_stored_as(stored_as: str, kept: str | None) -> None:
+    """An address of any domain; its own means nothing."""
+    assert kept == read_stack(with_stored_as(stored_as)).mailboxes[2].stored_as
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "what", "remedy"),
+    [
+        ("ben", "its stored-as 'ben' has no @", "Write one address"),
+        ("b+x@example.org", "its stored-as 'b+x@example.org' cannot have been a mailbox", "first"),
+        ("a/b@example.org", "its stored-as 'a/b@example.org' cannot have been", "first"),
+        (None, "has no stored-as", "take it out"),
+    ],
+)
+def test_wrong_stored_as(stored_as: object, what: str, remedy: str) -> None:
+    """Each mistake is named with its mailbox and a way out."""
+    (problem,) = problems(with_stored_as(stored_as))
+    assert "entry 3 (ben@example.org)" == problem.entry
+    assert problem.what.startswith(what)
+    assert remedy in problem.remedy
+
+
+def test_a_place_that_is_taken() -> None:
+    """The mailbox that would read another's mail is named, and another place for it."""
+    (problem,) = problems(with_stored_as("ann@example.org"))
+    assert "entry 1 (ann@example.org)" == problem.entry
+    expected = "would have its mail where that of entry 3 (ben@example.org) of mailboxes lies"
+    assert expected == problem.what
+    assert "stored-as: ann.2@example.org" in problem.remedy

@@ -48,8 +48,10 @@ def directories(draw: st.DrawFn) -> Directory:
                 HASH,
                 draw(st.sampled_from([(), (("phone", HASH),)])),
                 tuple(draw(st.lists(addresses, max_size=2, unique=True))),
+                None,
+                draw(st.sampled_from([None, None, f"{number}@first.example"])),
             )
-            for address in mailboxes
+            for number, address in enumerate(mailboxes)
         ),
         tuple(Alias(address, tuple(draw(destinations))) for address in hosted[len(mailboxes) :]),
     )

@@ -5,6 +5,7 @@ and `propagate_unmatched_extensions =`. Dovecot: passwd-file, LMTP with the same
 as can be, so that it can be believed.
 """
 
+import re
 from collections.abc import Mapping
 
 Table = Mapping[str, str]
@@ -65,10 +66,19 @@ class MailServer:
         self.aliases = read_table(tables["postfix-virtual-aliases"])
         self.sender_logins = read_table(tables["postfix-sender-logins"])
         self.users: dict[str, str] = {}
+        self.homes: dict[str, str] = {}
+        self.former: dict[str, str] = {}
         for line in tables["dovecot-passwd"].splitlines():
-            user, password_hash, *rest = line.split(":")
-            assert [""] * 5 == rest[:-1], "uid, gid, gecos, home and shell are empty"
-            assert all(each.startswith("app-") for each in rest[-1].split()), "app passwords only"
+            user, password_hash, *rest, home, shell, fields = line.split(":")
+            assert [""] * 4 == [*rest, shell], "uid, gid, gecos and shell are empty"
+            assert re.fullmatch(r"(/srv/mail/[^/]+/[^/]+)?", home)
+            if home:
+                self.homes[user] = home
+            if renamed := re.fullmatch("renamed=([^ ]+)", fields):
+                assert "{CRYPT}*" == password_hash
+                self.former[user] = renamed[1]
+                continue
+            assert all(each.startswith("app-") for each in fields.split()), "app passwords only"
             assert not user.startswith("#"), "would be a comment"
             assert user not in self.users
             self.users[user] = password_hash

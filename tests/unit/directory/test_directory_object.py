@@ -101,6 +101,43 @@ def test_unsound_send_as(send_as: object, what: str) -> None:
     assert what in str(refused.value)
 
 
+def test_the_form_of_a_renamed_mailbox() -> None:
+    """A container that does not know where the mail lies refuses the object: it has a new version."""
+    renamed = document(version=2)
+    renamed["mailboxes"][0]["stored_as"] = "first@example.com"
+    read = Directory.from_json(json.dumps(renamed).encode())
+    assert "first@example.com" == read.mailboxes[0].storage == read.first_address("ann@example.org")
+    assert json.dumps(renamed, separators=(",", ":")).encode() + b"\n" == read.to_json()
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "what"),
+    [
+        ("../x@example.org", "cannot be stored as"),
+        ("a/b@example.org", "cannot be stored as"),
+        ("", "cannot be stored as"),
+        ("A@example.org", "cannot be stored as"),
+        (7, "has no text stored_as"),
+    ],
+)
+def test_unsound_places(stored_as: object, what: str) -> None:
+    """A place is an address, and thus one directory below that of its domain."""
+    broken = document(version=2)
+    broken["mailboxes"][0]["stored_as"] = stored_as
+    with pytest.raises(DirectoryError, match=what):
+        Directory.from_json(json.dumps(broken).encode())
+
+
+def test_two_mailboxes_never_have_one_place() -> None:
+    """One user would read the other's mail."""
+    broken = document(version=2)
+    broken["mailboxes"].append(
+        {"address": "ben@example.org", "password_hash": HASH, "stored_as": "ann@example.org"}
+    )
+    with pytest.raises(DirectoryError, match="stores two mailboxes under one address"):
+        Directory.from_json(json.dumps(broken).encode())
+
+
 def test_a_quota_survives_the_way() -> None:
     """It comes back as it was; without one a mailbox has none."""
     with_quota = document()
@@ -141,7 +178,7 @@ def test_fields_of_a_newer_program_are_ignored() -> None:
         (b" " * (16 * 1024 * 1024 + 1), "larger than"),
         (b"[]", "something else than an object"),
         (b"{}", "schema version 'None'"),
-        (document(version=2), "schema version '2'; this reader knows 1"),
+        (document(version=3), "schema version '3'; this reader knows 1 and 2"),
         (document(version=True), "schema version 'True'"),
         (document(version="1"), "schema version"),
         (document(domains=None), "no list domains"),

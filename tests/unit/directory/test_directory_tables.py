@@ -54,6 +54,33 @@ def test_dovecot_passwd_with_app_passwords() -> None:
     assert expected == dovecot_passwd(made)
 
 
+def test_dovecot_passwd_of_a_renamed_mailbox() -> None:
+    """Its home is that of its first address, which stays a user without a password of its own."""
+    renamed = Mailbox("anna@example.org", HASH, (("phone", HASH),), (), 512, "ann@example.net")
+    home, quota = "/srv/mail/example.net/ann", "userdb_quota_storage_size=512M"
+    expected = (
+        f"anna@example.org:{HASH}::::{home}::{quota} app-phone={HASH}\n"
+        f"ann@example.net:{{CRYPT}}*::::{home}::{quota} renamed=anna@example.org\n"
+    )
+    assert expected == dovecot_passwd(Directory((Domain("example.org"),), (renamed,)))
+
+
+def test_a_first_address_that_somebody_else_has_is_theirs() -> None:
+    """Two who have exchanged their addresses keep their mail, and nobody else's."""
+    made = Directory(
+        (Domain("example.org"),),
+        (
+            Mailbox("ann@example.org", HASH, stored_as="ben@example.org"),
+            Mailbox("ben@example.org", HASH, stored_as="ann@example.org"),
+        ),
+    )
+    expected = (
+        f"ann@example.org:{HASH}::::/srv/mail/example.org/ben::\n"
+        f"ben@example.org:{HASH}::::/srv/mail/example.org/ann::\n"
+    )
+    assert expected == dovecot_passwd(made)
+
+
 def test_postfix_virtual_domains() -> None:
     """Postfix keeps mail of these domains."""
     assert "example.org OK\nexample.net OK\n" == postfix_virtual_domains(directory())

@@ -1,0 +1,108 @@
+"""`plexus import workmail-users`: entries of the stack file for an Amazon WorkMail organisation.
+
+The three lists go to the standard output, to be put in the place of those in the stack file; what
+is left out, with the reason, to the standard error. New passwords go once into a file that only its
+owner can read: WorkMail gives nobody its hashes.
+
+Fails with CommandError: NO_PERMISSION and UNAVAILABLE for what AWS says, NO_INPUT where the file of
+passwords is there already or cannot be written, DATA where there is nobody to move.
+"""
+
+import csv
+import io
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from contextlib import suppress
+from pathlib import Path
+
+from postal_plexus.cli import check, password, system
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config.problems import NAMESPACE
+from postal_plexus.config.yaml_text import block_list
+
+SUMMARY = (
+    "print entries of the stack file for the users, groups and aliases of a WorkMail organisation"
+)
+
+DETAILS = """
+It reads by AWS's API, with your credentials (AWS_PROFILE), and changes nothing there. Users become
+mailboxes, groups and aliases aliases; what has no place here is told on the standard error.
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.add_argument("--organization", default="", help="its alias or id, if there are several")
+    parser.add_argument(
+        "--region", help="WorkMail's AWS region (default: as AWS's own tools find it)"
+    )
+    parser.add_argument(
+        "--passwords",
+        type=Path,
+        metavar="FILE",
+        help="make a password for each mailbox, and write address and password here, once; without "
+        "it nobody can log in until you have put in hashes of `plexus password`",
+    )
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+
+
+@system.reported
+def run(args: Namespace) -> int:
+    """Print the entries."""
+    # They need AWS's library.
+    from postal_plexus.operations import workmail, workmail_people  # noqa: PLC0415
+    from postal_plexus.operations.system import System  # noqa: PLC0415
+
+    if args.passwords is not None and args.passwords.exists():
+        line = f"{args.passwords} is there already; name another file, or remove that one"
+        raise CommandError(Exit.NO_INPUT, line)
+    found = workmail.read(System("", args.region), args.organization)
+    passwords: dict[str, str] = {}
+
+    def hash_of(address: str) -> str:
+        if args.passwords is None:
+            return check.NO_PASSWORD
+        passwords[address] = password.generated()
+        return password.hashed(passwords[address])
+
+    made = workmail_people.people(found, hash_of)
+    if not made.mailboxes:
+        for line in made.left_out:
+            print(f"left out: {line}", file=sys.stderr)
+        raise CommandError(Exit.DATA, f"the organisation {found.name} has no user who can move")
+    if args.passwords is not None:
+        _write_once(args.passwords, passwords)
+    lists = {"domains": made.domains, "mailboxes": made.mailboxes, "aliases": made.aliases}
+    if args.json:
+        print(json.dumps(lists | {"left_out": made.left_out}, indent=2, ensure_ascii=False))
+        return Exit.OK
+    for name, entries in lists.items():
+        print(block_list(f"{NAMESPACE}:{name}", entries, 2), end="")
+    for line in made.left_out:
+        print(f"left out: {line}", file=sys.stderr)
+    if args.passwords is None:
+        line = "nobody can log in yet: make hashes by `plexus password`, or run it with --passwords"
+    else:
+        line = f"{args.passwords} has the passwords: hand each to its user, then remove the file"
+    print(line, file=sys.stderr)
+    return Exit.OK
+
+
+def _write_once(path: Path, passwords: dict[str, str]) -> None:
+    """Write address and password, a line each, into a new file that only its owner can read."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(passwords.items())
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(lines.getvalue())
+        except OSError:
+            with suppress(OSError):
+                path.unlink()
+            raise
+    except OSError as error:
+        line = f"cannot be written ({error.strerror}); name another file"
+        raise CommandError(Exit.NO_INPUT, line, source=str(path)) from error

@@ -1,0 +1,278 @@
+"""`plexus mailbox add|rename|remove` and `plexus alias add|remove`: they edit the stack file.
+
+Nothing but the file changes; `pulumi up` brings it into service, and what that will do is printed.
+
+Fails with CommandError: NO_USER where the file has no such mailbox or alias, CONFIG where the file
+is wrong or would be, NO_INPUT where it cannot be read or written, DATA for a bad password, USAGE
+where nobody can be asked.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postal_plexus.cli import password, stack_edits, stack_files
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config import edit
+from postal_plexus.config.settings import Settings
+from postal_plexus.directory.idn import shown
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage]
+
+_EVERYWHERE = "also take out what leads to it: destinations, catch-alls, send-as"
+
+
+def mailbox_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
+    """Declare `add`, `rename` and `remove` of `plexus mailbox`."""
+    adding = _action(actions, "add", "add a mailbox to the stack file", add_mailbox)
+    adding.add_argument("address", metavar="ADDRESS")
+    adding.add_argument("--generate", action="store_true", help="make a strong password; print it")
+    adding.add_argument("--quota-gb", type=float, metavar="GB", help="room for mail (default: 10)")
+    renaming = _action(
+        actions,
+        "rename",
+        "give a mailbox another address; its mail stays where it is",
+        rename_mailbox,
+    )
+    renaming.add_argument("address", metavar="OLD")
+    renaming.add_argument("new", metavar="NEW")
+    renaming.add_argument(
+        "--no-alias", action="store_true", help="do not keep the old address as an alias"
+    )
+    removing = _action(actions, "remove", "take a mailbox out of the stack file", remove_mailbox)
+    _removal(removing)
+
+
+def alias_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
+    """Declare `add` and `remove` of `plexus alias`."""
+    adding = _action(actions, "add", "add an alias, or destinations to one", add_alias)
+    adding.add_argument("address", metavar="ADDRESS")
+    adding.add_argument(
+        "destinations",
+        nargs="+",
+        metavar="TO",
+        help="a mailbox or alias here, or an address elsewhere",
+    )
+    removing = _action(actions, "remove", "take out an alias, or destinations of one", remove_alias)
+    _removal(removing)
+    removing.add_argument(
+        "destinations", nargs="*", metavar="TO", help="take only these out (default: the alias)"
+    )
+
+
+def _action(
+    actions: "_SubParsersAction[ArgumentParser]", name: str, summary: str, run: object
+) -> ArgumentParser:
+    description = f"{summary[0].upper()}{summary[1:]}."
+    action = actions.add_parser(name, help=summary, description=description)
+    stack_files.add_option(action, stack_files.DEFAULT)
+    action.add_argument("--json", action="store_true", help="as a JSON document")
+    action.set_defaults(act=run)
+    return action
+
+
+def _removal(action: ArgumentParser) -> None:
+    action.add_argument("address", metavar="ADDRESS")
+    action.add_argument("--everywhere", action="store_true", help=_EVERYWHERE)
+    action.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def add_mailbox(args: Namespace) -> int:
+    """Add a mailbox; its password is asked for or made, and only its hash is written."""
+    path, address = _file_and_address(args)
+
+    def change(password_hash: str) -> stack_edits.Edit:
+        return lambda text: edit.with_mailbox(
+            text, args.address, password_hash, _whole(args.quota_gb)
+        )
+
+    # What cannot be is told before a password is asked for.
+    stack_edits.tried(path, change(password.hashed(password.generated())))
+    made = password.generated() if args.generate else password.entered()
+    edited = stack_edits.write(path, change(password.hashed(made)))
+    if args.generate and not args.json:
+        print(f"password: {made}")
+    notes = [f"Devices and programs log in as {address}. How to set them up: docs/clients.md."]
+    stored_as = next(m.storage for m in edited.after.directory.mailboxes if m.address == address)
+    if stored_as != address:
+        notes.append(f"Its mail is stored as {stored_as}: that of a renamed mailbox has the place.")
+    notes.append(
+        "If there was a mailbox of this address before, its mail may still be there, and the "
+        "new user's: see `plexus mailbox remove`."
+    )
+    more = {"password": made} if args.generate else {}
+    return _told(args, path, f"has the mailbox {shown(address)}", edited, notes, more)
+
+
+def rename_mailbox(args: Namespace) -> int:
+    """Give a mailbox another address. Its mail does not move, so that none can be lost."""
+    path, old = _file_and_address(args)
+    new = password.checked_address(args.new)
+    if new == old:
+        raise CommandError(Exit.USAGE, f"{args.new} is the address that it has")
+    _require(path, old, "mailbox")
+    keeps = not args.no_alias
+    edited = stack_edits.write(
+        path, lambda text: edit.with_another_address(text, args.address, args.new, alias=keeps)
+    )
+    notes = [
+        "Mail, folders, flags and filters stay where they are (stored-as): nothing is moved.",
+        f"The login is {new} from then on; devices that still use {old} can go on with it.",
+        f"What others shared with {old} has to be shared with {new} again.",
+    ]
+    what = f"{shown(old)} is now {shown(new)}"
+    if keeps:
+        what += ", and the old address an alias"
+    else:
+        notes.append(f"Mail to {old} is refused from then on.")
+    return _told(args, path, what, edited, notes)
+
+
+def remove_mailbox(args: Namespace) -> int:
+    """Take a mailbox out of the file; what is on the server stays until somebody deletes it."""
+    path, address = _file_and_address(args)
+    _require(path, address, "mailbox")
+
+    def change(text: str) -> str:
+        return edit.without_mailbox(text, args.address, everywhere=args.everywhere)
+
+    tried = _tried_removal(path, change, args)
+    storage = (
+        next((m.storage for m in tried.before.directory.mailboxes if m.address == address), address)
+        if tried.before
+        else address
+    )
+    name, _, domain = storage.rpartition("@")
+    notes = [
+        f"Its mail stays on the file system, in /srv/mail/{domain}/{name}, and in the backups.",
+        'To take it along first, and to delete it then: docs/mailboxes.md, "Add, change, remove".',
+        "Before that, give the address to nobody else: they would read the mail.",
+    ]
+    _ask(args, f"Take {shown(address)} out of {path}?", notes)
+    edited = stack_edits.write(path, change)
+    return _told(args, path, f"has no mailbox {shown(address)} any more", edited, notes)
+
+
+def add_alias(args: Namespace) -> int:
+    """Add an alias, or destinations to one."""
+    path, address = _file_and_address(args)
+    edited = stack_edits.write(
+        path, lambda text: edit.with_alias(text, args.address, args.destinations)
+    )
+    alias = next(each for each in edited.after.directory.aliases if each.address == address)
+    leads = ", ".join(map(shown, alias.destinations))
+    return _told(args, path, f"{shown(address)} leads to {leads}", edited, [])
+
+
+def remove_alias(args: Namespace) -> int:
+    """Take out an alias, or some of its destinations."""
+    path, address = _file_and_address(args)
+    _require(path, address, "alias")
+
+    def change(text: str) -> str:
+        return edit.without_alias(text, args.address, args.destinations, everywhere=args.everywhere)
+
+    _tried_removal(path, change, args)
+    what = (
+        f"{', '.join(args.destinations)} out of {shown(address)}"
+        if args.destinations
+        else shown(address)
+    )
+    _ask(args, f"Take {what} out of {path}?" if not args.destinations else f"Take {what}?", [])
+    edited = stack_edits.write(path, change)
+    left = next((each for each in edited.after.directory.aliases if each.address == address), None)
+    leads = left and ", ".join(map(shown, left.destinations))
+    said = (
+        f"{shown(address)} leads to {leads}" if left else f"has no alias {shown(address)} any more"
+    )
+    return _told(args, path, said, edited, [])
+
+
+def _file_and_address(args: Namespace) -> tuple[Path, str]:
+    return stack_files.chosen(args.stack_file), password.checked_address(args.address)
+
+
+def _whole(quota_gb: float | None) -> float | None:
+    return int(quota_gb) if quota_gb is not None and quota_gb.is_integer() else quota_gb
+
+
+def _require(path: Path, address: str, kind: str) -> None:
+    """Raise CommandError unless the file, if it is in order, has this mailbox or alias."""
+    try:
+        _, directory = stack_files.read(path)
+    except CommandError as error:
+        if error.code is Exit.CONFIG:
+            return
+        raise
+    entries = directory.mailboxes if kind == "mailbox" else directory.aliases
+    if address not in {each.address for each in entries}:
+        line = f"has no {kind} {shown(address)}; see: plexus directory"
+        raise CommandError(Exit.NO_USER, line, source=str(path))
+
+
+def _tried_removal(path: Path, change: stack_edits.Edit, args: Namespace) -> stack_edits.Edited:
+    """Try a removal; what still leads to the address is told with the way out."""
+    try:
+        return stack_edits.tried(path, change)
+    except CommandError as error:
+        if error.code is not Exit.CONFIG or args.everywhere:
+            raise
+        hint = f"{path}: nothing was changed; --everywhere takes out what leads to it as well"
+        raise CommandError(error.code, *(*error.lines, hint), source="") from error
+
+
+def _ask(args: Namespace, question: str, notes: list[str]) -> None:
+    if args.yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes")
+    for note in notes:
+        print(note, file=sys.stderr)
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise CommandError(Exit.USAGE, "nothing was changed")
+
+
+def _told(
+    args: Namespace,
+    path: Path,
+    what: str,
+    edited: stack_edits.Edited,
+    notes: list[str],
+    more: dict[str, str] | None = None,
+) -> int:
+    effects = list(_effects(edited.before, edited.after))
+    if args.json:
+        document = {"file": str(path), "done": what, "pulumi_up": effects, "notes": notes}
+        print(json.dumps(document | (more or {}), indent=2, ensure_ascii=False))
+        return Exit.OK
+    print(f"{path}: {what}")
+    for effect in effects:
+        print(f"pulumi up: {effect}")
+    for note in notes:
+        print(note)
+    return Exit.OK
+
+
+def _effects(before: Settings | None, after: Settings) -> list[str]:
+    """What `pulumi up` will do about it."""
+    effects = [
+        "writes the directory anew; the containers follow within a minute, without a restart"
+    ]
+    if after.accept != "addresses":
+        return effects
+    hosted = set(after.directory.hosted_addresses())
+    had = set(before.directory.hosted_addresses()) if before else hosted
+    caught = {domain.name for domain in after.directory.domains if domain.catch_all is not None}
+
+    def named(addresses: set[str]) -> str:
+        return ", ".join(shown(a) for a in sorted(addresses) if a.rpartition("@")[2] not in caught)
+
+    if more := named(hosted - had):
+        effects.append(f"SES takes mail to {more}")
+    if fewer := named(had - hosted):
+        effects.append(f"SES refuses mail to {fewer}")
+    return effects
