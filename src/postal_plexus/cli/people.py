@@ -9,13 +9,14 @@ where nobody can be asked.
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postal_plexus.cli import password, stack_edits, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config import edit
+from postal_plexus.config.model import LARGEST_QUOTA_GB
 from postal_plexus.config.settings import Settings
 from postal_plexus.directory.idn import shown
 
@@ -30,7 +31,7 @@ def mailbox_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
     adding = _action(actions, "add", "add a mailbox to the stack file", add_mailbox)
     adding.add_argument("address", metavar="ADDRESS")
     adding.add_argument("--generate", action="store_true", help="make a strong password; print it")
-    adding.add_argument("--quota-gb", type=float, metavar="GB", help="room for mail (default: 10)")
+    adding.add_argument("--quota-gb", type=_gb, metavar="GB", help="room for mail (default: 10)")
     renaming = _action(
         actions,
         "rename",
@@ -85,9 +86,7 @@ def add_mailbox(args: Namespace) -> int:
     path, address = _file_and_address(args)
 
     def change(password_hash: str) -> stack_edits.Edit:
-        return lambda text: edit.with_mailbox(
-            text, args.address, password_hash, _whole(args.quota_gb)
-        )
+        return lambda text: edit.with_mailbox(text, args.address, password_hash, args.quota_gb)
 
     # What cannot be is told before a password is asked for.
     stack_edits.tried(path, change(password.hashed(password.generated())))
@@ -195,8 +194,15 @@ def _file_and_address(args: Namespace) -> tuple[Path, str]:
     return stack_files.chosen(args.stack_file), password.checked_address(args.address)
 
 
-def _whole(quota_gb: float | None) -> float | None:
-    return int(quota_gb) if quota_gb is not None and quota_gb.is_integer() else quota_gb
+def _gb(text: str) -> float:
+    """A number of GB, as a person writes it."""
+    try:
+        quota_gb = float(text)
+    except ValueError:
+        quota_gb = 0.0
+    if not 0.1 <= quota_gb <= LARGEST_QUOTA_GB:  # NaN is not either
+        raise ArgumentTypeError(f"{text!r} is not a number of GB from 0.1 to {LARGEST_QUOTA_GB}")
+    return int(quota_gb) if quota_gb.is_integer() else quota_gb
 
 
 def _require(path: Path, address: str, kind: str) -> None:

@@ -150,7 +150,11 @@ def test_aliases(plexus: Plexus, sound: Path) -> None:
             Exit.CONFIG,
             "quota-gb",
         ),
-        (("mailbox", "add", "c@example.org", "--generate", "--quota-gb=0"), Exit.CONFIG, "0.1"),
+        (
+            ("mailbox", "add", "c@example.org", "--generate", "--quota-gb=0"),
+            Exit.USAGE,
+            "from 0.1 to",
+        ),
         (("mailbox", "rename", "zoe@example.org", "z@example.org"), Exit.NO_USER, "no mailbox zoe"),
         (("mailbox", "rename", ANN, "ANN@example.org"), Exit.USAGE, "the address that it has"),
         (("mailbox", "rename", ANN, BEN), Exit.CONFIG, "is there already"),
