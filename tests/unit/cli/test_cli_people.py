@@ -147,8 +147,8 @@ def test_aliases(plexus: Plexus, sound: Path) -> None:
         (("mailbox", "add", "c+x@example.org", "--generate"), Exit.CONFIG, "has a subaddress"),
         (
             ("mailbox", "add", "c@example.org", "--generate", "--quota-gb=nan"),
-            Exit.CONFIG,
-            "quota-gb",
+            Exit.USAGE,
+            "from 0.1 to",
         ),
         (
             ("mailbox", "add", "c@example.org", "--generate", "--quota-gb=0"),
