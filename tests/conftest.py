@@ -38,6 +38,7 @@ SECONDS = {
     "service/test_certificate_change.py": 60,
     "service/test_limits.py": 45,
     "system/test_outgoing.py": 45,
+    "system/test_console.py": 45,
     "service/host/test_host_boot.py": 40,
 }
 

@@ -67,8 +67,9 @@ class DeskLayout:
 
     def is_made(self, name: str) -> bool:
         """Tell whether an entry of the directory is one that the desk makes."""
-        replaced = (self.settings, self.accounts, self.stack_state, self.outputs)
-        made = {one.name for one in (self.mark, self.lock, *replaced, *self._directories())}
+        replaced = (self.settings, self.accounts, self.stack_state, self.outputs, self.page)
+        locks = (self.lock, self.page_lock)
+        made = {one.name for one in (self.mark, *locks, *replaced, *self._directories())}
         # Besides, what a killed process left of a file that it was replacing.
         return name in made or any(name.startswith(f".{one.name}.") for one in replaced)
 
@@ -117,6 +118,16 @@ class DeskLayout:
     def lock(self) -> Path:
         """Held by the running daemon; has its process id."""
         return self.root / "daemon.pid"
+
+    @property
+    def page(self) -> Path:
+        """How the page that shows this desk is opened (0600)."""
+        return self.root / "page.json"
+
+    @property
+    def page_lock(self) -> Path:
+        """Held by the process that serves the page; has its process id."""
+        return self.root / "page.pid"
 
     @property
     def logs(self) -> Path:

@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from postal_plexus.cli import estimate, stack_files
@@ -48,24 +49,7 @@ def run(args: Namespace) -> int:
     Raises CommandError for wrong numbers, a wrong stack file or an unknown price.
     """
     given = _numbers(args)
-    path = stack_files.chosen(args.stack_file)
-    _, settings = stack_files.read_whole(path)
-    directory = settings.directory
-    prices: dict[str, Any] = json.loads(
-        resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
-    )
-    stack = estimate.Stack(
-        domains=len(directory.domains),
-        mailboxes=len(directory.mailboxes),
-        addresses=len(directory.mailboxes) + len(directory.aliases),
-        instance_type=settings.instance_type,
-        spot=settings.spot,
-        host_image=settings.host_image,
-        archive_days=settings.archive_days,
-        backup_days=settings.backup_days,
-        mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
-        indexes_gb=settings.indexes_gb,
-    )
+    stack, prices = read(stack_files.chosen(args.stack_file)), read_prices()
     assumed = estimate.traffic_of(stack.mailboxes)
     traffic = replace(assumed, ses_plan=args.ses_plan, **given)
     try:
@@ -77,6 +61,30 @@ def run(args: Namespace) -> int:
     if not args.json:
         _say_what_else(stack, prices)
     return Exit.OK
+
+
+def read_prices() -> dict[str, Any]:
+    """Read the dated file of prices."""
+    text = resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
+    return json.loads(text)
+
+
+def read(stack_file: Path) -> estimate.Stack:
+    """Read what of a stack file costs money. Raises CommandError."""
+    _, settings = stack_files.read_whole(stack_file)
+    directory = settings.directory
+    return estimate.Stack(
+        domains=len(directory.domains),
+        mailboxes=len(directory.mailboxes),
+        addresses=len(directory.mailboxes) + len(directory.aliases),
+        instance_type=settings.instance_type,
+        spot=settings.spot,
+        host_image=settings.host_image,
+        archive_days=settings.archive_days,
+        backup_days=settings.backup_days,
+        mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
+        indexes_gb=settings.indexes_gb,
+    )
 
 
 def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:

@@ -131,6 +131,8 @@ def _show(status: DeskStatus) -> None:
         print(f"  user       {account.address}, password {account.password}")
     print(f"Mail from the world: {_HOST} port {at.ses_inbound.port}, SMTP")
     print(f"Mail to the world:   {status.outbox}")
+    if status.page:
+        print(f"A page to look at:   {status.page}")
 
 
 def _in_a_word(status: DeskStatus) -> str:

@@ -13,6 +13,7 @@ from postal_plexus.cli import (
     alias,
     app_passwords,
     check,
+    console,
     cost,
     dead_letters,
     directory,
@@ -41,6 +42,7 @@ _COMMANDS = {
     "dead-letters": dead_letters,
     "replay": replay,
     "reports": reports,
+    "console": console,
     "local": local,
 }
 

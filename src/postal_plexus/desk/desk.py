@@ -32,7 +32,7 @@ from awsdesk.layout import DeskLayout, Use
 from awsdesk.pulumi import Credentials, DeployError, apply
 from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
 from awsdesk.sockets import LOOPBACK
-from postal_plexus.desk import accounts, lockout, stack_config
+from postal_plexus.desk import accounts, lockout, page_process, stack_config
 from postal_plexus.desk.directory_arrival import directory_object, has_arrived
 from postal_plexus.desk.status import ContainerState, DeskStatus, cannot_start
 
@@ -140,12 +140,14 @@ def up(
         # The clients' sites need certificates that AWS issues after the first run, and the emulator
         # at once: the second `pulumi up` that an operator does later is done here and now.
         outputs = _deploy(options.checkout, config, layout, made, tell)
+    page = page_process.start(layout, any_port=options.ephemeral_ports)
     asyncio.run(_prepare_host(engine, layout, outputs, images))
     try:
         document = directory_object(made, str(outputs.get("directory_object", "")))
     except OSError as error:
         raise DeskError(f"the directory cannot be read: {error}") from error
     _await_health(layout, made, options.wait_seconds, document, tell)
+    page.await_address(tell)
     return status(desk)
 
 
@@ -181,6 +183,7 @@ def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _sa
             raise DeskError(f"{layout.root} is empty: it is no desk; give the desk's directory")
         case _:
             pass
+    page_process.stop(layout)
     _translated(lambda: daemon_process.stop(layout, tell))
     engine = _engine()
     asyncio.run(_remove_containers(engine, layout))
@@ -210,6 +213,7 @@ def status(desk: Path) -> DeskStatus:
         outbox=layout.outbox,
         logs=layout.logs,
         locked_out=lockout.note(layout),
+        page=page_process.address(layout),
     )
 
 

@@ -88,6 +88,8 @@ class DeskStatus:
     logs: Path
     # Why no client is let in now, and what lifts it; empty if nothing keeps them out.
     locked_out: str = ""
+    # Where the page is, with its token; empty if none is served.
+    page: str = ""
 
     @property
     def healthy(self) -> bool:
@@ -118,6 +120,7 @@ class DeskStatus:
             "outbox": str(self.outbox),
             "logs": str(self.logs),
             "locked_out": self.locked_out,
+            "page": self.page,
             "containers": [
                 {
                     "name": c.name,

@@ -30,6 +30,10 @@ class LetterError(OperationError):
     """There is no such dead letter, or it is not one to deliver."""
 
 
+class UnknownLetterError(LetterError):
+    """No dead letter has this id, or several begin with it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One dead letter.
@@ -62,14 +66,14 @@ def chosen(letters: list[Letter], ids: list[str]) -> list[Letter]:
     """Give the letters of these ids, or of beginnings that only one id has.
 
     Raises:
-        LetterError: there is none of an id, or several.
+        UnknownLetterError: there is none of an id, or several.
     """
     found: dict[str, Letter] = {}
     for wanted in ids:
         matching = [each for each in letters if each.id.startswith(wanted)]
         if len(matching) != 1:
             what = "several dead letters have" if matching else "no dead letter has"
-            raise LetterError(f"{what} the id {wanted}; see plexus dead-letters list")
+            raise UnknownLetterError(f"{what} the id {wanted}; see plexus dead-letters list")
         found[matching[0].id] = matching[0]
     return list(found.values())
 

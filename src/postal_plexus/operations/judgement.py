@@ -142,7 +142,9 @@ def queue(name: str, attributes: Mapping[str, str], oldest: timedelta | None) ->
 
 def dead_letters(attributes: Mapping[str, str]) -> Finding:
     """Judge the queue of what could not be delivered."""
-    count = int(attributes.get("ApproximateNumberOfMessages", 0))
+    # Who looks at them takes them for a moment.
+    kinds = ("", "NotVisible")
+    count = sum(int(attributes.get(f"ApproximateNumberOfMessages{kind}", 0)) for kind in kinds)
     if count:
         return warning(
             "dead letters",

@@ -1,0 +1,136 @@
+"""What `plexus console` does: gathers where the page has things from, and serves it."""
+
+import webbrowser
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache, partial
+from pathlib import Path
+
+from postal_plexus.cli import cost, estimate, system
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.console import desk_files, journeys, serve
+from postal_plexus.console.app import application
+from postal_plexus.console.guard import Keys
+from postal_plexus.console.journeys import Event
+from postal_plexus.console.sources import Forecast, Sources
+from postal_plexus.operations import spending
+from postal_plexus.operations.dead_letters import DeadLetters
+from postal_plexus.operations.examination import Examination
+from postal_plexus.operations.log_groups import LogGroups
+from postal_plexus.operations.queues import Queues
+from postal_plexus.operations.system import System
+
+_DESK_POLL, _AWS_POLL = 1.0, 10.0
+_LOOK_BACK = timedelta(hours=1)
+
+
+def run(args: Namespace) -> int:
+    """Serve the page until Control-C, or until its desk is gone."""
+    if args.port is not None and not 0 <= args.port < 65536:
+        raise CommandError(Exit.USAGE, f"--port is {args.port}: give a number from 0 to 65535")
+    stack = system.connect(args)
+    _ = stack.parts  # what is no stack ends here, not in every panel
+    if args.desk is not None:
+        return _for_desk(args, stack)
+    region = f" in {args.region}" if args.region else ""
+    sources = Sources(
+        title=f"stack {args.stack}{region}",
+        poll_seconds=_AWS_POLL,
+        stages_of_ses=False,
+        events=partial(_logged, LogGroups(stack)),
+        queues=cache(partial(Queues, stack)),
+        letters=cache(partial(DeadLetters, stack)),
+        findings=Examination(stack, ()).run,
+        forecast=None if args.stack_file is None else _forecast(args.stack_file),
+        spending=lambda: spending.so_far(stack, datetime.now(UTC).date()),
+    )
+    return _serve(args, sources, _Served(serve.new_token()))
+
+
+def _for_desk(args: Namespace, stack: System) -> int:
+    """Serve a desk's page; where it is served already, say where."""
+    from awsdesk.layout import DeskLayout  # noqa: PLC0415 - AWS needs no emulator
+    from awsdesk.lock import DeskLock, DeskLockedError  # noqa: PLC0415
+    from postal_plexus.desk import desk, page_process, stack_config  # noqa: PLC0415
+
+    layout = DeskLayout.at(args.desk)
+    lock = DeskLock(layout.page_lock)
+    try:
+        lock.acquire()
+    except DeskLockedError:
+        print(page_process.address(layout))
+        return Exit.OK
+    stack_file = args.stack_file or desk.remembered_stack_file(args.desk)
+    sources = Sources(
+        title=f"the desk in {layout.root}",
+        poll_seconds=_DESK_POLL,
+        stages_of_ses=True,
+        events=partial(desk_files.events, layout.logs),
+        queues=cache(partial(Queues, stack)),
+        letters=cache(partial(DeadLetters, stack)),
+        findings=Examination(stack, ()).run,
+        outbox=desk_files.OutboxFiles(layout.outbox),
+        forecast=_forecast(stack_file or stack_config.DEFAULT_STACK_FILE),
+    )
+    before = page_process.kept(layout)
+
+    def opened(keys: Keys) -> None:
+        page_process.keep(layout, page_process.PageKey(keys.address, keys.token, keys.port))
+
+    served = _Served(
+        before.token if before else serve.new_token(),
+        (before.port,) if before else (),
+        opened,
+        layout.page.exists,
+    )
+    return _serve(args, sources, served)
+
+
+@dataclass(frozen=True)
+class _Served:
+    """How the page is served: its token, the ports that it had, and who hears of its keys."""
+
+    token: str
+    ports: tuple[int, ...] = ()
+    opened: Callable[[Keys], None] = lambda _: None
+    wanted: Callable[[], bool] = lambda: True
+
+
+def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
+    ports = (*served.ports, serve.USUAL_PORT, 0) if args.port is None else (args.port,)
+    try:
+        listening = serve.listen(ports)
+    except serve.PortTakenError as error:
+        raise CommandError(Exit.UNAVAILABLE, f"{error}; give another by --port") from error
+    keys = Keys(served.token, listening.getsockname()[1])
+    served.opened(keys)
+    print(keys.address, flush=True)
+    if args.open:
+        webbrowser.open(keys.address)
+    with suppress(KeyboardInterrupt):
+        serve.serve(application(sources, keys), listening, served.wanted)
+    return Exit.OK
+
+
+def _logged(groups: LogGroups) -> Iterator[Event]:
+    """Read what the services say of mails, from CloudWatch."""
+    since = datetime.now(UTC) - _LOOK_BACK
+    for service in ("deliver", "postfix"):
+        for time, line in groups.lines(service, since):
+            if (event := journeys.of_line(service, time, line)) is not None:
+                yield event
+
+
+def _forecast(stack_file: Path) -> Callable[[], Forecast]:
+    """Estimate what a stack file costs a month, now: what is wrong with it is said at the start."""
+    stack, prices = cost.read(stack_file), cost.read_prices()
+    lines = estimate.estimate(stack, estimate.traffic_of(stack.mailboxes), prices)
+    made = Forecast(
+        tuple((line.what, line.why, line.usd) for line in lines),
+        f"Prices of {prices['region']} as known on {prices['date']}, without taxes; 1 GB a mailbox"
+        " and 20 mails a day are assumed. plexus cost has options for others.",
+    )
+    return lambda: made

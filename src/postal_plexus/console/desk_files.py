@@ -1,0 +1,88 @@
+"""What a desk keeps in files: its services' logs, and its mail to the world.
+
+A file that is not there yet has nothing in it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from postal_plexus.console import journeys, mailview
+from postal_plexus.console.sources import Sent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from postal_plexus.console.journeys import Event
+
+# Of a log's end; hundreds of mails.
+_TAIL = 192 * 1024
+# Of a mail's beginning: the fields that a list shows.
+_HEADER = 32 * 1024
+
+
+def events(logs: Path) -> Iterator[Event]:
+    """Give what the end of a desk's logs says of mails."""
+    for line in _tail(logs / "daemon.log"):
+        if (event := journeys.of_stand_in(line)) is not None:
+            yield event
+    for service in ("deliver", "postfix"):
+        yield from journeys.of_container(service, _tail(logs / f"{service}.log"))
+
+
+def _tail(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _TAIL))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+class OutboxFiles:
+    """The outbox of a desk: two files a mail (`awsdesk.ses.outbox`)."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        # A mail that is there does not change.
+        self._read = lru_cache(maxsize=500)(self._sent)
+
+    def newest(self, most: int) -> list[Sent]:
+        """Give the newest ones."""
+        names = sorted((each.stem for each in self._directory.glob("*.json")), reverse=True)
+        found = (self._read(name) for name in names[:most])
+        return [sent for sent in found if sent is not None]
+
+    def content(self, identifier: str) -> tuple[Sent, bytes] | None:
+        """Give one of them, whole; None if there is none of this id."""
+        # Only a name that is there: no path is made of what a request says.
+        if all(identifier != each.stem for each in self._directory.glob("*.json")):
+            return None
+        sent = self._read(identifier)
+        try:
+            return sent and (sent, (self._directory / f"{identifier}.eml").read_bytes())
+        except OSError:
+            return None
+
+    def _sent(self, name: str) -> Sent | None:
+        mail = self._directory / f"{name}.eml"
+        try:
+            envelope = cast(
+                "dict[str, Any]", json.loads((self._directory / f"{name}.json").read_bytes())
+            )
+            with mail.open("rb") as file:
+                subject = mailview.summary(file.read(_HEADER))["subject"]
+            return Sent(
+                id=name,
+                sent_at=datetime.fromisoformat(envelope["sent_at"]),
+                sender=str(envelope["sender"]),
+                recipients=tuple(map(str, envelope["recipients"])),
+                subject=subject,
+                size=mail.stat().st_size,
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None

@@ -1,0 +1,135 @@
+"""Who may ask the page for what: one decision about each request, made before anything else.
+
+The page can drop mail, and other programs on this machine, other users of it and every web site
+that its operator visits can send requests to it. So a request needs
+
+- the host name that was printed: a foreign one that resolves to 127.0.0.1 is DNS rebinding;
+- the session's cookie, which only the printed address gives (it carries a token of 256 bits);
+- not to come from another site, as far as the browser says (Fetch Metadata, W3C);
+- if it changes anything: our own Origin, and a token that only our pages have (OWASP's
+  "Cross-Site Request Forgery Prevention"). Cookies do not tell ports of one host apart, so
+  SameSite alone would let another program's page on 127.0.0.1 act.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from enum import Enum
+from http.cookies import CookieError, SimpleCookie
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+class Refusal(Enum):
+    """Why a request gets nothing: the status and what the page says."""
+
+    HOST = 421, "This page has another name. Open the address that was printed."
+    STRANGER = (
+        403,
+        (
+            "This page needs the address with its token: `plexus console` prints it when it starts,"
+            " and for a desk `plexus local status`."
+        ),
+    )
+    SITE = 403, "Another web site asked for this. Nothing was done."
+    FORM = 403, "This form did not come from this page, or the page is old. Nothing was done."
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value[0]
+
+    @property
+    def text(self) -> str:
+        """What a person reads."""
+        return self.value[1]
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What opens the page. All of it derives from `token`, so that a restart ends no session."""
+
+    token: str
+    port: int
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's name; it has the port, since cookies do not tell ports apart."""
+        return f"plexus-console-{self.port}"
+
+    @property
+    def session(self) -> str:
+        """The cookie's value."""
+        return self._derived("session")
+
+    @property
+    def form(self) -> str:
+        """What each form carries."""
+        return self._derived("form")
+
+    @property
+    def address(self) -> str:
+        """Where the page is, with the token: for its operator only."""
+        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names under which it answers."""
+        return frozenset({f"127.0.0.1:{self.port}", f"localhost:{self.port}"})
+
+    def opens(self, token: str) -> bool:
+        """Tell whether this is the token of the printed address."""
+        return _same(token, self.token)
+
+    def _derived(self, purpose: str) -> str:
+        return hmac.new(self.token.encode(), purpose.encode(), "sha256").hexdigest()
+
+
+def refusal(keys: Keys, method: str, headers: Mapping[str, str], form: str) -> Refusal | None:
+    """Decide about a request that does not carry the printed address's token.
+
+    Args:
+        keys: what opens the page.
+        method: of HTTP.
+        headers: names in lower case; a field that is given twice is joined by a comma.
+        form: the token that its form carries, or nothing.
+    """
+    if (wrong := wrong_place(keys, headers)) is not None:
+        return wrong
+    if not _same(_cookie(headers.get("cookie", ""), keys.cookie), keys.session):
+        return Refusal.STRANGER
+    if method in SAFE_METHODS:
+        return None
+    ours = {f"http://{host}" for host in keys.hosts}
+    if headers.get("origin") not in ours or not _same(form, keys.form):
+        return Refusal.FORM
+    return None
+
+
+def wrong_place(keys: Keys, headers: Mapping[str, str]) -> Refusal | None:
+    """Refuse what asks for another host, or comes from another site."""
+    if headers.get("host", "").lower() not in keys.hosts:
+        return Refusal.HOST
+    # Absent in old browsers and other programs; "none" is an address that was typed or opened.
+    if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+        return Refusal.SITE
+    return None
+
+
+def _cookie(header: str, name: str) -> str:
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())

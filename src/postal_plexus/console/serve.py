@@ -1,0 +1,81 @@
+"""Serve the page on 127.0.0.1, until it is told to end.
+
+Requests are not logged: the first one carries the token.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.types import ASGIApp
+
+USUAL_PORT = 8025
+"""Where people look for mail that was caught."""
+_WATCH_SECONDS = 2.0
+_END_SECONDS = 2
+
+
+class PortTakenError(Exception):
+    """Something else listens there."""
+
+
+def new_token() -> str:
+    """Give a token that nobody guesses: 256 bits."""
+    return secrets.token_urlsafe(32)
+
+
+def listen(ports: Sequence[int]) -> socket.socket:
+    """Open the page's socket on the first of these ports that is to be had; 0 is any.
+
+    Raises:
+        PortTakenError: none of them is.
+    """
+    reasons: list[str] = []
+    for port in ports:
+        one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+            one.listen(64)
+        except OSError as error:
+            one.close()
+            reasons.append(f"127.0.0.1:{port} cannot be listened on ({error.strerror})")
+        else:
+            return one
+    raise PortTakenError(", ".join(reasons))
+
+
+def serve(application: ASGIApp, listening: socket.socket, wanted: Callable[[], bool]) -> None:
+    """Answer until SIGINT or SIGTERM comes, or it is not wanted any more."""
+    config = uvicorn.Config(
+        application,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        lifespan="off",
+        ws="none",
+        loop="asyncio",
+        http="h11",
+        proxy_headers=False,
+        limit_concurrency=100,
+        timeout_graceful_shutdown=_END_SECONDS,
+    )
+    server = uvicorn.Server(config)
+
+    def watch() -> None:
+        while wanted():
+            time.sleep(_WATCH_SECONDS)
+        server.should_exit = True
+
+    threading.Thread(target=watch, daemon=True).start()
+    server.run(sockets=[listening])
