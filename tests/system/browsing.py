@@ -1,0 +1,110 @@
+"""A real Chromium for tests: Debian's, driven by Playwright, in a window that nobody sees."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+DESKTOP, TELEPHONE = (1280, 800), (390, 844)
+_MILLISECONDS = 30_000
+expect.set_options(timeout=_MILLISECONDS)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of Debian; nothing is downloaded."""
+    program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+    assert program, "there is no Chromium: tools/bootstrap test"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class Window:
+    """One window: the page in it, what it complained of, and what it asked for."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list[str])
+    asked: list[str] = field(default_factory=list[str])
+
+    def is_as_wide_as_the_window(self) -> bool:
+        """Whether nothing has to be scrolled sideways."""
+        script = "document.documentElement.scrollWidth <= window.innerWidth"
+        return bool(self.page.evaluate(script))
+
+    def barriers(self) -> list[str]:
+        """What axe-core finds that keeps people out (WCAG 2.2 A and AA), by rule and place."""
+        rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        options = {"runOnly": rules, "resultTypes": ["violations"], "iframes": False}
+        found = Axe().run(self.page, options=options).response["violations"]
+        return [f"{each['id']}: {node['html']}" for each in found for node in each["nodes"]]
+
+
+@contextmanager
+def window(
+    browser: Browser, size: tuple[int, int] = DESKTOP, colours: str = "light"
+) -> Iterator[Window]:
+    """A window of a browser that has no history."""
+    width, height = size
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if colours == "dark" else "light",
+        has_touch=size == TELEPHONE,
+        # What is still fading in has too little contrast.
+        reduced_motion="reduce",
+    )
+    context.set_default_timeout(_MILLISECONDS)
+    opened = Window(context.new_page())
+    opened.page.on("console", lambda told: opened.complaints.append(told.text))
+    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    opened.page.on("request", lambda request: opened.asked.append(request.url))
+    try:
+        yield opened
+    finally:
+        context.close()
+
+
+@dataclass
+class Tracker:
+    """Somebody's server on this machine, as a sender of mail would have: what it was asked."""
+
+    port: int
+    requests: list[str] = field(default_factory=list[str])
+
+
+@contextmanager
+def tracker() -> Iterator[Tracker]:
+    """A server that counts connections, also those in which nothing is said."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        told = Tracker(listening.getsockname()[1])
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(1)
+                    try:
+                        told.requests.append(connection.recv(4096).decode("latin-1"))
+                        connection.sendall(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                    except OSError:
+                        told.requests.append("")
+
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield told
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,277 @@
+"""The page of a desk in a real Chromium: mail moves, buttons act, hostile mail does nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import stat
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from awsdesk.layout import DeskLayout
+from postal_plexus.desk import page_process
+from postal_plexus.operations.log_groups import LogGroups
+from postal_plexus.operations.system import Endpoint, OperationError, System
+from system.browsing import DESKTOP, TELEPHONE, Window, chromium, tracker, window
+from system.desk import Desk
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all tests here."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def address(desk: Desk) -> str:
+    """What `make run` and `plexus local status` print."""
+    told = json.loads(desk.plexus("status", "--json").stdout)["page"]
+    assert f"A page to look at:   {told}\n" in desk.plexus("status").stdout
+    return told
+
+
+@pytest.fixture
+def opened(address: str, browser: Browser) -> Iterator[Window]:
+    """A window with the page, as its address was printed."""
+    with window(browser) as found:
+        found.page.goto(address)
+        yield found
+        assert [] == found.complaints
+
+
+def test_the_token_is_its_owners_and_leaves_the_address(
+    desk: Desk, address: str, opened: Window
+) -> None:
+    """The file is private; the address bar, the page and the cookie do not have the token."""
+    token = urlsplit(address).query.removeprefix("token=")
+    assert 0o600 == stat.S_IMODE((desk.directory / "page.json").stat().st_mode)
+    assert len(token) >= 43
+    assert "/" == urlsplit(opened.page.url).path
+    assert token not in opened.page.url + opened.page.content()
+    (cookie,) = opened.page.context.cookies()
+    assert (True, "Strict") == (cookie["httpOnly"], cookie["sameSite"])
+    assert token not in cookie["value"]
+    assert "" == opened.page.evaluate("document.cookie")
+
+
+def test_a_wrong_token_is_refused(address: str, browser: Browser) -> None:
+    """Nothing of the desk is shown, whether the token is wrong or missing."""
+    other = "A" if address[-1] != "A" else "B"
+    for wrong in (address[:-1] + other, address.partition("?")[0]):
+        with window(browser) as found:
+            answer = found.page.goto(wrong)
+            assert answer is not None
+            assert 403 == answer.status
+            assert "Mail in flight" not in found.page.content()
+            assert [] == found.page.context.cookies()
+
+
+def test_a_mail_is_seen_on_its_way(desk: Desk, opened: Window) -> None:
+    """Accepted, stored and queued while `deliver` stands still; delivered as soon as it goes on."""
+    sender = f"{uuid.uuid4().hex}@elsewhere.example"
+    deliver = desk.container("deliver")
+    desk.engine("pause", deliver)
+    try:
+        content = b"Subject: on its way\r\n\r\nhello\r\n"
+        assert {} == desk.receive(sender, [desk.ann], content)
+        mail = opened.page.locator("#flight .journey", has_text=sender)
+        expect(mail).to_contain_text("on its way")
+        expect(mail.locator(".passed .stage")).to_have_text(["accepted", "stored", "queued"])
+        waiting = opened.page.locator("#queues tr", has_text="incoming mail")
+        expect(waiting).not_to_contain_text("0 0 0", use_inner_text=True)
+    finally:
+        desk.engine("unpause", deliver)
+    expect(mail.locator(".fate")).to_have_text("done")
+    expect(mail.locator(".passed")).to_have_count(mail.locator(".track > li").count())
+    expect(mail).to_contain_text(desk.ann)
+
+
+def hostile(port: int, mark: str) -> EmailMessage:
+    """A mail that tries what mails try."""
+    there = f"http://127.0.0.1:{port}"
+    message = EmailMessage()
+    message["From"], message["To"] = Desk.ann, "friend@elsewhere.example"
+    message["Subject"] = f"{mark} <img src={there}/subject onerror=alert(1)>"
+    message.set_content("The text of it.\n")
+    message.add_alternative(
+        f"""<h1>The plan</h1>
+        <script>document.title = "ran"; fetch("{there}/script")</script>
+        <img src="{there}/image" onerror="document.title='ran'"><img src="x" onerror="alert(1)">
+        <link rel="preconnect" href="{there}"><link rel="stylesheet" href="{there}/sheet">
+        <meta http-equiv="refresh" content="0; url={there}/refresh"><base href="{there}/">
+        <style>@import url({there}/import); h1 {{ background: url({there}/background) }}</style>
+        <p style="background-image: url('{there}/style')">styled</p>
+        <iframe src="{there}/frame"></iframe><video src="{there}/video" autoplay></video>
+        <form action="{there}/form"><input name="q" autofocus><button>Go</button></form>
+        <a href="{there}/link">a link</a>""",
+        subtype="html",
+    )
+    name = f"<img src={there}/name>.html"
+    message.add_attachment("<script>alert(1)</script>", subtype="html", filename=name)
+    return message
+
+
+def test_a_hostile_mail_of_the_outbox_does_nothing(desk: Desk, opened: Window) -> None:
+    """It is rendered; nothing runs, and no server hears of it until its images are asked for."""
+    mark, page = uuid.uuid4().hex, opened.page
+    with tracker() as there:
+        with desk.submission(desk.ann) as client:
+            client.send_message(hostile(there.port, mark))
+        page.locator("#outbox a", has_text=mark).click()
+        expect(page.locator("h1")).to_contain_text(f"{mark} <img src=")
+        frame = page.frame_locator("iframe")
+        expect(frame.locator("h1")).to_have_text("The plan")
+        expect(frame.locator("a")).to_have_text("a link")
+        assert 0 == frame.locator("script, form, button, iframe, link, meta[http-equiv]").count()
+        with page.expect_download() as saving:
+            page.locator(".attachments a").click()
+        assert "_img src=http___127.0.0.1" in saving.value.suggested_filename
+        assert b"<script>alert(1)</script>" in saving.value.path().read_bytes()
+        page.get_by_role("link", name="Text", exact=True).click()
+        expect(page.locator("pre")).to_contain_text("The text of it.")
+        page.get_by_role("link", name="Source", exact=True).click()
+        expect(page.locator("pre")).to_contain_text("Content-Type: multipart/")
+        page.get_by_role("link", name="HTML", exact=True).click()
+        expect(frame.locator("h1")).to_have_text("The plan")
+        assert "ran" != page.title()
+        ours = urlsplit(page.url).netloc
+        assert {ours, ""} >= {urlsplit(each).netloc for each in opened.asked}
+        assert [] == there.requests
+
+        page.get_by_role("link", name="Load them").click()
+        expect(frame.locator("img").first).to_have_attribute(
+            "src", f"http://127.0.0.1:{there.port}/image"
+        )
+        page.wait_for_load_state("networkidle")
+        paths = {each.split(" ")[1] for each in there.requests}
+        assert {"/image"} <= paths <= {"/image", "/background", "/style"}
+        assert "ookie:" not in "".join(there.requests)
+        assert "eferer:" not in "".join(there.requests)
+
+
+def test_a_dead_letter_is_delivered_by_its_button(desk: Desk, opened: Window) -> None:
+    """Held as a virus, released by one press: its reader has it, and the list does not."""
+    mark, page = uuid.uuid4().hex, opened.page
+    content = f"X-Mark: {mark}\r\nSubject: no virus\r\n\r\nhello\r\n".encode()
+    desk.receive_with_verdicts(content, desk.ann, f"{mark}@elsewhere.example", virus="FAIL")
+    letter = page.locator("#letters li", has_text=mark)
+    letter.get_by_role("button", name="Deliver").click()
+    expect(page.locator(".flash")).to_contain_text("will be delivered")
+    with desk.mailbox(desk.ann) as mailbox:
+        assert 1 == len(mailbox.await_mail("HEADER", "X-Mark", mark))
+    expect(letter).to_have_count(0)
+
+
+def test_a_dead_letter_is_dropped_after_a_question(desk: Desk, opened: Window) -> None:
+    """By keyboard alone, with the focus kept while the page goes on looking."""
+    mark, page = uuid.uuid4().hex, opened.page
+    desk.receive_with_verdicts(b"\r\n", desk.ann, f"{mark}@elsewhere.example", virus="FAIL")
+    letter = page.locator("#letters li", has_text=mark)
+    letter.locator("a").first.click()
+    expect(page.locator("dl")).to_contain_text(mark)
+    page.get_by_role("link", name="Drop …").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text("for good?")
+    page.get_by_role("button", name="Drop for good").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".flash")).to_have_text("Dropped for good.")
+    expect(letter).to_have_count(0)
+
+
+def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
+    """What a log group has of the last hour, page by page; a missing group is told."""
+    aws = desk.aws
+    endpoint = Endpoint(
+        aws["endpoint_url"],
+        aws["ca_bundle"],
+        aws["access_key_id"],
+        aws["secret_access_key"],
+        ("", 0),
+    )
+    groups = LogGroups(System("desk", aws["region"], endpoint=endpoint))
+    now = datetime.now(UTC)
+    group = desk.output("log_groups")["deliver"]
+    client = desk.client("logs")
+    with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+        client.create_log_group(logGroupName=group)
+    stream = uuid.uuid4().hex
+    client.create_log_stream(logGroupName=group, logStreamName=stream)
+    mark = uuid.uuid4().hex
+    events = [
+        {
+            "timestamp": int((now - timedelta(minutes=ago)).timestamp() * 1000),
+            "message": f"{mark} {ago}",
+        }
+        for ago in (90, 30, 0)
+    ]
+    client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    lines = groups.lines("deliver", now - timedelta(hours=1))
+    found = [each for each in lines if mark in each[1]]
+    assert [f"{mark} 30", f"{mark} 0"] == [line for _, line in found]
+    assert abs(found[1][0] - now.timestamp()) < 0.01
+    with pytest.raises(OperationError, match="FilterLogEvents failed: ResourceNotFound"):
+        list(groups.lines("postfix", now))
+
+
+@pytest.mark.parametrize("size", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_everybody_can_use_it(
+    desk: Desk, address: str, browser: Browser, size: tuple[int, int], colours: str
+) -> None:
+    """No barrier that axe-core knows, nothing to scroll sideways, on each kind of page."""
+    mark = uuid.uuid4().hex
+    desk.enqueue("no notification " + "x" * 300)
+    with desk.submission(desk.ann) as client:
+        message = EmailMessage()
+        message["From"], message["To"] = desk.ann, "a" * 60 + "@elsewhere.example"
+        message["Subject"] = mark + "y" * 200
+        message.set_content("z" * 500)
+        client.send_message(message)
+    with window(browser, size, colours) as found:
+        page = found.page
+        page.goto(address)
+        page.locator("#health summary").click()
+        expect(page.locator("#letters li").first).to_be_visible()
+        expect(page.locator("#outbox a", has_text=mark)).to_be_visible()
+        assert ([], True) == (found.barriers(), found.is_as_wide_as_the_window())
+        page.locator("#outbox a", has_text=mark).click()
+        page.wait_for_url("**/outbox/*")
+        assert ([], True) == (found.barriers(), found.is_as_wide_as_the_window())
+        page.go_back()
+        page.locator("#letters a").first.click()
+        page.wait_for_url("**/letters/*")
+        assert ([], True) == (found.barriers(), found.is_as_wide_as_the_window())
+        page.get_by_role("link", name="Drop …").click()
+        page.wait_for_url("**/drop")
+        assert ([], True) == (found.barriers(), found.is_as_wide_as_the_window())
+        page.get_by_role("button", name="Drop for good").click()
+        expect(page.locator(".flash")).to_be_visible()
+        assert [] == found.complaints
+
+
+def test_it_is_served_once_and_ends_with_its_desk(desk: Desk, address: str) -> None:
+    """A second one says where the first is; `down` ends it and its token, `up` again does not."""
+    second = desk.operate("console")
+    assert (0, f"{address}\n", "") == (second.returncode, second.stdout, second.stderr)
+    layout, told = DeskLayout.at(desk.directory), list[str]()
+    page_process.start(layout, any_port=True).await_address(told.append)
+    assert ([], address) == (told, page_process.address(layout))
+    page_process.stop(layout)
+    assert ("", False) == (page_process.address(layout), layout.page.exists())
+    with pytest.raises(OSError, match="refused"):
+        urlopen(address)
+    page_process.start(layout, any_port=True).await_address(told.append)
+    assert [] == told
+    renewed = page_process.address(layout)
+    assert urlsplit(renewed).query != urlsplit(address).query
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(urlsplit(renewed)._replace(query=urlsplit(address).query).geturl())
