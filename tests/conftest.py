@@ -1,13 +1,23 @@
-"""The order of the files: longest first, so that no worker is left with a long one at the end.
+"""Which tests run beside each other, and in which order.
 
-pytest-xdist hands whole files out in this order (`--dist loadfile --no-loadscope-reorder`). Seconds
-are a rough measure on two cores; a file that is not named here is short. `make test
-PYTEST_ARGS=--durations=50` shows when one should be.
+pytest-xdist hands whole files out (`--dist loadfile --no-loadscope-reorder`), longest first, so that
+no worker is left with a long one at the end. Seconds are a rough measure on two cores; a file that
+is not named here is short. `make test PYTEST_ARGS=--durations=50` shows when one should be.
+
+Files that share what is dear to make go to one worker: the system tests in two parts, with one desk
+for each (a start takes half a minute of a core); the program's tests, for which the template is
+recorded once.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 ROOT = Path(__file__).resolve().parent
 SECONDS = {
@@ -43,10 +53,51 @@ SECONDS = {
 }
 
 
+SYSTEM_PARTS = 2
+
+
+def parts() -> dict[str, str]:
+    """The part of the suite that a file belongs to, where that is not the file alone."""
+    found = {f"tests/pulumi/{path.name}": "pulumi" for path in (ROOT / "pulumi").glob("test_*.py")}
+    system = [f"system/{path.name}" for path in sorted((ROOT / "system").glob("test_*.py"))]
+    system.sort(key=lambda name: -SECONDS.get(name, 0))
+    return found | {
+        f"tests/{name}": f"system {number % SYSTEM_PARTS}" for number, name in enumerate(system)
+    }
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the files, and keep the order within each. Raise UsageError for a name that is gone."""
     gone = [name for name in SECONDS if not (ROOT / name).is_file()]
     if gone:
         raise pytest.UsageError(f"tests/conftest.py names files that are gone: {', '.join(gone)}")
-    seconds = {ROOT / name: each for name, each in SECONDS.items()}
-    items.sort(key=lambda item: -seconds.get(item.path, 0))
+    part = parts()
+    of_file = {ROOT / name: each for name, each in SECONDS.items()}
+    of_part: dict[str, int] = {}
+    for name, each in SECONDS.items():
+        file = f"tests/{name}"
+        of_part[part.get(file, file)] = of_part.get(part.get(file, file), 0) + each
+
+    def order(item: pytest.Item) -> tuple[int, str, int]:
+        file = item.path.relative_to(ROOT.parent).as_posix()
+        whole = part.get(file, file)
+        return -of_part.get(whole, 0), whole if whole in of_part else "", -of_file.get(item.path, 0)
+
+    items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    """Hand out the parts of the suite, where whole files are asked for."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    part = parts()
+
+    class LoadPartScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return part.get(file, file)
+
+    return LoadPartScheduling(config, log)

@@ -16,17 +16,10 @@ import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 from provider_schema import faults
-from registrations import PROGRAM, Run, record, stack_configuration
+from registrations import PROGRAM, Run
 
 from postal_plexus.cli import estimate
 from postal_plexus.deliver import host_room, maillog, metrics
-
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
-
 
 # --- the provider's schema ------------------------------------------------------------------------
 

@@ -11,18 +11,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from registrations import PROGRAM, Run, record, stack_configuration
+from registrations import Run
 
 from postal_plexus.certificates.task import main
 from postal_plexus.certificates.tls_directory import TlsDirectory
 
 HOST = "mail.example.org"
-
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template's registrations."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"))
 
 
 def install(tls: Path, days: float) -> None:

@@ -9,7 +9,7 @@ from importlib import resources
 import botocore.session
 import pytest
 from botocore import xform_name
-from registrations import PROGRAM, REPOSITORY, Run, record, stack_configuration
+from registrations import PROGRAM, REPOSITORY, Run
 
 from postal_plexus.cli import estimate
 from postal_plexus.config.model import ALL_KEYS
@@ -21,12 +21,6 @@ CHECKLIST = (DOCS / "first-deploy-checklist.md").read_text()
 # Of the AWS command line itself; the others are parameters of the API's operations.
 _GLOBAL = {"endpoint-url", "max-items", "output", "profile", "query", "region"}
 _NO_API = {("s3", "mb"), ("s3", "ls"), ("s3", "rb"), ("logs", "tail")}
-
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
 
 
 def test_the_urns_are_those_of_the_program(run: Run) -> None:

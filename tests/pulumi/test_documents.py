@@ -16,7 +16,7 @@ from ministack.core.iam_evaluator import (
     evaluate_trust_policy,
     parse_policy_document,
 )
-from registrations import ACCOUNT, PROGRAM, REGION, Run, record, stack_configuration
+from registrations import ACCOUNT, PROGRAM, REGION, Run
 
 sys.path.insert(0, str(PROGRAM))
 from deployment import host_documents, mail_documents, storage_documents, task_documents
@@ -373,10 +373,9 @@ _POLICY_PROPERTIES = ("policy", "assumeRolePolicy")
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
+def run(everything: Run) -> Run:
     """The template, with all that it may have."""
-    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
+    return everything
 
 
 def policies(run: Run) -> list[tuple[str, dict[str, Any]]]:

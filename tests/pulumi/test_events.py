@@ -54,12 +54,6 @@ def test_a_failed_deployment_is_told(told: bool, event: dict[str, Any]) -> None:
     assert told == _matches_pattern(json.dumps(planned.pattern), event)
 
 
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template's registrations."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"))
-
-
 def test_every_rule_tells_the_alarm_address(run: Run) -> None:
     """Each rule has a target, the alarms' topic, whose text names only what the event shows."""
     rules = run.of("aws:cloudwatch/eventRule:EventRule")

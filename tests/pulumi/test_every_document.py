@@ -18,7 +18,7 @@ from ministack.core.iam_evaluator import (
     evaluate_resource_policy,
     parse_policy_document,
 )
-from registrations import ACCOUNT, PROGRAM, REGION, Run, record, stack_configuration
+from registrations import ACCOUNT, REGION, Run
 
 OTHER = "999999999999"
 HERE = f"{REGION}:{ACCOUNT}"
@@ -432,13 +432,11 @@ QUESTIONS: dict[str, list[Question]] = {
 
 
 @pytest.fixture(scope="module")
-def documents() -> dict[str, dict[str, Any]]:
+def documents(everything: Run) -> dict[str, dict[str, Any]]:
     """Every policy document of the template, with all that it may have, by type and name."""
-    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-    run: Run = record({**config, "postal-plexus:ssm-access": True}, certificates=True)
     return {
         f"{entry.type.rpartition(':')[2]} {entry.name}": json.loads(entry.inputs[key])
-        for entry in run.registrations
+        for entry in everything.registrations
         for key in ("policy", "assumeRolePolicy")
         if "Statement" in entry.inputs.get(key, "")
     }

@@ -6,12 +6,6 @@ import pytest
 from registrations import PROGRAM, Run, record, stack_configuration
 
 
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
-
-
 def test_a_burstable_host_boots_at_full_speed(run: Run) -> None:
     """A t4g has no credits at its launch, so `standard` would give it 6 CPU seconds a minute."""
     template = run.one("aws:ec2/launchTemplate:LaunchTemplate").inputs

@@ -2,20 +2,13 @@
 
 import json
 
-import pytest
-from registrations import PROGRAM, Run, record, stack_configuration
+from registrations import Run
 
 HOST = "securitygroup-plexus-main-network-host"
 STORE = "securitygroup-plexus-main-network-store"
 WORLD = ("0.0.0.0/0", "::/0")
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
-
-
-@pytest.fixture(scope="module")
-def run() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
 
 
 def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:

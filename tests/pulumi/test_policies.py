@@ -14,17 +14,16 @@ from pulumi_policy import (
     ResourceValidationArgs,
     StackValidationArgs,
 )
-from registrations import PROGRAM, Registration, Run, record, stack_configuration
+from registrations import PROGRAM, Registration, Run
 
 sys.path.insert(0, str(PROGRAM / "policies"))
 from rules import POLICIES, STACK_POLICIES
 
 
 @pytest.fixture(scope="module")
-def run() -> Run:
+def run(everything: Run) -> Run:
     """The template, with all that it may have."""
-    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
+    return everything
 
 
 def as_sent(value: Any) -> Any:

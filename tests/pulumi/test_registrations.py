@@ -36,9 +36,9 @@ HOLDS_MAIL = {
 
 
 @pytest.fixture(scope="module")
-def template() -> Run:
+def template(run: Run) -> Run:
     """The template as it is, deployed as `main`."""
-    return record(stack_configuration(TEMPLATE), certificates=True)
+    return run
 
 
 def test_the_template_runs_as_it_is(template: Run) -> None:

@@ -13,15 +13,10 @@ from registrations import PROGRAM, Run, record, stack_configuration
 KEPT = Path(__file__).with_name("urns.txt")
 
 
-def recorded() -> Run:
-    """The template, with its certificates issued."""
-    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
-
-
 @pytest.fixture(scope="module")
-def urns() -> list[str]:
+def urns(run: Run) -> list[str]:
     """Those of all resources and components, in order."""
-    return sorted(entry.urn for entry in recorded().registrations)
+    return sorted(entry.urn for entry in run.registrations)
 
 
 def test_no_resource_is_replaced(urns: list[str]) -> None:
@@ -30,4 +25,5 @@ def test_no_resource_is_replaced(urns: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    KEPT.write_text("".join(f"{entry.urn}\n" for entry in recorded().registrations))
+    template = record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+    KEPT.write_text("".join(f"{entry.urn}\n" for entry in template.registrations))

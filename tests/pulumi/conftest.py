@@ -1,0 +1,17 @@
+"""The template's registrations, recorded once for all tests that only look at them."""
+
+import pytest
+from registrations import PROGRAM, Run, record, stack_configuration
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """The template, with its certificates issued."""
+    return record(stack_configuration(PROGRAM / "Pulumi.prod.yaml"), certificates=True)
+
+
+@pytest.fixture(scope="session")
+def everything() -> Run:
+    """The template, with all that it may have."""
+    config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
+    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
