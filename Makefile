@@ -8,7 +8,7 @@ BENCH_NFS_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos lock clean
+.PHONY: images help run stop test test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -78,6 +78,10 @@ chaos: ## 10,000 mails and 500 faults: nothing lost, nothing doubled; needs root
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m tests.chaos $(CHAOS_ARGS)
+
+picture: ## Draw the README's picture of `make run` anew
+	@tools/bootstrap desk
+	@.venv/bin/python tools/picture
 
 lock: ## Lock the dependencies anew from pyproject.toml (needs uv)
 	@tools/lock --upgrade

@@ -1,0 +1,58 @@
+"""The README's picture of `make run`: what it shows, and what it must not."""
+
+import importlib.util
+import re
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OUTPUT = """deliver: healthy
+A mail comes in:
+       63 ms  SES accepted a mail
+The desk in /home/me/mail/.desk is healthy.
+             localhost port 1587, STARTTLS
+  CA         /home/me/mail/.desk/ca/ca.pem
+  user       ann@example.org, password daw5GaOPce2wU29X
+"""
+
+
+@pytest.fixture
+def picture() -> ModuleType:
+    """The program, which has no suffix."""
+    loader = SourceFileLoader("picture", str(ROOT / "tools/picture"))
+    spec = importlib.util.spec_from_loader("picture", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def texts(svg: str) -> str:
+    """All that is written in a picture, with plain blanks."""
+    return "\n".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ")
+
+
+def test_path_and_passwords_are_not_shown(picture: ModuleType) -> None:
+    """Whose machine it was and what opens its mailboxes is nobody's business."""
+    shown = texts(picture.drawn(OUTPUT))
+    assert "~/postal-plexus/.desk/ca/ca.pem" in shown
+    assert "63 ms" in shown
+    assert not re.search("/home/me|daw5", shown)
+
+
+def test_an_output_that_went_wrong_is_not_drawn(picture: ModuleType) -> None:
+    """Half a run is not what the README promises."""
+    with pytest.raises(SystemExit):
+        picture.drawn("bootstrap: missing here: podman\n")
+
+
+def test_the_picture_of_the_readme_is_such_a_one() -> None:
+    """It is there, shows a mail in and one out, and fetches nothing."""
+    assert "](docs/make-run.svg)" in (ROOT / "README.md").read_text()
+    svg = (ROOT / "docs/make-run.svg").read_text()
+    assert {"A mail comes in:", "An answer goes out:"} <= set(texts(svg).splitlines())
+    assert not re.search(r"url\((?!#)|href|@import", svg)
