@@ -4,9 +4,10 @@ import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 from postal_plexus.cli import (
@@ -85,9 +86,17 @@ class _Output:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `plexus` with these arguments, by default the process's own; gives the exit code."""
+    _open_closed_streams()
     _print_anything()
-    if sys.stdout is None:  # closed by the caller: print does nothing
-        return _run(argv)
+    code = _with_output(argv)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _drop_what_is_buffered(sys.stderr)
+    return code
+
+
+def _with_output(argv: Sequence[str] | None) -> int:
     output = _Output(sys.stdout)
     code = int(Exit.IO_ERROR)
     try:
@@ -99,8 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
     if output.error is None:
         return code
-    # What is still buffered has no reader; without this Python would complain of it at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _drop_what_is_buffered(sys.stdout)
     if isinstance(output.error, BrokenPipeError):
         return Exit.BROKEN_PIPE
     _complain(f"plexus: the output cannot be written ({output.error.strerror})")
@@ -131,8 +139,22 @@ def _print_anything() -> None:
 
 def _complain(line: str) -> None:
     """Write to the standard error; where nobody can read it, the exit code has to do."""
-    with suppress(OSError):
+    try:
         print(line, file=sys.stderr, flush=True)
+    except OSError:
+        _drop_what_is_buffered(sys.stderr)
+
+
+def _drop_what_is_buffered(stream: TextIO) -> None:
+    """Lead a stream that cannot be written to nowhere, or Python would end with 120 at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Open what the caller has closed: argparse before Python 3.11.5 cannot bear that."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _parser() -> ArgumentParser:
