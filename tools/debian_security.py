@@ -142,7 +142,7 @@ def fingerprint(packages: Iterable[str], versions: Versions) -> str:
 def _get(archive: str, path: str) -> bytes:
     url = f"{archive}/dists/{SUITE}/{path}"
     if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is no web address")
+        raise ValueError(f"{url} is not a web address")
     with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310  checked above
         return answer.read()
 

@@ -127,7 +127,7 @@ class Guard(Milter.Base):
     @Milter.noreply
     @Milter.decode("bytes")
     def header(self, name: str, value: bytes) -> int:
-        """Keep a field, up to so many of them, and so many octets."""
+        """Keep a field, up to the limits of number and octets."""
         self.header_octets += len(name) + len(value) + len(": \r\n")
         most = MOST_FIELDS.get(self.way, MOST_FIELDS_ELSEWHERE)
         if self.header_octets > MOST_HEADER_OCTETS or len(self.fields) >= most:

@@ -300,7 +300,7 @@ def _missed_alarms(watched: Watched) -> list[Alarm]:
 
 
 def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
-    """What `deliver` itself says is wrong; that it says nothing is the oldest mail's alarm."""
+    """Alarms on what `deliver` reports. The alarm on the oldest mail covers its silence."""
     return (
         Alarm(
             "deferred",

@@ -1,4 +1,4 @@
-"""What every bucket of ours has: one owner, and nothing in it that could become public."""
+"""What every bucket of the stack has: one owner, and nothing in it that could become public."""
 
 import pulumi_aws as aws
 

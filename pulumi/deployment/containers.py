@@ -4,7 +4,7 @@ Memory is a hard limit each; together they must leave room on a host of 512 MB.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -201,8 +201,3 @@ def definition(
     if container.user:
         described["user"] = container.user
     return json.dumps([described], sort_keys=True)
-
-
-def total_memory(containers: Sequence[Container] = CONTAINERS) -> int:
-    """The sum of the hard limits in MiB."""
-    return sum(container.memory for container in containers)

@@ -80,7 +80,7 @@ class Zones(pulumi.ComponentResource):
         self.name_servers[domain] = zone.name_servers
 
     def _delegate_subdomains(self) -> None:
-        """A zone that we made below another of ours is found through that one."""
+        """Delegate a zone of the stack that lies below another zone of the stack."""
         for domain, servers in self.name_servers.items():
             if parent := self._domain_of(domain):
                 self.record(parent, domain, "NS", servers)

@@ -239,7 +239,7 @@ def policies_are_narrow(args: ResourceValidationArgs) -> Iterator[str]:
     "aws:sqs/queuePolicy:QueuePolicy",
 )
 def doors_are_for_somebody(args: ResourceValidationArgs) -> Iterator[str]:
-    """What a resource lets in is named; a service only on behalf of something of ours."""
+    """What a resource lets in is named; a service only on behalf of a resource of this account."""
     for statement in _statements(args):
         if statement["Effect"] != "Allow":
             continue

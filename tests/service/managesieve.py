@@ -51,10 +51,6 @@ class ManageSieve:
         self._command(f'PUTSCRIPT "{name}" {{{len(octets)}+}}\r\n{script}')
         self._command(f'SETACTIVE "{name}"')
 
-    def deactivate(self) -> None:
-        """Have no active script."""
-        self._command('SETACTIVE ""')
-
     def get(self, name: str) -> str:
         """A script's text."""
         return self._command(f'GETSCRIPT "{name}"')

@@ -41,7 +41,7 @@ def monitored(processes: Path = Path("/proc")) -> set[str]:
     """Give the whole ids of the containers whose monitors (conmon) run.
 
     Also of another user of podman with a store apart (`--root`), whose containers `podman ps` does
-    not list, and whose forwards are none of ours.
+    not list, and whose forwards are not ours to remove.
     """
     found: set[str] = set()
     for path in processes.glob("[0-9]*/cmdline"):

@@ -1,6 +1,6 @@
 """Injected faults: make the SES stand-in fail as the real one can.
 
-`ses/faults.json` in the desk directory, read anew for every mail. All of it may be absent:
+`ses/faults.json` in the desk directory, read anew for every mail. Every key is optional:
 
     {"smtp_reply": "454 Throttling failure: Daily message quota exceeded",
      "max_send_rate": 1,

@@ -172,7 +172,7 @@ class InboundHandler:
             )
         except ReceptionRefusedError as refused:
             return refused.reply
-        except Exception:  # a fault of ours: the mail has to come again
+        except Exception:  # a bug: the sender tries again
             log.exception("ses.reception_failed sender=%r", sender)
             return "451 4.3.0 Temporary service failure"
         return f"250 OK {message_id}"

@@ -44,7 +44,7 @@ _ONCE_ONLY = """
 """
 ONCE_ONLY = frozenset(_ONCE_ONLY.lower().split())
 
-# Fields that SES obeys and removes, whoever wrote them:
+# Fields that SES obeys and removes:
 # https://docs.aws.amazon.com/ses/latest/dg/event-publishing-send-email.html (the first two),
 # .../sending-authorization-delegate-sender-tasks-email.html (the ARNs: "removed by Amazon SES
 # before sending the email"), .../sending-email-subscription-management.html, .../tenants.html.

@@ -77,7 +77,7 @@ class Certbot:
             "--dns-route53",
             "--cert-name",
             LINEAGE,
-            # What is due was decided before; certbot shall not decide again.
+            # `policy` has decided what is due; certbot does not decide again.
             "--force-renewal",
             # The names are exactly these: without it certbot asks when one has gone.
             "--renew-with-new-domains",

@@ -79,7 +79,7 @@ def _make(path: Path, mailbox: Mailbox, name: str) -> None:
     made_hash = password.hashed(made)
     stack_edits.write(path, lambda text: with_app_password(text, mailbox.address, name, made_hash))
     print(f"password: {made}")
-    print(f"{path}: has its hash; it opens the mailbox after: pulumi up", file=sys.stderr)
+    print(f"{path}: has its hash; it works after: pulumi up", file=sys.stderr)
 
 
 def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
@@ -88,7 +88,7 @@ def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
         line = f"{mailbox.address} has no app password {name!r}; it has {has}"
         raise CommandError(Exit.NO_USER, line, source=str(path))
     stack_edits.write(path, lambda text: without_app_password(text, mailbox.address, name))
-    print(f"{path}: {name} is out; it opens nothing a minute after: pulumi up")
+    print(f"{path}: {name} is removed; a minute after `pulumi up` it no longer works")
 
 
 def _last_uses(source: str) -> dict[tuple[str, str], str]:
@@ -107,6 +107,6 @@ def _last_uses(source: str) -> dict[tuple[str, str], str]:
             case [user, name, when, protocol, address]:
                 uses.setdefault((user, name), f"last used {when}, {protocol} from {address}")
             case _:
-                told = f"{line!r} is no line of `logins`: USER PASSWORD TIME PROTOCOL ADDRESS"
+                told = f"{line!r} is not a line of `logins`: USER PASSWORD TIME PROTOCOL ADDRESS"
                 raise CommandError(Exit.DATA, told, source=source)
     return uses

@@ -45,7 +45,7 @@ def _records(args: Namespace, stack: System) -> Iterator[Finding]:
     wanted = expected(settings, Made(dkim={each: stack.dkim(each) for each in settings.domains}))
     unknown_ones = [name for name in args.domains if name not in wanted]
     if unknown_ones:
-        line = f"{unknown_ones[0]} is no domain of the stack; name one of {', '.join(wanted)}"
+        line = f"{unknown_ones[0]} is not a domain of the stack; name one of {', '.join(wanted)}"
         raise CommandError(Exit.USAGE, line)
     for domain, looks in dns.look_at(wanted, args.domains or wanted, args.resolver):
         bad = [look for look in looks if look[1] is not State.OK]

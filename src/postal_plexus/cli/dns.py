@@ -21,7 +21,7 @@ from postal_plexus.directory.idn import shown
 SUMMARY = "say which DNS records of the domains are missing or wrong, as the world sees them"
 
 DETAILS = """
-Asks for every record that the stack's domains should have. With the stack's outputs it also knows
+Ask for every record that the stack's domains should have. With the stack's outputs it also knows
 the name servers, the DKIM records and the address:
   pulumi stack output --json | plexus dns --stack-file Pulumi.main.yaml --outputs -
 Ends with 68 if something is missing, wrong or not to be had.
@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
     wanted = expected(settings, made)
     unknown = [name for name in args.domains if name not in wanted]
     if unknown:
-        line = f"{unknown[0]} is no domain of the stack; name one of {', '.join(wanted)}"
+        line = f"{unknown[0]} is not a domain of the stack; name one of {', '.join(wanted)}"
         raise CommandError(Exit.USAGE, line)
     in_order = True
     for domain, looks in look_at(wanted, args.domains or wanted, args.resolver):

@@ -1,7 +1,7 @@
 """What a stack costs a month: a line for each thing that AWS bills, from prices in a dated file.
 
 Pure: a stack and its traffic in, lines out. Whatever AWS gives free for a new account's first year
-is not counted; what is free for ever (a million queue requests, ten alarms) is.
+is not counted; what is always free (a million queue requests, ten alarms) is.
 
 Fails with UnknownPriceError for an instance type that prices.json does not have.
 """

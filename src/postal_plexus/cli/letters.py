@@ -94,7 +94,9 @@ def _confirm(letters: Sequence[Letter]) -> None:
     for each in letters:
         print(f"{_line(each)}  {each.reason}", file=sys.stderr)
     if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes to drop them for good")
+        raise CommandError(
+            Exit.USAGE, "standard input is not a terminal; give --yes to drop them for good"
+        )
     print("Drop for good? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         raise CommandError(Exit.USAGE, "nothing was dropped")

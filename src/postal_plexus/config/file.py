@@ -44,7 +44,7 @@ _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
     _TRUTH_VALUE, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
 )
 
-_TWICE = "Keep one of the two; YAML would drop the first without a word."
+_TWICE = "Keep one of the two; YAML would drop the first silently."
 _PULUMI_KEYS = ("config", "environment", "encryptionsalt", "encryptedkey", "secretsprovider")
 
 

@@ -1,8 +1,8 @@
 """The three lists of a stack file, read into a Directory: who has mail here.
 
 `model.People` says what an entry has; here is what the entries must be to each other. Domains may
-be written in any script and case; local parts of ours in any case. Fails with StackError, which
-holds every problem of the lists, and of keys that there are not.
+be written in any script and case; local parts of hosted domains in any case. Fails with StackError,
+which holds every problem of the lists, and every unknown key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +132,7 @@ class _Reading:
                 f"Write catch-all: ADDRESS at {address.domain} in {NAMESPACE}:domains: its "
                 "owner gets all mail that no other address takes."
             )
-            entry.problem("its address is no pattern, and * means nothing in it", remedy)
+            entry.problem("its address is not a pattern: * has no meaning in it", remedy)
         elif not is_hosted(bare):
             remedy = "Use letters, digits and . _ - ' before the @, and no # or - at the start."
             entry.problem("its address cannot name a mailbox or an alias", remedy)
@@ -157,7 +157,7 @@ class _Reading:
         return Address.parse(str(address).lower()) if ours else address
 
     def _exists(self, address: Address) -> bool:
-        """Whether an address at a domain of ours is somebody's, or the postmaster's."""
+        """Return whether an address at a hosted domain is somebody's, or the postmaster's."""
         bare = str(address.without_subaddress())
         return bare in self._addresses or bare.startswith("postmaster@")
 
@@ -167,7 +167,7 @@ class _Reading:
         if address is None:
             return None
         if address.domain not in self._domains:
-            what = f"its catch-all {quoted(text)} is at no domain of ours"
+            what = f"its catch-all {quoted(text)} is not at a domain of this stack"
             otherwise = "Make an alias that goes there, and name the alias."
             entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
         elif not self._exists(address):
@@ -209,10 +209,10 @@ class _Reading:
                 entry.problem(f"{what} is there twice", "Take one out.")
             elif address.domain not in self._domains:
                 remedy = "SES sends for your own domains only: write an address of one."
-                entry.problem(f"{what} is at no domain of ours", remedy)
+                entry.problem(f"{what} is not at a domain of this stack", remedy)
             elif _means_everybody(address):
                 remedy = "Name each address; a domain's catch-all may send as all that it gets."
-                entry.problem(f"{what} is no pattern, and * means nothing in it", remedy)
+                entry.problem(f"{what} is not a pattern: * has no meaning in it", remedy)
             elif address.subaddress is not None or not is_hosted(str(address)):
                 remedy = "Write it without +; its subaddresses may be sent from as well."
                 entry.problem(f"{what} cannot be a mailbox or an alias", remedy)
@@ -255,7 +255,7 @@ class _Reading:
             if str(address) in destinations:
                 entry.problem(f"has the destination {quoted(text)} twice", "Take one out.")
             elif _means_everybody(address):
-                what = f"its destination {quoted(text)} is no pattern, and * means nothing in it"
+                what = f"its destination {quoted(text)} is not a pattern: * has no meaning in it"
                 entry.problem(what, "Name each address that gets the mail.")
             elif address.domain in self._domains and not self._exists(address):
                 what = f"its destination {quoted(text)} is neither a mailbox nor an alias"
@@ -280,7 +280,7 @@ class _Reading:
         for mailbox in directory.mailboxes:
             for address in mailbox.send_as:
                 if not directory.resolve(address).known:
-                    what = f"its send-as {quoted(address)} is nobody's address"
+                    what = f"its send-as {quoted(address)} belongs to no mailbox or alias"
                     remedy = "Make an alias of it, so that answers and bounces reach somebody."
                     self._addresses[mailbox.address].problem(what, remedy)
         for domain in directory.domains:

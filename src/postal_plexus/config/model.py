@@ -333,7 +333,7 @@ class Keys(Model):
         "junk", "what becomes of mail that fails DMARC where its domain asks to refuse it"
     )
     dmarc_policy: _DmarcPolicy = _key(
-        "none", "what receivers shall do with mail that pretends to come from you"
+        "none", "what receivers do with mail that pretends to come from you"
     )
     dmarc_policies: dict[_StackDomain, _DmarcPolicy] = _key(
         {},

@@ -163,7 +163,7 @@ def read_keys(
         sound = {key: value for key, value in given.items() if key not in wrong}
         keys = Keys.model_validate(sound, context=domains)
     if keys.host_zone > keys.zones and "zones" not in wrong:
-        remedy = f"Give 1 to {keys.zones}: the stack has so many zones."
+        remedy = f"Give 1 to {keys.zones}: the stack has {keys.zones} zones."
         findings.add("host-zone", f"is {keys.host_zone}", remedy)
     return keys
 

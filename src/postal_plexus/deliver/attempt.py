@@ -100,7 +100,7 @@ class Attempts:
         except AwsError as error:
             retry = later
             maillog.postponed(message.queue_id, retry, str(error))
-        except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the mail)
+        except Exception as error:  # noqa: BLE001  (a bug must not lose the mail)
             retry = later
             maillog.crashed("delivery", error)
         if retry is None:
@@ -282,7 +282,7 @@ class Attempts:
         maillog.redriven(receipt, message.redriven or "")
 
     def _unfiltered(self, mail: Mail, mailboxes: Iterable[Addressee]) -> set[str]:
-        """Return the mailboxes at whose delivery of this mail Dovecot has ended time and again."""
+        """Return the mailboxes at whose delivery of this mail Dovecot has crashed repeatedly."""
         if mail.attempts < UNFILTERED_RECEIVES:
             return set()
         return {each.name for each in mailboxes if self._known(mail, each) is State.INTENDED}

@@ -88,7 +88,7 @@ class FeedbackLoop:
         except AwsError as error:
             retry = later
             maillog.postponed(message.queue_id, retry, str(error))
-        except Exception as error:  # noqa: BLE001  (a fault of ours must not lose the event)
+        except Exception as error:  # noqa: BLE001  (a bug must not lose the event)
             retry = later
             maillog.crashed("feedback", error)
         try:

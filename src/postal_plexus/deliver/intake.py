@@ -122,7 +122,7 @@ class Intake:
                 self._crowded.clear()
 
     def finish(self, seconds: float, abort: Callable[[], None]) -> None:
-        """Let workers finish the mail at hand; break off what is left after `seconds`.
+        """Let workers finish their current mail; break off what is left after `seconds`.
 
         To be called when nothing is received any more. `abort` breaks their connections to the next
         hop.

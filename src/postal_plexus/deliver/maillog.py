@@ -103,7 +103,7 @@ def aws_back(operation: str, seconds: float) -> None:
 
 
 def crashed(what: str, error: BaseException) -> None:
-    """A fault of ours. The mail that met it stays in the queue."""
+    """Log a bug of this service. The mail that met it stays in the queue."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next

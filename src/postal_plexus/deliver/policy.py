@@ -157,7 +157,7 @@ def unknown_mailbox(recipient: str) -> Disposition:
 
 def forged_bounce(recipient: str) -> Disposition:
     """Return the failure of what claims to be the bounce of a forward and is not."""
-    reason = "not the bounce of a forward of ours"
+    reason = "not a genuine bounce of a forward"
     return Disposition(recipient, Fate.FAILED, "5.7.1", reason, quiet=True)
 
 

@@ -10,7 +10,7 @@
 The order of the end, on SIGTERM or SIGINT:
 
 1. nothing new is received; entries that no worker has begun are released;
-2. workers finish the mail at hand; after 15 s what is left is broken off and released;
+2. workers finish their current mail; after 15 s what is left is broken off and released;
 3. settlers send all that has been settled, and the journal is written back.
 """
 
@@ -65,7 +65,7 @@ _STUCK_SECONDS = 900.0
 def main(environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT. Return the process's exit status."""
     # Held back in all threads, and asked for by `_stop_signal`. A handler would run in the middle
-    # of whatever the main thread does; setting an Event there can wait for ever for a lock that the
+    # of whatever the main thread does; setting an Event there can wait forever for a lock that the
     # main thread itself holds.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     stopping = threading.Event()

@@ -145,8 +145,8 @@ def mailbox_policy(
 ) -> str:
     """Return the body of X-Plexus-Policy; "" where there is nothing to say.
 
-    A From of ours that DMARC disowns goes to Junk whatever its reader has learned: all that we send
-    is signed, so it is forged. Of other domains it may be a mailing list's doing.
+    A From of a hosted domain that fails DMARC goes to Junk whatever its reader has learned: all
+    that we send is signed, so it is forged. Of other domains it may be a mailing list's doing.
     """
     words: list[str] = []
     if dmarc_to_junk and receipt.verdicts.from_is_disowned:
@@ -180,7 +180,7 @@ def is_addressed(receipt: Receipt, mailbox: str, directory: Directory) -> bool:
 
 
 def names_us(values: Iterable[str], directory: Directory) -> bool:
-    """Return whether an address of a domain of ours, or below one, is in a From field."""
+    """Return whether a From field names a hosted domain, or one below it."""
     text = "".join(_COMMENT.sub("", value) for value in values)[:_MOST_LOOKED_AT]
     found = _AT_A_DOMAIN.findall(re.sub(r"\s+", "", text))
     return any(directory.hosts(ascii_domain(domain)) for domain in found)

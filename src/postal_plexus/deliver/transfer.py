@@ -46,7 +46,7 @@ _CLOCKS_DIFFER_SECONDS = 300.0
 
 
 class StoppingError(Exception):
-    """The service stops: the mail at hand goes back to the queue."""
+    """The service stops: the current mail goes back to the queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _sa
         case Use.MISSING:
             return
         case Use.EMPTY:
-            raise DeskError(f"{layout.root} is empty: it is no desk; give the desk's directory")
+            raise DeskError(f"{layout.root} is empty: it is not a desk; give the desk's directory")
         case _:
             pass
     page_process.stop(layout)
@@ -236,7 +236,9 @@ def send(
         raise DeskError(f"no desk runs in {desk}; start it with `plexus local up`")
     for address in (sender, *recipients):
         if not (address.isascii() and address.isprintable()):
-            raise DeskError(f"{address!r} is no address that SES takes: write it in plain ASCII")
+            raise DeskError(
+                f"{address!r} is not an address that SES accepts: write it in plain ASCII"
+            )
     if content is None:
         try:
             content = world.compose(sender, recipients, subject, text, datetime.now(UTC))

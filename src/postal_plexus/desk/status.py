@@ -104,7 +104,7 @@ class DeskStatus:
             LookupError: it was never up.
         """
         if self.settings is None:
-            raise LookupError(f"{self.directory} is no desk yet")
+            raise LookupError(f"{self.directory} is not a desk yet")
         return Endpoints.of(self.settings.ports)
 
     def document(self) -> dict[str, object]:

@@ -32,7 +32,7 @@ _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')
 _PRINTABLE = re.compile(r"[ -~]*")
 
-# What may name a mailbox or an alias of ours is narrower than atext: "/" would leave the user's
+# What may name a local mailbox or alias is narrower than atext: "/" would leave the user's
 # directory, "+" starts a subaddress, a leading "#" makes a comment of the line in Postfix's and
 # Dovecot's tables, and Postfix refuses a leading "-" (allow_min_user).
 _HOSTED_ATEXT = r"[a-z0-9!#$%&'*=?^_`{|}~-]"

@@ -24,7 +24,7 @@ class DirectoryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A mail domain of ours, and who gets the mail to its addresses that nobody has.
+    """A hosted mail domain, and who gets the mail to its addresses that nobody has.
 
     Raises:
         DirectoryError: one of them is not what it should be.
@@ -45,7 +45,7 @@ class Mailbox:
     """A mailbox: its address, which is its user's login, and the hashes of the user's passwords.
 
     `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
-    are addresses of ours that the user may write as, besides those whose mail the mailbox gets.
+    are hosted addresses that the user may write as, besides those whose mail the mailbox gets.
     `quota_mb` is how much mail there may be, in MiB; None for what Dovecot allows everybody.
     `stored_as` is its first address, if it has another now: there its mail lies.
 
@@ -98,7 +98,7 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """An address of ours whose mail goes to one or more others, of ours or outside.
+    """A hosted address whose mail goes to one or more others, local or outside.
 
     Raises:
         DirectoryError: one of them is not what it should be, or there is no destination.

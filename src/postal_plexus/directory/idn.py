@@ -17,12 +17,12 @@ def kept_domain(text: str) -> str:
     try:
         name = idna.encode(text, uts46=True, std3_rules=True).decode()
     except (idna.IDNAError, UnicodeError) as error:
-        raise AddressError(f"is no domain name ({error})") from error
+        raise AddressError(f"is not a domain name ({error})") from error
     if "." not in name:
         raise AddressError("is a single word, and a mail domain has at least two")
     if not is_domain(name):
         number = "" if name.rpartition(".")[2].isalpha() else ", or is an IPv4 address"
-        raise AddressError(f"is no domain name{number}")
+        raise AddressError(f"is not a domain name{number}")
     return name
 
 

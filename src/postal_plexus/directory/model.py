@@ -49,7 +49,7 @@ SIZE_LIMIT = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Who gets a mail: mailboxes of ours, each once, and addresses outside. Empty: unknown."""
+    """Who gets a mail: local mailboxes, each once, and addresses outside. Empty: unknown."""
 
     mailboxes: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
@@ -163,7 +163,7 @@ class Directory:
         return self._stored_as.get(mailbox, "")
 
     def hosts(self, domain: str) -> bool:
-        """Whether a domain, in A-labels and lower case, is one of ours or below one."""
+        """Return whether a domain (A-labels, lower case) is hosted here or below one that is."""
         while domain:
             if domain in self._catch_alls:
                 return True

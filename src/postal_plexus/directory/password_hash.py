@@ -51,7 +51,9 @@ def fault_of(text: str, address: str) -> HashFault | None:
     if parts is None and text.startswith("$argon2id$"):
         return HashFault("does not name its scheme", "Write {ARGON2ID} before it.")
     if parts is None:
-        return HashFault("is no hash but perhaps the password itself, in plain text", make_one)
+        return HashFault(
+            "is not a hash; perhaps it is the password itself, in plain text", make_one
+        )
     scheme, value = parts.groups()
     pattern = SCHEMES.get(scheme.upper())
     if pattern is None:

@@ -18,7 +18,7 @@ MOST_POLICIES, MOST_DETAILS = 1000, 1000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One kind of failure: the RFC's word (section 4.3), the server of ours, how many sessions."""
+    """One kind of failure: its type (RFC 8460, section 4.3), our server, the number of sessions."""
 
     kind: str
     receiving_host: str

@@ -33,13 +33,12 @@ def test_what_is_still_the_templates(plexus: Plexus) -> None:
 def test_wrong(plexus: Plexus, wrong: Path) -> None:
     """Every problem: file, key, entry, what, remedy; the code is 78."""
     told = plexus("check", "--stack-file", wrong)
-    expected = (
-        f"{wrong}: postal-plexus:mailbox: is not a key of Postal Plexus. Did you mean mailboxes?\n"
-        f"{wrong}: postal-plexus:mailboxes: entry 1 (ann@example.org): its password-hash is no "
-        "hash but perhaps the password itself, in plain text. "
-        "Make one with: plexus password ann@example.org\n"
-    )
-    assert (Exit.CONFIG, "", expected) == (told.code, told.out, told.err)
+    assert (Exit.CONFIG, "") == (told.code, told.out)
+    misspelled, plain = told.err.splitlines()
+    assert misspelled.startswith(f"{wrong}: postal-plexus:mailbox: ")
+    assert misspelled.endswith("Did you mean mailboxes?")
+    assert plain.startswith(f"{wrong}: postal-plexus:mailboxes: entry 1 (ann@example.org): ")
+    assert plain.endswith("plexus password ann@example.org")
 
 
 def test_broken_yaml(plexus: Plexus, tmp_path: Path) -> None:

@@ -28,17 +28,17 @@ def test_kept_domain(text: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "no domain name"),
+        ("", "domain name"),
         ("localhost", "single word"),
         ("example.org.", "ends in a dot"),
-        ("exa_mple.org", "no domain name"),
-        ("a..example", "no domain name"),
-        ("-a.example", "no domain name"),
-        ("xn--zzzzzzzzz.example", "no domain name"),
-        ("[192.0.2.1]", "no domain name"),
-        ("x" * 64 + ".example", "no domain name"),
-        ("\u2488com.example", "no domain name"),
-        ("y" * 10_000, "no domain name"),
+        ("exa_mple.org", "domain name"),
+        ("a..example", "domain name"),
+        ("-a.example", "domain name"),
+        ("xn--zzzzzzzzz.example", "domain name"),
+        ("[192.0.2.1]", "domain name"),
+        ("x" * 64 + ".example", "domain name"),
+        ("\u2488com.example", "domain name"),
+        ("y" * 10_000, "domain name"),
     ],
 )
 def test_not_a_domain(text: str, what: str) -> None:

@@ -35,7 +35,6 @@ class LmtpServerModel:
         self._accepted: list[str] = []
         self._content = b""
         self._seen_rcpt = 0
-        self._broken_chunk = False
         self.stored: list[tuple[str, tuple[str, ...], bytes]] = []
 
     @property

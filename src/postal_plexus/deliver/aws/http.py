@@ -270,7 +270,7 @@ class Answer:
         return bytes(buffer) if have == want else bytes(buffer[:have])
 
     def _read_chunked(self, size: int) -> bytes:
-        """RFC 9112, section 7.1. `_left` counts the chunk at hand; 0 with no head: all is over."""
+        """RFC 9112, section 7.1. `_left` counts the current chunk; 0 with no head: all is over."""
         parts: list[bytes] = []
         have = 0
         while have < size and self._chunked:

@@ -239,7 +239,7 @@ def _address(found: Mailboxes, tokens: list[tuple[str, str]]) -> tuple[str, str]
 def a_labels(domain: str) -> str | None:
     """A domain as DNS has it; None if it is none.
 
-    IDNA 2008 (RFC 5891) for lower-case U-labels: what a user types for a domain of ours. Which
+    IDNA 2008 (RFC 5891) for lower-case U-labels: what a user types for a hosted domain. Which
     characters a registry would allow is not asked, since the name is only compared, or answered to.
     """
     if not domain.isascii():

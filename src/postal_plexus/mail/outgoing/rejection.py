@@ -21,7 +21,7 @@ def is_safe(body: bytes, *, outside: bool) -> bool:
     """Whether the sender of the rejected mail may be told.
 
     Only what follows the last header of an attached mail counts: what a user or a stranger wrote
-    stands before it. A mail without verdicts came from a user of ours, to whom it may return.
+    stands before it. A mail without verdicts came from a local user, to whom it may return.
     """
     _, found, header = body.rpartition(_HEADER)
     verdicts = _VERDICTS.search(header) if found else None

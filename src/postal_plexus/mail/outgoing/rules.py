@@ -8,7 +8,7 @@
 
 Each ends with Edits, or with a Refusal that somebody sees: the client, `deliver` (and so the
 sender or the dead letters), Dovecot's log. A redirect that may not leave is *turned*: it goes to
-its owner's mailbox with the reason in X-Plexus-Not-Sent, since Dovecot would try it for ever or
+its owner's mailbox with the reason in X-Plexus-Not-Sent, since Dovecot would try it endlessly or
 lose it. One of a mail that is replayed is dropped: it left when the mail came first.
 
 The null sender, which SES refuses (501), never leaves: a receipt of a user's program (RFC 8098)
@@ -206,7 +206,7 @@ def _forward(mail: Mail, header: Header, senders: Senders) -> Edits:
     first = mail.fields[0] if mail.fields else None
     owner = as_text(first.value).strip() if first is not None and first.key == FORWARDER else ""
     if not owner or not senders.is_ours(owner.rpartition("@")[2]):
-        raise _RefusedError(f"No address of ours forwards this: {owner!r}")
+        raise _RefusedError(f"No local address forwards this: {owner!r}")
     edits = Edits(owner.lower(), automatic=True, outside=True)
     if not mail.sender:
         edits.sender = owner
@@ -223,9 +223,7 @@ def _sieve(mail: Mail, header: Header, senders: Senders, *, outside: bool) -> Ed
         if header.count(NOTICE.lower()) or any(
             as_text(each).strip().startswith("echo-") for each in header.all("x-plexus-receipt")
         ):
-            raise _RefusedError(
-                "A notice of this host is not redirected: it could return for ever", "5.4.6"
-            )
+            raise _RefusedError("A notice of this host is not redirected: it could loop", "5.4.6")
         stopped = {as_text(each).strip().lower() for each in header.all(STOPPED)}
         if resting := [each for each in mail.recipients if each.lower() in stopped]:
             raise _RefusedError(

@@ -51,7 +51,7 @@ class Senders:
         return f"{local}@{domain}" in self._mailboxes or f"{user}@{domain}" in self._mailboxes
 
     def is_ours(self, domain: str) -> bool:
-        """Whether a domain is one of ours."""
+        """Return whether a domain is hosted here."""
         return domain.lower() in self._domains
 
     def operator(self) -> str:
