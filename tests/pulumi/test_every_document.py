@@ -368,6 +368,8 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "s3:GetObject", f"{BUCKET}/inbound/1"),
         Question(True, "s3:GetObject", f"{BUCKET}/directory/directory.json"),
         Question(False, "s3:PutObject", f"{BUCKET}/inbound/1"),
+        Question(True, "s3:PutObject", f"{BUCKET}/deliveries/2026-11-28/1.jsonl"),
+        Question(False, "s3:GetObject", f"{BUCKET}/deliveries/2026-11-28/1.jsonl"),
         Question(False, "s3:GetObject", f"{SITE}/x"),
         Question(True, "s3:ListBucket", BUCKET),
         Question(True, "sqs:ReceiveMessage", f"{QUEUES}-mail"),
