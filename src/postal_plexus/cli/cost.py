@@ -50,17 +50,28 @@ def run(args: Namespace) -> int:
     """
     given = _numbers(args)
     stack, prices = read(stack_files.chosen(args.stack_file)), read_prices()
-    assumed = estimate.traffic_of(stack.mailboxes)
-    traffic = replace(assumed, ses_plan=args.ses_plan, **given)
-    try:
-        lines = estimate.estimate(stack, traffic, prices)
-    except estimate.UnknownPriceError as error:
-        raise CommandError(Exit.DATA, f"{error}; name one of them as instance-type") from error
+    lines = _lines(stack, prices, given | {"ses_plan": args.ses_plan})
     show = _json if args.json else _table
     print(show(lines, estimate.others(stack.mailboxes, prices), prices))
     if not args.json:
         _say_what_else(stack, prices)
     return Exit.OK
+
+
+def in_short(stack_file: Path) -> str:
+    """Say in a clause what a stack file costs. Raises CommandError."""
+    usd = estimate.total(_lines(read(stack_file), read_prices(), {}))
+    return f"about {usd:.2f} USD a month (plexus cost)"
+
+
+def _lines(
+    stack: estimate.Stack, prices: dict[str, Any], given: dict[str, Any]
+) -> list[estimate.Line]:
+    traffic = replace(estimate.traffic_of(stack.mailboxes), **given)
+    try:
+        return estimate.estimate(stack, traffic, prices)
+    except estimate.UnknownPriceError as error:
+        raise CommandError(Exit.DATA, f"{error}; name one of them as instance-type") from error
 
 
 def read_prices() -> dict[str, Any]:

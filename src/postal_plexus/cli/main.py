@@ -26,11 +26,13 @@ from postal_plexus.cli import (
     password,
     replay,
     reports,
+    up,
 )
 from postal_plexus.cli.exits import CommandError, Exit, table
 
 _COMMANDS = {
     "check": check,
+    "up": up,
     "cost": cost,
     "directory": directory,
     "dns": dns,

@@ -1,0 +1,142 @@
+"""`plexus up`: everything that brings a stack file into service, in order.
+
+Check, cost, images, a preview, one question, `pulumi up`; and `pulumi up` once more for the sites
+whose certificates have been issued by then. Pulumi is run by its Automation API; the program
+`pulumi` has to be installed.
+
+Fails with CommandError: CONFIG where the stack file is wrong, UNAVAILABLE where Pulumi or an image
+cannot be had or ends with an error, USAGE where nobody can be asked or the answer is no.
+"""
+
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from postal_plexus.cli import cost, stack_files
+from postal_plexus.cli.exits import CommandError, Exit
+
+SUMMARY = "check, show the cost, build the images, ask, and deploy by Pulumi"
+
+DETAILS = """
+Run it again after any error or change. It needs the program `pulumi`, and what docs/deploy.md says
+of credentials and the passphrase.
+"""
+
+_LOOK_SECONDS = 300.0
+
+
+class Engine(Protocol):
+    """What deploys: Pulumi, by its Automation API."""
+
+    def preview(self) -> Mapping[str, int]:
+        """Show what would be done; gives how often each operation would be."""
+        ...
+
+    def up(self) -> Collection[str]:
+        """Do it; gives the domains whose client sites wait for a certificate."""
+        ...
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    stack_files.add_option(parser, stack_files.DEFAULT)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--no-images",
+        action="store_true",
+        help="do not build images here first; Pulumi does",
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for the certificates of all client sites, by a look every five minutes",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Deploy."""
+    path = stack_files.chosen(args.stack_file)
+    file, settings = stack_files.read_whole(path)
+    if not settings.stack:
+        line = "its name says no stack; call it Pulumi.<stack>.yaml, such as Pulumi.main.yaml"
+        raise CommandError(Exit.CONFIG, line, source=str(path))
+    mailboxes = len(settings.directory.mailboxes)
+    print(f"{path}: in order: {mailboxes} mailboxes; {cost.in_short(path)}")
+    # It needs Pulumi's library.
+    from postal_plexus.cli import pulumi_engine  # noqa: PLC0415
+
+    engine = pulumi_engine.PulumiEngine(path.resolve().parent, settings.stack)
+    if not args.no_images:
+        _build_images(path.resolve().parent.parent, settings.architecture)
+    issued = pulumi_engine.issued_certificates(settings, file.settings.get("aws:profile"))
+    deploy(engine, None if args.yes else _ask, issued, time.sleep if args.wait else None)
+    return Exit.OK
+
+
+def deploy(
+    engine: Engine,
+    ask: Callable[[str], bool] | None,
+    issued: Callable[[], Collection[str]],
+    sleep: Callable[[float], object] | None = None,
+) -> None:
+    """Preview, ask, deploy, and once more for the sites whose certificates are there.
+
+    Args:
+        engine: what deploys.
+        ask: a question, answered by yes or no; None to go on without.
+        issued: the domains whose certificates have been issued.
+        sleep: waits for seconds, to look again until all certificates are there; None not to wait.
+
+    Raises:
+        CommandError: the answer was no, or the engine failed.
+    """
+    planned = {name: count for name, count in engine.preview().items() if name != "same" and count}
+    if planned:
+        told = ", ".join(f"{count} to {name}" for name, count in sorted(planned.items()))
+        # Replaced and deleted are what nobody gets back.
+        if ask is not None and not ask(f"{told}. Do it?"):
+            raise CommandError(Exit.USAGE, "nothing was deployed")
+    pending = set(engine.up())
+    while pending:
+        ready = pending & set(issued())
+        if ready:
+            print(f"The certificates of {', '.join(sorted(ready))} are there: once more.")
+            left = set(engine.up())
+            if left & ready:
+                # Whatever holds them up, another run at once would not change it.
+                pending = left
+                break
+            pending = left
+        elif sleep is None:
+            break
+        else:
+            print(f"Waiting for the certificates of {', '.join(sorted(pending))}.", flush=True)
+            sleep(_LOOK_SECONDS)
+    if pending:
+        names = ", ".join(sorted(pending))
+        print(
+            f"Sites for clients of {names} wait for a certificate, which AWS issues once "
+            "the world sees the delegation (plexus dns). Then run this again."
+        )
+
+
+def _ask(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _build_images(repository: Path, architecture: str) -> None:
+    """Build what is missing of the images, where the repository is; Pulumi would do it unseen."""
+    if not (repository / "Makefile").exists():
+        return
+    arch = "arm64" if architecture == "arm64" else "amd64"
+    done = subprocess.run(["make", "images", f"ARCH={arch}"], cwd=repository, check=False)  # noqa: S603, S607
+    if done.returncode:
+        line = "an image cannot be built (see above); mend that, or leave it to Pulumi: --no-images"
+        raise CommandError(Exit.UNAVAILABLE, line)
