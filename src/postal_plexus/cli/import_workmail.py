@@ -22,30 +22,28 @@ from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.problems import NAMESPACE
 from postal_plexus.config.yaml_text import block_list
 
-SUMMARY = (
-    "print entries of the stack file for the users, groups and aliases of a WorkMail organisation"
-)
+NAME = "workmail-users"
 
-DETAILS = """
-It reads by AWS's API, with your credentials (AWS_PROFILE), and changes nothing there. Users become
-mailboxes, groups and aliases aliases; what has no place here is told on the standard error.
+DETAILS = f"""
+`plexus import {NAME}` prints entries of the stack file for the users, groups and aliases of an
+Amazon WorkMail organisation. It reads by AWS's API, with your credentials (AWS_PROFILE), and
+changes nothing there; what has no place here is told on the standard error.
 """
 
 
-def arguments(parser: ArgumentParser) -> None:
-    """Declare the options of the command."""
-    parser.add_argument("--organization", default="", help="its alias or id, if there are several")
-    parser.add_argument(
-        "--region", help="WorkMail's AWS region (default: as AWS's own tools find it)"
+def add_options(parser: ArgumentParser) -> None:
+    """Declare its own options; the parser has --region and --json besides."""
+    group = parser.add_argument_group(NAME)
+    group.add_argument(
+        "--organization", default="", help="WorkMail's alias or id of it, if there are several"
     )
-    parser.add_argument(
+    group.add_argument(
         "--passwords",
         type=Path,
         metavar="FILE",
         help="make a password for each mailbox, and write address and password here, once; without "
         "it nobody can log in until you have put in hashes of `plexus password`",
     )
-    parser.add_argument("--json", action="store_true", help="as a JSON document")
 
 
 @system.reported

@@ -6,23 +6,17 @@ from postal_plexus.cli import import_workmail
 
 SUMMARY = "bring users along from Amazon WorkMail"
 
-DETAILS = """
-"""
+DETAILS = import_workmail.DETAILS
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Declare the commands under `plexus import`."""
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    summary = import_workmail.SUMMARY
-    described = commands.add_parser(
-        "workmail-users",
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}. {import_workmail.DETAILS}",
-    )
-    import_workmail.arguments(described)
-    described.set_defaults(act=import_workmail.run)
+    """Declare the options of the command."""
+    parser.add_argument("address", choices=[import_workmail.NAME], metavar=import_workmail.NAME)
+    parser.add_argument("--region", help="the AWS region (default: as AWS's own tools find it)")
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    import_workmail.add_options(parser)
 
 
 def run(args: Namespace) -> int:
     """Do what was chosen."""
-    return args.act(args)
+    return import_workmail.run(args)
