@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
         events=partial(_logged, LogGroups(stack)),
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
-        findings=Examination(stack, ()).run,
+        findings=lambda: Examination(stack, ()).run(),
         forecast=None if args.stack_file is None else _forecast(args.stack_file),
         spending=lambda: spending.so_far(stack, datetime.now(UTC).date()),
     )
@@ -71,7 +71,7 @@ def _for_desk(args: Namespace, stack: System) -> int:
         events=partial(desk_files.events, layout.logs),
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
-        findings=Examination(stack, ()).run,
+        findings=lambda: Examination(stack, ()).run(),
         outbox=desk_files.OutboxFiles(layout.outbox),
         forecast=_forecast(stack_file or stack_config.DEFAULT_STACK_FILE),
     )
