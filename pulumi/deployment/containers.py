@@ -20,6 +20,8 @@ class Mount:
 
     volume: str
     read_only: bool = False
+    # Where it is in the container, if not at its usual place.
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class Container:
     # Postfix waits for its certificate and the directory's files.
     start_period: int = 60
     health_command: tuple[str, ...] = field(default=("CMD", "/usr/local/bin/healthy"))
+    # Of a task that runs once: its program, and the memory by which ECS finds it a place.
+    entry_point: tuple[str, ...] = ()
+    reservation: int | None = None
 
     @property
     def host_directories(self) -> tuple[str, ...]:
@@ -128,7 +133,9 @@ CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
 
 
 def _mount_point(mount: Mount) -> dict[str, Any]:
-    path = MAIL_STORE_PATH if mount.volume == MAIL_STORE else BY_NAME[mount.volume].mount_path
+    path = mount.path or (
+        MAIL_STORE_PATH if mount.volume == MAIL_STORE else BY_NAME[mount.volume].mount_path
+    )
     return {"sourceVolume": mount.volume, "containerPath": path, "readOnly": mount.read_only}
 
 
@@ -143,7 +150,7 @@ def definition(
     """The container definitions of a task of one container, as the JSON that ECS takes.
 
     Args:
-        container: which of the three.
+        container: one of the three, or a task that runs once.
         image: its reference, by digest in production.
         environment: what it is told in clear.
         secrets: name of a variable -> ARN of the SSM parameter that holds it.
@@ -178,13 +185,6 @@ def definition(
                 for tmpfs in container.tmpfs
             ],
         },
-        "healthCheck": {
-            "command": list(container.health_command),
-            "interval": 30,
-            "timeout": 10,
-            "retries": 3,
-            "startPeriod": container.start_period,
-        },
         "stopTimeout": container.stop_timeout,
         "logConfiguration": {
             "logDriver": "awslogs",
@@ -192,12 +192,28 @@ def definition(
                 "awslogs-group": log_group,
                 "awslogs-region": region,
                 "awslogs-stream-prefix": container.name,
-                # A slow log never stops mail: up to this much is kept, then lines are dropped.
-                "mode": "non-blocking",
-                "max-buffer-size": "1m",
             },
         },
     }
+    if container.entry_point:
+        # What it says is its result, of which no line may be dropped.
+        described["entryPoint"] = list(container.entry_point)
+        described["logConfiguration"]["options"]["mode"] = "blocking"
+    else:
+        # A slow log never stops mail: up to this much is kept, then lines are dropped.
+        described["logConfiguration"]["options"] |= {
+            "mode": "non-blocking",
+            "max-buffer-size": "1m",
+        }
+        described["healthCheck"] = {
+            "command": list(container.health_command),
+            "interval": 30,
+            "timeout": 10,
+            "retries": 3,
+            "startPeriod": container.start_period,
+        }
+    if container.reservation:
+        described["memoryReservation"] = container.reservation
     if container.user:
         described["user"] = container.user
     return json.dumps([described], sort_keys=True)

@@ -18,6 +18,7 @@ from deployment import patch_documents, schedule_documents, source
 from deployment.archive import Archive
 from deployment.certificates import Certificates
 from deployment.images import Images
+from deployment.maintenance import Maintenance
 from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
 from deployment.stack import Stack
@@ -70,6 +71,7 @@ class PatchesArgs:
     cluster: aws.ecs.Cluster
     services: Mapping[str, Service]
     certificates: Certificates
+    maintenance: Maintenance
 
     @property
     def name(self) -> str:
@@ -91,7 +93,10 @@ class Patches(pulumi.ComponentResource):
             "cluster": args.cluster.name,
             "repositories": args.images.repositories,
             "services": {name: part.service.name for name, part in args.services.items()},
-            "tasks": {"certbot": args.certificates.task_definition.family},
+            "tasks": {
+                "certbot": [args.certificates.task_definition.family],
+                **{image: [family] for image, family in args.maintenance.families.items()},
+            },
         }
         project = self._project(self._source())
         self.schedule = Schedule(
@@ -152,6 +157,10 @@ class Patches(pulumi.ComponentResource):
             opts=self._child,
         )
         parts = list(args.services.values())
+        definitions = [
+            *(each.task_definition for each in (*parts, args.certificates)),
+            *args.maintenance.task_definitions.values(),
+        ]
         policy = aws.iam.RolePolicy(
             args.name,
             role=role.name,
@@ -162,11 +171,12 @@ class Patches(pulumi.ComponentResource):
                 repository_arns=list(args.images.repository_arns.values()),
                 cluster_arn=args.cluster.arn,
                 service_arns=[part.service.arn for part in parts],
-                family_arns=[
-                    each.task_definition.arn_without_revision
-                    for each in (*parts, args.certificates)
+                family_arns=[each.arn_without_revision for each in definitions],
+                role_arns=[
+                    arn
+                    for each in (*parts, args.certificates, args.maintenance)
+                    for arn in each.role_arns
                 ],
-                role_arns=[arn for each in (*parts, args.certificates) for arn in each.role_arns],
             ).apply(
                 lambda given: patch_documents.build(
                     stack=args.stack.name, region=args.stack.region, **given

@@ -21,6 +21,7 @@ from deployment.host import Host, HostArgs, warn_of_spot_quota
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
+from deployment.maintenance import Maintenance, MaintenanceArgs
 from deployment.monitoring import Monitoring, MonitoringArgs
 from deployment.network import Network, NetworkArgs
 from deployment.notifications import Notifications, NotificationsArgs
@@ -43,7 +44,7 @@ from postal_plexus.config.settings import Settings, read_settings
 _FOR_OPERATORS = (
     *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
     *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
-    *("log_groups", "file_system", "access_point"),
+    *("log_groups", "file_system", "access_point", "maintenance"),
 )
 
 
@@ -107,6 +108,7 @@ class _Deployment:
         self.cluster = self._cluster()
         self.host = self._host()
         self.services = self._services()
+        self.maintenance = self._maintenance()
         self.certificates = self._certificates()
         self.patches = self._patches()
         self.pending = self._client_sites()
@@ -291,6 +293,14 @@ class _Deployment:
             ),
         )
 
+    def _maintenance(self) -> Maintenance:
+        """The tasks that an operator runs beside Dovecot and Postfix."""
+        return Maintenance(
+            "maintenance",
+            MaintenanceArgs(self.stack, self.images, self.storage, self.settings.mail_host),
+            self.stack.options,
+        )
+
     def _certificates(self) -> Certificates | None:
         """The task that looks after the mail host's certificate; None without its image."""
         settings = self.settings
@@ -331,6 +341,7 @@ class _Deployment:
                 cluster=self.cluster,
                 services=self.services,
                 certificates=self.certificates,
+                maintenance=self.maintenance,
             ),
             self.stack.options,
         )
@@ -411,7 +422,11 @@ class _Deployment:
             "task_definitions": {
                 name: part.task_definition.arn for name, part in self.services.items()
             },
-            "log_groups": {name: part.log_group.name for name, part in self.services.items()},
+            "log_groups": {
+                "maintenance": self.maintenance.log_group.name,
+                **{name: part.log_group.name for name, part in self.services.items()},
+            },
+            "maintenance": self.maintenance.families,
             "file_system": self.storage.file_system.id,
             "access_point": self.storage.access_point.id,
             "name_servers": self.zones.name_servers,

@@ -98,7 +98,7 @@ class Service(pulumi.ComponentResource):
                     args.container, region=args.stack.region, **given
                 )
             ),
-            volumes=self._volumes(args),
+            volumes=volumes_of(args.container, args.storage),
             opts=child,
         )
         self.service = aws.ecs.Service(
@@ -120,24 +120,26 @@ class Service(pulumi.ComponentResource):
         )
         self.register_outputs({"service": self.service.name})
 
-    @staticmethod
-    def _volumes(args: ServiceArgs) -> list[aws.ecs.TaskDefinitionVolumeArgsDict]:
-        volumes: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
-            {"name": name, "host_path": BY_NAME[name].path}
-            for name in args.container.host_directories
-        ]
-        if any(mount.volume == MAIL_STORE for mount in args.container.mounts):
-            volumes.append(
-                {
-                    "name": MAIL_STORE,
-                    "efs_volume_configuration": {
-                        "file_system_id": args.storage.file_system.id,
-                        "transit_encryption": "ENABLED",
-                        "authorization_config": {
-                            "access_point_id": args.storage.access_point.id,
-                            "iam": "ENABLED",
-                        },
+
+def volumes_of(
+    container: Container, storage: Storage
+) -> list[aws.ecs.TaskDefinitionVolumeArgsDict]:
+    """The volumes that a container mounts: directories of the host, and the mail store."""
+    volumes: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
+        {"name": name, "host_path": BY_NAME[name].path} for name in container.host_directories
+    ]
+    if any(mount.volume == MAIL_STORE for mount in container.mounts):
+        volumes.append(
+            {
+                "name": MAIL_STORE,
+                "efs_volume_configuration": {
+                    "file_system_id": storage.file_system.id,
+                    "transit_encryption": "ENABLED",
+                    "authorization_config": {
+                        "access_point_id": storage.access_point.id,
+                        "iam": "ENABLED",
                     },
-                }
-            )
-        return volumes
+                },
+            }
+        )
+    return volumes

@@ -5,7 +5,7 @@ Source: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-rol
 
 from collections.abc import Sequence
 
-from deployment.documents import allow, document, pull
+from deployment.documents import Statement, allow, document, pull
 
 
 def task_trust(account: str, region: str) -> str:
@@ -61,15 +61,25 @@ def deliver_task(
     )
 
 
+def _mount(file_system_arn: str, access_point_arn: str) -> Statement:
+    return allow(
+        "MountMailStore",
+        ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
+        [file_system_arn],
+        {"ArnEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+    )
+
+
 def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
     """Dovecot mounts the mail store, through its access point only."""
+    return document(_mount(file_system_arn, access_point_arn))
+
+
+def maintenance_dovecot_task(file_system_arn: str, access_point_arn: str, handed_over: str) -> str:
+    """An operator's task mounts it as well, and takes the secrets that are handed over to it."""
     return document(
-        allow(
-            "MountMailStore",
-            ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
-            [file_system_arn],
-            {"ArnEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
-        )
+        _mount(file_system_arn, access_point_arn),
+        allow("TakeWhatIsHandedOver", ["ssm:DeleteParameter", "ssm:GetParameter"], [handed_over]),
     )
 
 

@@ -32,13 +32,13 @@ from awsdesk.cloudfront import edge_functions
 from awsdesk.cloudfront.distributions import Distributions
 from awsdesk.cloudfront.edge import SiteApplication, SiteConfig
 from awsdesk.dns import AmazonNames, DnsServer
+from awsdesk.ecs import ecs_view, run_task, schedules
 from awsdesk.ecs import engine as engines
-from awsdesk.ecs import run_task, schedules
 from awsdesk.ecs.engine import NoEngineError
 from awsdesk.ecs.reconciler import Reconciler
 from awsdesk.layout import DEFAULT_DESK, DeskLayout
 from awsdesk.lock import DeskLock, DeskLockedError
-from awsdesk.ministack_patches import environment, iam_actions, runtime
+from awsdesk.ministack_patches import environment, iam_actions, log_events, runtime
 from awsdesk.ministack_patches.application import DeskApplication
 from awsdesk.ministack_patches.root_key import RootKey
 from awsdesk.ses.actions import RetryPolicy
@@ -185,6 +185,8 @@ def _correct_ministack() -> None:
     runtime.keep_from_running_containers()
     iam_actions.install()
     run_task.install()
+    ecs_view.install()
+    log_events.install()
     edge_functions.install()
 
 

@@ -83,13 +83,17 @@ def _wrong_words(shape: Shape, given: Any, place: str) -> Iterator[str]:
         yield f"{place}: {given} is none of {shape.enum}"
 
 
+# Tasks that run once.
+ONCE = {"certbot", "maintenance-dovecot", "maintenance-postfix"}
+
+
 def tasks(run: Run) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Each task definition's arguments and its one container, by the container's name."""
     found = {}
     for entry in run.of("aws:ecs/taskDefinition:TaskDefinition"):
         (container,) = json.loads(entry.inputs["containerDefinitions"])
         found[container["name"]] = (entry.inputs, container)
-    assert {"dovecot", "postfix", "deliver", "certbot"} == set(found)
+    assert {"dovecot", "postfix", "deliver", *ONCE} == set(found)
     return found
 
 
@@ -134,7 +138,8 @@ def test_a_wrong_definition_is_found() -> None:
 def test_health_checks_and_stops_are_within_what_ecs_takes(run: Run) -> None:
     """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html"""
     for name, (_, container) in tasks(run).items():
-        if name == "certbot":
+        if name in ONCE:
+            assert "healthCheck" not in container
             continue
         check = container["healthCheck"]
         assert 5 <= check["interval"] <= 300
@@ -150,7 +155,7 @@ def test_a_container_gets_the_time_that_its_end_takes(run: Run) -> None:
     stops = {
         name: container["stopTimeout"]
         for name, (_, container) in tasks(run).items()
-        if name != "certbot"
+        if name not in ONCE
     }
     assert 25 < stops["deliver"]
     script = (PROGRAM / "deployment" / "host_boot.sh").read_text()

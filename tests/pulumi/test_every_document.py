@@ -103,15 +103,16 @@ def queued(queue: str, *topics: str) -> list[Question]:
     ]
 
 
-def execution(name: str, *parameters: str) -> list[Question]:
+def execution(name: str, *parameters: str, log: str = "") -> list[Question]:
     """ECS starts one task: its log, its image, its parameters, and no neighbour's."""
     neighbour = "postfix" if name != "postfix" else "dovecot"
-    log, registry = f"arn:aws:logs:{HERE}:log-group:plexus-main", f"arn:aws:ecr:{HERE}:repository"
+    group, groups = log or name, f"arn:aws:logs:{HERE}:log-group:plexus-main"
+    registry = f"arn:aws:ecr:{HERE}:repository"
     parameter = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
     return [
-        Question(True, "logs:PutLogEvents", f"{log}-{name}:log-stream:{name}/1"),
-        Question(False, "logs:PutLogEvents", f"{log}-{neighbour}:log-stream:{neighbour}/1"),
-        Question(False, "logs:DeleteLogGroup", f"{log}-{name}:*"),
+        Question(True, "logs:PutLogEvents", f"{groups}-{group}:log-stream:{group}/1"),
+        Question(False, "logs:PutLogEvents", f"{groups}-{neighbour}:log-stream:{neighbour}/1"),
+        Question(False, "logs:DeleteLogGroup", f"{groups}-{group}:*"),
         Question(True, "ecr:GetAuthorizationToken", "*"),
         Question(True, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{name}"),
         Question(False, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{neighbour}"),
@@ -152,6 +153,7 @@ AS_IT_STARTS = {"ecs:CreateAction": "RunTask"}
 EC2 = f"arn:aws:ec2:{HERE}"
 STORE = f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-0123"
 DOOR = f"arn:aws:elasticfilesystem:{HERE}:access-point/fsap-0123"
+HANDED = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
 SITE = "arn:aws:s3:::plexus-main-clients-1a2b3c4"
 SITES = f"arn:aws:cloudfront:{HERE}:Distribution/plexus-main-clients"
 FROM_RULE = (
@@ -230,6 +232,10 @@ QUESTIONS: dict[str, list[Question]] = {
     "Role plexus-main-deliver-task": TASKS,
     "Role plexus-main-dovecot-execution": TASKS,
     "Role plexus-main-dovecot-task": TASKS,
+    "Role plexus-main-maintenance-dovecot-execution": TASKS,
+    "Role plexus-main-maintenance-dovecot-task": TASKS,
+    "Role plexus-main-maintenance-postfix-execution": TASKS,
+    "Role plexus-main-maintenance-postfix-task": TASKS,
     "Role plexus-main-postfix-execution": TASKS,
     "Role plexus-main-postfix-task": TASKS,
     "Role plexus-main-certbot-schedule": trusted(
@@ -258,6 +264,8 @@ QUESTIONS: dict[str, list[Question]] = {
     "RolePolicy plexus-main-certbot-execution": execution("certbot"),
     "RolePolicy plexus-main-deliver-execution": execution("deliver"),
     "RolePolicy plexus-main-dovecot-execution": execution("dovecot"),
+    "RolePolicy plexus-main-maintenance-dovecot-execution": execution("dovecot", log="maintenance"),
+    "RolePolicy plexus-main-maintenance-postfix-execution": execution("postfix", log="maintenance"),
     "RolePolicy plexus-main-postfix-execution": execution(
         "postfix", "ses-smtp-password", "ses-smtp-username"
     ),
@@ -386,6 +394,15 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "elasticfilesystem:ClientMount", STORE),
         Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_DOOR),
         Question(False, "elasticfilesystem:ClientMount", STORE + "4", keys=BY_DOOR),
+    ],
+    "RolePolicy plexus-main-maintenance-dovecot-task": [
+        Question(True, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientMount", STORE),
+        Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_DOOR),
+        Question(True, "ssm:GetParameter", f"{HANDED}/hand-over/0123"),
+        Question(True, "ssm:DeleteParameter", f"{HANDED}/hand-over/0123"),
+        Question(False, "ssm:PutParameter", f"{HANDED}/hand-over/0123"),
+        Question(False, "ssm:GetParameter", f"{HANDED}/ses-smtp-password"),
     ],
     "RolePolicy plexus-main-host": [
         Question(True, "ec2:DescribeVolumes", "*"),

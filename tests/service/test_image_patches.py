@@ -282,7 +282,7 @@ def test_a_stack_with_the_newest_images_is_left_alone(
         "region": desk.settings.region,
         "repositories": repositories,
         "services": {name: f"patched-{name}" for name in ALL if name != "certbot"},
-        "tasks": {"certbot": "patched-certbot"},
+        "tasks": {"certbot": ["patched-certbot"]},
     }
     done = patch(
         checkout, json.dumps({"patch": told, "cluster": "patched"}), "--outputs", desk=desk

@@ -216,7 +216,8 @@ def told(desk: Desk, registry: str) -> dict[str, Any]:
         "cluster": desk.output("cluster"),
         "repositories": {name: f"{registry}/weekly-{name}" for name in NAMES},
         "services": {"postfix": desk.output("services")["postfix"]},
-        "tasks": {name: f"weekly-{name}" for name in NAMES if name != "postfix"},
+        "tasks": {name: [f"weekly-{name}"] for name in NAMES if name != "postfix"}
+        | {"postfix": [desk.output("maintenance")["postfix"]]},
     }
 
 
@@ -319,6 +320,8 @@ def test_a_fix_of_debians_comes_into_service(build: Build, postfix: InService) -
         "patch.carries_mail",
         "patch.begins",
         "patch.in_service",
+        # The operators' tasks beside it.
+        "patch.in_service",
     ] == [each["event"] for each in said]
     assert ["postfix"] == said[0]["images"] == said[1]["images"]
     new = postfix.image()
@@ -328,6 +331,10 @@ def test_a_fix_of_debians_comes_into_service(build: Build, postfix: InService) -
     desk.await_healthy()
     query = ("dpkg-query", "--show", "--showformat=${Version}", FIXED)
     assert VERSION == desk.engine("exec", desk.container("postfix"), *query)
+    (task,) = postfix.ecs.describe_task_definition(
+        taskDefinition=desk.output("maintenance")["postfix"]
+    )["taskDefinition"]["containerDefinitions"]
+    assert (new, ["/usr/local/bin/maintain", "postfix"]) == (task["image"], task["entryPoint"])
     # The revision before is there to go back to, with the image before.
     shown = postfix.ecs.describe_task_definition(taskDefinition=before)["taskDefinition"]
     assert ("ACTIVE", old) == (shown["status"], shown["containerDefinitions"][0]["image"])

@@ -49,6 +49,11 @@ class ContainerInstance:
         parts = [self.layout.name, spec.name]
         return "-".join(parts if task.is_service else [*parts, task.name[:8]])
 
+    def log_file(self, task: WantedTask, spec: ContainerSpec) -> Path:
+        """Give where its output goes: one file a service, one a task by itself."""
+        name = spec.name if task.is_service else f"{spec.name}-{task.name[:8]}"
+        return self.layout.logs / f"{name}.log"
+
     def version(self, task: WantedTask, spec: ContainerSpec) -> str:
         """Give what changes whenever the running container is not the wanted one any more."""
         what = [task.deployment, asdict(spec), self.desk.network.gateway, asdict(self.desk.ports)]
@@ -121,7 +126,7 @@ class ContainerInstance:
                 for one in spec.ports
             ),
             env_file=env_file,
-            log_file=self.layout.logs / f"{spec.name}.log",
+            log_file=self.log_file(task, spec),
         )
 
     def _bind(self, mount: Mount) -> Bind:

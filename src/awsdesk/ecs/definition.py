@@ -57,6 +57,14 @@ class Tmpfs:
 
 
 @dataclass(frozen=True)
+class LogTarget:
+    """The log group that a container's output goes to, and what its streams' names begin with."""
+
+    group: str
+    prefix: str
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """What an engine has to be told of one container; memory in MiB."""
 
@@ -84,6 +92,7 @@ class ContainerSpec:
     ulimits: tuple[tuple[str, int, int], ...] = ()
     security_options: tuple[str, ...] = ()
     health: HealthCheck | None = None
+    log: LogTarget | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ def _container(
         name=given["name"],
         image=given["image"],
         essential=given.get("essential", True),
+        # An override of none is none: ECS then takes the definition's.
         command=tuple(override.get("command") or given.get("command") or ()),
         entry_point=tuple(given.get("entryPoint") or ()),
         environment=tuple(sorted(environment.items())),
@@ -151,8 +161,8 @@ def _container(
             PortMapping(one["containerPort"], one.get("hostPort", 0), one.get("protocol", "tcp"))
             for one in given.get("portMappings") or ()
         ),
-        memory=given.get("memory"),
-        memory_reservation=given.get("memoryReservation"),
+        memory=override.get("memory") or given.get("memory"),
+        memory_reservation=override.get("memoryReservation") or given.get("memoryReservation"),
         cpu=given.get("cpu", 0),
         read_only=given.get("readonlyRootFilesystem", False),
         init=linux.get("initProcessEnabled", False),
@@ -171,7 +181,19 @@ def _container(
         ),
         security_options=tuple(given.get("dockerSecurityOptions") or ()),
         health=_health(given.get("healthCheck")),
+        log=_log(given["name"], given.get("logConfiguration") or {}),
     )
+
+
+def _log(name: str, given: dict[str, Any]) -> LogTarget | None:
+    driver = given.get("logDriver")
+    if driver != "awslogs":
+        # The desk's own file has it, as it would be docker's on a host.
+        return None
+    options = cast("dict[str, str]", given.get("options") or {})
+    if not options.get("awslogs-group") or not options.get("awslogs-stream-prefix"):
+        raise DefinitionError(f"{name}: awslogs without a group or a stream prefix")
+    return LogTarget(options["awslogs-group"], options["awslogs-stream-prefix"])
 
 
 def _mount(point: dict[str, Any], volumes: dict[str, dict[str, Any]]) -> Mount:

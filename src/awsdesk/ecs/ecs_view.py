@@ -12,6 +12,12 @@ from typing import Any, cast
 
 from awsdesk.ministack_patches import environment, private
 
+# How a task ended, in ECS's words.
+EXITED, NO_START = "EssentialContainerExited", "TaskFailedToStart"
+BY_USER, HOST_GONE = "UserInitiated", "TerminationNotice"
+_ENDS = "_ends"
+_OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+
 
 @dataclass(frozen=True)
 class WantedTask:
@@ -37,6 +43,9 @@ class TaskState:
     health: str
     reason: str = ""
     exit_code: int | None = None
+    # Only of a task that is no service: it has ended for good, as ECS names such an end.
+    ended: str = ""
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,14 +71,8 @@ class EcsView:
         with environment.scope(self.account_id, self.region):
             stored = private.ECS.tasks.get(task.task_arn)
             if stored is not None:
-                if not task.is_service and not state.is_running and state.exit_code is not None:
-                    private.ECS.mark_task_stopped(
-                        task.task_arn,
-                        stored,
-                        state.reason or "Essential container in task exited",
-                        "EssentialContainerExited",
-                        state.exit_code,
-                    )
+                if not task.is_service and state.ended:
+                    _mark_stopped(stored, state)
                     return
                 status = "RUNNING" if state.is_running else "PENDING"
                 stored["lastStatus"] = status
@@ -94,6 +97,20 @@ class EcsView:
                     if steady:
                         # One task a service: nothing is left of an older deployment.
                         del service["deployments"][1:]
+
+    def settle(self, kept: set[str]) -> None:
+        """Tell ECS that tasks have stopped which were to stop before they were started here.
+
+        `kept`: the ARNs of the tasks that have a container.
+        """
+        with environment.scope(self.account_id, self.region):
+            for key in list(private.ECS.tasks):
+                task = private.ECS.tasks[key]
+                is_to_stop = task.get("desiredStatus") == "STOPPED"
+                if is_to_stop and task.get("lastStatus") != "STOPPED" and key not in kept:
+                    _mark_stopped(
+                        task, TaskState(is_running=False, health="UNKNOWN", ended=NO_START)
+                    )
 
     def access_point(self, access_point_id: str) -> dict[str, Any] | None:
         """Give an EFS access point as EFS describes it."""
@@ -153,3 +170,36 @@ class EcsView:
         key = private.ECS.resolve_td_key(reference)
         found = private.ECS.task_defs.get(key)
         return None if found is None else copy.deepcopy(dict(found))
+
+
+def _mark_stopped(stored: dict[str, Any], state: TaskState) -> None:
+    """Note how a task has ended; who asked for the end is named already."""
+    if state.out_of_memory:
+        for container in stored.get("containers", []):
+            container["reason"] = _OUT_OF_MEMORY
+    # Where its end was asked for, ministack would take it for one that has ended.
+    stored.update({"desiredStatus": "RUNNING", _ENDS: True})
+    private.ECS.mark_task_stopped(
+        stored["taskArn"],
+        stored,
+        stored.get("stoppedReason") or state.reason or "Essential container in task exited",
+        stored.get("stopCode") or state.ended,
+        state.exit_code,
+    )
+
+
+def install() -> None:
+    """Let StopTask ask for the end, and a task be STOPPED when its container has ended.
+
+    ministack calls it stopped at once, with exit code 0; then a second task could run beside it.
+    """
+    mark = private.ECS.mark_task_stopped
+
+    def noted(arn: str, task: dict[str, Any], reason: str, code: str, exit_code: Any = None) -> Any:
+        is_alone = not str(task.get("group", "")).startswith("service:")
+        if not task.pop(_ENDS, False) and code == BY_USER and is_alone:
+            task.update(desiredStatus="STOPPED", stoppedReason=reason, stopCode=code)
+            return True
+        return mark(arn, task, reason, code, exit_code)
+
+    private.ECS.replace("mark_task_stopped", noted)

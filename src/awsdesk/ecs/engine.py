@@ -21,6 +21,7 @@ from awsdesk.ecs.run_command import Kind, run_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from awsdesk.ecs.definition import ContainerSpec
     from awsdesk.ecs.run_command import Placement
@@ -135,6 +136,27 @@ class Engine:
         except EngineError:
             return False
         return True
+
+    async def copy_log(self, container: str, path: Path) -> None:
+        """Write what a container prints into a file until it ends, as podman does by itself."""
+        process = await asyncio.create_subprocess_exec(
+            *(self.program, "logs", "--follow", "--timestamps", container),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(self.environment),
+            limit=1 << 20,
+        )
+        try:
+            if process.stdout is not None:
+                with path.open("ab", buffering=0) as file:
+                    async for line in process.stdout:
+                        when, _, text = line.rstrip(b"\n").partition(b" ")
+                        file.write(when + b" stdout F " + text + b"\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     async def inspect(self, container: str) -> Container | None:
         """Give a container; None if there is none of that name or id."""

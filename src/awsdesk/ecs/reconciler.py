@@ -17,7 +17,9 @@ from awsdesk.ecs.credentials import TaskCredentials
 from awsdesk.ecs.definition import DefinitionError
 from awsdesk.ecs.ecs_view import EcsView, TaskState
 from awsdesk.ecs.engine import EngineError
+from awsdesk.ecs.log_shipping import LogShipper
 from awsdesk.ecs.runner import ContainerRunner, RunnerContext, quietly
+from awsdesk.ministack_patches.log_events import LogEvents
 from awsdesk.ministack_patches.parameters import Parameters
 from awsdesk.ministack_patches.roles import Roles
 
@@ -51,12 +53,16 @@ class Reconciler:
         self._layout = layout
         self._engine = engine
         self.credentials = TaskCredentials(roles, desk.credential_seconds)
+        log_events = LogEvents(desk.account_id, desk.region)
+        self._logs = LogShipper(log_events)
         self._context = RunnerContext(
             engine=engine,
             instance=ContainerInstance(layout, desk, ecs),
             roles=roles,
             credentials=self.credentials,
             parameters=Parameters(desk.account_id, desk.region),
+            logs=self._logs,
+            log_events=log_events,
         )
         self._running: dict[str, _Running] = {}
         self._refused: dict[str, str] = {}
@@ -98,14 +104,18 @@ class Reconciler:
     async def run(self) -> None:
         """Reconcile until cancelled."""
         await self._remove_strangers()
-        while True:
-            self._wake.clear()
-            await self._look()
-            try:
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+        shipping = asyncio.create_task(self._logs.run())
+        try:
+            while True:
+                self._wake.clear()
+                await self._look()
+                try:
+                    async with asyncio.timeout(LOOK_EVERY):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            shipping.cancel()
 
     async def stop_all(self) -> None:
         """Stop every container, all at once."""
@@ -119,6 +129,7 @@ class Reconciler:
         for name, runner in wanted.items():
             if name not in self._running:
                 self._running[name] = _Running(runner, asyncio.create_task(runner.run()))
+        self._ecs.settle({one.runner.task.task_arn for one in self._running.values()})
 
     def _wanted(self) -> dict[str, ContainerRunner]:
         found: dict[str, ContainerRunner] = {}
@@ -155,6 +166,8 @@ class Reconciler:
                 health="UNKNOWN" if worst == "STARTING" else worst,
                 reason=runner.state.reason,
                 exit_code=runner.state.exit_code,
+                ended=runner.state.ended,
+                out_of_memory=runner.state.out_of_memory,
             ),
         )
 

@@ -12,15 +12,16 @@ import json
 import logging
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from awsdesk import files
 from awsdesk.ecs import ownership
 from awsdesk.ecs.container_instance import LABEL_VERSION, PlacementError
 from awsdesk.ecs.definition import DefinitionError
-from awsdesk.ecs.ecs_view import TaskState
+from awsdesk.ecs.ecs_view import EXITED, HOST_GONE, NO_START, TaskState
 from awsdesk.ecs.engine import EngineError
+from awsdesk.ecs.run_command import Kind
 from awsdesk.ministack_patches.parameters import SecretError
 from awsdesk.ministack_patches.roles import RoleRefusedError
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from awsdesk.ecs.definition import ContainerSpec, TaskSpec
     from awsdesk.ecs.ecs_view import WantedTask
     from awsdesk.ecs.engine import Container, Engine
+    from awsdesk.ecs.log_shipping import LogShipper
+    from awsdesk.ministack_patches.log_events import LogEvents
     from awsdesk.ministack_patches.parameters import Parameters
     from awsdesk.ministack_patches.roles import Roles
 
@@ -41,6 +44,8 @@ log = logging.getLogger(__name__)
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 # A container that ran this long was well: the next restart waits as little as the first.
 SETTLED_AFTER = 60.0
+# A task that is no service, and does not start so often for the same reason, has failed.
+START_TRIES = 3
 # How often a new container is asked until it is healthy for the first time. Docker has
 # `start-interval` for this; ECS does not pass it on, but a person waits here.
 STARTING_INTERVAL = 0.5
@@ -63,6 +68,8 @@ class RunnerContext:
     roles: Roles
     credentials: TaskCredentials
     parameters: Parameters
+    logs: LogShipper
+    log_events: LogEvents
 
 
 class ContainerRunner:
@@ -86,47 +93,128 @@ class ContainerRunner:
         self.state = TaskState(is_running=False, health="UNKNOWN", reason="starting")
         # Starts in a row that failed for the same reason.
         self.failed_starts = 0
+        # Of an engine that does not write the log's file itself.
+        self._copying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Keep it running until cancelled; a task that is no service runs once."""
+        if not self.task.is_service:
+            await self._run_once()
+            return
         wait, failed_for = FIRST_WAIT, ""
         while True:
             started = time.monotonic()
             try:
                 container = await self._start()
                 self.failed_starts = 0
-                reason, code = await self._watch(container)
+                state = await self._watch(container)
             except PlacementError as error:
-                # The host is being prepared: soon there.
-                log.info("agent.not_yet container=%s reason=%s", self.name, error)
-                self._set(TaskState(is_running=False, health="UNKNOWN", reason=str(error)))
-                await asyncio.sleep(STARTING_INTERVAL)
+                await self._wait_for_host(error)
                 continue
             except _START_FAILURES as error:
-                reason, code = str(error) or type(error).__name__, None
-                self.failed_starts = self.failed_starts + 1 if reason == failed_for else 1
-                failed_for = reason
-                log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
+                state = self._failed(error, failed_for)
+                failed_for = state.reason
+            self._end_log()
             ran = time.monotonic() - started
-            self._set(TaskState(is_running=False, health="UNKNOWN", reason=reason, exit_code=code))
-            if not self.task.is_service and code is not None:
-                return
+            self._set(state)
             wait = FIRST_WAIT if ran > SETTLED_AFTER else wait
             log.warning(
-                "agent.restart_in container=%s seconds=%s reason=%s", self.name, wait, reason
+                "agent.restart_in container=%s seconds=%s reason=%s", self.name, wait, state.reason
             )
             await asyncio.sleep(wait)
             wait = min(wait * 2, LONGEST_WAIT)
 
+    async def _run_once(self) -> None:
+        """Run to the end, which is told; never twice, also where an earlier daemon began it."""
+        failed_for = ""
+        while True:
+            try:
+                found = await self._context.engine.inspect(self.name)
+                if self._begun.exists() and (found is None or not found.is_running):
+                    state = _end_of(found)
+                else:
+                    state = await self._watch(await self._start())
+                break
+            except PlacementError as error:
+                await self._wait_for_host(error)
+            except _START_FAILURES as error:
+                self._begun.unlink(missing_ok=True)
+                state = self._failed(error, failed_for)
+                failed_for = state.reason
+                if self.failed_starts >= START_TRIES:
+                    state = replace(state, ended=NO_START)
+                    break
+                await asyncio.sleep(FIRST_WAIT)
+        self._end_log()
+        self._set(state)
+
+    @property
+    def _begun(self) -> Path:
+        """There once a container that runs once was started, by this daemon or an earlier one."""
+        return self._context.instance.layout.tasks / f"{self.name}.begun"
+
+    async def _wait_for_host(self, error: PlacementError) -> None:
+        # The host is being prepared: soon there.
+        log.info("agent.not_yet container=%s reason=%s", self.name, error)
+        self._set(TaskState(is_running=False, health="UNKNOWN", reason=str(error)))
+        await asyncio.sleep(STARTING_INTERVAL)
+
+    def _failed(self, error: Exception, failed_for: str) -> TaskState:
+        reason = str(error) or type(error).__name__
+        self.failed_starts = self.failed_starts + 1 if reason == failed_for else 1
+        log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
+        return TaskState(is_running=False, health="UNKNOWN", reason=reason)
+
     async def stop(self) -> None:
         """Stop the container with SIGTERM and remove it."""
         engine = self._context.engine
+        state = TaskState(is_running=False, health="UNKNOWN", reason="stopped")
         if await engine.inspect(self.name) is not None:
             log.info("agent.stopping container=%s", self.name)
             await engine.stop(self.name, self.spec.stop_timeout)
+            if not self.task.is_service:
+                state = _end_of(await engine.inspect(self.name))
+            if self._copying is not None:
+                await asyncio.wait({self._copying}, timeout=5)
+            self._end_log()
             await engine.remove(self.name)
+        elif not self.task.is_service:
+            state = _end_of(None)
         self._context.credentials.revoke(self.name)
-        self._set(TaskState(is_running=False, health="UNKNOWN", reason="stopped"))
+        self._set(state)
+        self._begun.unlink(missing_ok=True)
+        if not self.task.is_service and self.spec.log is not None:
+            # CloudWatch Logs has it.
+            self._context.instance.log_file(self.task, self.spec).unlink(missing_ok=True)
+
+    def _begin_log(self) -> None:
+        """Bring what it prints to its log group, with the rights of the execution role.
+
+        Raises:
+            EngineError: it may not write there; then ECS does not start the container either.
+        """
+        target, context = self.spec.log, self._context
+        if target is None:
+            return
+        role = self._definition.execution_role_arn
+        if role is None:
+            raise EngineError(f"{self.name}: a log group, but no execution role to write to it")
+        credentials = context.roles.for_task(role, self.task.task_arn, 900)
+        task_id = self.task.task_arn.rpartition("/")[2].replace(":", "-")
+        stream = f"{target.prefix}/{self.spec.name}/{task_id}"
+        arn = f"{context.log_events.arn(target.group)}:log-stream:{stream}"
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            if not context.roles.may(credentials, action, arn):
+                raise EngineError(
+                    f"failed to initialize logging driver: {role} is not authorized to perform:"
+                    f" {action} on {arn}"
+                )
+        context.log_events.provide(target.group)
+        path = context.instance.log_file(self.task, self.spec)
+        context.logs.begin(self.name, path, target.group, stream)
+
+    def _end_log(self) -> None:
+        self._context.logs.end(self.name)
 
     def _set(self, state: TaskState) -> None:
         if state != self.state:
@@ -139,6 +227,8 @@ class ContainerRunner:
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:
                 self._grant(self._token_of_earlier())
+                self._begin_log()
+                self._copy_log(found.id)
                 log.info("agent.kept container=%s id=%s", self.name, found.id[:12])
                 return found
             await engine.stop(self.name, self.spec.stop_timeout)
@@ -156,7 +246,10 @@ class ContainerRunner:
         await ownership.apply(
             instance.owned(self.spec), instance.layout.root, engine, self.spec.image
         )
+        self._begin_log()
         env_file = instance.write_environment(self.name, environment)
+        if not self.task.is_service:
+            files.replace(self._begun, b"")
         try:
             container_id = await engine.run(
                 self.spec, instance.placement(self.task, self.spec, env_file)
@@ -166,8 +259,15 @@ class ContainerRunner:
         started = await engine.inspect(container_id)
         if started is None:
             raise EngineError(f"{self.name} vanished as it was started")
+        self._copy_log(started.id)
         log.info("agent.started container=%s id=%s", self.name, started.id[:12])
         return started
+
+    def _copy_log(self, container_id: str) -> None:
+        if self._context.engine.kind is not Kind.PODMAN:
+            path = self._context.instance.log_file(self.task, self.spec)
+            copying = self._context.engine.copy_log(container_id, path)
+            self._copying = asyncio.create_task(copying)
 
     def _grant(self, token: str | None) -> str | None:
         role = self._definition.task_role_arn
@@ -196,7 +296,7 @@ class ContainerRunner:
         credentials = self._context.roles.for_task(role, self.task.task_arn, 900)
         return await self._context.parameters.fetch(self.spec.secrets, credentials)
 
-    async def _watch(self, container: Container) -> tuple[str, int | None]:
+    async def _watch(self, container: Container) -> TaskState:
         """Wait until the container ends or has to be replaced; say why."""
         health = "UNKNOWN" if self.spec.health is None else "STARTING"
         self._set(TaskState(is_running=True, health=health))
@@ -209,14 +309,13 @@ class ContainerRunner:
                 one.cancel()
             await asyncio.gather(ended, checking, return_exceptions=True)
         if not ended.cancelled() and ended.exception() is None:
-            last = await self._context.engine.inspect(container.id)
-            if last is None:
-                return "the container was removed", 137
-            why = "out of memory" if last.out_of_memory else f"exit code {last.exit_code}"
-            return f"Essential container in task exited: {why}", last.exit_code
+            if self._copying is not None:
+                await asyncio.wait({self._copying}, timeout=5)
+            return _end_of(await self._context.engine.inspect(container.id))
         log.warning("agent.unhealthy container=%s", self.name)
         await self._context.engine.stop(container.id, self.spec.stop_timeout)
-        return "Task failed container health checks", None
+        why = "Task failed container health checks"
+        return TaskState(is_running=False, health="UNKNOWN", reason=why, ended=EXITED)
 
     async def _ended(self, container: Container) -> None:
         """Wait for the end of the container's first process."""
@@ -264,6 +363,23 @@ class ContainerRunner:
                     return
             starting = not was_healthy and time.monotonic() - started <= check.start_period
             await asyncio.sleep(STARTING_INTERVAL if starting else check.interval)
+
+
+def _end_of(container: Container | None) -> TaskState:
+    """Give how a container has ended; None for one that is not there any more."""
+    if container is None:
+        why = "the container was removed"
+        return TaskState(is_running=False, health="UNKNOWN", reason=why, ended=HOST_GONE)
+    code = container.exit_code
+    return TaskState(
+        is_running=False,
+        health="UNKNOWN",
+        reason="Essential container in task exited"
+        + (": out of memory" if container.out_of_memory else f": exit code {code}"),
+        exit_code=code,
+        ended=EXITED,
+        out_of_memory=container.out_of_memory,
+    )
 
 
 async def quietly(task: asyncio.Task[None]) -> None:

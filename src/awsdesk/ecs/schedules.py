@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ecs import run_task
 from awsdesk.ecs.run_task import Right
-from awsdesk.ministack_patches import environment, private
+from awsdesk.ministack_patches import private
 from awsdesk.ministack_patches.roles import RoleRefusedError, Roles, TemporaryCredentials
 
 if TYPE_CHECKING:
@@ -102,23 +102,8 @@ class Schedules:
             raise StartError("ClientException", body.decode())
 
     def _may(self, credentials: TemporaryCredentials, right: Right) -> bool:
-        evaluator = environment.module("core.iam_evaluator")
-        principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
-        if isinstance(principal, evaluator.AuthError):
-            return False
-        context = evaluator.EvalContext(
-            principal_arn=principal.arn,
-            principal_type=principal.type,
-            principal_account=principal.account,
-            action=right.action,
-            resource_arn=right.resource,
-            region=self.region,
-            secure_transport=True,
-            service_context={key.lower(): value for key, value in right.keys.items()},
-            principal_keys=principal.keys,
-        )
-        found = evaluator.evaluate(context, principal.policies, *principal.limits)
-        return found.decision == "Allow"
+        roles = Roles(self.account_id, self.region)
+        return roles.may(credentials, right.action, right.resource, right.keys)
 
     def _put_aside(
         self,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ministack_patches import environment
+from awsdesk.ministack_patches.roles import Roles
 
 if TYPE_CHECKING:
     from awsdesk.ministack_patches.roles import TemporaryCredentials
@@ -39,8 +40,9 @@ class Parameters:
             if ":secretsmanager:" in source:
                 raise SecretError(f"{variable}: the desk serves SSM parameters only, not {source}")
         names = {variable: _name(source) for variable, source in secrets}
+        roles = Roles(self.account_id, self.region)
         for variable, name in names.items():
-            if not self._may_read(name, credentials):
+            if not roles.may(credentials, "ssm:GetParameters", self._arn(name)):
                 raise SecretError(
                     f"{variable}: {credentials.role_arn} is not authorized to perform"
                     f" ssm:GetParameters on {self._arn(name)}"
@@ -58,25 +60,6 @@ class Parameters:
 
     def _arn(self, name: str) -> str:
         return f"arn:aws:ssm:{self.region}:{self.account_id}:parameter/{name.lstrip('/')}"
-
-    def _may_read(self, name: str, credentials: TemporaryCredentials) -> bool:
-        evaluator = environment.module("core.iam_evaluator")
-        with environment.scope(self.account_id, self.region):
-            principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
-            if isinstance(principal, evaluator.AuthError):
-                return False
-            context = evaluator.EvalContext(
-                principal_arn=principal.arn,
-                principal_type=principal.type,
-                principal_account=principal.account,
-                action="ssm:GetParameters",
-                resource_arn=self._arn(name),
-                region=self.region,
-                secure_transport=True,
-                principal_keys=principal.keys,
-            )
-            found = evaluator.evaluate(context, principal.policies, *principal.limits)
-        return found.decision == "Allow"
 
 
 def _name(source: str) -> str:

@@ -84,6 +84,13 @@ IAM_EVALUATOR = Private(
     "enforce",
     "Several rights for one call, such as RunTask's.",
 )
+LOGS = Private(
+    "services.cloudwatch_logs",
+    "_append_log_events _create_log_group _fanout_to_live_tail_sessions _filter_log_events"
+    " _log_events_lock _log_groups get_state",
+    "FilterLogEvents in pages, with terms and phrases as AWS matches them; PutLogEvents for an"
+    " agent; a limit to what is kept, and a setting that leaves it out of the saved state.",
+)
 ROUTE53 = Private("services.route53", "_records", "ListResourceRecordSets as a function.")
 S3 = Private(
     "services.s3",

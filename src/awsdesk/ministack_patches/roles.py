@@ -12,9 +12,12 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ministack_patches import environment, private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TASKS_SERVICE = "ecs-tasks.amazonaws.com"
 
@@ -100,6 +103,33 @@ class Roles:
                 },
             )
         return credentials
+
+    def may(
+        self,
+        credentials: TemporaryCredentials,
+        action: str,
+        resource: str,
+        keys: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Tell whether who has these credentials may do something; `keys`: condition keys."""
+        evaluator = environment.module("core.iam_evaluator")
+        with environment.scope(self.account_id, self.region):
+            principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
+            if isinstance(principal, evaluator.AuthError):
+                return False
+            context = evaluator.EvalContext(
+                principal_arn=principal.arn,
+                principal_type=principal.type,
+                principal_account=principal.account,
+                action=action,
+                resource_arn=resource,
+                region=self.region,
+                secure_transport=True,
+                service_context={key.lower(): value for key, value in (keys or {}).items()},
+                principal_keys=principal.keys,
+            )
+            found = evaluator.evaluate(context, principal.policies, *principal.limits)
+        return found.decision == "Allow"
 
     def _trusts(self, document: Any, service: str, source_arn: str) -> bool:
         policy = cast("dict[str, Any]", json.loads(document) if isinstance(document, str) else {})

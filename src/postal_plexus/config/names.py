@@ -16,3 +16,8 @@ def part_name(stack: str, part: str) -> str:
 def system_parameter(stack: str) -> str:
     """Give the SSM parameter in which the program writes what the stack's parts are called."""
     return f"/postal-plexus/{stack}/system"
+
+
+def hand_over_prefix(stack: str) -> str:
+    """Give what the SSM parameters begin with by which an operator hands a secret to a task."""
+    return f"/postal-plexus/{stack}/hand-over/"

@@ -20,7 +20,8 @@ import uuid
 from collections.abc import Generator
 from pathlib import Path
 
-HOLDS_PATH = Path("/run/plexus/dovecot/holds")
+HOLDS_PATH = Path("/run/plexus/live-dovecot/holds")
+"""As a task sees the directory: pulumi/deployment/maintenance.py."""
 
 _SECONDS = 180
 _RENEW_SECONDS = 45.0

@@ -371,13 +371,121 @@ def test_a_single_task_runs_once(cluster: Cluster) -> None:
     assert 7 == found["containers"][0]["exitCode"]
 
 
+def run_once(cluster: Cluster, name: str, script: str, **more: Any) -> str:
+    """Start a task whose output goes to a log group of its name; give its ARN."""
+    logs = cluster.desk.client("logs")
+    logs.create_log_group(logGroupName=name)
+    role = cluster.role(
+        f"{name}-log",
+        {
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"arn:aws:logs:us-east-1:111122223333:log-group:{name}:*",
+        },
+    )
+    arn = cluster.register(
+        name,
+        script,
+        executionRoleArn=role,
+        logConfiguration={
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": more.pop("group", name),
+                "awslogs-region": "us-east-1",
+                "awslogs-stream-prefix": "p",
+            },
+        },
+        **more,
+    )
+    return cluster.ecs.run_task(cluster="c", taskDefinition=arn)["tasks"][0]["taskArn"]
+
+
+def ended(cluster: Cluster, task: str) -> dict[str, Any]:
+    """Wait until a task is stopped; give it as ECS describes it."""
+
+    def stopped() -> Any:
+        (found,) = cluster.ecs.describe_tasks(cluster="c", tasks=[task])["tasks"]
+        return found if found["lastStatus"] == "STOPPED" else None
+
+    return until("stopped", stopped)
+
+
+def test_what_a_container_prints_is_in_its_log_group(cluster: Cluster) -> None:
+    """All of it, in order, in the stream that ECS names, and before the task is told as stopped."""
+    script = (
+        "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done;"
+        " head -c 20000 /dev/zero | tr '\\0' x; echo; printf 'no end'; exit 3"
+    )
+    task = run_once(cluster, "talker", script)
+    assert 3 == ended(cluster, task)["containers"][0]["exitCode"]
+    logs, stream = cluster.desk.client("logs"), f"p/talker/{task.rpartition('/')[2]}"
+    found = logs.get_log_events(logGroupName="talker", logStreamName=stream, startFromHead=True)
+    lines = [event["message"] for event in found["events"]]
+    assert [*(f"line {number}" for number in range(500)), "x" * 20000, "no end"] == lines
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName="talker", filterPattern='"line 4"', PaginationConfig={"PageSize": 7}
+    )
+    filtered = [event["message"] for page in pages for event in page["events"]]
+    assert [line for line in lines if "line 4" in line] == filtered
+
+
+def test_a_log_group_that_the_role_may_not_write_keeps_the_task_from_starting(
+    cluster: Cluster,
+) -> None:
+    """As the log driver does: ECS says why, once, and there is no second try."""
+    found = ended(cluster, run_once(cluster, "mute", "echo x", group="talker"))
+    assert "TaskFailedToStart" == found["stopCode"]
+    assert "logs:CreateLogStream" in found["stoppedReason"]
+
+
+def test_a_task_that_is_stopped_ends_by_its_own_code(cluster: Cluster) -> None:
+    """STOPPED is told when it has ended, with what it printed on its way."""
+    script = "trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.1; done"
+    task = run_once(cluster, "patient", script)
+    logs, stream = cluster.desk.client("logs"), f"p/patient/{task.rpartition('/')[2]}"
+
+    def lines() -> list[str]:
+        try:
+            found = logs.get_log_events(logGroupName="patient", logStreamName=stream)
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [event["message"] for event in found["events"]]
+
+    until("speaks", lambda: lines() == ["hello"])
+    cluster.ecs.stop_task(cluster="c", task=task, reason="enough")
+    found = ended(cluster, task)
+    assert (9, "enough", "UserInitiated") == (
+        found["containers"][0]["exitCode"],
+        found["stoppedReason"],
+        found["stopCode"],
+    )
+    assert ["hello", "bye"] == lines()
+
+
 def test_a_killed_daemon_finds_its_containers_again(cluster: Cluster) -> None:
-    """The container goes on, and its credentials still come."""
+    """The container goes on, and its credentials still come; what runs once is not run again."""
+    host = cluster.desk.layout.host_path("/var/lib/plexus/x")
+    once = run_once(
+        cluster,
+        "once",
+        "echo x >> /x/once; exec sleep 1000",
+        mountPoints=[{"sourceVolume": "x", "containerPath": "/x"}],
+        volumes=[{"name": "x", "host": {"sourcePath": "/var/lib/plexus/x"}}],
+    )
+    until("began", (host / "once").exists)
     until("runs", lambda: cluster.running("holder"))
     time.sleep(3)
     before = cluster.inspect("holder")["Id"]
     cluster.desk.kill()
+    call(
+        cluster.engine,
+        "rm",
+        "--force",
+        f"{cluster.container('once')}-{once.rpartition('/')[2][:8]}",
+    )
     cluster.desk.start()
     until("kept", lambda: cluster.running("holder"))
     assert before == cluster.inspect("holder")["Id"]
     cluster.ecs = cluster.desk.client("ecs")
+    ended(cluster, once)
+    assert "x\n" == (host / "once").read_text()

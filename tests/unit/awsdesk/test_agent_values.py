@@ -11,6 +11,7 @@ from awsdesk.ecs.definition import (
     ContainerSpec,
     DefinitionError,
     HealthCheck,
+    LogTarget,
     Mount,
     PortMapping,
     Tmpfs,
@@ -61,7 +62,10 @@ FULL = {
     "stopTimeout": 60,
     "ulimits": [{"name": "nofile", "softLimit": 10, "hardLimit": 20}],
     "dockerSecurityOptions": ["no-new-privileges"],
-    "logConfiguration": {"logDriver": "awslogs"},
+    "logConfiguration": {
+        "logDriver": "awslogs",
+        "options": {"awslogs-group": "g", "awslogs-stream-prefix": "p"},
+    },
 }
 
 SPEC = ContainerSpec(
@@ -87,6 +91,7 @@ SPEC = ContainerSpec(
     ulimits=(("nofile", 10, 20),),
     security_options=("no-new-privileges",),
     health=HealthCheck(("/bin/sh", "-c", "true && true"), interval=5, start_period=7),
+    log=LogTarget("g", "p"),
 )
 
 

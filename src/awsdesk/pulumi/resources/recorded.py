@@ -258,13 +258,6 @@ _TABLE = (
         named="dashboardName",
     ),
     _Recorded(
-        "aws:cloudwatch/logGroup:LogGroup",
-        "{name}",
-        {"name": "{name}", "arn": "arn:aws:logs:{region}:{account}:log-group:{name}"},
-        f"{_TAGS} retentionInDays",
-        "name",
-    ),
-    _Recorded(
         "aws:cloudwatch/logMetricFilter:LogMetricFilter",
         "{name}",
         {"name": "{name}"},

@@ -1,0 +1,168 @@
+"""The tasks that an operator runs beside Dovecot and Postfix, each once, from `plexus`.
+
+What they do is `postal_plexus.maintenance`; how they are started and followed,
+`postal_plexus.operations.task`. Each is the image of its neighbour with another program in front,
+the neighbour's directories, and a role of its own. ECS places one by its reservation: 24 MiB beside
+the three containers and certbot, one task at a time; what it takes beyond that, up to its limit,
+comes from swap. Their log group is kept for days only, since results name senders and subjects.
+
+The directory of the live Dovecot's sockets is mounted at another place than Dovecot's own: a
+Dovecot that a task starts with the image's configuration binds its sockets in the container's own
+memory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment import containers, task_documents
+from deployment.containers import DOVECOT, MAIL_STORE, POSTFIX, Container, Mount
+from deployment.images import Images
+from deployment.service import volumes_of
+from deployment.stack import Stack
+from deployment.storage import Storage
+from postal_plexus.config.names import hand_over_prefix
+
+LOG_DAYS = 3
+RESERVATION = 24
+LIVE_DOVECOT = "/run/plexus/live-dovecot"
+
+_PROGRAM = "/usr/local/bin/maintain"
+
+TASKS: Mapping[str, Container] = {
+    "dovecot": replace(
+        DOVECOT,
+        name="maintenance-dovecot",
+        memory=96,
+        reservation=RESERVATION,
+        entry_point=(_PROGRAM, "dovecot"),
+        ports=(),
+        mounts=(
+            Mount(MAIL_STORE),
+            Mount("indexes"),
+            # Written to: the holds, by which deliveries wait for a task.
+            Mount("run-dovecot", path=LIVE_DOVECOT),
+            Mount("run-directory", read_only=True),
+        ),
+        stop_timeout=30,
+        # No port of the world is listened on.
+        capabilities=tuple(each for each in DOVECOT.capabilities if each != "NET_BIND_SERVICE"),
+    ),
+    "postfix": replace(
+        POSTFIX,
+        name="maintenance-postfix",
+        memory=64,
+        reservation=RESERVATION,
+        entry_point=(_PROGRAM, "postfix"),
+        ports=(),
+        mounts=(Mount("queue"),),
+        stop_timeout=10,
+        # To read and rename what belongs to Postfix's users, and to become its own (postsuper).
+        capabilities=("DAC_OVERRIDE", "SETGID", "SETUID"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class MaintenanceArgs:
+    """`host_name`: of the mail host, which Postfix's programs want to know."""
+
+    stack: Stack
+    images: Images
+    storage: Storage
+    host_name: str
+
+    @property
+    def name(self) -> str:
+        """What the parts here are called, or begin with."""
+        return self.stack.named("maintenance")
+
+
+class Maintenance(pulumi.ComponentResource):
+    """A task definition for each image, with its roles, and the log group of both."""
+
+    def __init__(
+        self, name: str, args: MaintenanceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("postal-plexus:index:Maintenance", name, None, opts)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
+        self.log_group = aws.cloudwatch.LogGroup(
+            args.name, retention_in_days=LOG_DAYS, opts=self._child
+        )
+        self.role_arns: list[pulumi.Output[str]] = []
+        self.task_definitions = {
+            image: self._task_definition(image, container) for image, container in TASKS.items()
+        }
+        self.families = {image: each.family for image, each in self.task_definitions.items()}
+        self.register_outputs({"families": self.families})
+
+    def _task_definition(self, image: str, container: Container) -> aws.ecs.TaskDefinition:
+        args = self._args
+        name = args.stack.named(container.name)
+        task_role, execution_role = self._roles(image, name)
+        environment: dict[str, pulumi.Input[str]] = {
+            "AWS_REGION": args.stack.region,
+            "PLEXUS_HAND_OVER": hand_over_prefix(args.stack.name),
+            "PLEXUS_HOSTNAME": args.host_name,
+        }
+        return aws.ecs.TaskDefinition(
+            name,
+            family=name,
+            network_mode="bridge",
+            requires_compatibilities=["EC2"],
+            task_role_arn=task_role.arn,
+            execution_role_arn=execution_role.arn,
+            container_definitions=pulumi.Output.all(
+                image=args.images.references[image],
+                environment=environment,
+                log_group=self.log_group.name,
+            ).apply(
+                lambda given: containers.definition(
+                    container, secrets={}, region=args.stack.region, **given
+                )
+            ),
+            volumes=volumes_of(container, args.storage),
+            opts=self._child,
+        )
+
+    def _roles(self, image: str, name: str) -> tuple[aws.iam.Role, aws.iam.Role]:
+        args = self._args
+        trust = pulumi.Output.from_input(args.stack.account).apply(
+            lambda account: task_documents.task_trust(account, args.stack.region)
+        )
+        task = aws.iam.Role(
+            f"{name}-task",
+            assume_role_policy=trust,
+            description=f"What an operator's tasks beside {image} may do",
+            opts=self._child,
+        )
+        if image == "dovecot":
+            aws.iam.RolePolicy(
+                f"{name}-task",
+                role=task.name,
+                policy=pulumi.Output.all(
+                    args.storage.file_system.arn,
+                    args.storage.access_point.arn,
+                    args.stack.arn("ssm", f"parameter{hand_over_prefix(args.stack.name)}*"),
+                ).apply(lambda given: task_documents.maintenance_dovecot_task(*given)),
+                opts=self._child,
+            )
+        execution = aws.iam.Role(
+            f"{name}-execution",
+            assume_role_policy=trust,
+            description=f"What ECS does to start an operator's tasks beside {image}",
+            opts=self._child,
+        )
+        aws.iam.RolePolicy(
+            f"{name}-execution",
+            role=execution.name,
+            policy=pulumi.Output.all(self.log_group.arn, args.images.repository_arns[image]).apply(
+                lambda given: task_documents.execution(given[0], [], [given[1]])
+            ),
+            opts=self._child,
+        )
+        self.role_arns += [task.arn, execution.arn]
+        return task, execution

@@ -1,0 +1,136 @@
+"""What the containers print, brought to CloudWatch Logs: the awslogs driver of the desk.
+
+Each container's output lies in a file (podman's k8s-file: time, stream, `P` for a part of a line or
+`F` for its end, text). It is read as it grows, and each line becomes an event of the container's
+stream, PREFIX/CONTAINER/TASK as ECS names it, before the end of a task is told: who reads until
+then has everything. After a restart of the daemon the newest part of each file is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from awsdesk.ministack_patches.log_events import LogEvent, LogEvents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 0.2
+# How much of a file that an earlier daemon wrote is read again.
+_EARLIER_BYTES = 1_000_000
+_CHUNK = 1 << 20
+
+
+@dataclass
+class LogParser:
+    """Octets of a k8s-file in any pieces, to whole lines."""
+
+    _rest: bytes = b""
+    _begun: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+
+    def feed(self, octets: bytes) -> list[LogEvent]:
+        """Give the lines that end in these octets."""
+        *lines, self._rest = (self._rest + octets).split(b"\n")
+        found: list[LogEvent] = []
+        for line in lines:
+            when, _, left = line.decode(errors="replace").partition(" ")
+            stream, _, left = left.partition(" ")
+            kind, _, text = left.partition(" ")
+            if kind not in {"P", "F"} or (moment := _milliseconds(when)) is None:
+                continue  # the file's first line, cut off where reading began
+            began, before = self._begun.pop(stream, (moment, ""))
+            if kind == "P":
+                self._begun[stream] = (began, before + text)
+            else:
+                found.append(LogEvent(began, before + text))
+        return found
+
+    def end(self) -> list[LogEvent]:
+        """Give what was printed without a line's end."""
+        found = [LogEvent(when, text) for when, text in self._begun.values() if text]
+        self._begun.clear()
+        self._rest = b""
+        return found
+
+
+def _milliseconds(when: str) -> int | None:
+    # 2026-11-28T18:11:52.123456789+00:00: Python reads six digits of the nine.
+    head, dot, left = when.partition(".")
+    digits = left[: len(left) - len(left.lstrip("0123456789"))]
+    zone = left[len(digits) :]
+    try:
+        moment = datetime.fromisoformat(f"{head}{zone.replace('Z', '+00:00')}" if dot else when)
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * 1000 + int(f"{digits:0<3}"[:3] or 0)
+
+
+@dataclass
+class _Follower:
+    path: Path
+    group: str
+    stream: str
+    parser: LogParser = field(default_factory=LogParser)
+
+
+class LogShipper:
+    """Follows the files of all running containers; for one event loop."""
+
+    def __init__(self, events: LogEvents) -> None:
+        self._events = events
+        self._followers: dict[str, _Follower] = {}
+        # How far each file has been read, by whichever container wrote it.
+        self._read: dict[Path, int] = {}
+
+    def begin(self, container: str, path: Path, group: str, stream: str) -> None:
+        """Follow a container that is about to start, or that an earlier daemon started."""
+        if path not in self._read:
+            size = path.stat().st_size if path.exists() else 0
+            self._read[path] = max(0, size - _EARLIER_BYTES)
+        self._followers[container] = _Follower(path, group, stream)
+
+    def end(self, container: str) -> None:
+        """Read what is left of a container that has ended. None is no failure."""
+        follower = self._followers.pop(container, None)
+        if follower is not None:
+            while self._ship(follower):
+                pass
+            self._put(follower, follower.parser.end())
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            for follower in list(self._followers.values()):
+                self._ship(follower)
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _ship(self, follower: _Follower) -> bool:
+        """Read on; tell whether there was something."""
+        path, begin = follower.path, self._read[follower.path]
+        try:
+            size = path.stat().st_size
+            if size == begin:
+                return False
+            if size < begin:  # somebody has emptied the file
+                begin = 0
+            with path.open("rb") as file:
+                file.seek(begin)
+                octets = file.read(_CHUNK)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            log.warning("agent.log_unread path=%s reason=%s", path, error)
+            return False
+        self._read[path] = begin + len(octets)
+        self._put(follower, follower.parser.feed(octets))
+        return bool(octets)
+
+    def _put(self, follower: _Follower, lines: list[LogEvent]) -> None:
+        if lines:
+            self._events.append(follower.group, follower.stream, lines)

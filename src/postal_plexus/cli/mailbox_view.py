@@ -1,0 +1,74 @@
+"""What `plexus mailbox list|sessions|kick|quota` do."""
+
+import json
+from argparse import Namespace
+from typing import Any
+
+from postal_plexus.cli import tasks
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory.address import Address, AddressError
+from postal_plexus.mail.printable import printable
+
+Line = dict[str, Any]
+
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+
+
+def run(args: Namespace) -> int:
+    """Do what was chosen; NO_USER for an address that has no mailbox."""
+    verb = f"mailbox-{args.act}"
+    if args.act == "quota":
+        verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
+    words = [_address(each) for each in args.addresses]
+    found = tasks.results(tasks.tasks(args), "dovecot", [verb, *words])
+    if args.json:
+        print(json.dumps([_document(each) for each in found], indent=2))
+        return Exit.OK
+    show = {"list": _mailbox, "quota": _quota, "sessions": _session, "kick": _kicked}[args.act]
+    for each in found:
+        print(show(each))
+    if args.act == "sessions" and not found:
+        print("Nobody is connected.")
+    return Exit.OK
+
+
+def _address(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except AddressError as error:
+        raise CommandError(Exit.USAGE, f"{printable(text)} is no address: {error}") from error
+
+
+def _mailbox(line: Line) -> str:
+    login = line["login"]
+    last = f"{login['at']} {login['protocol']} from {login['from']}" if login else "never logged in"
+    return f"{_quota(line)}  {printable(last)}"
+
+
+def _quota(line: Line) -> str:
+    octets, most = line["octets"], line["most"]
+    of = f"of {size(most)} ({100 * octets // most} %)" if most else "without a limit"
+    return f"{line['address']:<32} {line['mails']:>8} mails  {size(octets):>8} {of}"
+
+
+def _session(line: Line) -> str:
+    where = ", ".join(line["from"]) or "unknown"
+    return printable(
+        f"{line['address']:<32} {line['sessions']:>3} by {line['protocol']} from {where}"
+    )
+
+
+def _kicked(line: Line) -> str:
+    return f"{line['address']}: {line['sessions']} sessions ended"
+
+
+def size(octets: int) -> str:
+    """Give a number of octets as a person reads it, in units of 1024."""
+    amount, unit = float(octets), 0
+    while amount >= 1024 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{octets} B"
+
+
+def _document(line: Line) -> Line:
+    return {name: value for name, value in line.items() if name not in {"n", "kind"}}

@@ -1,0 +1,97 @@
+"""What `plexus queue` does."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from postal_plexus.cli import tasks, verbs
+from postal_plexus.cli.exits import Exit
+from postal_plexus.mail.printable import printable
+from postal_plexus.operations.task import Tasks
+
+_DONE = {
+    "retry": "tried again",
+    "hold": "on hold",
+    "release": "released",
+    "drop": "dropped",
+}
+
+Mail = dict[str, Any]
+
+
+def run(args: Namespace) -> int:
+    """Do what was chosen; DATA where there is no such mail."""
+    queue = tasks.tasks(args)
+    words: list[str] = list(getattr(args, "ids", ()))
+    if args.act == "drop" and not args.yes:
+        words = _confirmed(queue, words)
+    found = joined(tasks.results(queue, "postfix", [f"queue-{args.act}", *words]))
+    if args.json:
+        print(json.dumps([_document(each) for each in found], indent=2))
+    elif args.act in _DONE:
+        for each in found:
+            print(f"{_line(each)}: {_outcome(args.act, each)}")
+        if not found:
+            print("The queue is empty.")
+    else:
+        _show(found)
+    return Exit.OK
+
+
+def joined(lines: Iterable[Mail]) -> list[Mail]:
+    """Put together what a task says of a mail in several lines, since it has many recipients."""
+    found: dict[str, Mail] = {}
+    for line in lines:
+        mail = found.setdefault(line["id"], {**line, "recipients": []})
+        mail["recipients"] += line["recipients"]
+    return list(found.values())
+
+
+def _confirmed(queue: Tasks, ids: list[str]) -> list[str]:
+    """Show what would be dropped, and ask; give the ids with the arrival that was looked at."""
+    found = joined(tasks.results(queue, "postfix", ["queue-show", *ids]))
+    lines = [f"{_line(each)}  {_subject(each)}" for each in found]
+    verbs.confirm(lines, "Drop for good?", "nothing was dropped")
+    return [f"{each['id']}@{each['arrived']}" for each in found]
+
+
+def _outcome(act: str, mail: Mail) -> str:
+    if act == "drop" and mail["queue"]:
+        return f"could not be dropped, and is in the queue ({mail['queue']})"
+    if act == "hold" and mail["queue"] != "hold":
+        return f"not on hold ({mail['queue'] or 'it has left'})"
+    return _DONE[act]
+
+
+def _show(found: list[Mail]) -> None:
+    for each in found:
+        print(f"{_line(each)}  ({each['queue']})")
+        for name, text in each.get("header", {}).items():
+            print(f"    {name:<15} {printable(text)}")
+        for recipient in each["recipients"]:
+            reason = printable(recipient["reason"])
+            print(f"    {printable(recipient['address'])}{': ' if reason else ''}{reason}")
+    if not found:
+        print("The queue is empty.")
+
+
+def _line(mail: Mail) -> str:
+    age = datetime.now(UTC) - datetime.fromtimestamp(mail["arrived"], UTC)
+    minutes = max(0, int(age.total_seconds())) // 60
+    told = f"{minutes // 60} h" if minutes >= 120 else f"{minutes} min"
+    recipients = [printable(each["address"]) for each in mail["recipients"]]
+    more = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
+    to = f"{recipients[0]}{more}" if recipients else "nobody"
+    return f"{mail['id']}  {told:>7}  {printable(mail['sender']) or '<>'} -> {to}"
+
+
+def _subject(mail: Mail) -> str:
+    return printable(mail.get("header", {}).get("subject", ""), 60)
+
+
+def _document(mail: Mail) -> Mail:
+    document = {name: value for name, value in mail.items() if name not in {"n", "kind"}}
+    moment = datetime.fromtimestamp(mail["arrived"], UTC)
+    return {**document, "arrived": moment.isoformat(timespec="seconds")}

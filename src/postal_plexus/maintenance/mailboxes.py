@@ -1,0 +1,188 @@
+"""The mailboxes of the live Dovecot: sizes, logins, sessions, quota.
+
+Answered by the live Dovecot's own doveadm server, on a socket of which only root of a task knows.
+So no second process opens index files, and what is kept in memory there (who is connected) is
+right. The protocol is that of `postal_plexus.deliver.doveadm`; an answer is fields, tab-escaped,
+without row ends, so that a command's columns are counted here.
+"""
+
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.output import Output
+from postal_plexus.maintenance.programs import ProgramError
+
+NO_USER = 67
+SOCKET = "/run/plexus/live-dovecot/maintenance.sock"
+TABLE = Path("/run/plexus/directory/dovecot-passwd")
+LOGINS = Path("/srv/mail/last-logins")
+
+_VERSION = b"VERSION\tdoveadm-server\t1\t0\n"
+_ANSWER_SECONDS = 300.0
+_LONGEST_ANSWER = 8 << 20
+_ESCAPED = re.compile(r"\x01([01tnr])")
+_PLAIN = {"0": "\x00", "1": "\x01", "t": "\t", "n": "\n", "r": "\r"}
+
+
+class RefusedError(ProgramError):
+    """Dovecot refuses the command; the text is its own word, such as NOUSER."""
+
+
+def addresses(table: str) -> list[str]:
+    """Give the mailboxes of a directory's table for Dovecot, in order."""
+    return sorted(line.partition(":")[0] for line in table.splitlines() if ":" in line)
+
+
+def fields(answer: str) -> list[str]:
+    """Give the fields of an answer of the doveadm server."""
+    if not answer:
+        return []
+    return [
+        _ESCAPED.sub(lambda found: _PLAIN[found[1]], each)
+        for each in answer.removesuffix("\t").split("\t")
+    ]
+
+
+def rows(answer: str, columns: int) -> Iterator[tuple[str, ...]]:
+    """Give the rows of an answer.
+
+    Raises:
+        ProgramError: the answer does not divide into so many columns.
+    """
+    found = fields(answer)
+    if len(found) % columns:
+        raise ProgramError(f"Dovecot's answer has {len(found)} fields, not rows of {columns}")
+    for at in range(0, len(found), columns):
+        yield tuple(found[at : at + columns])
+
+
+def ask(user: str, *words: str) -> str:
+    """Ask the live Dovecot's doveadm for one user ("" for none); give its answer.
+
+    Raises:
+        RefusedError: it says no.
+        ProgramError: Dovecot does not answer.
+    """
+    command = "\t".join(("", user, *words)) + "\n"
+    answer = b""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            connection.connect(SOCKET)
+            connection.sendall(_VERSION)
+            with connection.makefile("rb") as file:
+                if file.readline(1024) != b"+\n":
+                    raise ProgramError("Dovecot's doveadm refuses the connection")
+                connection.sendall(command.encode())
+                while not (ended := re.search(rb"(?:^|\n)([+-][^\n\t]*)\n\Z", answer)):
+                    octets = file.read1(65536)
+                    if not octets or len(answer) > _LONGEST_ANSWER:
+                        raise ProgramError("Dovecot's doveadm broke off")
+                    answer += octets
+    except OSError as error:
+        raise ProgramError(f"Dovecot does not answer ({error}); see plexus doctor") from error
+    said = ended[1].decode()
+    if not said.startswith("+"):
+        raise RefusedError(f"Dovecot refuses {words[0]}: {said.removeprefix('-') or 'it failed'}")
+    return answer[: ended.start()].decode(errors="replace")
+
+
+def last_login(text: str) -> dict[str, str] | None:
+    """Give the newest line of a user's notes of logins: TIME PASSWORD PROTOCOL ADDRESS."""
+    lines = [line.split() for line in text.splitlines()]
+    found = max((line for line in lines if len(line) >= 4), default=None)
+    if found is None:
+        return None
+    return {"at": found[0], "password": found[1], "protocol": found[2], "from": found[3]}
+
+
+def _logins(address: str) -> dict[str, str] | None:
+    try:
+        return last_login((LOGINS / address).read_text(errors="replace"))
+    except OSError:
+        return None
+
+
+def _known(call: Call) -> tuple[list[str], list[str]]:
+    """Give the mailboxes that are asked for, all if none is, and those that are unknown."""
+    there = addresses(TABLE.read_text(encoding="utf-8"))
+    asked = [word.lower() for word in call.words]
+    return asked or there, [each for each in asked if each not in there]
+
+
+def _each(call: Call, output: Output, *, recalculate: bool) -> int:
+    wanted, unknown = _known(call)
+    if unknown:
+        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
+    worst = 0
+    for address in wanted:
+        try:
+            if recalculate:
+                ask(address, "quota recalc")
+            output.say("mailbox", **quota(address), login=_logins(address))
+        except RefusedError as error:
+            worst = output.fail(65, f"{address}: {error}")
+    return worst
+
+
+def quota(address: str) -> dict[str, object]:
+    """Give what a mailbox holds: mails, octets and the most octets (None for no limit)."""
+    found: dict[str, object] = {"address": address, "mails": 0, "octets": 0, "most": None}
+    for _name, kind, value, limit, _percent in rows(ask(address, "quota get"), 5):
+        if kind == "STORAGE":
+            found["octets"] = int(value) * 1024
+            found["most"] = int(limit) * 1024 if limit.isdigit() and int(limit) else None
+        elif kind == "MESSAGE":
+            found["mails"] = int(value)
+    return found
+
+
+def sessions_of(answer: Sequence[tuple[str, ...]]) -> Iterator[dict[str, object]]:
+    """Give who is connected, from the rows of `doveadm who`."""
+    for user, number, protocol, _pids, networks, *_ in answer:
+        yield {
+            "address": user,
+            "sessions": int(number) if number.isdigit() else 1,
+            "protocol": protocol,
+            "from": networks.strip("()").split(),
+        }
+
+
+def _list(call: Call, output: Output) -> int:
+    return _each(call, output, recalculate=False)
+
+
+def _recalculate(call: Call, output: Output) -> int:
+    return _each(call, output, recalculate=True)
+
+
+def _sessions(call: Call, output: Output) -> int:
+    wanted, unknown = _known(call)
+    if unknown:
+        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
+    for session in sessions_of(list(rows(ask("", "who"), 5))):
+        if session["address"] in wanted or not call.words:
+            output.say("session", **session)
+    return 0
+
+
+def _kick(call: Call, output: Output) -> int:
+    _, unknown = _known(call)
+    if unknown:
+        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
+    for address in call.words:
+        ended = fields(ask("", "kick", address))
+        output.say("kicked", address=address, sessions=int(ended[0]) if ended else 0)
+    return 0
+
+
+VERBS = {
+    "mailbox-list": Verb(_list, calls.ADDRESS, 0, calls.MOST_WORDS),
+    "mailbox-sessions": Verb(_sessions, calls.ADDRESS, 0, calls.MOST_WORDS),
+    "mailbox-kick": Verb(_kick, calls.ADDRESS, 1, calls.MOST_WORDS),
+    "mailbox-recalculate": Verb(_recalculate, calls.ADDRESS, 0, calls.MOST_WORDS),
+}

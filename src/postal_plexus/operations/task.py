@@ -1,0 +1,299 @@
+"""A one-off task on the mail host: started, followed by its log, stopped.
+
+    with Control-C the task is stopped, and `TaskStoppedError` says how it ended.
+
+What runs is `postal_plexus.maintenance`, in a container beside Dovecot or Postfix. One at a time,
+since memory for one is reserved: who comes second is told who runs what, and since when. Two that
+start in the same moment see each other after their start, and the later one goes.
+
+Failures: `BusyError` another task runs; `TaskFailedError` it did not start, was killed, or its last
+lines did not come; `RefusedError` it ended with a code and words of its own; OperationError as for
+all.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.config.names import hand_over_prefix
+from postal_plexus.maintenance.output import ERROR
+from postal_plexus.operations.system import OperationError, told
+from postal_plexus.operations.task_output import Line, TaskOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from datetime import datetime
+
+    from postal_plexus.operations.system import System
+
+_LOOK_SECONDS = 0.5
+_STATE_SECONDS = 1.5
+# CloudWatch Logs may bring lines after ECS says that the task has stopped.
+_LATE_SECONDS = 20.0
+_STOP_SECONDS = 60.0
+_OUT_OF_MEMORY = 137
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+_PLACED_NOWHERE = {
+    "RESOURCE:MEMORY": "the host has no memory left for it: something else is running there for a"
+    " moment (a certificate's renewal, a deployment); try again in a few minutes",
+    "RESOURCE:CPU": "the host has no processor left for it; try again in a few minutes",
+    "RESOURCE:PORTS": "a port that it needs is taken on the host",
+    "AGENT": "the host's ECS agent is not connected: see plexus doctor",
+    "EMPTY CAPACITY PROVIDER": "there is no host now: see plexus doctor",
+    "INACTIVE": "the host or the cluster is inactive: see plexus doctor",
+}
+_NO_HOST = "there is no host in the cluster now: it is being replaced, or see plexus doctor"
+
+
+class BusyError(OperationError):
+    """Another task runs."""
+
+
+class TaskFailedError(OperationError):
+    """The task did not start, or did not come to its end."""
+
+
+class TaskStoppedError(OperationError):
+    """Control-C stopped the task."""
+
+
+class RefusedError(OperationError):
+    """The task ended with an exit code and words of its own.
+
+    Attributes:
+        code: as `postal_plexus.maintenance.task` lists them.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Running:
+    """A task that runs now."""
+
+    arn: str
+    verb: str
+    who: str
+    since: datetime
+
+    def __str__(self) -> str:
+        """Say who runs what, and since when."""
+        return f"{self.who} runs {self.verb} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a task ended, as ECS says it; `code` is None where the container never ran."""
+
+    code: int | None
+    why: str
+
+
+def explain_placement(reason: str) -> str:
+    """Say why ECS placed a task nowhere, and what to do."""
+    known = next((text for key, text in _PLACED_NOWHERE.items() if reason.startswith(key)), None)
+    return f"the task was not started: {known or reason}"
+
+
+def explain_end(ended: Ended, noise: Sequence[str]) -> str:
+    """Say why a task did not come to its end."""
+    said = f" ({noise[-1][:300]})" if noise else ""
+    if ended.code == _OUT_OF_MEMORY:
+        return (
+            "the task was killed (exit code 137): it needed more memory than it may have, or the"
+            f" host ran out of it{said}"
+        )
+    if ended.code is None:
+        return f"the task did not run: {ended.why or 'ECS does not say why'}"
+    return f"the task ended with exit code {ended.code}: {ended.why}{said}"
+
+
+class Tasks:
+    """The tasks of a stack."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._ecs: Any = system.client("ecs")
+        self._logs: Any = system.client("logs")
+        if "maintenance" not in system.parts:
+            raise OperationError(
+                f"the stack {system.stack!r} has no tasks yet: it was deployed by an earlier"
+                " version; run `pulumi up` once"
+            )
+        self._families: dict[str, str] = system.parts["maintenance"]
+        self._cluster: str = system.parts["cluster"]
+        self._group: str = system.parts["log_groups"]["maintenance"]
+
+    def running(self) -> list[Running]:
+        """Give the tasks that run, the oldest first."""
+        found: list[Running] = []
+        for family in self._families.values():
+            with told("ECS"):
+                arns = self._ecs.list_tasks(cluster=self._cluster, family=family)["taskArns"]
+            found += [_running(each) for each in self._describe(arns)]
+        return sorted(found, key=lambda each: (each.since, each.arn))
+
+    def run(
+        self,
+        image: str,
+        words: Sequence[str],
+        tell: Callable[[Line], None],
+        *,
+        memory: int | None = None,
+    ) -> None:
+        """Run one verb of an image's table to its end; `tell` gets each line, in order and once.
+
+        Args:
+            image: `dovecot` or `postfix`.
+            words: the verb, its options (`--name=value`) and its arguments; at most 8 KB.
+            tell: also gets lines of the kind "progress", and none of the kind "error".
+            memory: the most MiB that this one may take, where it is more than the definition says.
+        """
+        if others := self.running():
+            raise BusyError(f"one task at a time: {others[0]}")
+        arn = self._start(image, words, memory)
+        try:
+            oldest = next(iter(self.running()), None)
+            if oldest is not None and oldest.arn != arn:
+                self._stop(arn, "another task began before")
+                raise BusyError(f"one task at a time: {oldest}")
+            self._follow(arn, f"maintenance-{image}", tell)
+        except KeyboardInterrupt:
+            self._stop(arn, "interrupted by the operator")
+            raise TaskStoppedError(
+                f"the task {arn.rpartition('/')[2]} is stopped; what it had begun is as it left it"
+            ) from None
+
+    @contextmanager
+    def handed_over(self, secret: str) -> Generator[str]:
+        """Hand a secret to the task that is run within; give the name that its words tell it."""
+        ssm = self._system.client("ssm")
+        name = secrets.token_hex(16)
+        parameter = f"{hand_over_prefix(self._system.stack)}{name}"
+        with told("SSM"):
+            ssm.put_parameter(Name=parameter, Value=secret, Type="SecureString")
+        try:
+            yield name
+        finally:
+            # The task has removed it, unless it never began.
+            with told("SSM"), suppress(ssm.exceptions.ParameterNotFound):
+                ssm.delete_parameter(Name=parameter)
+
+    def _start(self, image: str, words: Sequence[str], memory: int | None) -> str:
+        override: dict[str, Any] = {"name": f"maintenance-{image}", "command": list(words)}
+        if memory is not None:
+            override["memory"] = memory
+        with told("ECS"):
+            try:
+                answer = self._ecs.run_task(
+                    cluster=self._cluster,
+                    taskDefinition=self._families[image],
+                    launchType="EC2",
+                    count=1,
+                    startedBy=self._who(),
+                    overrides={"containerOverrides": [override]},
+                )
+            except self._ecs.exceptions.InvalidParameterException as error:
+                if "No Container Instances" in str(error):
+                    raise TaskFailedError(f"the task was not started: {_NO_HOST}") from error
+                raise
+        if not answer["tasks"]:
+            reason = next((each.get("reason", "") for each in answer["failures"]), "")
+            raise TaskFailedError(explain_placement(reason))
+        return str(answer["tasks"][0]["taskArn"])
+
+    def _who(self) -> str:
+        with told("STS"):
+            arn = self._system.client("sts").get_caller_identity()["Arn"]
+        # What ECS takes here: letters, digits, hyphens, slashes and underscores.
+        return re.sub(r"[^A-Za-z0-9_-]", "-", str(arn).rpartition("/")[2].rpartition(":")[2])[:36]
+
+    def _follow(self, arn: str, container: str, tell: Callable[[Line], None]) -> None:
+        stream = f"{container}/{container}/{arn.rpartition('/')[2]}"
+        output, token = TaskOutput(), ""
+        failure: Line | None = None
+        ended: Ended | None = None
+        look_again = late_until = 0.0
+        while True:
+            messages, token = self._read(stream, token)
+            for line in output.take(messages):
+                if line["kind"] == ERROR:
+                    failure = failure or line
+                else:
+                    tell(line)
+            now = time.monotonic()
+            if ended is None and now >= look_again:
+                look_again = now + _STATE_SECONDS
+                if (ended := self._ended(arn)) is not None:
+                    late_until = time.monotonic() + (_LATE_SECONDS if ended.code is not None else 0)
+            if ended is not None and (output.is_whole or now >= late_until or ended.code is None):
+                break
+            if not messages:
+                time.sleep(_LOOK_SECONDS)
+        if not output.is_whole:
+            if ended.code == 0:
+                raise TaskFailedError(
+                    f"the task has ended well, but its last lines did not come: read {stream} in"
+                    f" the log group {self._group}"
+                )
+            raise TaskFailedError(explain_end(ended, output.noise))
+        if output.code:
+            text = failure["text"] if failure else explain_end(ended, output.noise)
+            raise RefusedError(output.code, str(text))
+
+    def _read(self, stream: str, token: str) -> tuple[list[str], str]:
+        """Give what is new in a stream, and where it goes on; nothing while it is not there."""
+        with told("CloudWatch Logs"):
+            try:
+                answer = self._logs.get_log_events(
+                    logGroupName=self._group,
+                    logStreamName=stream,
+                    startFromHead=True,
+                    **({"nextToken": token} if token else {}),
+                )
+            except self._logs.exceptions.ResourceNotFoundException:
+                return [], token
+        return [each["message"] for each in answer["events"]], answer["nextForwardToken"]
+
+    def _ended(self, arn: str) -> Ended | None:
+        (task,) = self._describe([arn]) or (None,)
+        if task is None:
+            return Ended(None, "ECS knows nothing of it any more")
+        if task["lastStatus"] != "STOPPED":
+            return None
+        container = task["containers"][0]
+        why = container.get("reason") or task.get("stoppedReason") or ""
+        return Ended(container.get("exitCode"), why)
+
+    def _describe(self, arns: Sequence[str]) -> list[dict[str, Any]]:
+        if not arns:
+            return []
+        with told("ECS"):
+            return self._ecs.describe_tasks(cluster=self._cluster, tasks=list(arns))["tasks"]
+
+    def _stop(self, arn: str, why: str) -> None:
+        """Ask for a task's end, and wait for it, for a while."""
+        with told("ECS"):
+            self._ecs.stop_task(cluster=self._cluster, task=arn, reason=f"plexus: {why}")
+        until = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < until and self._ended(arn) is None:
+            time.sleep(_LOOK_SECONDS)
+
+
+def _running(task: dict[str, Any]) -> Running:
+    overrides: list[dict[str, Any]] = task["overrides"].get("containerOverrides") or [{}]
+    command: list[str] = overrides[0].get("command") or ["something"]
+    return Running(
+        str(task["taskArn"]),
+        str(command[0]),
+        str(task.get("startedBy") or "somebody"),
+        task["createdAt"],
+    )
