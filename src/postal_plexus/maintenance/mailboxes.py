@@ -33,8 +33,24 @@ class RefusedError(ProgramError):
 
 
 def addresses(table: str) -> list[str]:
-    """Give the mailboxes of a directory's table for Dovecot, in order."""
-    return sorted(line.partition(":")[0] for line in table.splitlines() if ":" in line)
+    """Give the mailboxes of a directory's table for Dovecot, in order.
+
+    The first address of a mailbox that was renamed is a user, too, but no mailbox.
+    """
+    return sorted(homes(table))
+
+
+def homes(table: str) -> dict[str, Path]:
+    """Read from that table where mail lies: a mailbox's address -> a path below the mail store."""
+    found: dict[str, Path] = {}
+    for line in table.splitlines():
+        match line.split(":"):
+            case [address, *_, home, _, more] if "renamed=" not in more.split("app-")[0]:
+                name, _, domain = address.rpartition("@")
+                found[address] = Path(home.removeprefix("/srv/mail/") or f"{domain}/{name}")
+            case _:
+                pass
+    return found
 
 
 def fields(answer: str) -> list[str]:

@@ -1,0 +1,28 @@
+"""Which mailboxes there are, and where their mail lies, by the table that Dovecot has."""
+
+from pathlib import Path
+
+from postal_plexus.directory import Directory, Domain, Mailbox, dovecot_passwd
+from postal_plexus.maintenance.mailboxes import addresses, homes
+
+HASH = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$renamed=$renamed="
+
+
+def test_a_renamed_mailbox_is_one() -> None:
+    """Under its new address, with the place of its first one."""
+    table = dovecot_passwd(
+        Directory(
+            (Domain("example.org"),),
+            (
+                Mailbox("anna@example.org", HASH, (("phone", HASH),), stored_as="ann@example.net"),
+                Mailbox("ben@example.org", HASH, (("phone", HASH),), quota_mb=5),
+            ),
+        )
+    )
+    assert 3 == len(table.splitlines())
+    assert ["anna@example.org", "ben@example.org"] == addresses(table)
+    expected = {
+        "anna@example.org": Path("example.net/ann"),
+        "ben@example.org": Path("example.org/ben"),
+    }
+    assert expected == homes(table)
