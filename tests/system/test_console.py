@@ -197,9 +197,11 @@ def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
         aws["secret_access_key"],
         ("", 0),
     )
-    groups = LogGroups(System("desk", aws["region"], endpoint=endpoint))
     now = datetime.now(UTC)
     group = desk.output("log_groups")["deliver"]
+    system = System("desk", aws["region"], endpoint=endpoint)
+    vars(system)["parts"] = {"log_groups": {"deliver": group, "postfix": "no-such-group"}}
+    groups = LogGroups(system)
     client = desk.client("logs")
     with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
         client.create_log_group(logGroupName=group)
@@ -220,6 +222,17 @@ def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
     assert abs(found[1][0] - now.timestamp()) < 0.01
     with pytest.raises(OperationError, match="FilterLogEvents failed: ResourceNotFound"):
         list(groups.lines("postfix", now))
+
+
+def test_mailboxes_and_waiting_mails_by_a_button(desk: Desk, opened: Window) -> None:
+    """A task looks into Dovecot and into Postfix, and the page shows what it found."""
+    page = opened.page
+    page.locator("#look-mailboxes").click()
+    mailboxes = page.locator("#mailboxes tbody tr")
+    expect(mailboxes.first).to_contain_text("@example.org")
+    assert {desk.ann, desk.ben} <= set(page.locator("#mailboxes tbody th").all_inner_texts())
+    page.locator("#look-waiting").click()
+    expect(page.locator("#waiting")).not_to_contain_text("has to look")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])

@@ -9,19 +9,20 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 
-from postal_plexus.cli import cost, estimate, system
+from postal_plexus.cli import cost, estimate, queue_view, system
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.console import desk_files, journeys, serve
 from postal_plexus.console.app import application
 from postal_plexus.console.guard import Keys
 from postal_plexus.console.journeys import Event
-from postal_plexus.console.sources import Forecast, Sources
+from postal_plexus.console.sources import Forecast, Line, Sources
 from postal_plexus.operations import spending
 from postal_plexus.operations.dead_letters import DeadLetters
 from postal_plexus.operations.examination import Examination
 from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.queues import Queues
 from postal_plexus.operations.system import System
+from postal_plexus.operations.task import Tasks
 
 _DESK_POLL, _AWS_POLL = 1.0, 10.0
 _LOOK_BACK = timedelta(hours=1)
@@ -44,6 +45,8 @@ def run(args: Namespace) -> int:
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
         findings=lambda: Examination(stack, ()).run(),
+        waiting=partial(_waiting, stack),
+        mailboxes=partial(_task, stack, "dovecot", "mailbox-list"),
         forecast=None if args.stack_file is None else _forecast(args.stack_file),
         spending=lambda: spending.so_far(stack, datetime.now(UTC).date()),
     )
@@ -72,6 +75,8 @@ def _for_desk(args: Namespace, stack: System) -> int:
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
         findings=lambda: Examination(stack, ()).run(),
+        waiting=partial(_waiting, stack),
+        mailboxes=partial(_task, stack, "dovecot", "mailbox-list"),
         outbox=desk_files.OutboxFiles(layout.outbox),
         forecast=_forecast(stack_file or stack_config.DEFAULT_STACK_FILE),
     )
@@ -122,6 +127,17 @@ def _logged(groups: LogGroups) -> Iterator[Event]:
         for time, line in groups.lines(service, since):
             if (event := journeys.of_line(service, time, line)) is not None:
                 yield event
+
+
+def _task(stack: System, image: str, verb: str) -> list[Line]:
+    """Run a task on the mail host that looks at something; give what it says."""
+    found: list[Line] = []
+    Tasks(stack).run(image, [verb], found.append)
+    return found
+
+
+def _waiting(stack: System) -> list[Line]:
+    return queue_view.joined(_task(stack, "postfix", "queue-list"))
 
 
 def _forecast(stack_file: Path) -> Callable[[], Forecast]:

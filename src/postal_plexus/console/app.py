@@ -25,13 +25,13 @@ from postal_plexus.operations.findings import Level
 from postal_plexus.operations.system import OperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from postal_plexus.console.guard import Keys
-    from postal_plexus.console.sources import Sources
+    from postal_plexus.console.sources import Line, Sources
     from postal_plexus.operations.spending import Spending
 
 _JOURNEYS = 12
@@ -69,6 +69,7 @@ def application(sources: Sources, keys: Keys) -> ASGIApp:
         Route("/letters/{id}/drop", console.drop, methods=["POST"]),
         Route("/letters/{id}/deliver", console.deliver, methods=["POST"]),
         Route("/cost", console.spend, methods=["POST"]),
+        Route("/look/{name}", console.look, methods=["POST"]),
         Route("/outbox/{id}", console.mail),
         Route("/outbox/{id}/html", console.mail_html),
         Route("/outbox/{id}/raw", console.mail_raw),
@@ -99,12 +100,13 @@ class Console:
         self._findings = Kept(lambda: list(sources.findings()), _FINDINGS_KEPT)
         self._letters: _Letters | None = None
         self._spending: Spending | None = None
+        self._looked: dict[str, Sequence[Line] | None] = {}
 
     # --- the page and its panels ---
 
     def page(self, request: Request) -> Response:
         """Give the whole page, with what is quick to have."""
-        quick = ("flight", "queues", "outbox", "cost")
+        quick = ("flight", "queues", "waiting", "mailboxes", "outbox", "cost")
         # Templates have escaped what is in them.
         shown = {name: Markup(self._shown(name)) for name in quick}  # noqa: S704
         return self._html(
@@ -134,6 +136,8 @@ class Console:
             "outbox": self._sent,
             "health": self._health,
             "cost": self._cost,
+            "waiting": lambda: self._seen("waiting"),
+            "mailboxes": lambda: self._seen("mailboxes"),
         }
 
     def _shown(self, name: str) -> str:
@@ -187,6 +191,26 @@ class Console:
         except OperationError as error:
             return self._html("problem.html", 502, problem=str(error))
         return RedirectResponse("/#cost", 303)
+
+    # --- what only a task on the mail host can see ---
+
+    def _looks(self) -> Mapping[str, Callable[[], Sequence[Line]] | None]:
+        return {"waiting": self._sources.waiting, "mailboxes": self._sources.mailboxes}
+
+    def _seen(self, name: str) -> Mapping[str, Any]:
+        return {"lines": self._looked.get(name), "can_look": self._looks()[name] is not None}
+
+    def look(self, request: Request) -> Response:
+        """Start a task that looks, and wait for it: some seconds, so only when asked to."""
+        name = request.path_params["name"]
+        look = self._looks().get(name)
+        if look is None:
+            return _missing("There is nothing to look at.")
+        try:
+            self._looked[name] = look()
+        except OperationError as error:
+            return self._html("problem.html", 502, problem=str(error))
+        return RedirectResponse(f"/#{name}", 303)
 
     # --- dead letters ---
 
@@ -307,6 +331,7 @@ class Console:
             poll=int(self._sources.poll_seconds * 1000),
             form=self._keys.form,
             has_outbox=self._sources.outbox is not None,
+            has_tasks=self._sources.mailboxes is not None,
             **values,
         )
 

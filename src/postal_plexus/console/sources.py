@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from postal_plexus.operations.spending import Spending
 
 T = TypeVar("T")
+Line = dict[str, Any]
+"""What a task on the mail host says of one thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Sources:
     Attributes:
         title: which stack, for a person.
         poll_seconds: how often an open page asks anew.
+        waiting: the mails in Postfix's queue, as `plexus queue list` has them: a task looks.
+        mailboxes: as `plexus mailbox list` has them: a task looks.
         stages_of_ses: whether SES's own steps are known: a desk has them, AWS tells nobody.
     """
 
@@ -80,6 +84,8 @@ class Sources:
     outbox: Outbox | None = None
     forecast: Callable[[], Forecast] | None = None
     spending: Callable[[], Spending] | None = None
+    waiting: Callable[[], Sequence[Line]] | None = None
+    mailboxes: Callable[[], Sequence[Line]] | None = None
 
 
 class Kept(Generic[T]):

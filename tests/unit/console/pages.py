@@ -72,6 +72,8 @@ class Stack:
     findings: list[Finding] = field(default_factory=list[Finding])
     forecast: Forecast | None = None
     failure: Exception | None = None
+    waiting: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    mailboxes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     done: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     reads: int = 0
 
@@ -133,6 +135,8 @@ class Stack:
             letters=lambda: stack,
             findings=findings,
             outbox=None if aws else stack,
+            waiting=lambda: self.waiting,
+            mailboxes=lambda: self.mailboxes,
             forecast=None if self.forecast is None else lambda: cast("Forecast", self.forecast),
         )
 

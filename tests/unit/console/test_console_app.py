@@ -43,6 +43,21 @@ def test_without_the_token_nothing_is_shown(path: str) -> None:
     assert "plexus console" in answer.text
 
 
+WAITING = {
+    "id": "4c1",
+    "queue": "deferred",
+    "arrived": 1795872007,
+    "size": 500,
+    "sender": EVIL,
+    "recipients": [{"address": EVIL, "reason": EVIL}],
+}
+MAILBOX = {
+    "address": EVIL,
+    "mails": 3,
+    "octets": 250,
+    "most": 1000,
+    "login": {"at": "2026-11-28 18:00", "protocol": EVIL, "from": "192.0.2.1"},
+}
 ADDRESSES = [
     *("/", "/panel/queues", "/panel/letters", "/letters/l1", "/letters/l1/drop", "/outbox/m1"),
     *("/outbox/m1/html", "/outbox/m1/raw", "/outbox/m1/part/2", "/static/console.js", "/nowhere"),
@@ -123,8 +138,13 @@ def test_what_strangers_write_is_text() -> None:
         events=[failed],
         findings=[warning(EVIL, EVIL, EVIL), critical("x", "y", "z"), ok(EVIL, EVIL)],
         forecast=Forecast(((EVIL, EVIL, 1.0),), EVIL),
+        waiting=[WAITING],
+        mailboxes=[MAILBOX],
     )
     ours = browser(stack)
+    data = {"form": form_of(ours.get("/letters/l1").text)}
+    for name in ("waiting", "mailboxes"):
+        assert 200 == ours.post(f"/look/{name}", headers=POSTED, data=data).status_code
     for path in (
         *(
             "/",
@@ -134,6 +154,7 @@ def test_what_strangers_write_is_text() -> None:
             "/panel/outbox",
             "/panel/health",
         ),
+        *("/panel/waiting", "/panel/mailboxes"),
         *("/panel/cost", "/letters/l1", "/letters/l1/drop", "/outbox/m1", "/outbox/m1?view=text"),
         *("/outbox/m1?view=source", "/outbox/m1/html"),
     ):
@@ -251,3 +272,18 @@ def test_on_aws_there_is_no_outbox_but_a_bill() -> None:
     ours.get("/panel/cost")
     assert [1] == asked
     assert 404 == browser(stack).post("/cost", headers=POSTED, data=data).status_code
+
+
+def test_a_task_looks_only_when_it_is_asked_to() -> None:
+    """Postfix's queue and the mailboxes cost a task on the mail host: a button, no polling."""
+    stack = Stack(waiting=[WAITING], mailboxes=[MAILBOX, MAILBOX | {"most": 0, "login": None}])
+    ours = browser(stack)
+    page = ours.get("/").text
+    assert "has to ask Dovecot" in page
+    data = {"form": form_of(page)}
+    assert 403 == ours.post("/look/mailboxes", headers=POSTED).status_code
+    found = ours.post("/look/mailboxes", headers=POSTED, data=data).text
+    assert "25 %" in found
+    assert "never" in found
+    assert "deferred" in ours.post("/look/waiting", headers=POSTED, data=data).text
+    assert 404 == ours.post("/look/other", headers=POSTED, data=data).status_code
