@@ -11,10 +11,10 @@ in {daemon_name} (master.cf, main.cf):
     --domain)
     bounce        Postfix's own notices (non_smtpd_milters)
 
-Refusals have a line in the log. A redirect that may not leave goes to its owner's mailbox; one of a
-replayed mail is dropped, since it left before. If the tables cannot be read, or the spool cannot be
-written, mails are deferred (451 4.3.0). Without this process Postfix defers everything
-(milter_default_action).
+Refusals have a line in the log, and what an alias or a filter sends on has one with its queue id. A
+redirect that may not leave goes to its owner's mailbox; one of a replayed mail is dropped, since it
+left before. If the tables cannot be read, or the spool cannot be written, mails are deferred
+(451 4.3.0). Without this process Postfix defers everything (milter_default_action).
 
 Headers of more than 256 KB together, or of very many fields, are refused (552 5.3.4), since Postfix
 bounds each one, not all; so is a field of more than 59,000 octets: of a longer one Postfix shows a
@@ -184,7 +184,8 @@ class Guard(Milter.Base):
         if isinstance(found, rules.Refusal):
             print(
                 f"submission-guard: refused way={self.way} owner={_shown(owner)}"
-                f" sender={_shown(self.sender)} recipients={len(self.recipients)}"
+                f" queue={self._queue_id()} sender={_shown(self.sender)}"
+                f" recipients={len(self.recipients)}"
                 f" turned={'yes' if found.owner else 'no'}: {_shown(found.text)}",
                 flush=True,
             )
@@ -196,8 +197,18 @@ class Guard(Milter.Base):
                 return refusal
         elif found.outside and (refusal := self._recode(found)) is not None:
             return refusal
+        if self.way in (rules.FORWARD, rules.SIEVE):
+            # By which mail that came in this one leaves: nothing else of it tells `plexus trace`.
+            print(
+                f"submission-guard: passed way={self.way} owner={_shown(found.owner)}"
+                f" queue={self._queue_id()} receipt={_receipt(self.fields)}",
+                flush=True,
+            )
         self._apply(found)
         return Milter.CONTINUE
+
+    def _queue_id(self) -> str:
+        return self.getsymval("i") or "-"
 
     def _found(self, mail: rules.Mail) -> "rules.Edits | rules.Refusal":
         """The rules' word, then the limits'."""
@@ -309,6 +320,13 @@ class Guard(Milter.Base):
 
 def _bare(path: str) -> str:
     return path.removeprefix("<").removesuffix(">")
+
+
+def _receipt(fields: "list[Field]") -> str:
+    """The receipt that `deliver` has written on top; "-" for a mail that it never had."""
+    found = next((each.value for each in fields if each.key == "x-plexus-receipt"), b"").strip()
+    text = found[:256].decode("ascii", "replace")
+    return text if text and all(each.isalnum() or each in "-_" for each in text) else "-"
 
 
 def _shown(text: str) -> str:

@@ -69,7 +69,15 @@ class Identities(pulumi.ComponentResource):
             event_destination_name="sent-mail",
             event_destination={
                 "enabled": True,
-                "matching_event_types": ["BOUNCE", "COMPLAINT", "DELIVERY_DELAY", "REJECT"],
+                # Deliveries are only logged, with the other side's words (`plexus trace`): an SNS
+                # notification and three SQS requests a recipient.
+                "matching_event_types": [
+                    "BOUNCE",
+                    "COMPLAINT",
+                    "DELIVERY",
+                    "DELIVERY_DELAY",
+                    "REJECT",
+                ],
                 "sns_destination": {"topic_arn": args.events_topic_arn},
             },
             # SES tries the topic when it is told of it.

@@ -68,6 +68,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
             POSTFIX,
             environment={
                 "PLEXUS_HOSTNAME": settings.mail_host,
+                "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
                 "PLEXUS_SUBMISSION_LIMITS": " ".join(
                     f"{name}={most}"
                     for name, most in sorted(settings.submission_limits.by_key().items())
@@ -103,6 +104,7 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
         "PLEXUS_DMARC_FAIL": settings.dmarc_fail,
         "PLEXUS_EVENTS_QUEUE_URL": parts.notifications.events.url,
         "PLEXUS_HOSTNAME": settings.mail_host,
+        "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
         "PLEXUS_QUEUE_URL": parts.notifications.queue.url,
         "PLEXUS_VIRUS": settings.virus,
     }

@@ -32,6 +32,16 @@ def test_mail_outside_goes_to_ses(host: MailHost, ses: SesEndpoint, port: int) -
     assert ("ann@example.org", (OUTSIDE,)) == (got.sender, got.recipients)
 
 
+def test_the_log_has_no_subject_and_a_queue_id_of_its_own(host: MailHost, ses: SesEndpoint) -> None:
+    """Subjects are the users' business; a queue id names one mail for ever (a long one)."""
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "not for the log"))
+    relayed(ses, "not for the log")
+    said = host.containers["postfix"].logs()
+    assert "not for the log" not in said
+    assert re.search(rf"[0-9A-Za-z]{{13,}}: to=<{re.escape(OUTSIDE)}>.*status=sent", said)
+
+
 def test_the_guard_loads_nothing_dear(host: MailHost) -> None:
     """What the guard has loaded stays in memory as long as Postfix runs."""
     program = "import sys, submission_guard; print(*sys.modules)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -75,6 +76,18 @@ def test_scripts_are_uploaded_listed_activated_and_deleted(host: MailHost, ann: 
     assert ann.deletescript("filters")
     assert (None, ["other"]) == ann.listscripts()
     assert "INBOX" == delivered(host, "no longer active", "List-Id: <plexus.example.org>")
+
+
+def test_log_says_which_rule_filed_a_mail(host: MailHost, ann: Client) -> None:
+    """The filter's name and line, under the session that Dovecot's reply names; no subject."""
+    assert ann.putscript("my rules", LISTS), ann.errmsg
+    assert ann.setactive("my rules")
+    assert "Lists" == delivered(host, "by which rule", "List-Id: <plexus.example.org>")
+    said = host.containers["dovecot"].logs()
+    (session, rule) = re.findall(r"sieve rule: session=<(\S+)> (.*)", said)[-1]
+    assert "action=fileinto by=my rules: line 2" == rule
+    assert f"<{session}>: Info: sieve: msgid=unspecified: fileinto action: stored mail" in said
+    assert "by which rule" not in said
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_a_healthy_desk_lacks_what_only_aws_has(desk: Desk) -> None:
     assert 80 == code
     bad = {thing for thing, each in found.items() if each["level"] in {"warning", "critical"}}
     assert {"alarm address", "budget", "backup"} == bad - {"dead letters"}
-    for thing in ("records example.org", "identity example.org", "service deliver"):
+    for thing in ("records example.org", "identity example.org", "service deliver", "directory"):
         assert "ok" == found[thing]["level"]
     assert "valid until" in found["certificate mail.example.org"]["what"]
 
@@ -43,6 +43,38 @@ def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
         ses.set_active_receipt_rule_set(RuleSetName=name)
     assert 81 == code
     assert name in found["receipt rules"]["next_step"]
+
+
+def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
+    """For a weekly run: to the topic of the alarms; without an alarm address it says so."""
+    run = desk.operate("doctor", "--mail")
+    assert 69 == run.returncode
+    assert "set alarm-address" in run.stderr
+    sns, sqs = desk.client("sns"), desk.client("sqs")
+    topic = sns.create_topic(Name="plexus-desk-watch-alarms-1234567")["TopicArn"]
+    url = sqs.create_queue(QueueName="alarm-address")["QueueUrl"]
+    try:
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        rights = {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        assert 80 == desk.operate("doctor", "--mail").returncode
+        (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
+        mailed = json.loads(message["Body"])
+        assert "plexus doctor, stack desk" in mailed["Subject"]
+        assert (
+            "! alarm address: nobody hears the alarms\n     set alarm-address" in mailed["Message"]
+        )
+    finally:
+        sqs.delete_queue(QueueUrl=url)
+        sns.delete_topic(TopicArn=topic)
 
 
 def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from itertools import chain
 from postal_plexus.cli import dns, stack_files, system
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.dns_records import Made, State, expected
+from postal_plexus.operations.alarm_topic import tell
 from postal_plexus.operations.examination import Examination
 from postal_plexus.operations.findings import Finding, Level, ok, unknown, warning
 from postal_plexus.operations.system import System
@@ -34,7 +35,17 @@ def run(args: Namespace) -> int:
     else:
         good = sum(finding.level is Level.OK for finding in findings)
         print(f"{good} of {len(findings)} things are in order")
+    if args.mail and worst in _EXITS:
+        _mail(stack, findings)
     return _EXITS.get(worst, Exit.OK)
+
+
+def _mail(stack: System, findings: list[Finding]) -> None:
+    bad = [each for each in findings if each.level in _EXITS]
+    bad.sort(key=lambda each: each.level, reverse=True)
+    lines = [line for each in bad for line in _lines(each)]
+    subject = f"plexus doctor, stack {stack.stack}: {len(bad)} of {len(findings)} things need you"
+    tell(stack, subject, "\n".join([*lines, "", "docs/operate.md says more; plexus doctor --all"]))
 
 
 def _records(args: Namespace, stack: System) -> Iterator[Finding]:
@@ -59,7 +70,11 @@ def _records(args: Namespace, stack: System) -> Iterator[Finding]:
 
 
 def _show(finding: Finding) -> None:
-    print(f"{_MARKS[finding.level]:>2} {finding.thing}: {finding.what}")
-    if finding.next_step:
-        print(f"     {finding.next_step}")
+    for line in _lines(finding):
+        print(line)
     sys.stdout.flush()
+
+
+def _lines(finding: Finding) -> list[str]:
+    line = f"{_MARKS[finding.level]:>2} {finding.thing}: {finding.what}"
+    return [line, f"     {finding.next_step}"] if finding.next_step else [line]

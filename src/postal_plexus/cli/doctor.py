@@ -20,6 +20,11 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     system.add_options(parser)
     parser.add_argument("--all", action="store_true", help="show what is in order, too")
+    parser.add_argument(
+        "--mail",
+        action="store_true",
+        help="mail what is not in order to the alarm address, too; nothing where all is",
+    )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(
         "--stack-file", type=Path, metavar="FILE", help="look at the DNS records of this one, too"

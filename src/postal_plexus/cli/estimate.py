@@ -29,7 +29,8 @@ _SPOT_BIGGER = 2
 # One version of each image, compressed, and how many ECR keeps (pulumi/deployment/images.py).
 _IMAGES_GB = 0.4
 IMAGE_VERSIONS = 5
-# deliver asks its two queues every 20 s, also when nothing comes; and three requests a mail.
+# deliver asks its two queues every 20 s, also when nothing comes; and three requests a mail, also
+# for one that was sent, since SES tells that it arrived.
 _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
@@ -176,7 +177,7 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
         traffic.mails_out / 1000 * prices["ses_plans"][traffic.ses_plan]
         + out_gb * prices["ses_out_gb"]
     )
-    requests = _IDLE_REQUESTS + _REQUESTS_A_MAIL * traffic.mails_in
+    requests = _IDLE_REQUESTS + _REQUESTS_A_MAIL * (traffic.mails_in + traffic.mails_out)
     billed = max(0, requests - prices["sqs_free_requests"]) / 1_000_000
     logs = _LOGS_GB_IDLE + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
     logs_billed = max(0.0, logs - prices["logs_free_gb"])

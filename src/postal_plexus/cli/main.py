@@ -27,6 +27,7 @@ from postal_plexus.cli import (
     queue,
     replay,
     reports,
+    trace,
     up,
 )
 from postal_plexus.cli.exits import CommandError, Exit, table
@@ -48,6 +49,7 @@ _COMMANDS = {
     "queue": queue,
     "reports": reports,
     "console": console,
+    "trace": trace,
     "local": local,
 }
 

@@ -377,6 +377,10 @@ class Keys(Model):
     log_days: Annotated[int, _one_of(_LOG_DAYS)] = _key(
         14, "how long logs are kept", f"Choose one of {_LOG_DAYS}."
     )
+    log_subjects: bool = _key(
+        False,  # noqa: FBT003
+        "whether the logs have the subjects of mails, so that `plexus trace` finds mails by them",
+    )
     mail_host: Annotated[str, AfterValidator(_host_of_the_stack)] = _key(
         "",
         "the stack's own host name, in one of the domains; without it, mail. and the first of them",

@@ -99,10 +99,10 @@ class Attempts:
             retry = 0
         except AwsError as error:
             retry = later
-            maillog.postponed(message.queue_id, retry, str(error))
+            maillog.postponed(message.queue_id, retry, str(error), _receipt_id(message))
         except Exception as error:  # noqa: BLE001  (a bug must not lose the mail)
             retry = later
-            maillog.crashed("delivery", error)
+            maillog.crashed("delivery", error, _receipt_id(message))
         if retry is None:
             self.settlement.delete(message, record)
             self.holds.forget(message.queue_id)
@@ -238,7 +238,9 @@ class Attempts:
         found = [each for each in found if each.fate is not Fate.HELD]
         if not found:
             return
-        maillog.dispositions(receipt, found, seconds=took.seconds, octets=took.octets)
+        maillog.dispositions(
+            receipt, found, recipients.original, seconds=took.seconds, octets=took.octets
+        )
         self.metrics.dispositions(found, took.age, took.octets)
         failures = [
             Failure(each, recipients.original(each.recipient))
@@ -302,6 +304,15 @@ class Attempts:
                 # FAILING: the sender was perhaps told.
                 found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
+
+
+def _receipt_id(message: QueueMessage) -> str | None:
+    """Return SES's id of the mail, for the log."""
+    try:
+        receipt = read_notification(message.body)
+    except NotificationError:
+        return None
+    return receipt.message_id if isinstance(receipt, Receipt) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
     PLEXUS_VIRUS                  dead-letter (default), junk or drop
     PLEXUS_DMARC_FAIL             junk (default) or none: what becomes of a mail that fails DMARC
                                   where its domain asks to quarantine or reject it
+    PLEXUS_LOG_SUBJECTS           yes or no (default): whether subjects are logged
     PLEXUS_OVER_QUOTA_HOURS       how long a full mailbox is waited for (default 20; a bounce is
                                   possible until 24 hours after the receipt)
     PLEXUS_LMTP_SOCKET            /run/plexus/dovecot/lmtp.sock
@@ -60,6 +61,7 @@ class Config:
     configuration_set: str
     virus: VirusPolicy
     dmarc_to_junk: bool
+    log_subjects: bool
     over_quota_seconds: float
     lmtp_socket: str
     doveadm_socket: str
@@ -115,6 +117,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
     dmarc_fail = environ.get("PLEXUS_DMARC_FAIL", "").strip() or "junk"
     if dmarc_fail not in {"junk", "none"}:
         problems.append(f"PLEXUS_DMARC_FAIL: {dmarc_fail!r} is not junk or none")
+    log_subjects = environ.get("PLEXUS_LOG_SUBJECTS", "").strip() or "no"
+    if log_subjects not in {"yes", "no"}:
+        problems.append(f"PLEXUS_LOG_SUBJECTS: {log_subjects!r} is not yes or no")
     config = Config(
         region=required("AWS_REGION"),
         queue_url=url("PLEXUS_QUEUE_URL", required("PLEXUS_QUEUE_URL")),
@@ -131,6 +136,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         configuration_set=environ.get("PLEXUS_CONFIGURATION_SET", "").strip(),
         virus=VirusPolicy(virus),
         dmarc_to_junk=dmarc_fail == "junk",
+        log_subjects=log_subjects == "yes",
         over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
         lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
         doveadm_socket=environ.get("PLEXUS_QUESTION_SOCKET") or "/run/plexus/dovecot/question.sock",

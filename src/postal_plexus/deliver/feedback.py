@@ -3,7 +3,8 @@
 A notice is transferred like a mail, with the event's own identity in place of a receipt: it reaches
 each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
 to the dead letters; feedback on a forward goes to the postmaster, whose address is its return path,
-and is counted (`forward_bounces`). An event that nobody needs to hear of is logged.
+and is counted (`forward_bounces`). An event that nobody needs to hear of, such as that a mail
+arrived, is logged.
 """
 
 import threading
@@ -30,7 +31,7 @@ from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
 from postal_plexus.directory import Directory
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
-from postal_plexus.mail.feedback import Feedback, Remark, read_event
+from postal_plexus.mail.feedback import Arrival, Feedback, Remark, read_event
 from postal_plexus.mail.feedback_notice import render
 from postal_plexus.mail.receipt import NotificationError
 
@@ -103,6 +104,9 @@ class FeedbackLoop:
         """Return what became of an event's notice. Raises AwsError, StoppingError."""
         try:
             feedback = read_event(message.body)
+            if isinstance(feedback, Arrival):
+                maillog.arrived(feedback)
+                return []
             if isinstance(feedback, Remark):
                 maillog.event_remarked(message.queue_id, feedback.event, feedback.message_id)
                 return []
@@ -114,6 +118,7 @@ class FeedbackLoop:
         addressees = resolve(envelope, directory).mailboxes
         self._count(feedback, directory, {each.name for each in addressees})
         if not addressees:
+            maillog.feedback(feedback, [])
             reason = "feedback on mail whose sender has no mailbox here"
             self.reports.dead_letter(message, reason, recipient=feedback.sender)
             return []
@@ -124,9 +129,7 @@ class FeedbackLoop:
             mail, [copy], lambda copy: Notice(notice, copy.trace)
         ).dispositions
         if not is_held(found):
-            maillog.feedback(
-                feedback.feedback_id, feedback.event, feedback.reason, feedback.sender, found
-            )
+            maillog.feedback(feedback, found)
         self._account_for(message, found)
         return found
 

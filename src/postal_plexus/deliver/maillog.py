@@ -1,9 +1,11 @@
 """What the service says: one JSON object a line on standard output, one function per event.
 
-Every event of a mail carries `receipt`, SES's message id, and addresses as the envelope has them;
-never content, never a secret. A line that cannot be written (the log driver is gone) is dropped:
-mail goes on. Lines of mails that were simply delivered are kept back until the settler has deleted
-their entries, at most 32 of them, so that a busy service writes once for many.
+Every event of a mail carries `receipt`, SES's message id, `message_id`, the sender's own, and
+addresses as the envelope has them; never content, never a secret, and the subject only where the
+operator wants it (`log_subjects`). `plexus trace` reads these lines. What a stranger wrote is
+bounded, and JSON keeps it on its line. A line that cannot be written (the log driver is gone) is
+dropped: mail goes on. Lines of mails that were simply delivered are kept back until the settler has
+deleted their entries, at most 32 of them, so that a busy service writes once for many.
 """
 
 import contextlib
@@ -11,12 +13,23 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from postal_plexus.mail.disposition import Disposition, Fate
+from postal_plexus.mail.feedback import Arrival, Feedback
+from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import Receipt
 
 _STDOUT = 1
 _MOST_KEPT = 32
+# A Message-ID has no bound of its own; RFC 5322's line has 998.
+_LONGEST_MESSAGE_ID = 300
+_LONGEST_SUBJECT = 200
+_LONGEST_REPLY = 200
+_LONGEST_REASON = 1000
+# Recipients in a line.
+_MOST_NAMED = 40
+_log_subjects = False
 _lock = threading.Lock()
 _kept: list[bytes] = []
 
@@ -27,14 +40,31 @@ def write(event: str, level: str = "info", /, **fields: object) -> None:
 
 
 def _line(event: str, level: str, fields: dict[str, object]) -> dict[str, object]:
-    now = time.time()
-    line: dict[str, object] = {
-        "time": time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(now * 1000) % 1000:03d}Z", time.gmtime(now)),
-        "level": level,
-        "event": event,
-    }
+    line: dict[str, object] = {"time": _time(time.time()), "level": level, "event": event}
     line.update((name, value) for name, value in fields.items() if value is not None)
     return line
+
+
+def log_subjects(*, wanted: bool = True) -> None:
+    """From now on each mail's lines carry its subject, or no longer."""
+    global _log_subjects  # noqa: PLW0603  set once, before the service starts
+    _log_subjects = wanted
+
+
+def _of(receipt: Receipt) -> dict[str, object]:
+    """Fields by which a mail is found."""
+    fields: dict[str, object] = {"receipt": receipt.message_id}
+    if message_id := receipt.header("message-id").strip():
+        fields["message_id"] = printable(message_id, _LONGEST_MESSAGE_ID, "?")
+    fields["sender"] = receipt.envelope.sender
+    if _log_subjects:
+        fields["subject"] = printable(receipt.header("subject"), _LONGEST_SUBJECT, "?")
+    return fields
+
+
+def _time(seconds: float) -> str:
+    milliseconds = int(seconds * 1000) % 1000
+    return time.strftime(f"%Y-%m-%dT%H:%M:%S.{milliseconds:03d}Z", time.gmtime(seconds))
 
 
 def flush() -> None:
@@ -102,13 +132,14 @@ def aws_back(operation: str, seconds: float) -> None:
     write("aws reachable", operation=operation, after_seconds=round(seconds, 1))
 
 
-def crashed(what: str, error: BaseException) -> None:
+def crashed(what: str, error: BaseException, receipt_id: str | None = None) -> None:
     """Log a bug of this service. The mail that met it stays in the queue."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
     place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else None
-    write("fault", "error", what=what, error=f"{type(error).__name__}: {error}", place=place)
+    why = f"{type(error).__name__}: {error}"
+    write("fault", "error", what=what, error=why, place=place, receipt=receipt_id)
 
 
 # The directory.
@@ -133,35 +164,57 @@ def directory_unreachable(reason: str, *, have_one: bool) -> None:
 
 
 def dispositions(
-    receipt: Receipt, found: list[Disposition], *, seconds: float, octets: int
+    receipt: Receipt,
+    found: list[Disposition],
+    originals: Callable[[str], str],
+    *,
+    seconds: float,
+    octets: int,
 ) -> None:
-    """What became of a mail in this attempt, for every recipient that was still owed."""
+    """What became of a mail in this attempt, for every recipient that was still owed.
+
+    `originals` gives the envelope recipient that led to one.
+    """
+    about = _of(receipt)
+    about["accepted"] = _time(receipt.accepted_at)
+    about["verdicts"] = receipt.verdicts.header_value()
     fates = {disposition.fate for disposition in found}
     if fates == {Fate.DELIVERED}:
-        fields: dict[str, object] = {
-            "receipt": receipt.message_id,
-            "sender": receipt.envelope.sender,
-            "recipients": [disposition.recipient for disposition in found],
-            "octets": octets,
-            "seconds": round(seconds, 4),
-        }
-        line = (json.dumps(_line("delivered", "info", fields)) + "\n").encode()
-        with _lock:
-            _kept.append(line)
-            full = len(_kept) >= _MOST_KEPT
-        if full:
-            flush()
+        about |= {"octets": octets, "seconds": round(seconds, 4)}
+        for start in range(0, len(found), _MOST_NAMED):
+            _keep(_delivered(about, found[start : start + _MOST_NAMED], originals))
         return
     for disposition in found:
         write(
             disposition.fate.value,
             "info" if disposition.fate in {Fate.DELIVERED, Fate.FORWARDED} else "warning",
-            receipt=receipt.message_id,
-            sender=receipt.envelope.sender,
+            **about,
             recipient=disposition.recipient,
+            **{"for": originals(disposition.recipient)},
             status=disposition.status,
-            reason=disposition.reason,
+            reason=printable(disposition.reason, _LONGEST_REASON),
         )
+
+
+def _delivered(
+    about: dict[str, object], some: list[Disposition], originals: Callable[[str], str]
+) -> dict[str, object]:
+    """A line for some of the recipients: the container engine cuts lines at 16 KB."""
+    people: dict[str, object] = {
+        "recipients": [disposition.recipient for disposition in some],
+        "for": [originals(disposition.recipient) for disposition in some],
+        # Dovecot's replies name the sessions of its own lines.
+        "replies": [printable(each.reason, _LONGEST_REPLY, "?") for each in some],
+    }
+    return _line("delivered", "info", about | people)
+
+
+def _keep(line: dict[str, object]) -> None:
+    with _lock:
+        _kept.append((json.dumps(line) + "\n").encode())
+        full = len(_kept) >= _MOST_KEPT
+    if full:
+        flush()
 
 
 def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
@@ -172,13 +225,7 @@ def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
 
 def unfiltered(receipt: Receipt, mailbox: str, receive_count: int) -> None:
     """Dovecot ended at this mail before: it was filed past the user's filters."""
-    write(
-        "unfiltered",
-        "warning",
-        receipt=receipt.message_id,
-        recipient=mailbox,
-        receives=receive_count,
-    )
+    write("unfiltered", "warning", **_of(receipt), recipient=mailbox, receives=receive_count)
 
 
 def mailbox_held(mailbox: str, seconds: float) -> None:
@@ -193,17 +240,17 @@ def mailbox_released(mailbox: str) -> None:
 
 def nothing_owed(receipt: Receipt) -> None:
     """A repeated notification: every recipient has the mail."""
-    write("repeated", receipt=receipt.message_id)
+    write("repeated", **_of(receipt))
 
 
 def redriven(receipt: Receipt, recipient: str) -> None:
     """A dead letter was put back into the queue: its recipient is owed the mail again."""
-    write("redriven", receipt=receipt.message_id, recipient=recipient)
+    write("redriven", **_of(receipt), recipient=recipient)
 
 
 def replayed(receipt: Receipt, mailbox: str) -> None:
     """An operator brings a mail back into a mailbox that may have lost it."""
-    write("replayed", receipt=receipt.message_id, recipient=mailbox)
+    write("replayed", **_of(receipt), recipient=mailbox)
 
 
 def unrecorded(deliveries: int, reason: str) -> None:
@@ -216,42 +263,66 @@ def setup_notification(queue_id: str) -> None:
     write("setup notification", queue_id=queue_id)
 
 
-def postponed(queue_id: str, seconds: int, reason: str) -> None:
+def postponed(queue_id: str, seconds: int, reason: str, receipt_id: str | None = None) -> None:
     """An entry could not be worked on for a reason that will pass."""
-    write("postponed", "warning", queue_id=queue_id, in_seconds=seconds, reason=reason)
-
-
-def dead_lettered(
-    receipt_id: str | None, queue_id: str, reason: str, recipient: str | None
-) -> None:
-    """A notification went to the dead letters, whole."""
     write(
-        "dead-lettered",
-        "error",
+        "postponed",
+        "warning",
         receipt=receipt_id,
         queue_id=queue_id,
-        recipient=recipient,
+        in_seconds=seconds,
         reason=reason,
     )
 
 
+def dead_lettered(
+    receipt: Receipt | None, queue_id: str, reason: str, recipient: str | None
+) -> None:
+    """A notification went to the dead letters, whole."""
+    about = _of(receipt) if receipt else {}
+    write("dead-lettered", "error", **about, queue_id=queue_id, recipient=recipient, reason=reason)
+
+
 def bounced(receipt: Receipt, recipients: list[str]) -> None:
     """SES sends the sender a report."""
-    sender = receipt.envelope.sender
-    write("bounced", receipt=receipt.message_id, sender=sender, recipients=recipients)
+    write("bounced", **_of(receipt), recipients=recipients)
 
 
 def bounce_refused(receipt: Receipt, reason: str) -> None:
     """SES does not take the bounce."""
-    write("bounce refused", "warning", receipt=receipt.message_id, reason=reason)
+    write("bounce refused", "warning", **_of(receipt), reason=reason)
 
 
-def feedback(
-    feedback_id: str, event: str, reason: str, sender: str, found: list[Disposition]
-) -> None:
+def feedback(event: Feedback, found: list[Disposition]) -> None:
     """An event of SES about a mail that we sent reached its sender, or not yet."""
-    fates = {each.recipient: each.fate.value for each in found}
-    write("feedback", id=feedback_id, kind=event, reason=reason, sender=sender, recipients=fates)
+    write(
+        "feedback",
+        id=event.feedback_id,
+        kind=event.event,
+        reason=event.reason,
+        ses_id=event.ses_id,
+        message_id=printable(event.message_id, _LONGEST_MESSAGE_ID, "?") or None,
+        sender=event.sender,
+        outcome=event.kind.value,
+        about={
+            each.address: printable(" ".join(filter(None, (each.status, each.diagnostic))), 300)
+            for each in event.recipients[:_MOST_NAMED]
+        },
+        recipients={each.recipient: each.fate.value for each in found},
+    )
+
+
+def arrived(event: Arrival) -> None:
+    """Servers of recipients have taken a mail that we sent."""
+    write(
+        "arrived",
+        ses_id=event.ses_id,
+        message_id=printable(event.message_id, _LONGEST_MESSAGE_ID, "?") or None,
+        sender=event.sender,
+        recipients=list(event.recipients[:_MOST_NAMED]),
+        reply=printable(event.reply, _LONGEST_REPLY, "?"),
+        happened=_time(event.happened_at),
+    )
 
 
 def forward_stopped(recipient: str, sender: str) -> None:
@@ -272,12 +343,12 @@ def event_remarked(queue_id: str, event: str, message_id: str) -> None:
 def held(receipt: Receipt, found: list[Disposition]) -> None:
     """A mail with a virus is among the dead letters, and its readers have a notice, or not yet."""
     fates = {each.recipient: each.fate.value for each in found}
-    write("held", "warning", receipt=receipt.message_id, reason="virus", recipients=fates)
+    write("held", "warning", **_of(receipt), reason="virus", recipients=fates)
 
 
 def dropped(receipt: Receipt, reason: str) -> None:
     """A mail ends here, as configured."""
-    write("dropped", "warning", receipt=receipt.message_id, reason=reason)
+    write("dropped", "warning", **_of(receipt), reason=reason)
 
 
 def unsettled(operation: str, reason: str, entries: int) -> None:

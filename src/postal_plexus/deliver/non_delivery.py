@@ -129,7 +129,7 @@ class NonDelivery:
             },
         )
         self.metrics.dead_lettered()
-        maillog.dead_lettered(receipt_id or None, message.queue_id, reason, recipient or None)
+        maillog.dead_lettered(receipt, message.queue_id, reason, recipient or None)
 
     def close(self) -> None:
         """Close the connections."""

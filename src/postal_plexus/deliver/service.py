@@ -77,6 +77,8 @@ def main(environ: Mapping[str, str]) -> int:
     except ValueError as error:
         sys.stderr.write(f"deliver: {error}\n")
         return EXIT_CONFIG
+    if config.log_subjects:
+        maillog.log_subjects()
     try:
         journal = _open_journal(config)
     except OSError as error:

@@ -3,8 +3,9 @@
 SES publishes bounces, complaints, delivery delays, rejects and rendering failures
 (https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html).
 `read_event` reads one body of the events queue: a `Feedback`, of which `feedback_notice.render`
-makes the mail, or a `Remark`, which is only logged: other kinds, those of the future, and the text
-that SES sends to a topic when it is told of it. Raises NotificationError for what is neither.
+makes the mail; an `Arrival` (SES's delivery event) or a `Remark`, which are only logged: the latter
+are other kinds, those of the future, and the text that SES sends to a topic when it is told of it.
+Raises NotificationError for what is neither.
 
 What a bounce says is taken from its recipients, not from its type: an automatic answer (out of
 office) comes as a transient bounce in which nothing failed. A type, subtype or kind that is not
@@ -59,7 +60,8 @@ class Feedback:
     """One event that a sender should hear of.
 
     `feedback_id` is the same whenever the same event comes again. `event` and `reason` are SES's
-    words: "Bounce" and "Transient/General", "Reject" and "Bad content". `sent_on_by` is the address
+    words: "Bounce" and "Transient/General", "Reject" and "Bad content"; `ses_id` is its id of the
+    mail. `sent_on_by` is the address
     of ours that a forward or a redirect was sent on by (`mail.outgoing` wrote X-Loop), or "".
     """
 
@@ -76,6 +78,22 @@ class Feedback:
     feedback_type: str = ""
     expires: str = ""
     sent_on_by: str = ""
+    ses_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The servers of these recipients have taken a mail that was sent, with this reply.
+
+    `ses_id` is SES's id of the mail, `message_id` what the sender's own program gave it, or "".
+    """
+
+    ses_id: str
+    message_id: str
+    sender: str
+    recipients: tuple[str, ...]
+    reply: str
+    happened_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +114,14 @@ _EVENTS = {
 }
 
 
-def read_event(body: str) -> Feedback | Remark:
+def read_event(body: str) -> Feedback | Arrival | Remark:
     """Read one queue body. Raises NotificationError."""
     event = _event(body)
     if isinstance(event, Remark):
         return event
     name = _text(event, "eventType") or _text(event, "notificationType")
+    if name == "Delivery" and (arrival := _arrival(event)):
+        return arrival
     known = _EVENTS.get(name)
     if known is None:
         mail = event.get("mail")
@@ -128,6 +148,29 @@ def read_event(body: str) -> Feedback | Remark:
         feedback_type=_text(details, "complaintFeedbackType"),
         expires=_text(details, "expirationTime"),
         sent_on_by=_sent_on_by(mail),
+        ses_id=_line(ses_id),
+    )
+
+
+def _arrival(event: _Fields) -> Arrival | None:
+    """Read a delivery event; None where it tells nothing, since nobody's mail hangs on it."""
+    try:
+        details, mail = _fields(event, "delivery"), _fields(event, "mail")
+        happened_at = _time(_text(details, "timestamp") or _text(mail, "timestamp"))
+    except NotificationError:
+        return None
+    taken = details.get("recipients")
+    listed = cast("list[object]", taken) if isinstance(taken, list) else []
+    recipients = tuple(_line(each) for each in listed if isinstance(each, str))
+    if not recipients:
+        return None
+    return Arrival(
+        ses_id=_line(_text(mail, "messageId")),
+        message_id=_own_message_id(mail),
+        sender=_line(_address(_text(mail, "source"))),
+        recipients=recipients,
+        reply=_line(_text(details, "smtpResponse")),
+        happened_at=happened_at,
     )
 
 

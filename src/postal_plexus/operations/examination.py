@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from postal_plexus.operations.system import System
 
+# Of CloudWatch's answers, most of which are empty: what is asked for is said seldom.
+_MOST_PAGES = 200
+
 Look = tuple[str, "Callable[[], Iterable[Finding]]"]
 
 
@@ -42,6 +45,7 @@ class Examination:
             ("reputation", self._reputation),
             ("identities", self._identities),
             ("receipt rules", self._rules),
+            ("directory", self._directory),
             ("queues", self._queues),
             ("services", self._services),
             ("memory", self._memory),
@@ -114,7 +118,9 @@ class Examination:
             yield judgement.clock(datetime.now(UTC) - parsedate_to_datetime(date))
 
     def _sending(self) -> Iterator[Finding]:
-        yield from judgement.sending(self._ask("sesv2", "get_account"))
+        account = self._ask("sesv2", "get_account")
+        yield from judgement.sending(account)
+        yield judgement.price_plan(account)
 
     def _reputation(self) -> Iterator[Finding]:
         for kind, metric in (("bounces", "BounceRate"), ("complaints", "ComplaintRate")):
@@ -134,6 +140,41 @@ class Examination:
 
     def _rules(self) -> Iterator[Finding]:
         yield judgement.rule_set(self._system.parts["rule_set"], self._active_rule_set)
+
+    def _directory(self) -> Iterator[Finding]:
+        place = self._system.parts["directory_object"].removeprefix("s3://")
+        bucket, _, key = place.partition("/")
+        found = self._ask("s3", "head_object", Bucket=bucket, Key=key)
+        changed: datetime = found["LastModified"]
+        yield judgement.directory(
+            changed,
+            found["ETag"].strip('"'),
+            self._said("deliver", changed, '?"directory taken" ?"directory refused"'),
+            self._said("postfix", changed, '"follow-directory"'),
+            self._now,
+        )
+
+    def _said(self, service: str, since: datetime, pattern: str) -> list[judgement.Said]:
+        """Give the lines of a service since then that a filter pattern of CloudWatch matches."""
+        asked: dict[str, Any] = {
+            "logGroupName": self._system.parts["log_groups"][service],
+            # The object is dated by whole seconds.
+            "startTime": int(since.timestamp() - 1) * 1000,
+            "filterPattern": pattern,
+        }
+        found: list[judgement.Said] = []
+        for _ in range(_MOST_PAGES):
+            page = self._ask("logs", "filter_log_events", **asked)
+            found += [
+                judgement.Said(
+                    datetime.fromtimestamp(each["timestamp"] / 1000, UTC), each["message"]
+                )
+                for each in page.get("events", ())
+            ]
+            if not page.get("nextToken"):
+                break
+            asked["nextToken"] = page["nextToken"]
+        return found
 
     def _queues(self) -> Iterator[Finding]:
         for thing, part in (("mail queue", "queue_url"), ("SES events", "events_queue_url")):
@@ -214,7 +255,21 @@ class Examination:
         yield judgement.certificate(name, ends, self._now)
 
     def _storage(self) -> Iterator[Finding]:
-        yield judgement.storage(self._file_system)
+        sizes = self._ask(
+            "cloudwatch",
+            "get_metric_statistics",
+            Namespace="AWS/EFS",
+            MetricName="StorageBytes",
+            Dimensions=[
+                {"Name": "FileSystemId", "Value": self._system.parts["file_system"]},
+                {"Name": "StorageClass", "Value": "Total"},
+            ],
+            StartTime=self._now - timedelta(days=30),
+            EndTime=self._now,
+            Period=24 * 3600,
+            Statistics=["Average"],
+        )["Datapoints"]
+        yield judgement.storage(self._file_system, sizes)
 
     def _backup(self) -> Iterator[Finding]:
         arn = self._file_system["FileSystemArn"]

@@ -5,6 +5,7 @@ Answers are boto3's dictionaries. Limits have their source beside them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """A line of a log."""
+
+    at: datetime
+    text: str
+
 
 # https://docs.aws.amazon.com/ses/latest/dg/reputationdashboardmessages.html: SES reviews an account
 # at these rates, and may pause it at twice the bounces or five times the complaints.
@@ -26,6 +36,9 @@ IMAGE_OLD, BACKUP_OLD = timedelta(days=15), timedelta(hours=50)
 # Renewed 30 days before its end, tried daily.
 CERTIFICATE_LATE, CERTIFICATE_ENDS = timedelta(days=20), timedelta(days=3)
 # Signed requests are refused at 15 minutes; logins by one-time passwords far below.
+# Of what was there a month ago; and little is no trouble, however fast it grows.
+GROWN_SHARE, GROWN_LEAST = 0.5, 5e9
+DIRECTORY_LATE = timedelta(minutes=2)
 CLOCK_OFF = timedelta(seconds=30)
 
 
@@ -65,6 +78,27 @@ def sending(account: Answer) -> Iterator[Finding]:
         )
     elif most > 0:
         yield ok("sending quota", f"{sent:.0f} of {most:.0f} recipients in 24 hours")
+
+
+def price_plan(account: Answer) -> Finding:
+    """Judge SES's price plan: sesv2 GetAccount, PricingAttributes.
+
+    https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_PricingAttributes.html
+    """
+    plans = account.get("PricingAttributes", {})
+    now, following = plans.get("CurrentPlan"), plans.get("NextPlan")
+    if not now:
+        return unknown("price plan", "SES does not say")
+    told = f"{now}, and {following} from next month" if following else str(now)
+    stays = following or now
+    none = "aws sesv2 put-account-pricing-attributes --plan NONE"
+    if stays == "NONE":
+        return ok("price plan", f"{told}: sent mail costs least")
+    if stays == "ESSENTIALS":
+        return ok("price plan", f"{told}: each 1,000 sent cost six cents more than with: {none}")
+    return warning(
+        "price plan", f"{told}: it has a price of its own, and nothing here uses it", none
+    )
 
 
 def reputation(kind: str, rate: float | None) -> Finding:
@@ -108,6 +142,39 @@ def identity(domain: str, found: Answer) -> Iterator[Finding]:
         )
     if dkim.get("Status") == "SUCCESS" and mail_from in {"SUCCESS", ""}:
         yield ok(f"identity {domain}", "verified, signed, MAIL FROM in order")
+
+
+def directory(
+    changed: datetime, etag: str, taken: Sequence[Said], tables: Sequence[Said], now: datetime
+) -> Finding:
+    """Judge whether the containers have the directory that lies in S3.
+
+    Args:
+        changed: when the object was written.
+        etag: its entity tag.
+        taken: what `deliver` has said of directories since then, the newest last.
+        tables: what Postfix has said of its tables. Dovecot reads `deliver`'s at each login.
+        now: the time of the judgement.
+    """
+    thing = "directory"
+    told = f"of {changed:%Y-%m-%d %H:%M} UTC"
+    newest = taken[-1] if taken else None
+    if newest is not None and "directory refused" in newest.text:
+        why = f"{told} is refused by `deliver`: the one before stays"
+        return warning(thing, why, "its reason is in deliver's log; mend it, pulumi up")
+    accepted = [each for each in taken if etag in each.text and "directory taken" in each.text]
+    if not accepted:
+        if now - changed < DIRECTORY_LATE:
+            return ok(thing, f"{told}, just written; deliver reads it within a minute")
+        return unknown(thing, f"no line says that `deliver` has taken the one {told}")
+    refused = bool(tables) and "refused" in tables[-1].text
+    if refused and tables[-1].at >= accepted[-1].at:
+        why = f"{told} is taken by `deliver`, and refused by Postfix: {tables[-1].text[:200]}"
+        return warning(thing, why, "see Postfix's log; mail to new addresses from users is refused")
+    postfix = [each for each in tables if "refreshed" in each.text and each.at >= changed]
+    by = f"deliver at {accepted[-1].at:%H:%M:%S}"
+    by += f", Postfix at {postfix[-1].at:%H:%M:%S}" if postfix else ""
+    return ok(thing, f"{told}, taken by {by}; Dovecot reads deliver's tables")
 
 
 def rule_set(wanted: str, active: Answer) -> Finding:
@@ -245,13 +312,22 @@ def alarm_address(subscriptions: Sequence[Answer]) -> Finding:
     return ok("alarm address", f"{mails[0]['Endpoint']} is confirmed")
 
 
-def storage(file_system: Answer) -> Finding:
-    """Judge the mail store: efs DescribeFileSystems."""
+def storage(file_system: Answer, sizes: Sequence[Answer]) -> Finding:
+    """Judge the mail store: efs DescribeFileSystems, and its daily sizes (AWS/EFS StorageBytes)."""
     state = file_system.get("LifeCycleState")
     size = int(file_system.get("SizeInBytes", {}).get("Value", 0))
     if state != "available":
         return critical("mail store", f"EFS says {state}", "see EFS in the console")
-    return ok("mail store", f"available, {size / 1e9:.2f} GB")
+    told = f"available, {size / 1e9:.2f} GB"
+    days = sorted(sizes, key=lambda each: each["Timestamp"])
+    span = days[-1]["Timestamp"] - days[0]["Timestamp"] if days else timedelta()
+    if span < timedelta(days=1):
+        return ok("mail store", told)
+    grown = float(days[-1]["Average"]) - float(days[0]["Average"])
+    told += f", {grown / 1e9:+.2f} GB in {span.days} days"
+    if grown > GROWN_LEAST and grown > GROWN_SHARE * float(days[0]["Average"]):
+        return warning("mail store", told, "see whose mailbox grows: plexus mailbox list")
+    return ok("mail store", told)
 
 
 def budget(found: Sequence[Answer]) -> Finding:

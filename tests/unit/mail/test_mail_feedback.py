@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postal_plexus.mail.feedback import Feedback, FeedbackKind, Remark, read_event
+from postal_plexus.mail.feedback import Arrival, Feedback, FeedbackKind, Remark, read_event
 from postal_plexus.mail.feedback_notice import render
 from postal_plexus.mail.receipt import NotificationError
 
@@ -265,6 +265,33 @@ def test_ids_are_those_that_journals_hold() -> None:
 def test_other_events_are_remarked(kind: str) -> None:
     """They concern nobody's mailbox; the log has their kind and the mail's id."""
     assert Remark(kind, "ses-1") == read_event(event(kind, {}))
+
+
+def test_a_delivery_tells_the_other_sides_words() -> None:
+    """SES's delivery event: whose server took the mail, and with which reply. For the log only."""
+    details = {
+        "timestamp": "2026-11-24T04:00:00.000Z",
+        "recipients": ["x@else.example", 7, "y@else.example"],
+        "smtpResponse": "250 2.6.0 Message\nreceived",
+    }
+    body = json.loads(event("Delivery", {})) | {"delivery": details}
+    assert Arrival(
+        ses_id="ses-1",
+        message_id="<own-1@laptop.example>",
+        sender="ann@example.org",
+        recipients=("x@else.example", "y@else.example"),
+        reply="250 2.6.0 Message received",
+        happened_at=1795492800.0,
+    ) == read_event(json.dumps(body))
+
+
+@pytest.mark.parametrize(
+    "details", [{}, {"recipients": []}, {"recipients": ["x@y"], "timestamp": "then"}, [], None]
+)
+def test_a_delivery_that_tells_nothing_is_remarked(details: object) -> None:
+    """Nobody's mail hangs on it, so it is no dead letter."""
+    body = json.loads(event("Delivery", {})) | {"delivery": details}
+    assert Remark("Delivery", "ses-1") == read_event(json.dumps(body))
 
 
 @pytest.mark.parametrize("envelope", ["{}", '{{"Type": "Notification", "Message": "{}"}}'])

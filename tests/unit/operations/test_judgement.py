@@ -141,14 +141,93 @@ def test_who_hears_the_alarms() -> None:
     assert Level.WARNING is worst(judgement.alarm_address([]))
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "level", "told"),
+    [
+        (10e9, 16e9, Level.WARNING, "+6.00 GB in 29 days"),
+        (10e9, 14e9, Level.OK, "+4.00 GB in 29 days"),
+        (1e9, 4e9, Level.OK, "+3.00 GB in 29 days"),
+        (4e9, 3e9, Level.OK, "-1.00 GB in 29 days"),
+    ],
+    ids=["by more than half", "by less", "little", "shrunk"],
+)
+def test_the_mail_store_grows(first: float, last: float, level: Level, told: str) -> None:
+    """What has grown by more than half within a month, and by much, is told."""
+    sizes = [
+        {"Timestamp": NOW, "Average": last},
+        {"Timestamp": NOW - timedelta(days=29), "Average": first},
+    ]
+    found = judgement.storage({"LifeCycleState": "available"}, sizes)
+    assert level is worst(found)
+    assert told in found.what
+
+
+@pytest.mark.parametrize(
+    ("plans", "level"),
+    [
+        ({}, Level.UNKNOWN),
+        ({"CurrentPlan": "NONE"}, Level.OK),
+        ({"CurrentPlan": "ESSENTIALS"}, Level.OK),
+        ({"CurrentPlan": "PRO"}, Level.WARNING),
+        ({"CurrentPlan": "PRO", "NextPlan": "NONE"}, Level.OK),
+        ({"CurrentPlan": "NONE", "NextPlan": "ENTERPRISE"}, Level.WARNING),
+    ],
+)
+def test_the_price_plan(plans: dict[str, str], level: Level) -> None:
+    """Essentials costs cents, and says how to save them; dearer ones are told."""
+    found = judgement.price_plan({"PricingAttributes": plans})
+    assert level is worst(found)
+    assert "NONE" not in plans.values() or level is not Level.OK or "least" in found.what
+
+
+def said(minute: int, text: str) -> judgement.Said:
+    """A line of a log, some minutes after the directory was written."""
+    return judgement.Said(NOW + timedelta(minutes=minute), text)
+
+
+TAKEN = said(1, '{"event": "directory taken", "etag": "\\"e1\\""}')
+REFUSED = said(1, '{"event": "directory refused", "etag": "\\"e1\\""}')
+REFRESHED = said(2, "follow-directory: maps refreshed")
+KEPT = said(2, "follow-directory: refused the directory's files, the last good maps stay: why")
+
+
+@pytest.mark.parametrize(
+    ("taken", "tables", "after", "level", "told"),
+    [
+        ([TAKEN], [REFRESHED], 60, Level.OK, "deliver at 12:01:00, Postfix at 12:02:00"),
+        ([TAKEN], [], 60, Level.OK, "deliver at 12:01:00; Dovecot"),
+        ([], [], 1, Level.OK, "just written"),
+        ([], [], 60, Level.UNKNOWN, "no line says"),
+        ([said(1, "directory taken e0")], [], 60, Level.UNKNOWN, "no line says"),
+        ([REFUSED], [], 60, Level.WARNING, "refused by `deliver`"),
+        ([TAKEN, said(3, REFUSED.text)], [], 60, Level.WARNING, "refused by `deliver`"),
+        ([REFUSED, said(3, TAKEN.text)], [], 60, Level.OK, "deliver at 12:03:00"),
+        ([TAKEN], [KEPT], 60, Level.WARNING, "refused by Postfix"),
+        ([TAKEN], [KEPT, said(3, REFRESHED.text)], 60, Level.OK, "Postfix at 12:03:00"),
+    ],
+)
+def test_the_directory_is_taken(
+    taken: list[judgement.Said],
+    tables: list[judgement.Said],
+    after: int,
+    level: Level,
+    told: str,
+) -> None:
+    """By what deliver and Postfix have said since the object in S3 was written."""
+    now = NOW + timedelta(minutes=after)
+    found = judgement.directory(NOW, "e1", taken, tables, now)
+    assert level is worst(found)
+    assert told in found.what
+
+
 def test_the_rest() -> None:
     assert Level.WARNING is worst(judgement.clock(timedelta(seconds=-31)))
     assert Level.OK is worst(judgement.clock(timedelta(seconds=29)))
     assert Level.UNKNOWN is worst(judgement.memory("d", None))
     assert Level.OK is worst(judgement.memory("d", 0.99))
     assert Level.WARNING is worst(judgement.memory("d", 1.0))
-    assert Level.OK is worst(judgement.storage({"LifeCycleState": "available"}))
-    assert Level.CRITICAL is worst(judgement.storage({"LifeCycleState": "error"}))
+    assert Level.OK is worst(judgement.storage({"LifeCycleState": "available"}, []))
+    assert Level.CRITICAL is worst(judgement.storage({"LifeCycleState": "error"}, []))
     spent = {"ActualSpend": {"Amount": "3"}, "ForecastedSpend": {"Amount": "11"}}
     planned = {"BudgetLimit": {"Amount": "10"}, "CalculatedSpend": spent}
     assert Level.WARNING is worst(judgement.budget([planned]))

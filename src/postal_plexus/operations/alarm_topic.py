@@ -1,0 +1,42 @@
+"""The topic of the alarms: what is published there reaches the alarm address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.mail.printable import printable
+from postal_plexus.operations.system import OperationError, told
+
+if TYPE_CHECKING:
+    from postal_plexus.operations.system import System
+
+# https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+_LONGEST_SUBJECT, _LONGEST_TEXT = 99, 200_000
+
+
+def tell(system: System, subject: str, text: str) -> None:
+    """Mail a text to the alarm address.
+
+    Raises:
+        OperationError: the stack has no alarm address, or AWS refuses.
+    """
+    sns: Any = system.client("sns")
+    prefix = system.named("watch-alarms")
+    with told("SNS"):
+        pages = sns.get_paginator("list_topics").paginate()
+        topics = [
+            each["TopicArn"]
+            for page in pages
+            for each in page["Topics"]
+            if each["TopicArn"].rpartition(":")[2].startswith(prefix)
+        ]
+        if not topics:
+            raise OperationError(
+                "there is nobody to mail to: set alarm-address in the stack file, pulumi up"
+            )
+        plain = subject.encode("ascii", "replace").decode()
+        sns.publish(
+            TopicArn=topics[0],
+            Subject=printable(plain, _LONGEST_SUBJECT),
+            Message=text[:_LONGEST_TEXT],
+        )
