@@ -84,6 +84,14 @@ def install() -> None:
     def enforce(
         key: str, iam_action: str, service: str, region: str, *more: Any, **given: Any
     ) -> Any:
+        if iam_action == "ecs:ListTasks":
+            # AWS asks about no resource here, but tells the cluster.
+            cluster = given.pop("resource_arn", "*")
+            told = cast("dict[str, Any]", given.pop("service_context", None) or {})
+            context = {**told, "ecs:cluster": cluster}
+            return enforce_one(
+                key, iam_action, service, region, resource_arn="*", service_context=context
+            )
         asked = rights_of_call(_request.get()) if iam_action == RUN_TASK else []
         if not asked:
             return enforce_one(key, iam_action, service, region, *more, **given)

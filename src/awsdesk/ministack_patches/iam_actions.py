@@ -4,15 +4,21 @@ SQS's batch calls need the permission of the single call: DeleteMessageBatch is 
 sqs:DeleteMessage, and there is no action sqs:DeleteMessageBatch to grant
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
 sqs-api-permissions-reference.html).
+
+ECS, EFS and CloudWatch Logs are asked about the resource that AWS names for the call: a service or
+a task instead of its cluster, a log group with the `:*` of its streams
+(https://docs.aws.amazon.com/service-authorization/latest/reference/).
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 from awsdesk.ministack_patches import private
 
-_SINGLE = {
+_NAMES = {
+    "budgets:DescribeBudgets": "budgets:ViewBudget",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -25,6 +31,52 @@ def install() -> None:
 
     def named(*arguments: Any, **more: Any) -> Any:
         found = named_by_call(*arguments, **more)
-        return _SINGLE.get(found, found)
+        return _NAMES.get(found, found)
 
     private.IAM_ACTIONS.replace("extract_iam_action", named)
+    resource_by_call = private.IAM_ACTIONS.extract_resource_arn
+
+    def resource(service: str, *arguments: Any) -> Any:
+        found = str(resource_by_call(service, *arguments))
+        _method, _path, headers, body, query, region, account = arguments
+        if service not in {"ecs", "elasticfilesystem", "logs"} or not account:
+            return found
+        call = str(headers.get("x-amz-target", "")).rpartition(".")[2]
+        return resource_of(
+            service, call, _fields(body) | _single(query), found, f"{region}:{account}"
+        )
+
+    private.IAM_ACTIONS.replace("extract_resource_arn", resource)
+
+
+def resource_of(service: str, call: str, fields: dict[str, Any], found: str, here: str) -> str:
+    """Give the resource that AWS asks about; `found` is ministack's."""
+    cluster = str(fields.get("cluster", "default")).rpartition("/")[2]
+    named = [str(each) for each in fields.get("services") or fields.get("tasks") or ()]
+    named += [str(fields[key]) for key in ("service", "task") if fields.get(key)]
+    match service, call:
+        case "ecs", "DescribeServices" | "UpdateService" if named:
+            return f"arn:aws:ecs:{here}:service/{cluster}/{named[0].rpartition('/')[2]}"
+        case "ecs", "DescribeTasks" | "StopTask" if named:
+            return f"arn:aws:ecs:{here}:task/{cluster}/{named[0].rpartition('/')[2]}"
+        case "ecs", "DescribeTaskDefinition":
+            return "*"
+        case "logs", "GetLogEvents" | "FilterLogEvents" | "DescribeLogStreams":
+            return found if found == "*" else f"{found}:*"
+        case "elasticfilesystem", _ if fields.get("FileSystemId"):
+            return f"arn:aws:elasticfilesystem:{here}:file-system/{fields['FileSystemId']}"
+        case _:
+            return found
+
+
+def _fields(body: Any) -> dict[str, Any]:
+    try:
+        read: Any = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", read) if isinstance(read, dict) else {}
+
+
+def _single(query: Any) -> dict[str, Any]:
+    given = cast("dict[str, Any]", query or {})
+    return {key: value[0] if isinstance(value, list) else value for key, value in given.items()}

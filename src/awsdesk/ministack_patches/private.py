@@ -75,7 +75,7 @@ EVENTBRIDGE = Private(
 IAM = Private("services.iam", "_roles", "GetRole as a function; AssumeRole for service principals.")
 IAM_ACTIONS = Private(
     "core.iam_actions",
-    "extract_iam_action request_tag_context",
+    "extract_iam_action extract_resource_arn request_tag_context",
     "SQS's batch calls under the action of the single call, as SQS's permissions reference has"
     " them; what RunTask asks for besides ecs:RunTask (iam:PassRole, ecs:TagResource).",
 )

@@ -1,0 +1,43 @@
+"""`plexus operator-policy`: what IAM must allow whoever runs these commands on a stack."""
+
+from argparse import ArgumentParser, Namespace
+
+from postal_plexus.cli import system
+from postal_plexus.cli.exits import Exit
+
+SUMMARY = "print the IAM policy for those who operate a stack"
+
+DETAILS = """
+Give it to a user, group or role, for example by `aws iam create-policy`. It allows what `plexus`
+does on this one stack: by default everything but reading received mail.
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare the options of the command."""
+    system.add_options(parser)
+    parser.add_argument(
+        "--read-only", action="store_true", help="only to look: doctor, dead letters, logs"
+    )
+    parser.add_argument(
+        "--mail", action="store_true", help="also to read received mail: reports, replay"
+    )
+    parser.add_argument("--json", action="store_true", help="it is a JSON document anyway")
+
+
+@system.reported
+def run(args: Namespace) -> int:
+    """Print the document."""
+    from postal_plexus.operations.operator_policy import document  # noqa: PLC0415
+    from postal_plexus.operations.system import told  # noqa: PLC0415
+
+    stack = system.connect(args)
+    client = stack.client("sts")
+    with told("STS"):
+        account = str(client.get_caller_identity()["Account"])
+    if "maintenance" not in stack.parts:
+        from postal_plexus.operations.task import Tasks  # noqa: PLC0415
+
+        Tasks(stack)  # says what to do
+    print(document(stack.stack, account, stack.parts, acts=not args.read_only, mail=args.mail))
+    return Exit.OK

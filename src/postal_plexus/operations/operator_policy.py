@@ -1,0 +1,168 @@
+"""What an operator may do: a policy document for the commands of `plexus` on one stack. Pure.
+
+Three sizes. Reading: `doctor`, and `dead-letters list|show`. By default also what acts: dead
+letters, the mail queue, mailboxes, by tasks on the mail host. With `mail` also what reads received
+mail itself, from the archive (`reports`, `replay`); without it one sees envelopes and headers.
+
+What runs a task gets no other program with it: ECS never lets its caller choose the entry point,
+and the tasks' own roles are the only ones that may be passed. `dead-letters list` hides entries for
+a moment to see them, so it needs sqs:ChangeMessageVisibility.
+
+Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/ (what each service
+knows as a resource; where that is nothing, `*`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from postal_plexus.config.names import (
+    INBOUND_PREFIX,
+    hand_over_prefix,
+    part_name,
+    system_parameter,
+)
+
+
+def document(
+    stack: str, account: str, parts: Mapping[str, Any], *, acts: bool = True, mail: bool = False
+) -> str:
+    """Give the policy as JSON.
+
+    Args:
+        stack: its name.
+        account: the twelve digits of its account.
+        parts: what its parts are called (`System.parts`).
+        acts: whether it allows what changes something.
+        mail: whether it allows to read received mail.
+    """
+    here = f"{parts['region']}:{account}"
+    statements = _reading(stack, here, parts)
+    if acts:
+        statements += _acting(stack, account, here, parts)
+    if mail:
+        bucket = f"arn:aws:s3:::{parts['bucket']}"
+        statements += [
+            _allow("ListReceivedMail", ["s3:ListBucket"], [bucket]),
+            _allow("ReadReceivedMail", ["s3:GetObject"], [f"{bucket}/{INBOUND_PREFIX}*"]),
+        ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+
+
+def _reading(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    queues = [
+        _queue(here, parts[name])
+        for name in ("queue_url", "events_queue_url", "dead_letter_queue_url")
+    ]
+    return [
+        _allow(
+            "FindTheStack",
+            ["ssm:GetParameter"],
+            [f"arn:aws:ssm:{here}:parameter{system_parameter(stack)}"],
+        ),
+        # These know no resource, or none that could be named before it is looked at.
+        _allow(
+            "LookAround",
+            [
+                "backup:ListRecoveryPointsByResource",
+                "budgets:ViewBudget",
+                "cloudwatch:DescribeAlarms",
+                "cloudwatch:GetMetricStatistics",
+                "ecs:DescribeTaskDefinition",
+                "ses:DescribeActiveReceiptRuleSet",
+                "ses:GetAccount",
+                "ses:GetEmailIdentity",
+                "sns:ListSubscriptions",
+            ],
+            ["*"],
+        ),
+        _allow(
+            "LookAtServices",
+            ["ecs:DescribeServices"],
+            [f"arn:aws:ecs:{here}:service/{parts['cluster']}/*"],
+        ),
+        _allow(
+            "LookAtImages",
+            ["ecr:DescribeImages"],
+            [f"arn:aws:ecr:{here}:repository/{part_name(stack, 'image')}-*"],
+        ),
+        _allow(
+            "LookAtTheMailStore",
+            ["elasticfilesystem:DescribeFileSystems"],
+            [f"arn:aws:elasticfilesystem:{here}:file-system/{parts['file_system']}"],
+        ),
+        _allow("LookAtQueues", ["sqs:GetQueueAttributes"], queues),
+        _allow(
+            "ReadDeadLetters",
+            ["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"],
+            [queues[-1]],
+        ),
+        # What the containers say of mails, and where each went; not what they say to tasks.
+        _allow(
+            "ReadLogs",
+            ["logs:DescribeLogStreams", "logs:FilterLogEvents"],
+            [
+                f"arn:aws:logs:{here}:log-group:{group}:*"
+                for name, group in sorted(parts["log_groups"].items())
+                if name != "maintenance"
+            ],
+        ),
+    ]
+
+
+def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    cluster = f"arn:aws:ecs:{here}:cluster/{parts['cluster']}"
+    tasks = f"arn:aws:ecs:{here}:task/{parts['cluster']}/*"
+    in_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
+    handed_over = f"arn:aws:ssm:{here}:parameter{hand_over_prefix(stack)}*"
+    return [
+        _allow(
+            "DropDeadLetters",
+            ["sqs:DeleteMessage"],
+            [_queue(here, parts["dead_letter_queue_url"])],
+        ),
+        _allow("DeliverDeadLetters", ["sqs:SendMessage"], [_queue(here, parts["queue_url"])]),
+        _allow(
+            "RunTasks",
+            ["ecs:RunTask"],
+            [
+                f"arn:aws:ecs:{here}:task-definition/{family}{revision}"
+                for family in sorted(parts["maintenance"].values())
+                for revision in ("", ":*")
+            ],
+            in_cluster,
+        ),
+        _allow("FindTasks", ["ecs:ListTasks"], ["*"], in_cluster),
+        _allow("FollowAndStopTasks", ["ecs:DescribeTasks", "ecs:StopTask"], [tasks]),
+        _allow(
+            "GiveTasksTheirRoles",
+            ["iam:PassRole"],
+            [f"arn:aws:iam::{account}:role/{part_name(stack, 'maintenance')}-*"],
+            {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        ),
+        _allow(
+            "ReadWhatTasksSay",
+            ["logs:GetLogEvents"],
+            [f"arn:aws:logs:{here}:log-group:{parts['log_groups']['maintenance']}:*"],
+        ),
+        _allow("HandOverSecrets", ["ssm:DeleteParameter", "ssm:PutParameter"], [handed_over]),
+    ]
+
+
+def _queue(here: str, url: str) -> str:
+    return f"arn:aws:sqs:{here}:{url.rpartition('/')[2]}"
+
+
+def _allow(
+    sid: str,
+    actions: Sequence[str],
+    resources: Sequence[str],
+    condition: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    statement: dict[str, Any] = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": list(actions),
+        "Resource": list(resources),
+    }
+    return statement | ({"Condition": condition} if condition else {})

@@ -1,0 +1,129 @@
+"""The operators' policy, asked as IAM would be: what it is for, and what it must not give."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import parliament
+import pytest
+from registrations import ACCOUNT, REGION
+from test_every_document import Question, ask, weakened
+
+from postal_plexus.operations.operator_policy import document
+
+HERE = f"{REGION}:{ACCOUNT}"
+URL = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/plexus-main"
+PARTS: dict[str, Any] = {
+    "region": REGION,
+    "bucket": "plexus-main-archive-1",
+    "cluster": "plexus-main-cluster-1",
+    "file_system": "fs-1",
+    "queue_url": f"{URL}-mail-1",
+    "events_queue_url": f"{URL}-events-1",
+    "dead_letter_queue_url": f"{URL}-dead-letters-1",
+    "log_groups": {name: f"plexus-main-{name}-1" for name in ("deliver", "maintenance")},
+    "maintenance": {
+        "dovecot": "plexus-main-maintenance-dovecot",
+        "postfix": "plexus-main-maintenance-postfix",
+    },
+}
+QUEUES = f"arn:aws:sqs:{HERE}:plexus-main"
+ECS, LOGS = f"arn:aws:ecs:{HERE}", f"arn:aws:logs:{HERE}:log-group:plexus-main"
+PARAMETER = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
+CLUSTER = {"ecs:cluster": f"{ECS}:cluster/plexus-main-cluster-1"}
+TO_TASKS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/plexus-main"
+MAIL = "arn:aws:s3:::plexus-main-archive-1"
+
+READING = [
+    Question(True, "ssm:GetParameter", f"{PARAMETER}/system"),
+    Question(False, "ssm:GetParameter", f"{PARAMETER}/ses-smtp-password"),
+    Question(True, "ses:GetAccount", "*"),
+    Question(False, "ses:SendRawEmail", f"arn:aws:ses:{HERE}:identity/example.org"),
+    Question(True, "ecs:DescribeServices", f"{ECS}:service/plexus-main-cluster-1/x"),
+    Question(False, "ecs:UpdateService", f"{ECS}:service/plexus-main-cluster-1/x", keys=CLUSTER),
+    Question(
+        True, "ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-dovecot"
+    ),
+    Question(False, "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-dovecot"),
+    Question(
+        True,
+        "elasticfilesystem:DescribeFileSystems",
+        f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-1",
+    ),
+    Question(True, "sqs:GetQueueAttributes", f"{QUEUES}-mail-1"),
+    Question(False, "sqs:ReceiveMessage", f"{QUEUES}-mail-1"),
+    Question(True, "sqs:ReceiveMessage", f"{QUEUES}-dead-letters-1"),
+    Question(True, "logs:FilterLogEvents", f"{LOGS}-deliver-1:log-stream:x"),
+    Question(False, "logs:FilterLogEvents", f"{LOGS}-maintenance-1:log-stream:x"),
+    Question(False, "s3:GetObject", f"{MAIL}/directory/directory.json"),
+    Question(False, "s3:PutObject", f"{MAIL}/inbound/1"),
+    Question(False, "ecs:RegisterTaskDefinition", f"{ECS}:task-definition/x:1"),
+    Question(False, "iam:PassRole", f"{ROLE}-host", keys=TO_TASKS),
+    Question(
+        False, "elasticfilesystem:ClientMount", f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-1"
+    ),
+]
+FAMILY = f"{ECS}:task-definition/plexus-main-maintenance-postfix"
+ACTING = [
+    Question(True, "sqs:DeleteMessage", f"{QUEUES}-dead-letters-1"),
+    Question(False, "sqs:DeleteMessage", f"{QUEUES}-mail-1"),
+    Question(True, "sqs:SendMessage", f"{QUEUES}-mail-1"),
+    Question(True, "ecs:RunTask", f"{FAMILY}:3", keys=CLUSTER),
+    Question(True, "ecs:RunTask", FAMILY, keys=CLUSTER),
+    Question(False, "ecs:RunTask", f"{FAMILY}:3"),
+    Question(False, "ecs:RunTask", f"{ECS}:task-definition/plexus-main-deliver:3", keys=CLUSTER),
+    Question(True, "ecs:ListTasks", "*", keys=CLUSTER),
+    Question(False, "ecs:ListTasks", "*"),
+    Question(True, "ecs:StopTask", f"{ECS}:task/plexus-main-cluster-1/1"),
+    Question(False, "ecs:StopTask", f"{ECS}:task/another/1"),
+    Question(True, "iam:PassRole", f"{ROLE}-maintenance-postfix-task-1", keys=TO_TASKS),
+    Question(False, "iam:PassRole", f"{ROLE}-maintenance-postfix-task-1"),
+    Question(False, "iam:PassRole", f"{ROLE}-deliver-task-1", keys=TO_TASKS),
+    Question(True, "logs:GetLogEvents", f"{LOGS}-maintenance-1:log-stream:x"),
+    Question(True, "ssm:PutParameter", f"{PARAMETER}/hand-over/1"),
+    Question(False, "ssm:PutParameter", f"{PARAMETER}/system"),
+    Question(False, "ssm:GetParameter", f"{PARAMETER}/hand-over/1"),
+]
+READING_MAIL = [
+    Question(True, "s3:GetObject", f"{MAIL}/inbound/1"),
+    Question(True, "s3:ListBucket", MAIL),
+]
+
+
+def never(questions: list[Question]) -> list[Question]:
+    """The same, answered with no."""
+    return [replace(each, allowed=False) for each in questions]
+
+
+CASES = [
+    ({"acts": True}, READING + ACTING + never(READING_MAIL)),
+    ({"acts": True, "mail": True}, READING + ACTING + READING_MAIL),
+    ({"acts": False}, READING + never(ACTING + READING_MAIL)),
+    ({"acts": False, "mail": True}, READING + never(ACTING) + READING_MAIL),
+]
+
+
+@pytest.mark.parametrize(("size", "questions"), CASES)
+def test_it_gives_what_it_is_for_and_nothing_else(
+    size: dict[str, bool], questions: list[Question]
+) -> None:
+    """In each size; and the questions notice the loss of any statement or condition."""
+    policy = json.loads(document("main", ACCOUNT, PARTS, **size))
+    assert [] == [each for each in questions if each.allowed != ask(policy, each)]
+    unnoticed = [
+        what
+        for what, less in weakened(policy)
+        if all(each.allowed == ask(less, each) for each in questions)
+    ]
+    assert [] == unnoticed
+
+
+def test_it_is_sound_and_fits() -> None:
+    """parliament finds no fault; a managed policy holds 6,144 characters without blanks."""
+    text = document("main", ACCOUNT, PARTS, mail=True)
+    findings = parliament.analyze_policy_string(text).findings
+    assert [] == [each.issue for each in findings if each.issue != "RESOURCE_STAR"]
+    assert 6144 >= len(json.dumps(json.loads(text), separators=(",", ":")))
