@@ -12,6 +12,10 @@ from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
 
 MAIL_STORE = "mail"
 MAIL_STORE_PATH = "/srv/mail"
+# All of the file system, with what AWS Backup restores beside the mails.
+WHOLE_STORE = "store"
+WHOLE_STORE_PATH = "/srv/store"
+STORES = {MAIL_STORE: MAIL_STORE_PATH, WHOLE_STORE: WHOLE_STORE_PATH}
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Container:
     @property
     def host_directories(self) -> tuple[str, ...]:
         """Names of the host directories that it mounts."""
-        return tuple(mount.volume for mount in self.mounts if mount.volume != MAIL_STORE)
+        return tuple(mount.volume for mount in self.mounts if mount.volume not in STORES)
 
 
 DOVECOT = Container(
@@ -133,9 +137,7 @@ CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
 
 
 def _mount_point(mount: Mount) -> dict[str, Any]:
-    path = mount.path or (
-        MAIL_STORE_PATH if mount.volume == MAIL_STORE else BY_NAME[mount.volume].mount_path
-    )
+    path = mount.path or STORES.get(mount.volume) or BY_NAME[mount.volume].mount_path
     return {"sourceVolume": mount.volume, "containerPath": path, "readOnly": mount.read_only}
 
 

@@ -18,7 +18,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import containers, task_documents
-from deployment.containers import DOVECOT, MAIL_STORE, POSTFIX, Container, Mount
+from deployment.containers import DOVECOT, MAIL_STORE, POSTFIX, WHOLE_STORE, Container, Mount
 from deployment.images import Images
 from deployment.service import volumes_of
 from deployment.stack import Stack
@@ -50,6 +50,23 @@ TASKS: Mapping[str, Container] = {
         # No port of the world is listened on.
         capabilities=tuple(each for each in DOVECOT.capabilities if each != "NET_BIND_SERVICE"),
     ),
+    "restore": replace(
+        DOVECOT,
+        name="maintenance-restore",
+        memory=96,
+        reservation=RESERVATION,
+        entry_point=(_PROGRAM, "restore"),
+        ports=(),
+        mounts=(
+            Mount(MAIL_STORE),
+            Mount(WHOLE_STORE),
+            Mount("indexes"),
+            Mount("run-dovecot", read_only=True, path=LIVE_DOVECOT),
+            Mount("run-directory", read_only=True),
+        ),
+        stop_timeout=30,
+        capabilities=("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"),
+    ),
     "postfix": replace(
         POSTFIX,
         name="maintenance-postfix",
@@ -63,6 +80,10 @@ TASKS: Mapping[str, Container] = {
         capabilities=("DAC_OVERRIDE", "SETGID", "SETUID"),
     ),
 }
+
+TASKS_OF = {"dovecot": ("dovecot", "restore"), "postfix": ("postfix",)}
+"""The tasks that are made of an image."""
+_IMAGES = {task: image for image, tasks in TASKS_OF.items() for task in tasks}
 
 
 @dataclass(frozen=True)
@@ -94,15 +115,16 @@ class Maintenance(pulumi.ComponentResource):
         )
         self.role_arns: list[pulumi.Output[str]] = []
         self.task_definitions = {
-            image: self._task_definition(image, container) for image, container in TASKS.items()
+            task: self._task_definition(task, container) for task, container in TASKS.items()
         }
-        self.families = {image: each.family for image, each in self.task_definitions.items()}
+        self.families = {task: each.family for task, each in self.task_definitions.items()}
         self.register_outputs({"families": self.families})
 
-    def _task_definition(self, image: str, container: Container) -> aws.ecs.TaskDefinition:
+    def _task_definition(self, task: str, container: Container) -> aws.ecs.TaskDefinition:
         args = self._args
         name = args.stack.named(container.name)
-        task_role, execution_role = self._roles(image, name)
+        image = _IMAGES[task]
+        task_role, execution_role = self._roles(task, name)
         environment: dict[str, pulumi.Input[str]] = {
             "AWS_REGION": args.stack.region,
             "PLEXUS_HAND_OVER": hand_over_prefix(args.stack.name),
@@ -128,8 +150,9 @@ class Maintenance(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _roles(self, image: str, name: str) -> tuple[aws.iam.Role, aws.iam.Role]:
+    def _roles(self, name_of_task: str, name: str) -> tuple[aws.iam.Role, aws.iam.Role]:
         args = self._args
+        image = _IMAGES[name_of_task]
         trust = pulumi.Output.from_input(args.stack.account).apply(
             lambda account: task_documents.task_trust(account, args.stack.region)
         )
@@ -139,7 +162,18 @@ class Maintenance(pulumi.ComponentResource):
             description=f"What an operator's tasks beside {image} may do",
             opts=self._child,
         )
-        if image == "dovecot":
+        if name_of_task == "restore":
+            aws.iam.RolePolicy(
+                f"{name}-task",
+                role=task.name,
+                policy=pulumi.Output.all(
+                    args.storage.file_system.arn,
+                    args.storage.access_point.arn,
+                    args.storage.whole_access_point.arn,
+                ).apply(lambda given: task_documents.restoring_task(*given)),
+                opts=self._child,
+            )
+        elif image == "dovecot":
             aws.iam.RolePolicy(
                 f"{name}-task",
                 role=task.name,

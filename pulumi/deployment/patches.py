@@ -18,7 +18,7 @@ from deployment import patch_documents, schedule_documents, source
 from deployment.archive import Archive
 from deployment.certificates import Certificates
 from deployment.images import Images
-from deployment.maintenance import Maintenance
+from deployment.maintenance import TASKS_OF, Maintenance
 from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
 from deployment.stack import Stack
@@ -95,7 +95,10 @@ class Patches(pulumi.ComponentResource):
             "services": {name: part.service.name for name, part in args.services.items()},
             "tasks": {
                 "certbot": [args.certificates.task_definition.family],
-                **{image: [family] for image, family in args.maintenance.families.items()},
+                **{
+                    image: [args.maintenance.families[task] for task in tasks]
+                    for image, tasks in TASKS_OF.items()
+                },
             },
         }
         project = self._project(self._source())

@@ -44,7 +44,7 @@ from postal_plexus.config.settings import Settings, read_settings
 _FOR_OPERATORS = (
     *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
     *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
-    *("log_groups", "file_system", "access_point", "maintenance"),
+    *("log_groups", "file_system", "access_point", "maintenance", "backup_vault", "backup_role"),
 )
 
 
@@ -429,6 +429,8 @@ class _Deployment:
             "maintenance": self.maintenance.families,
             "file_system": self.storage.file_system.id,
             "access_point": self.storage.access_point.id,
+            "backup_vault": self.storage.vault,
+            "backup_role": self.storage.backup_role,
             "name_servers": self.zones.name_servers,
             "dkim_records": self.zones.dkim_records,
             "client_setup_pending": self.pending,

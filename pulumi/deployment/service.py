@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import containers, task_documents
-from deployment.containers import MAIL_STORE, Container
+from deployment.containers import MAIL_STORE, WHOLE_STORE, Container
 from deployment.host_directories import BY_NAME
 from deployment.stack import Stack
 from deployment.storage import Storage
@@ -128,15 +128,17 @@ def volumes_of(
     volumes: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
         {"name": name, "host_path": BY_NAME[name].path} for name in container.host_directories
     ]
-    if any(mount.volume == MAIL_STORE for mount in container.mounts):
+    access_points = {MAIL_STORE: storage.access_point, WHOLE_STORE: storage.whole_access_point}
+    mounted = {mount.volume for mount in container.mounts}
+    for name in sorted(access_points.keys() & mounted):
         volumes.append(
             {
-                "name": MAIL_STORE,
+                "name": name,
                 "efs_volume_configuration": {
                     "file_system_id": storage.file_system.id,
                     "transit_encryption": "ENABLED",
                     "authorization_config": {
-                        "access_point_id": storage.access_point.id,
+                        "access_point_id": access_points[name].id,
                         "iam": "ENABLED",
                     },
                 },

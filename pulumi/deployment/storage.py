@@ -10,7 +10,8 @@ is usual. A mail that is opened comes back, and so do the indexes of a mailbox t
 https://docs.aws.amazon.com/efs/latest/ug/lifecycle-management-efs.html
 
 The file system's policy lets nobody in without TLS, IAM and the access point, so a host that has
-only the network cannot read mail.
+only the network cannot read mail. A second access point shows all of the file system, to the role
+of one task and nobody else: the one that takes what was restored (`maintenance.restored`).
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ import pulumi
 from deployment import storage_documents
 from deployment.host_directories import VMAIL
 from deployment.stack import Stack
+from postal_plexus.config.names import MAIL_ROOT
+
+RESTORING_ROLE = "maintenance-restore-task"
+"""What the name of the one role begins with that mounts all of the file system."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,30 @@ class Storage(pulumi.ComponentResource):
             file_system_id=self.file_system.id,
             posix_user={"uid": VMAIL, "gid": VMAIL},
             root_directory={
-                "path": "/mail",
+                "path": MAIL_ROOT,
                 "creation_info": {"owner_uid": VMAIL, "owner_gid": VMAIL, "permissions": "0750"},
             },
             tags={"Name": args.name},
+            opts=self._child,
+        )
+        # What AWS Backup restores lies beside Dovecot's directory, and belongs to root in part.
+        self.whole_access_point = aws.efs.AccessPoint(
+            f"{args.name}-whole",
+            file_system_id=self.file_system.id,
+            posix_user={"uid": 0, "gid": 0},
+            root_directory={"path": "/"},
+            tags={"Name": f"{args.name}-whole"},
             opts=self._child,
         )
         policy = aws.efs.FileSystemPolicy(
             args.name,
             file_system_id=self.file_system.id,
             policy=pulumi.Output.all(
-                self.file_system.arn, self.access_point.arn, args.stack.account
+                self.file_system.arn,
+                self.access_point.arn,
+                self.whole_access_point.arn,
+                args.stack.account,
+                args.stack.named(RESTORING_ROLE),
             ).apply(lambda given: storage_documents.file_system(*given)),
             opts=self._child,
         )
@@ -102,12 +120,16 @@ class Storage(pulumi.ComponentResource):
             for index, subnet_id in enumerate(args.subnet_ids)
         ]
         self.ready: list[pulumi.Resource] = [policy, *targets]
+        # What restores need: the vault of the recovery points, and who writes them back.
+        self.vault: pulumi.Output[str] | None = None
+        self.backup_role: pulumi.Output[str] | None = None
         if args.backup_days:
             self._back_up()
         self.register_outputs({"file_system": self.file_system.id})
 
     def _back_up(self) -> None:
         vault = aws.backup.Vault(self._args.name, opts=self._kept)
+        self.vault = vault.name
         role = aws.iam.Role(
             f"{self._args.name}-backup",
             assume_role_policy=pulumi.Output.from_input(self._args.stack.account).apply(
@@ -116,6 +138,7 @@ class Storage(pulumi.ComponentResource):
             description="Backs up and restores the mail store",
             opts=self._child,
         )
+        self.backup_role = role.arn
         attachments = [
             aws.iam.RolePolicyAttachment(
                 f"{self._args.name}-{purpose}",

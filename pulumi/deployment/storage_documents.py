@@ -5,10 +5,13 @@ from typing import Any
 from deployment.documents import Statement, document
 
 
-def file_system(file_system_arn: str, access_point_arn: str, account: str) -> str:
-    """No client of the mail store without TLS, none past the access point, none unknown to IAM.
+def file_system(
+    file_system_arn: str, access_point_arn: str, whole_arn: str, account: str, restoring: str
+) -> str:
+    """No client of the mail store without TLS, none past the access points, none unknown to IAM.
 
-    There is no Allow for anybody: a client needs a role that may mount, in this account.
+    There is no Allow for anybody: a client needs a role that may mount, in this account. Through
+    the one that shows the whole file system comes only the role whose name begins with `restoring`.
     """
     client = [
         "elasticfilesystem:ClientMount",
@@ -30,7 +33,14 @@ def file_system(file_system_arn: str, access_point_arn: str, account: str) -> st
         deny("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
         deny(
             "AccessPointOnly",
-            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
+            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": [access_point_arn, whole_arn]}},
+        ),
+        deny(
+            "WholeForRestoresOnly",
+            {
+                "ArnEquals": {"elasticfilesystem:AccessPointArn": whole_arn},
+                "ArnNotLike": {"aws:PrincipalArn": f"arn:aws:iam::{account}:role/{restoring}*"},
+            },
         ),
         deny("OurAccountOnly", {"StringNotEquals": {"aws:PrincipalAccount": account}}),
     )

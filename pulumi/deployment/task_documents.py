@@ -83,6 +83,23 @@ def maintenance_dovecot_task(file_system_arn: str, access_point_arn: str, handed
     )
 
 
+def restoring_task(file_system_arn: str, access_point_arn: str, whole_arn: str) -> str:
+    """The task that takes what was restored mounts mails as Dovecot does, and the whole as root."""
+    return document(
+        _mount(file_system_arn, access_point_arn),
+        allow(
+            "MountWholeStore",
+            [
+                "elasticfilesystem:ClientMount",
+                "elasticfilesystem:ClientRootAccess",
+                "elasticfilesystem:ClientWrite",
+            ],
+            [file_system_arn],
+            {"ArnEquals": {"elasticfilesystem:AccessPointArn": whole_arn}},
+        ),
+    )
+
+
 def execution(
     log_group_arn: str, parameter_arns: Sequence[str], repository_arns: Sequence[str]
 ) -> str:

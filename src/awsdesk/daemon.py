@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, cast
 import hypercorn.asyncio
 from hypercorn.config import Config
 
-from awsdesk import daemon_log, naming, settings, sockets
+from awsdesk import backups, daemon_log, naming, settings, sockets
 from awsdesk.certificate_authority import Certificate, CertificateAuthority
 from awsdesk.cloudfront import edge_functions
 from awsdesk.cloudfront.distributions import Distributions
@@ -119,7 +119,7 @@ class Daemon:
         certificate = authority.certificate("aws", _aws_hosts(desk))
         ministack = environment.module("app")
         logging.getLogger("ministack").setLevel(logging.WARNING)
-        _correct_ministack()
+        _correct_ministack(layout, desk)
 
         snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
         stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
@@ -180,8 +180,9 @@ class Daemon:
         log.info("desk.ended")
 
 
-def _correct_ministack() -> None:
+def _correct_ministack(layout: DeskLayout, desk: DeskSettings) -> None:
     """What it does otherwise than AWS, where that matters here."""
+    backups.install(layout, desk.account_id, desk.region)
     runtime.keep_from_running_containers()
     iam_actions.install()
     run_task.install()

@@ -175,6 +175,11 @@ class DeskLayout:
         return self.root / "efs"
 
     @property
+    def backups(self) -> Path:
+        """The recovery points of the file systems: a directory and a description each."""
+        return self.root / "backups"
+
+    @property
     def tasks(self) -> Path:
         """What the agent writes for containers it starts (environment files, 0600)."""
         return self.root / "tasks"
@@ -186,7 +191,7 @@ class DeskLayout:
     def _directories(self) -> tuple[Path, ...]:
         return (
             *(self.logs, self.aws, self.ses, self.outbox, self.authority),
-            *(self.host, self.efs, self.tasks),
+            *(self.host, self.efs, self.backups, self.tasks),
         )
 
     def prepare(self) -> None:

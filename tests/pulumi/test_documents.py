@@ -33,6 +33,8 @@ CONFIGURATION_SET = f"arn:aws:ses:{REGION}:{ACCOUNT}:configuration-set/plexus-ma
 IDENTITY = f"arn:aws:ses:{REGION}:{ACCOUNT}:identity/example.org"
 FILE_SYSTEM = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:file-system/fs-1"
 ACCESS_POINT = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:access-point/fsap-1"
+WHOLE = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:access-point/fsap-2"
+RESTORING = f"arn:aws:iam::{ACCOUNT}:role/plexus-main-maintenance-restore-task-1a2b3c4"
 CLUSTER = f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/mail"
 LOG_GROUP = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:dovecot"
 PARAMETER = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/postal-plexus/main/ses-smtp-password"
@@ -183,11 +185,13 @@ DELIVER = task_documents.deliver_task(
     [IDENTITY],
 )
 DOVECOT = task_documents.dovecot_task(FILE_SYSTEM, ACCESS_POINT)
+RESTORE = task_documents.restoring_task(FILE_SYSTEM, ACCESS_POINT, WHOLE)
 EXECUTION = task_documents.execution(LOG_GROUP, [PARAMETER], [REPOSITORY])
 SMTP = mail_documents.smtp_user(ACCOUNT, REGION, ["example.org"], "plexus-main-sending")
 INSTANCE = host_documents.instance(ACCOUNT, REGION, "main", CLUSTER, "eni-1", "vol-1", [REPOSITORY])
 EC2 = f"arn:aws:ec2:{REGION}:{ACCOUNT}"
 
+_THROUGH = "elasticfilesystem__AccessPointArn"
 OURS = {"aws__ResourceTag/postal-plexus:stack": "main"}
 
 MAY = [
@@ -205,6 +209,13 @@ MAY = [
         "elasticfilesystem:ClientWrite",
         FILE_SYSTEM,
         {"elasticfilesystem__AccessPointArn": ACCESS_POINT},
+    ),
+    *(
+        (RESTORE, f"elasticfilesystem:{action}", FILE_SYSTEM, {_THROUGH: access_point})
+        for action, access_point in (
+            *(("ClientMount", ACCESS_POINT), ("ClientWrite", ACCESS_POINT)),
+            *(("ClientWrite", WHOLE), ("ClientRootAccess", WHOLE)),
+        )
     ),
     (EXECUTION, "ssm:GetParameters", PARAMETER, {}),
     (EXECUTION, "logs:PutLogEvents", f"{LOG_GROUP}:log-stream:dovecot/1", {}),
@@ -247,6 +258,9 @@ MAY_NOT = [
     (DELIVER, "elasticfilesystem:ClientMount", FILE_SYSTEM, {}),
     (DELIVER, "ssm:GetParameters", PARAMETER, {}),
     (DOVECOT, "elasticfilesystem:ClientWrite", FILE_SYSTEM, {}),
+    (DOVECOT, "elasticfilesystem:ClientMount", FILE_SYSTEM, {_THROUGH: WHOLE}),
+    (RESTORE, "elasticfilesystem:ClientRootAccess", FILE_SYSTEM, {_THROUGH: ACCESS_POINT}),
+    (RESTORE, "elasticfilesystem:ClientMount", FILE_SYSTEM, {}),
     (
         DOVECOT,
         "elasticfilesystem:ClientRootAccess",
@@ -313,13 +327,18 @@ def test_each_role_is_denied_its_neighbours(case: tuple[str, str, str, dict[str,
             "Deny",
             {"elasticfilesystem__AccessPointArn": ACCESS_POINT, "account": OTHER_ACCOUNT},
         ),
+        ("Deny", {"elasticfilesystem__AccessPointArn": WHOLE}),
+        ("ImplicitDeny", {"elasticfilesystem__AccessPointArn": WHOLE, "caller": RESTORING}),
+        ("Deny", {"elasticfilesystem__AccessPointArn": ACCESS_POINT + "9", "caller": RESTORING}),
     ],
 )
 def test_the_mail_store_lets_nobody_past_its_access_point(
     expected: str, keys: dict[str, Any]
 ) -> None:
     """The file system's policy allows nobody by itself (a role must) and denies every side way."""
-    document = storage_documents.file_system(FILE_SYSTEM, ACCESS_POINT, ACCOUNT)
+    document = storage_documents.file_system(
+        FILE_SYSTEM, ACCESS_POINT, WHOLE, ACCOUNT, "plexus-main-maintenance-restore-task"
+    )
     context = asked("elasticfilesystem:ClientWrite", FILE_SYSTEM, **keys)
     assert expected == evaluate_resource_policy(document, context).decision
 

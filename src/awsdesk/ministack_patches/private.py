@@ -49,6 +49,11 @@ APP = Private(
     "_build_persistence_save_dict",
     "`save_state()`: what a clean shutdown saves, saved now, with an error if the disk is full.",
 )
+BACKUP = Private(
+    "services.backup",
+    "_err _ok handle_request",
+    "Jobs that a program runs: what a backup copies, and what a restore writes.",
+)
 CLOUDFRONT = Private(
     "services.cloudfront",
     "_dist_config_el _distributions _find _get_distribution_aliases _text",

@@ -28,6 +28,7 @@ from postal_plexus.cli import (
     queue,
     replay,
     reports,
+    restore,
     trace,
     up,
 )
@@ -47,6 +48,7 @@ _COMMANDS = {
     "doctor": doctor,
     "dead-letters": dead_letters,
     "replay": replay,
+    "restore": restore,
     "queue": queue,
     "reports": reports,
     "operator-policy": operator_policy,

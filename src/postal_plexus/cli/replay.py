@@ -61,7 +61,8 @@ def run(args: Namespace) -> int:
         mailbox = replays.mailbox(args.address)
     except UnknownMailboxError as error:
         raise CommandError(Exit.NO_USER, str(error)) from error
-    found = replays.find((args.of or mailbox).lower(), args.since, until)
+    source = (args.of or mailbox).lower()
+    found = replays.find([source], args.since, until)[source]
     queued = 0
     if not args.dry_run:
         with Progress(console=Console(stderr=True), transient=True) as progress:

@@ -7,6 +7,9 @@ INBOUND_PREFIX = "inbound/"
 DELIVERIES_PREFIX = PREFIX
 """In the archive: `deliver` writes here who has which mail, and `plexus replay` reads it."""
 
+MAIL_ROOT = "/mail"
+"""In the file system: the directory that Dovecot's access point shows."""
+
 
 def part_name(stack: str, part: str) -> str:
     """Give the name of a part of a stack; two stacks in one account never share one."""

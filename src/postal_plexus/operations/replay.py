@@ -111,19 +111,23 @@ class Replays:
         self._s3: Any = system.client("s3")
         self._sqs: Any = system.client("sqs")
 
+    def directory(self) -> Directory:
+        """Give the directory that the containers follow."""
+        bucket, _, key = self._directory.removeprefix("s3://").partition("/")
+        with told("S3"):
+            octets = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        try:
+            return Directory.from_json(octets)
+        except DirectoryError as error:
+            raise OperationError(f"the directory {self._directory} {error}; see doctor") from error
+
     def mailbox(self, address: str) -> str:
         """Give a mailbox as the directory writes it.
 
         Raises:
             UnknownMailboxError: there is none of that address.
         """
-        bucket, _, key = self._directory.removeprefix("s3://").partition("/")
-        with told("S3"):
-            octets = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        try:
-            directory = Directory.from_json(octets)
-        except DirectoryError as error:
-            raise OperationError(f"the directory {self._directory} {error}; see doctor") from error
+        directory = self.directory()
         resolved = directory.resolve(address)
         if address.lower() in resolved.mailboxes:
             return address.lower()
@@ -132,13 +136,13 @@ class Replays:
             raise UnknownMailboxError(f"{address} is no mailbox, it leads to {leads}; name one")
         raise UnknownMailboxError(f"there is no mailbox {address}")
 
-    def find(self, mailbox: str, since: datetime, until: datetime) -> Found:
-        """Give the mails that a mailbox had, as far as the archive has them."""
-        stored = self._archive.since(since - _CLOCKS_DIFFER)
+    def find(self, mailboxes: Sequence[str], since: datetime, until: datetime) -> dict[str, Found]:
+        """Give the mails that each of some mailboxes had, as far as the archive has them."""
+        stored = list(self._archive.since(since - _CLOCKS_DIFFER))
         with ThreadPoolExecutor(_READERS) as readers:
             objects = list(readers.map(self._read, self._keys(since - _CLOCKS_DIFFER)))
-        records = (record for octets in objects for record in read_records(octets))
-        return chosen(records, stored, mailbox, since, until)
+        records = [record for octets in objects for record in read_records(octets)]
+        return {each: chosen(records, stored, each, since, until) for each in mailboxes}
 
     def put(self, mails: Sequence[Mail], mailbox: str) -> Iterator[int]:
         """Put mails into the queue for a mailbox; give how many, batch by batch.

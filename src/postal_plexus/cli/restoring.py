@@ -1,0 +1,156 @@
+"""What `plexus restore` does."""
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from postal_plexus.cli import system, tasks
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.cli.verbs import confirm
+from postal_plexus.operations.backups import Backups, Point, PointError, choose, path_of
+from postal_plexus.operations.replay import Found, Replays, UnknownMailboxError
+from postal_plexus.operations.services import Services
+from postal_plexus.operations.system import System
+from postal_plexus.operations.task import Tasks
+
+Line = dict[str, Any]
+
+# A backup takes a while, and is of its beginning: what came in between may lack.
+_BEFORE = timedelta(hours=1)
+_TASK = "restore"
+
+
+def run(args: Namespace) -> int:
+    """Do what was chosen; DATA without a recovery point, NO_USER without such a mailbox."""
+    if args.folder is not None and args.address is None:
+        raise CommandError(Exit.USAGE, "--folder goes with ADDRESS")
+    stack = system.connect(args)
+    backups = Backups(stack)
+    points = backups.points()
+    if args.list:
+        return _list(points, as_json=args.json)
+    try:
+        point = choose(points, args.at)
+        done = _all(args, stack, backups, point) if args.all else _one(args, stack, backups, point)
+    except PointError as error:
+        raise CommandError(Exit.DATA, str(error)) from error
+    except UnknownMailboxError as error:
+        raise CommandError(Exit.NO_USER, str(error)) from error
+    if args.json:
+        print(json.dumps({"recovery_point": point.taken_at.isoformat(), **done}, indent=2))
+    return Exit.OK
+
+
+def _list(points: list[Point], *, as_json: bool) -> int:
+    if as_json:
+        found = [{"taken_at": each.taken_at.isoformat(), "arn": each.arn} for each in points]
+        print(json.dumps(found, indent=2))
+        return Exit.OK
+    for each in points:
+        print(f"{each.taken_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC  {each.arn}")
+    if not points:
+        print("There is no recovery point yet; the first one comes within a day.")
+    return Exit.OK
+
+
+def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+    mailbox = Replays(stack).mailbox(args.address)
+    runner = Tasks(stack)
+    _restore(args, backups, point, path_of(mailbox, args.folder))
+    date = f"{point.taken_at.astimezone(UTC):%Y-%m-%d}"
+    lines = _run(args, runner, ["restore-mailbox", f"--date={date}", mailbox])
+    (restored,) = [line for line in lines if line["kind"] == "restored"]
+    if not args.json:
+        print(f"{restored['folder']}: {restored['mails']} mails, {restored['octets'] / 1e6:.1f} MB")
+    return {
+        "mailbox": mailbox,
+        "folder": restored["folder"],
+        "mails": restored["mails"],
+        "folders": [_without_kind(line) for line in lines if line["kind"] == "folder"],
+        "damaged": [line["folder"] for line in lines if line["kind"] == "damaged"],
+    }
+
+
+def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+    if not args.yes:
+        confirm(
+            [f"Every mailbox that is gone becomes as it was {point.taken_at:%Y-%m-%d %H:%M} UTC."],
+            "Dovecot is stopped for that, and mail waits. Go on?",
+            "Nothing was done.",
+        )
+    runner = Tasks(stack)
+    _restore(args, backups, point, None)
+    with _stopped(stack):
+        lines = _run(args, runner, ["restore-all"])
+    done = [line for line in lines if line["kind"] == "mailbox"]
+    kept = [str(line["address"]) for line in lines if line["kind"] == "kept"]
+    queued = _replay(Replays(stack), point)
+    if not args.json:
+        for line in done:
+            since = f", {line['since']} of them since" if line["since"] else ""
+            print(f"{line['address']}: {line['mails']} mails{since}")
+        for address in kept:
+            print(f"{address}: was there, so it stays; plexus restore {address}")
+        print(f"{queued} mails that were received since are in the queue: what lacks is delivered.")
+    return {
+        "mailboxes": [_without_kind(line) for line in done],
+        "kept": kept,
+        "replayed": queued,
+        "damaged": [_without_kind(line) for line in lines if line["kind"] == "damaged"],
+    }
+
+
+def _replay(replays: Replays, point: Point) -> int:
+    """Put into the queue all that was received since a recovery point; give how many."""
+    mailboxes = [each.address for each in replays.directory().mailboxes]
+    found: dict[str, Found] = replays.find(mailboxes, point.taken_at - _BEFORE, datetime.now(UTC))
+    return sum(sum(replays.put(each.mails, mailbox)) for mailbox, each in found.items())
+
+
+def _restore(args: Namespace, backups: Backups, point: Point, item: str | None) -> None:
+    """Let AWS Backup do its part, and wait for it."""
+    job = args.job or backups.start(point, item)
+    try:
+        with Console(stderr=True).status("AWS Backup restores ...") as shown:
+            for percent in backups.follow(job):
+                shown.update(f"AWS Backup restores: {percent:.0f} %")
+    except KeyboardInterrupt:
+        again = f"the restore goes on at AWS; take it up with the same words and --job {job}"
+        raise CommandError(Exit.INTERRUPTED, again) from None
+
+
+def _run(args: Namespace, runner: Tasks, words: list[str]) -> list[Line]:
+    found: list[Line] = []
+
+    def tell(line: Line) -> None:
+        if line["kind"] == "progress":
+            print(f"plexus: {line['text']}", file=sys.stderr)
+        elif line["kind"] == "damaged" and not args.json:
+            where = f"{line['address']} {line['folder']}"
+            print(f"plexus: {where}: its flags are damaged, mails are unread", file=sys.stderr)
+        found.append(line)
+
+    tasks.results(runner, _TASK, words, tell)
+    return found
+
+
+@contextmanager
+def _stopped(stack: System) -> Generator[None]:
+    """Dovecot stands still within; it starts again whatever happens."""
+    services = Services(stack)
+    print("plexus: Dovecot is stopped; mail waits", file=sys.stderr)
+    try:
+        services.stop("dovecot")
+        yield
+    finally:
+        services.start("dovecot")
+
+
+def _without_kind(line: Line) -> Line:
+    return {name: value for name, value in line.items() if name not in {"n", "kind"}}

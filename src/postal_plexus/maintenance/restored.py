@@ -1,0 +1,285 @@
+"""Mails of a backup, in a task of its own beside Dovecot: into folders of a mailbox, or in place.
+
+AWS Backup writes what it restores into a directory `aws-backup-restore_DATETIME` beside Dovecot's
+own, whose access point does not show it; so this task has the whole file system as well.
+
+    restore-mailbox   imports one mailbox into folders `Restored DATE/...`, while Dovecot runs and
+                      its owner reads. Nothing that is there is touched.
+    restore-all       moves whole mailboxes into the place of those that are gone, by renames. For
+                      this Dovecot must not run.
+
+What was restored is removed at the end. A task that was killed leaves a note in it, by which the
+next one removes the half of it that came, and begins anew: nothing is there twice.
+
+Flags are those of the copy of the index that lies beside the mails, an hour old at most when the
+backup was taken (`containers/dovecot/indexes`); mails that are younger than it are unread.
+"""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from postal_plexus.maintenance import calls, mailboxes, programs
+from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.output import PROGRESS, Output
+from postal_plexus.maintenance.programs import ProgramError
+
+DATA, UNAVAILABLE, FAULT = 65, 69, 70
+STORE, MAIL, INDEXES = Path("/srv/store"), Path("/srv/mail"), Path("/srv/indexes")
+NOTE = "plexus-restoring"
+VMAIL = 5000
+_ASIDE = ".before-restore"
+_LONGEST_SECONDS = 12 * 3600.0
+# So full may a mailbox be afterwards: mail goes on coming in.
+_MOST_FULL = 0.95
+# Not what acts on mails that come and go: nothing comes here, and what goes was a copy.
+_WITHOUT = ("acl", "expunge_once", "fts", "fts_flatcurve", "lazy_expunge", "quota")
+_PLAIN = [
+    word
+    for name in (*_WITHOUT, "search_bounds", "search_phrases")
+    for word in ("-o", f"mail_plugins/{name}=no")
+]
+
+
+def free_name(wanted: str, taken: Iterable[str]) -> str:
+    """Give the name of a folder that is not there yet, nor has anything below it."""
+    tops = {each.partition("/")[0].casefold() for each in taken}
+    names = (wanted if number == 1 else f"{wanted} ({number})" for number in range(1, 1000))
+    return next(each for each in names if each.casefold() not in tops)
+
+
+def fits(octets: int, used: int, most: int | None) -> bool:
+    """Tell whether a mailbox with so much more still takes mail."""
+    return most is None or used + octets <= most * _MOST_FULL
+
+
+def _home(root: Path, address: str) -> Path:
+    name, _, domain = address.rpartition("@")
+    return root / domain / name
+
+
+def _restored() -> list[Path]:
+    """What AWS Backup has written, the newest first: their names tell the time."""
+    return sorted(STORE.glob("aws-backup-restore_*"), reverse=True)
+
+
+def _doveadm(address: str, *words: str, of: Path | None = None) -> str:
+    """Run doveadm on a mailbox, or on another store of it with its indexes beside the mails."""
+    command, rest = (words[:2], words[2:]) if words[0] == "mailbox" else (words[:1], words[1:])
+    where = [] if of is None else ["-o", f"mail_path={of}", "-o", f"mail_index_path={of}"]
+    return programs.run(
+        [
+            *("setpriv", f"--reuid={VMAIL}", f"--regid={VMAIL}", "--clear-groups", "env"),
+            *(f"USER={address}", f"HOME={_home(MAIL, address)}"),
+            f"PLEXUS_HOSTNAME={os.environ.get('PLEXUS_HOSTNAME') or 'localhost'}",
+            *("doveadm", "-f", "tab", *_PLAIN, *where),
+            *(*command, "--no-userdb-lookup", *rest),
+        ],
+        seconds=_LONGEST_SECONDS,
+    )
+
+
+def _folders(address: str, of: Path | None = None) -> dict[str, tuple[int, int]]:
+    """Give mails and octets of each folder."""
+    answer = _doveadm(address, "mailbox", "status", "messages vsize", "*", of=of)
+    rows = [line.split("\t") for line in answer.splitlines()[1:]]
+    return {name: (int(mails), int(octets)) for name, mails, octets in rows}
+
+
+def _guids(address: str, of: Path | None = None) -> set[str]:
+    answer = _doveadm(address, "fetch", "guid", "mailbox", "*", "all", of=of)
+    return set(answer.splitlines()[1:])
+
+
+def _make_whole(address: str, store: Path) -> Iterator[str]:
+    """Unpack the copies of indexes beside their mails, and list every mail in them.
+
+    Gives the folders whose copy is damaged: their mails are there, unread.
+    """
+    for directory, _names, files in os.walk(store):
+        if "dovecot.index.copy" not in files:
+            continue
+        try:
+            programs.run(
+                [
+                    *("tar", "--extract", "--gzip", "--no-same-owner"),
+                    *(f"--file={directory}/dovecot.index.copy", f"--directory={directory}"),
+                ]
+            )
+        except ProgramError:
+            for name in ("dovecot.index", "dovecot.index.log", "dovecot.index.log.2"):
+                Path(directory, name).unlink(missing_ok=True)
+            yield str(Path(directory).relative_to(store))
+    programs.run(["chown", "-R", f"{VMAIL}:{VMAIL}", str(store)])
+    _doveadm(address, "force-resync", "*", of=store)
+
+
+def _prepare() -> None:
+    Path("/run/volatile").mkdir(mode=0o700, exist_ok=True)
+    os.chown("/run/volatile", VMAIL, VMAIL)
+
+
+def _remove_unfinished(output: Output) -> None:
+    """Remove what killed tasks have left: the folders that they had begun, and their source."""
+    for top in _restored():
+        note = top / NOTE
+        if not note.exists():
+            continue
+        told = json.loads(note.read_bytes())
+        address, folder = str(told["address"]), str(told["folder"])
+        output.say(PROGRESS, text=f"removing {folder} of {address}, which was not finished")
+        for each in sorted(_folders(address), reverse=True):
+            if each.partition("/")[0] == folder:
+                _doveadm(address, "mailbox", "delete", "-s", each)
+        shutil.rmtree(top)
+
+
+def _restore_mailbox(call: Call, output: Output) -> int:
+    (address,) = call.words
+    _prepare()
+    _remove_unfinished(output)
+    top = next((each for each in _restored() if _home(each / "mail", address).exists()), None)
+    if top is None:
+        return output.fail(DATA, f"nothing of {address} was restored")
+    store = _home(top / "mail", address) / "sdbox"
+    # What was expunged then is not wanted back, and would come as a folder of that name.
+    shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
+    for folder in _make_whole(address, store):
+        output.say("damaged", address=address, folder=folder)
+    wanted = {name: counts for name, counts in _folders(address, store).items() if counts[0]}
+    mails, octets = (sum(counts[which] for counts in wanted.values()) for which in (0, 1))
+    if not mails:
+        shutil.rmtree(top)
+        return output.fail(DATA, f"the backup has no mail of {address} there")
+    quota = mailboxes.quota(address)
+    used, most = int(str(quota["octets"])), quota["most"]
+    if not fits(octets, used, most if isinstance(most, int) else None):
+        shutil.rmtree(top)
+        return output.fail(
+            DATA,
+            f"{address} has {used / 1e6:.0f} MB and would refuse mail with {octets / 1e6:.0f} MB"
+            " more: raise its quota, or restore one folder (--folder)",
+        )
+    folder = free_name(f"Restored {call.options['date']}", _folders(address))
+    (top / NOTE).write_text(json.dumps({"address": address, "folder": folder}))
+    output.say(PROGRESS, text=f"importing {mails} mails into {folder}")
+    _doveadm(address, "import", "-s", f"sdbox:{store}", folder, "all")
+    came = {
+        name.removeprefix(f"{folder}/"): counts
+        for name, counts in _folders(address).items()
+        if name.startswith(f"{folder}/")
+    }
+    if came != wanted:
+        return output.fail(FAULT, f"not all came into {folder}: of {wanted} there are {came}")
+    shutil.rmtree(top)
+    for name, (count, size) in sorted(wanted.items()):
+        output.say("folder", name=f"{folder}/{name}", mails=count, octets=size)
+    output.say("restored", address=address, folder=folder, mails=mails, octets=octets)
+    return 0
+
+
+def _dovecot_runs() -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(mailboxes.SOCKET)
+    except OSError:
+        return False
+    return True
+
+
+def _users(root: Path) -> Iterator[str]:
+    """Give the addresses of homes below a directory; other things of Dovecot's begin with a dot."""
+    for domain in sorted(root.iterdir()):
+        if domain.name.startswith(".") or domain.name == "last-logins" or not domain.is_dir():
+            continue
+        for home in sorted(domain.iterdir()):
+            if (home / "sdbox").is_dir():
+                yield f"{home.name}@{domain.name}"
+
+
+def _restore_all(_call: Call, output: Output) -> int:
+    if _dovecot_runs():
+        return output.fail(UNAVAILABLE, "Dovecot runs: stop its service first")
+    _prepare()
+    _remove_unfinished(output)
+    top = next((each for each in _restored() if (each / "mail").is_dir()), None)
+    if top is None:
+        return output.fail(DATA, "nothing was restored")
+    live, copy = STORE / "mail", top / "mail"
+    aside = live / _ASIDE
+    moved: list[str] = []
+    for address in list(_users(copy)):
+        here, there = _home(live, address), _home(copy, address)
+        if here.exists():
+            # One that begins anew since the loss joins the copy; any other is not lost.
+            if not _is_new(address, there / "sdbox"):
+                output.say("kept", address=address)
+                continue
+            _move(here, _home(aside, address))
+        _move(there, here)
+        moved.append(address)
+        shutil.rmtree(_home(INDEXES, address), ignore_errors=True)
+        output.say(PROGRESS, text=f"{address} is in place")
+    for name in ("shared-mailboxes", "last-logins"):
+        if (copy / name).exists() and not (live / name).exists():
+            _move(copy / name, live / name)
+    programs.run(
+        [
+            *("setpriv", f"--reuid={VMAIL}", f"--regid={VMAIL}", "--clear-groups"),
+            *("/usr/local/bin/indexes", "start"),
+        ],
+        seconds=_LONGEST_SECONDS,
+    )
+    for address in moved:
+        _doveadm(address, "force-resync", "*")
+    joined = _join(aside, output) if aside.exists() else {}
+    for address in moved:
+        counts = _folders(address).values()
+        mails = sum(each[0] for each in counts)
+        output.say("mailbox", address=address, mails=mails, since=joined.get(address, 0))
+    shutil.rmtree(top)
+    return 0
+
+
+def _is_new(address: str, copy: Path) -> bool:
+    """Tell whether a mailbox has no mail of its copy."""
+    for _ in _make_whole(address, copy):
+        pass
+    return not _guids(address) & _guids(address, copy)
+
+
+def _join(aside: Path, output: Output) -> dict[str, int]:
+    """Bring what came since the loss into the mailboxes that are back; give how many mails."""
+    joined: dict[str, int] = {}
+    for address in list(_users(aside)):
+        store = _home(aside, address) / "sdbox"
+        for folder in _make_whole(address, store):
+            output.say("damaged", address=address, folder=folder)
+        shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
+        joined[address] = sum(counts[0] for counts in _folders(address, store).values())
+        # What a task that was killed has brought already.
+        there = _guids(address) & _guids(address, store)
+        missing = [word for guid in sorted(there) for word in ("not", "guid", guid)] or ["all"]
+        if len(there) < joined[address]:
+            _doveadm(address, "import", f"sdbox:{store}", "", *missing)
+        shutil.rmtree(_home(aside, address))
+    shutil.rmtree(aside)
+    return joined
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move within the file system; directories on the way belong to the mails' user."""
+    for parent in reversed(target.parents):
+        if not parent.exists():
+            parent.mkdir(mode=0o700)
+            os.chown(parent, VMAIL, VMAIL)
+    source.rename(target)
+
+
+VERBS: dict[str, Verb] = {
+    "restore-mailbox": Verb(_restore_mailbox, calls.ADDRESS, 1, 1, {"date": calls.NAME}),
+    "restore-all": Verb(_restore_all),
+}

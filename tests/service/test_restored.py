@@ -1,0 +1,221 @@
+"""What AWS Backup has restored comes into the mailboxes: beside what is there, or all of it in place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postal_plexus.config.lists import read_stack
+from postal_plexus.directory import dovecot_passwd
+from service.mail_host import HOSTNAME, STACK, MailHost
+from service.test_indexes import ANN, BEN, deliver, empty, furnish, indexes, state
+
+pytestmark = pytest.mark.timeout(300)
+
+CAPABILITIES = "CHOWN,DAC_OVERRIDE,FOWNER,SETGID,SETUID"
+
+
+@pytest.fixture
+def host(idle_host: MailHost) -> Iterator[MailHost]:
+    """A host with a new store and a new volume, and Dovecot running."""
+    for name in ("mail", "indexes"):
+        empty(idle_host.root / name)
+    # As the root of an EFS file system.
+    idle_host.root.chmod(0o755)
+    idle_host.write_directory()
+    idle_host.start("dovecot")
+    yield idle_host
+    for left in restored(idle_host):
+        shutil.rmtree(left)
+    idle_host.close()
+
+
+def task(host: MailHost, *words: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run a verb as the task definition has it; its exit code, and what it said."""
+    mounts = (
+        *(
+            ("mail", "/srv/mail", "rw"),
+            (".", "/srv/store", "rw"),
+            ("indexes", "/srv/indexes", "rw"),
+        ),
+        *(("run/dovecot", "/run/plexus/live-dovecot", "ro"),),
+        ("run/directory", "/run/plexus/directory", "ro"),
+    )
+    done = subprocess.run(
+        [
+            *(host.engine.command, "run", "--rm", "--read-only", "--tmpfs=/run", "--tmpfs=/tmp"),
+            *("--network=none", "--cap-drop=all", f"--cap-add={CAPABILITIES}", "--memory=96m"),
+            *("--security-opt=no-new-privileges", f"--env=PLEXUS_HOSTNAME={HOSTNAME}"),
+            *(f"--volume={host.root / source}:{to}:{mode}" for source, to, mode in mounts),
+            *("--entrypoint=/usr/local/bin/maintain", host.images["dovecot"], "restore", *words),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines, done.stderr
+    assert lines[-1]["kind"] == "end", done.stderr
+    return done.returncode, lines
+
+
+def restored(host: MailHost) -> list[Path]:
+    """What AWS Backup has written, as far as it is still there."""
+    return sorted(host.root.glob("aws-backup-restore_*"))
+
+
+def back_up(host: MailHost, name: str, *items: str) -> Path:
+    """Write what a backup of now would restore."""
+    top = host.root / f"aws-backup-restore_{name}"
+    for item in items or [""]:
+        into = top / "mail" / item
+        into.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", "-T", host.root / "mail" / item, into], check=True)
+    return top
+
+
+def seen(host: MailHost, address: str) -> dict[str, dict[str, str]]:
+    """All folders of a mailbox that have mail: subject -> flags."""
+    with host.imap(address) as client:
+        folders = [line.decode().rpartition('"/" ')[2].strip('"') for line in client.list()[1]]
+        folders = [each for each in folders if not each.startswith("shared")]
+        found = {
+            each: {subject: flags for subject, (_, _, flags) in state(client, each).items()}
+            for each in folders
+            if client.select(f'"{each}"', readonly=True)[0] == "OK"
+            and int(client.response("EXISTS")[1][0] or 0)
+        }
+    return {each: mails for each, mails in found.items() if mails}
+
+
+def lose(host: MailHost, address: str) -> None:
+    """All mails of a user are gone for good."""
+    words = ("doveadm", "-o", "mail_plugins/lazy_expunge=no", "expunge", "-u", address)
+    host.containers["dovecot"].exec(*words, "mailbox", "*", "all")
+
+
+def test_a_mailbox_comes_into_folders_of_its_own(host: MailHost) -> None:
+    """With flags, keywords and folders; while mail comes in, and what is there stays as it is."""
+    furnish(host)
+    indexes(host, "copy")
+    assert deliver(host, ANN, "younger than the copy of the index") == 250
+    before = seen(host, ANN)
+    back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    lose(host, ANN)
+    coming = [threading.Thread(target=deliver, args=(host, ANN, f"new {n}")) for n in range(8)]
+    for each in coming:
+        each.start()
+    code, lines = task(host, "restore-mailbox", "--date=2026-11-27", ANN)
+    for each in coming:
+        each.join()
+    assert code == 0, lines
+    top = "Restored 2026-11-27"
+    after = seen(host, ANN)
+    assert before == {
+        name.removeprefix(f"{top}/"): mails for name, mails in after.items() if top in name
+    }
+    assert {f"new {n}" for n in range(8)} == after["INBOX"].keys()
+    assert [] == restored(host)
+    with host.imap(ANN) as client:
+        subscribed = [line.decode() for line in client.lsub()[1]]
+        assert any(f"{top}/INBOX" in line for line in subscribed)
+    # The next one has a name of its own.
+    back_up(host, "2026-11-28T03-00-00-000000Z", "example.org/ann")
+    assert 0 == task(host, "restore-mailbox", "--date=2026-11-27", ANN)[0]
+    assert any(name.startswith(f"{top} (2)/") for name in seen(host, ANN))
+
+
+def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:
+    """The half that came goes, with the directory that it was taken from: nothing is there twice."""
+    for number in range(5):
+        deliver(host, ANN, f"mail {number}")
+    half = back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    back_up(host, "2026-11-27T04-00-00-000000Z", "example.org/ann")
+    (half / "plexus-restoring").write_text(json.dumps({"address": ANN, "folder": "Restored A"}))
+    with host.imap(ANN) as client:
+        client.create('"Restored A/INBOX"')
+        client.select("INBOX")
+        client.copy("1:2", '"Restored A/INBOX"')
+    code, lines = task(host, "restore-mailbox", "--date=A", ANN)
+    assert code == 0, lines
+    expected = {f"mail {number}" for number in range(5)}
+    assert {"INBOX", "Restored A/INBOX"} == seen(host, ANN).keys()
+    assert expected == seen(host, ANN)["Restored A/INBOX"].keys()
+    assert [] == restored(host)
+
+
+def test_a_restore_never_makes_a_mailbox_refuse_mail(host: MailHost) -> None:
+    """One that does not fit is refused before anything comes, and says what to do."""
+    with host.imap(ANN) as client:
+        client.append("INBOX", None, None, b"Subject: large\r\n\r\n" + b"x" * 700_000 + b"\r\n")
+    back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    table = dovecot_passwd(read_stack(STACK))
+    host.write_table(
+        "dovecot-passwd", table.replace("::::::", "::::::userdb_quota_storage_size=1M ")
+    )
+    code, lines = task(host, "restore-mailbox", "--date=2026-11-27", ANN)
+    (failure,) = [line for line in lines if line["kind"] == "error"]
+    assert code == 65
+    assert "raise its quota" in failure["text"]
+    assert [] == restored(host)
+    assert ["INBOX"] == list(seen(host, ANN))
+    assert 250 == deliver(host, ANN, "still comes")
+
+
+def test_a_damaged_copy_costs_the_flags_and_no_mail(host: MailHost) -> None:
+    deliver(host, ANN, "mail")
+    indexes(host, "copy")
+    top = back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    for copy in top.rglob("dovecot.index.copy"):
+        copy.write_bytes(copy.read_bytes()[:30])
+    code, lines = task(host, "restore-mailbox", "--date=2026-11-27", ANN)
+    assert code == 0, lines
+    assert any(line["kind"] == "damaged" for line in lines)
+    assert {"mail"} == seen(host, ANN)["Restored 2026-11-27/INBOX"].keys()
+
+
+@pytest.mark.parametrize("address", ["ghost@example.org", BEN])
+def test_what_was_not_restored_is_told(host: MailHost, address: str) -> None:
+    deliver(host, ANN, "mail")
+    back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    code, lines = task(host, "restore-mailbox", "--date=2026-11-27", address)
+    assert (65, f"nothing of {address} was restored") == (code, lines[0]["text"])
+
+
+def test_all_mailboxes_that_are_gone_are_in_place_again(host: MailHost) -> None:
+    """With flags and folders as of the copy, UIDs too; what came since the loss joins them, once."""
+    furnish(host)
+    deliver(host, BEN, "to ben")
+    indexes(host, "copy")
+    before = {address: seen(host, address) for address in (ANN, BEN)}
+    back_up(host, "2026-11-27T03-00-00-000000Z")
+    code, lines = task(host, "restore-all")
+    assert (69, "Dovecot runs: stop its service first") == (code, lines[0]["text"])
+    # Everything is lost, and a mail comes before anybody notices.
+    host.containers["dovecot"].kill()
+    for name in ("mail", "indexes"):
+        empty(host.root / name)
+    host.start("dovecot")
+    assert 250 == deliver(host, ANN, "since the loss")
+    host.containers["dovecot"].stop()
+    code, lines = task(host, "restore-all")
+    assert code == 0, lines
+    assert [] == restored(host)
+    host.start("dovecot")
+    before[ANN]["INBOX"]["since the loss"] = ""
+    assert before == {address: seen(host, address) for address in (ANN, BEN)}
+    # Again: nobody is lost, so nothing changes.
+    back_up(host, "2026-11-28T03-00-00-000000Z")
+    host.containers["dovecot"].stop()
+    code, lines = task(host, "restore-all")
+    assert code == 0, lines
+    assert {ANN, BEN} == {line["address"] for line in lines if line["kind"] == "kept"}
+    host.start("dovecot")
+    assert before == {address: seen(host, address) for address in (ANN, BEN)}
