@@ -80,14 +80,6 @@ def test_a_wrong_command_would_be_found() -> None:
     assert [["ses", "set-it", "a-b", "c", "query"]] == commands(text)
 
 
-def test_the_metadata_of_a_restore_is_json() -> None:
-    """The nested quotes of the restore command come out as AWS Backup reads them."""
-    (quoted,) = re.findall(r"--metadata ('.*')\n", DEPLOY)
-    told = json.loads(shlex.split(quoted.replace("'$FS'", "fs-1"))[0])
-    assert ["/mail/example.org/ann"] == json.loads(told["itemsToRestore"])
-    assert {"file-system-id", "newFileSystem", "itemsToRestore"} == told.keys()
-
-
 @pytest.mark.parametrize(
     ("told", "source"),
     [

@@ -1,0 +1,31 @@
+"""Into which folder a restored mailbox comes, and when it does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from postal_plexus.maintenance.restored import fits, free_name
+
+
+@pytest.mark.parametrize(
+    ("taken", "name"),
+    [
+        ([], "Restored A"),
+        (["INBOX", "Restored A2/INBOX"], "Restored A"),
+        (["restored a/INBOX"], "Restored A (2)"),
+        (["Restored A/INBOX", "Restored A (2)/Sub/Sub"], "Restored A (3)"),
+    ],
+)
+def test_a_name_that_is_free(taken: list[str], name: str) -> None:
+    """Whatever is below it, and in whatever case: clients take INBOX and inbox for one."""
+    assert name == free_name("Restored A", taken)
+
+
+@pytest.mark.parametrize(
+    ("octets", "used", "most", "fitting"),
+    [(10, 0, None, True), (94, 1, 100, True), (94, 2, 100, False), (1, 99, 100, False)],
+)
+def test_a_mailbox_keeps_room_for_mail(
+    octets: int, used: int, most: int | None, *, fitting: bool
+) -> None:
+    assert fitting == fits(octets, used, most)
