@@ -130,18 +130,18 @@ def volumes_of(
     ]
     access_points = {MAIL_STORE: storage.access_point, WHOLE_STORE: storage.whole_access_point}
     mounted = {mount.volume for mount in container.mounts}
-    for name in sorted(access_points.keys() & mounted):
-        volumes.append(
-            {
-                "name": name,
-                "efs_volume_configuration": {
-                    "file_system_id": storage.file_system.id,
-                    "transit_encryption": "ENABLED",
-                    "authorization_config": {
-                        "access_point_id": access_points[name].id,
-                        "iam": "ENABLED",
-                    },
+    stores: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
+        {
+            "name": name,
+            "efs_volume_configuration": {
+                "file_system_id": storage.file_system.id,
+                "transit_encryption": "ENABLED",
+                "authorization_config": {
+                    "access_point_id": access_points[name].id,
+                    "iam": "ENABLED",
                 },
-            }
-        )
-    return volumes
+            },
+        }
+        for name in sorted(access_points.keys() & mounted)
+    ]
+    return volumes + stores

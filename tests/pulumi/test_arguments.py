@@ -84,7 +84,7 @@ def _wrong_words(shape: Shape, given: Any, place: str) -> Iterator[str]:
 
 
 # Tasks that run once.
-ONCE = {"certbot", "maintenance-dovecot", "maintenance-postfix"}
+ONCE = {"certbot", *(f"maintenance-{each}" for each in ("dovecot", "postfix", "restore"))}
 
 
 def tasks(run: Run) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:

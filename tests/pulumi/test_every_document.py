@@ -8,119 +8,21 @@ condition, of their document.
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ministack.core.iam_evaluator import (
-    EvalContext,
-    evaluate,
-    evaluate_resource_policy,
-    parse_policy_document,
+from policy_questions import (
+    HERE,
+    OTHER,
+    Question,
+    ask,
+    execution,
+    for_us,
+    published,
+    queued,
+    trusted,
 )
 from registrations import ACCOUNT, REGION, Run
-
-OTHER = "999999999999"
-HERE = f"{REGION}:{ACCOUNT}"
-
-
-@dataclass(frozen=True)
-class Question:
-    """May `service` (or, when it is "", a role of ours) do this?"""
-
-    allowed: bool
-    action: str
-    resource: str
-    service: str = ""
-    keys: dict[str, Any] = field(default_factory=dict)
-    tls: bool = True
-    account: str = ACCOUNT
-
-
-def ask(policy: dict[str, Any], question: Question) -> bool:
-    """Whether the document does not stand in the way, and (but for a file system's) lets through.
-
-    A resource policy is asked as a service, which has no policy of its own. One that only denies
-    leaves the rest to the caller's role.
-    """
-    statements = policy["Statement"]
-    context = EvalContext(
-        principal_arn=(
-            f"arn:aws:iam::{OTHER}:role/service"
-            if question.service
-            else f"arn:aws:sts::{question.account}:assumed-role/role/session"
-        ),
-        principal_type="AssumedRole",
-        principal_account=question.account,
-        action=question.action,
-        resource_arn=question.resource,
-        region=REGION,
-        secure_transport=question.tls,
-        service_context={key.lower(): value for key, value in question.keys.items()},
-    )
-    if not any("Principal" in each for each in statements):
-        return "Allow" == evaluate(context, [parse_policy_document(policy)]).decision
-    # A trust policy has no resource; the evaluator wants one.
-    asked = {**policy, "Statement": [{"Resource": "*", **each} for each in statements]}
-    decision = evaluate_resource_policy(asked, context, service=question.service or None).decision
-    return decision != "Deny" if not question.service else decision == "Allow"
-
-
-def for_us(source: str = "", account: str = ACCOUNT) -> dict[str, str]:
-    """On whose behalf a service acts."""
-    return {"aws:SourceAccount": account} | ({"aws:SourceArn": source} if source else {})
-
-
-def trusted(service: str, ours: dict[str, str], *others: dict[str, str]) -> list[Question]:
-    """A service may take the role for us, not for others; another service may not."""
-    return [
-        Question(True, "sts:AssumeRole", "*", service, ours),
-        Question(False, "sts:AssumeRole", "*", "lambda.amazonaws.com", ours),
-        *(Question(False, "sts:AssumeRole", "*", service, other) for other in others),
-    ]
-
-
-def published(topic: str, service: str, ours: dict[str, str], *others: dict[str, str]) -> list:
-    """A service may publish for us, and not for others; nor subscribe."""
-    arn = f"arn:aws:sns:{HERE}:plexus-main-{topic}"
-    return [
-        Question(True, "sns:Publish", arn, service, ours),
-        Question(False, "sns:Subscribe", arn, service, ours),
-        *(Question(False, "sns:Publish", arn, service, other) for other in others),
-    ]
-
-
-def queued(queue: str, *topics: str) -> list[Question]:
-    """SNS sends for these topics, not for another; it cannot receive."""
-    arn, sns = f"arn:aws:sqs:{HERE}:plexus-main-{queue}", "sns.amazonaws.com"
-    ours = [for_us(f"arn:aws:sns:{HERE}:plexus-main-{topic}") for topic in topics]
-    return [
-        *(Question(True, "sqs:SendMessage", arn, sns, each) for each in ours),
-        Question(False, "sqs:ReceiveMessage", arn, sns, ours[0]),
-        Question(
-            False, "sqs:SendMessage", arn, sns, for_us(f"arn:aws:sns:{HERE}:plexus-other-received")
-        ),
-    ]
-
-
-def execution(name: str, *parameters: str, log: str = "") -> list[Question]:
-    """ECS starts one task: its log, its image, its parameters, and no neighbour's."""
-    neighbour = "postfix" if name != "postfix" else "dovecot"
-    group, groups = log or name, f"arn:aws:logs:{HERE}:log-group:plexus-main"
-    registry = f"arn:aws:ecr:{HERE}:repository"
-    parameter = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
-    return [
-        Question(True, "logs:PutLogEvents", f"{groups}-{group}:log-stream:{group}/1"),
-        Question(False, "logs:PutLogEvents", f"{groups}-{neighbour}:log-stream:{neighbour}/1"),
-        Question(False, "logs:DeleteLogGroup", f"{groups}-{group}:*"),
-        Question(True, "ecr:GetAuthorizationToken", "*"),
-        Question(True, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{name}"),
-        Question(False, "ecr:BatchGetImage", f"{registry}/plexus-main-image-{neighbour}"),
-        Question(False, "ecr:PutImage", f"{registry}/plexus-main-image-{name}"),
-        *(Question(True, "ssm:GetParameters", f"{parameter}/{each}") for each in parameters),
-        Question(False, "ssm:GetParameters", f"{parameter}/another"),
-    ]
-
 
 TASK = f"arn:aws:ecs:{HERE}:task/plexus-main-cluster/1"
 TASKS = trusted(
@@ -162,6 +64,8 @@ FROM_RULE = (
     for_us(RULE.replace("plexus-main", "plexus-other")),
 )
 BY_DOOR = {"elasticfilesystem:AccessPointArn": DOOR}
+BY_WHOLE = {"elasticfilesystem:AccessPointArn": f"{DOOR}-whole"}
+RESTORING = f"{ROLES}-maintenance-restore-task-1a2b3c4"
 TAGGED = {"aws:ResourceTag/postal-plexus:stack": "main"}
 IN_CLUSTER = {"ecs:cluster": CLUSTER}
 CHALLENGE = {
@@ -204,6 +108,9 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "elasticfilesystem:ClientWrite", STORE),
         Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, tls=False),
         Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, account=OTHER),
+        Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_WHOLE),
+        Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_WHOLE, role=RESTORING),
+        Question(False, "elasticfilesystem:ClientWrite", STORE, role=RESTORING),
     ],
     "QueuePolicy plexus-main-dead-letters": queued("dead-letters", "events", "received"),
     "QueuePolicy plexus-main-events": queued("events", "events"),
@@ -236,6 +143,8 @@ QUESTIONS: dict[str, list[Question]] = {
     "Role plexus-main-maintenance-dovecot-task": TASKS,
     "Role plexus-main-maintenance-postfix-execution": TASKS,
     "Role plexus-main-maintenance-postfix-task": TASKS,
+    "Role plexus-main-maintenance-restore-execution": TASKS,
+    "Role plexus-main-maintenance-restore-task": TASKS,
     "Role plexus-main-postfix-execution": TASKS,
     "Role plexus-main-postfix-task": TASKS,
     "Role plexus-main-certbot-schedule": trusted(
@@ -266,6 +175,7 @@ QUESTIONS: dict[str, list[Question]] = {
     "RolePolicy plexus-main-dovecot-execution": execution("dovecot"),
     "RolePolicy plexus-main-maintenance-dovecot-execution": execution("dovecot", log="maintenance"),
     "RolePolicy plexus-main-maintenance-postfix-execution": execution("postfix", log="maintenance"),
+    "RolePolicy plexus-main-maintenance-restore-execution": execution("dovecot", log="maintenance"),
     "RolePolicy plexus-main-postfix-execution": execution(
         "postfix", "ses-smtp-password", "ses-smtp-username"
     ),
@@ -403,6 +313,14 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "ssm:DeleteParameter", f"{HANDED}/hand-over/0123"),
         Question(False, "ssm:PutParameter", f"{HANDED}/hand-over/0123"),
         Question(False, "ssm:GetParameter", f"{HANDED}/ses-smtp-password"),
+    ],
+    "RolePolicy plexus-main-maintenance-restore-task": [
+        Question(True, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_DOOR),
+        Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_WHOLE),
+        Question(True, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_WHOLE),
+        Question(False, "elasticfilesystem:ClientMount", STORE),
+        Question(False, "ssm:GetParameter", f"{HANDED}/hand-over/0123"),
     ],
     "RolePolicy plexus-main-host": [
         Question(True, "ec2:DescribeVolumes", "*"),

@@ -193,7 +193,7 @@ def test_memory_of_the_containers_leaves_room_on_the_host(template: Run) -> None
     for entry in template.of("aws:ecs/taskDefinition:TaskDefinition"):
         (container,) = json.loads(entry.inputs["containerDefinitions"])
         reserved[container["name"]] = container.get("memoryReservation", container["memory"])
-    operators = [reserved.pop(f"maintenance-{image}") for image in ("dovecot", "postfix")]
+    operators = [reserved.pop(f"maintenance-{of}") for of in ("dovecot", "postfix", "restore")]
     assert {"certbot", "deliver", "dovecot", "postfix"} == reserved.keys()
     assert 256 >= sum(reserved.values())
     assert 280 >= sum(reserved.values()) + max(operators)
