@@ -11,7 +11,7 @@ import pulumi
 from deployment import mail_documents
 from deployment.buckets import close
 from deployment.stack import Stack
-from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
+from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX, MOVING_PREFIX
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ class Archive(pulumi.ComponentResource):
                         ("deliveries", DELIVERIES_PREFIX),
                     )
                 ),
+                {
+                    # What the tool of an operator that went away has not removed.
+                    "id": "forget-exports",
+                    "status": "Enabled",
+                    "filter": {"prefix": MOVING_PREFIX},
+                    "expiration": {"days": 1},
+                },
                 {
                     "id": "clear-unfinished-uploads",
                     "status": "Enabled",

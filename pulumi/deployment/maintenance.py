@@ -23,7 +23,7 @@ from deployment.images import Images
 from deployment.service import volumes_of
 from deployment.stack import Stack
 from deployment.storage import Storage
-from postal_plexus.config.names import hand_over_prefix
+from postal_plexus.config.names import MOVING_PREFIX, hand_over_prefix
 
 LOG_DAYS = 3
 RESERVATION = 24
@@ -88,11 +88,17 @@ _IMAGES = {task: image for image, tasks in TASKS_OF.items() for task in tasks}
 
 @dataclass(frozen=True)
 class MaintenanceArgs:
-    """`host_name`: of the mail host, which Postfix's programs want to know."""
+    """What the tasks are told.
+
+    Attributes:
+        archive_arn: of the bucket that exports go through.
+        host_name: of the mail host, which Postfix's programs want to know.
+    """
 
     stack: Stack
     images: Images
     storage: Storage
+    archive_arn: pulumi.Input[str]
     host_name: str
 
     @property
@@ -181,6 +187,7 @@ class Maintenance(pulumi.ComponentResource):
                     args.storage.file_system.arn,
                     args.storage.access_point.arn,
                     args.stack.arn("ssm", f"parameter{hand_over_prefix(args.stack.name)}*"),
+                    pulumi.Output.concat(args.archive_arn, f"/{MOVING_PREFIX}*"),
                 ).apply(lambda given: task_documents.maintenance_dovecot_task(*given)),
                 opts=self._child,
             )

@@ -297,7 +297,13 @@ class _Deployment:
         """The tasks that an operator runs beside Dovecot and Postfix."""
         return Maintenance(
             "maintenance",
-            MaintenanceArgs(self.stack, self.images, self.storage, self.settings.mail_host),
+            MaintenanceArgs(
+                self.stack,
+                self.images,
+                self.storage,
+                self.archive.bucket.arn,
+                self.settings.mail_host,
+            ),
             self.stack.options,
         )
 

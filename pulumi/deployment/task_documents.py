@@ -75,11 +75,14 @@ def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
     return document(_mount(file_system_arn, access_point_arn))
 
 
-def maintenance_dovecot_task(file_system_arn: str, access_point_arn: str, handed_over: str) -> str:
-    """An operator's task mounts it as well, and takes the secrets that are handed over to it."""
+def maintenance_dovecot_task(
+    file_system_arn: str, access_point_arn: str, handed_over: str, exports: str
+) -> str:
+    """An operator's task mounts it as well, takes what is handed over to it, and brings exports."""
     return document(
         _mount(file_system_arn, access_point_arn),
         allow("TakeWhatIsHandedOver", ["ssm:DeleteParameter", "ssm:GetParameter"], [handed_over]),
+        allow("BringExports", ["s3:PutObject"], [exports]),
     )
 
 

@@ -1,8 +1,7 @@
 """Every policy document as the program registers it, asked by whom it is for and by whom it is not.
 
-`QUESTIONS` has an entry for each document of the stack; a new document without one fails. The
-questions of an entry are good enough when they notice the loss of any statement, and of any
-condition, of their document.
+`QUESTIONS` has an entry for each document; a new one without fails. An entry's questions are good
+enough when they notice the loss of any statement, and of any condition, of their document.
 """
 
 import copy
@@ -313,6 +312,8 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "ssm:DeleteParameter", f"{HANDED}/hand-over/0123"),
         Question(False, "ssm:PutParameter", f"{HANDED}/hand-over/0123"),
         Question(False, "ssm:GetParameter", f"{HANDED}/ses-smtp-password"),
+        Question(True, "s3:PutObject", f"{BUCKET}/moving/0123/000000"),
+        Question(False, "s3:PutObject", f"{BUCKET}/inbound/0123"),
     ],
     "RolePolicy plexus-main-maintenance-restore-task": [
         Question(True, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),

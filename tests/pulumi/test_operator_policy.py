@@ -89,6 +89,9 @@ ACTING = [
 ]
 READING_MAIL = [
     Question(True, "s3:GetObject", f"{MAIL}/inbound/1"),
+    Question(True, "s3:GetObject", f"{MAIL}/moving/1/000000"),
+    Question(True, "s3:DeleteObject", f"{MAIL}/moving/1/000000"),
+    Question(False, "s3:DeleteObject", f"{MAIL}/inbound/1"),
     Question(True, "s3:ListBucket", MAIL),
 ]
 

@@ -14,8 +14,10 @@ means a fault of Postal Plexus itself, with Python's own exit code 1.
 | 67   | NO_USER     | an address is unknown                                          |
 | 68   | NO_RECORD   | the public DNS lacks a record, has a wrong one or does not answer |
 | 69   | UNAVAILABLE | the stack, the desk or something that it needs does not answer             |
+| 73   | NO_ROOM     | a mailbox has no room for what would come                      |
 | 74   | IO_ERROR    | the output cannot be written                                   |
-| 77   | NO_PERMISSION | AWS knows no such credentials, or they may not do this       |
+| 75   | AGAIN       | not all of it was done, or its source is away: run it again    |
+| 77   | NO_PERMISSION | AWS, or the source of an import, refuses the credentials     |
 | 78   | CONFIG      | the stack file is wrong                                        |
 | 80   | WARNING     | something will hurt unless somebody acts                       |
 | 81   | CRITICAL    | mail is late or refused now                                    |
@@ -46,8 +48,10 @@ class Exit(IntEnum):
     NO_USER = 67, "an address is unknown"
     NO_RECORD = 68, "the public DNS lacks a record, has a wrong one or does not answer"
     UNAVAILABLE = 69, "the stack, the desk or something that it needs does not answer"
+    NO_ROOM = 73, "a mailbox has no room for what would come"
     IO_ERROR = 74, "the output cannot be written"
-    NO_PERMISSION = 77, "AWS knows no such credentials, or they may not do this"
+    AGAIN = 75, "not all of it was done, or its source is away: run it again"
+    NO_PERMISSION = 77, "AWS, or the source of an import, refuses the credentials"
     CONFIG = 78, "the stack file is wrong"
     WARNING = 80, "something will hurt unless somebody acts"
     CRITICAL = 81, "mail is late or refused now"

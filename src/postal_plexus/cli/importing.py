@@ -1,22 +1,45 @@
 """`plexus import`: bring along what is elsewhere. Here are its arguments only."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 
-from postal_plexus.cli import import_workmail
+from postal_plexus.cli import import_mail, import_workmail
 
-SUMMARY = "bring users along from Amazon WorkMail"
+SUMMARY = "bring mail along from another server, and users from Amazon WorkMail"
 
-DETAILS = import_workmail.DETAILS
+DETAILS = """ `plexus import ADDRESS SOURCE` is short for `plexus import mail ADDRESS SOURCE`.
+"""
+
+_MAIL = "mail"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Declare the options of the command."""
-    parser.add_argument("address", choices=[import_workmail.NAME], metavar=import_workmail.NAME)
-    parser.add_argument("--region", help="the AWS region (default: as AWS's own tools find it)")
-    parser.add_argument("--json", action="store_true", help="as a JSON document")
-    import_workmail.add_options(parser)
+    """Declare the commands under `plexus import`."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    mail = commands.add_parser(
+        _MAIL, help=import_mail.SUMMARY, description=import_mail.DETAILS.strip()
+    )
+    import_mail.arguments(mail)
+    mail.set_defaults(act=import_mail.run)
+    users = commands.add_parser(
+        import_workmail.NAME,
+        help="bring users along from Amazon WorkMail",
+        description=import_workmail.DETAILS.strip(),
+    )
+    users.add_argument("--region", help="the AWS region (default: as AWS's own tools find it)")
+    users.add_argument("--json", action="store_true", help="as a JSON document")
+    import_workmail.add_options(users)
+    users.set_defaults(act=import_workmail.run)
+
+
+def spelled_out(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with the command that an address stands for."""
+    known = {_MAIL, import_workmail.NAME, "-h", "--help"}
+    if len(words) > 1 and words[0] == "import" and words[1] not in known:
+        return ["import", _MAIL, *words[1:]]
+    return list(words)
 
 
 def run(args: Namespace) -> int:
     """Do what was chosen."""
-    return import_workmail.run(args)
+    return args.act(args)

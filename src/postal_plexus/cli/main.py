@@ -20,6 +20,7 @@ from postal_plexus.cli import (
     directory,
     dns,
     doctor,
+    exporting,
     importing,
     local,
     mailbox,
@@ -44,6 +45,7 @@ _COMMANDS = {
     "mailbox": mailbox,
     "alias": alias,
     "import": importing,
+    "export": exporting,
     "app-passwords": app_passwords,
     "doctor": doctor,
     "dead-letters": dead_letters,
@@ -127,7 +129,8 @@ def _with_output(argv: Sequence[str] | None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     try:
-        args = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        args = _parser().parse_args(importing.spelled_out(words))
         return int(args.run(args))
     except SystemExit as ended:  # --help, --version and wrong arguments
         return ended.code if isinstance(ended.code, int) else Exit.USAGE

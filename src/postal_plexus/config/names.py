@@ -6,6 +6,8 @@ INBOUND_PREFIX = "inbound/"
 """In the archive: SES writes received mail here, and `deliver` reads it."""
 DELIVERIES_PREFIX = PREFIX
 """In the archive: `deliver` writes here who has which mail, and `plexus replay` reads it."""
+MOVING_PREFIX = "moving/"
+"""In the archive: what an export brings to its operator, in parts, for a moment."""
 
 MAIL_ROOT = "/mail"
 """In the file system: the directory that Dovecot's access point shows."""

@@ -20,7 +20,11 @@ USAGE, DATA, NO_USER, UNAVAILABLE, FAULT, STOPPED = 64, 65, 67, 69, 70, 143
 
 # The modules whose VERBS an image has. Each is loaded where its programs are.
 MODULES = {
-    "dovecot": ("postal_plexus.maintenance.mailboxes",),
+    "dovecot": (
+        "postal_plexus.maintenance.mailboxes",
+        "postal_plexus.maintenance.importing",
+        "postal_plexus.maintenance.exporting",
+    ),
     "restore": ("postal_plexus.maintenance.restored",),
     "postfix": ("postal_plexus.maintenance.mail_queue",),
 }

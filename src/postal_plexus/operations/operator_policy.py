@@ -18,6 +18,7 @@ from typing import Any
 
 from postal_plexus.config.names import (
     INBOUND_PREFIX,
+    MOVING_PREFIX,
     hand_over_prefix,
     part_name,
     system_parameter,
@@ -45,6 +46,11 @@ def document(
         statements += [
             _allow("ListReceivedMail", ["s3:ListBucket"], [bucket]),
             _allow("ReadReceivedMail", ["s3:GetObject"], [f"{bucket}/{INBOUND_PREFIX}*"]),
+            _allow(
+                "TakeExports",
+                ["s3:DeleteObject", "s3:GetObject"],
+                [f"{bucket}/{MOVING_PREFIX}*"],
+            ),
         ]
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 

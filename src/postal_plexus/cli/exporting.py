@@ -1,0 +1,84 @@
+"""`plexus export ADDRESS`: all mail and filters of a mailbox, in one file.
+
+Fails with CommandError: NO_INPUT where the file is there already or cannot be written, AGAIN where
+the task did not come to its end, and as a task does.
+"""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from postal_plexus.cli import system
+from postal_plexus.cli.exits import CommandError, Exit
+
+SUMMARY = "take a mailbox's mail and filters away, as one file"
+
+DETAILS = """ The file is a tar of Maildirs, one for each folder, with flags and dates, beside the
+Sieve filters. What was interrupted begins anew. The mailbox stays as it is.
+"""
+
+_ENDS = {65: Exit.DATA, 67: Exit.NO_USER, 75: Exit.AGAIN}
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("address", metavar="ADDRESS", help="the mailbox")
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="the file to write (default: ADDRESS.tar)"
+    )
+    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    system.add_options(parser)
+
+
+@system.reported
+def run(args: Namespace) -> int:
+    """Write the file; it has its name only when it is whole."""
+    from postal_plexus.operations import moving  # noqa: PLC0415  AWS's library
+    from postal_plexus.operations.task import (  # noqa: PLC0415
+        RefusedError,
+        Tasks,
+        TaskStoppedError,
+    )
+
+    address = args.address.lower()
+    to = args.to or Path(f"{address}.tar")
+    if to.exists():
+        raise CommandError(Exit.NO_INPUT, "is there already: name another by --to", source=str(to))
+    stack = system.connect(args)
+    tasks = Tasks(stack)
+    lines: list[dict[str, Any]] = []
+    octets = 0
+
+    def tell(line: dict[str, Any]) -> None:
+        nonlocal octets
+        if line["kind"] == "part":
+            octets += int(line["octets"])
+            if sys.stderr.isatty():
+                print(f"{address}: {octets / 1e6:.0f} MB", file=sys.stderr)
+        elif line["kind"] != "progress":
+            lines.append(line)
+
+    part = to.with_name(f"{to.name}.part")
+    try:
+        # Mail is its owner's alone.
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            moving.fetch(stack, tasks, address, file, tell)
+        part.rename(to)
+    except OSError as error:
+        line = f"cannot be written: {error.strerror}"
+        raise CommandError(Exit.NO_INPUT, line, source=str(part)) from error
+    except RefusedError as error:
+        raise CommandError(_ENDS.get(error.code, Exit.UNAVAILABLE), str(error)) from error
+    except TaskStoppedError as error:
+        raise CommandError(Exit.INTERRUPTED, str(error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+    said = {**lines[-1], "file": str(to), "file_octets": octets}
+    if args.json:
+        print(json.dumps(said, indent=2))
+    else:
+        print(f"{to}: {said['mails']} mails of {said['folders']} folders, {octets / 1e6:.1f} MB")
+    return Exit.OK

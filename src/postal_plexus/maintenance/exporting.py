@@ -1,0 +1,134 @@
+"""Export one mailbox: all its mail as Maildirs, and its filters, as a tar in parts.
+
+Dovecot's own sync makes a mirror of the mailbox in Maildir format beside the mailboxes, in
+`.export/DOMAIN/LOCAL PART`; from that the tar is made, and it is removed with the last part. A task
+that is killed leaves the mirror: the next export begins with it, and the tar anew. Mail may come
+and go meanwhile: each folder is as it was at one moment.
+
+    mail/cur, mail/new                  the inbox
+    mail/FOLDER/cur, mail/FOLDER/new    each folder, levels as directories, names in modified UTF-7
+    mail/FOLDER/dovecot-keywords        which letter in a file's flags is which keyword
+    mail/subscriptions
+    sieve/NAME.sieve                    the filters; `active` says which is in use
+
+Kinds of lines: `progress`, `part` (number, octets), `exported` (mails, octets, folders).
+Exit code: 0; 75 try again; 65 a mail cannot be read.
+"""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, TEMPORARY, Dsync, SyncError, without
+from postal_plexus.maintenance.output import PROGRESS, Output
+from postal_plexus.maintenance.parcels import PartWriter, store
+from postal_plexus.maintenance.staging import VMAIL
+
+STORE = Path("/srv/mail")
+_RUN = Path("/run/export")
+_TICK_SECONDS = 5.0
+_TRIES = 5
+_LEFT_OUT = (".Expunged", "shared/*")
+
+
+def export(address: str, output: Output, to: io.RawIOBase) -> int:
+    """Write a mailbox's tar; return the exit code. Raises SyncError, OSError, AwsError."""
+    local_part, _, domain = address.rpartition("@")
+    mirror = STORE / ".export" / domain / local_part
+    dsync = Dsync(address, _RUN)
+    dsync.configure(None)
+    mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (mirror, mirror.parent, mirror.parent.parent):
+        os.chown(path, VMAIL, VMAIL)
+    layout = ("-p", "mailbox_list_layout=fs", "-p", "mail_index_path=")
+    words = ["backup", "--no-userdb-lookup", *(word for each in _LEFT_OUT for word in ("-x", each))]
+    words += [*layout, f"maildir:{mirror}"]
+    settings = without((*SEARCH_PLUGINS, "quota", "lazy_expunge", "expunge_once"))
+    for attempt in range(1, _TRIES + 1):
+        try:
+            dsync.sync(settings, words, lambda: output.say(PROGRESS, step="copy"), _TICK_SECONDS)
+        except SyncError as error:
+            # Mail came meanwhile.
+            if error.status != TEMPORARY or attempt == _TRIES:
+                raise
+        else:
+            break
+    mails = octets = 0
+    folders: set[str] = set()
+    with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for path, name in _files(mirror):
+            if path.is_dir():
+                tar.addfile(_member(name, path))
+                continue
+            with path.open("rb") as file:
+                tar.addfile(_member(name, path), file)
+            if path.parent.name in {"cur", "new"}:
+                mails += 1
+                octets += path.stat().st_size
+                folders.add(str(path.parent.parent))
+        for path, name in _filters(STORE / domain / local_part):
+            with path.open("rb") as file:
+                tar.addfile(_member(name, path), file)
+    to.flush()
+    output.say("exported", mails=mails, octets=octets, folders=len(folders))
+    shutil.rmtree(mirror)
+    return 0
+
+
+def _files(mirror: Path) -> Iterator[tuple[Path, str]]:
+    for directory, below, names in os.walk(mirror):
+        below.sort()
+        place = Path(directory)
+        is_mail = place.name in {"cur", "new"}
+        if is_mail or place.name == "tmp":
+            # A Maildir has all three, also where they are empty.
+            yield place, f"mail/{place.relative_to(mirror)}"
+        for name in sorted(names):
+            if is_mail or name in {"dovecot-keywords", "subscriptions"}:
+                yield place / name, f"mail/{(place / name).relative_to(mirror)}"
+
+
+def _filters(home: Path) -> Iterator[tuple[Path, str]]:
+    scripts = home / "sieve"
+    for path in sorted(scripts.glob("*.sieve")) if scripts.is_dir() else ():
+        if not path.is_symlink():
+            yield path, f"sieve/{path.name}"
+
+
+def _member(name: str, path: Path) -> tarfile.TarInfo:
+    about = path.stat()
+    member = tarfile.TarInfo(name)
+    # Nobody's account here means anything elsewhere.
+    member.mtime = int(about.st_mtime)
+    if path.is_dir():
+        member.type, member.mode = tarfile.DIRTYPE, 0o700
+    else:
+        member.size, member.mode = about.st_size, 0o600
+    return member
+
+
+def _export(call: Call, output: Output) -> int:
+    bucket, _, prefix = call.options["to"].partition("/")
+    connection = store(os.environ)
+    to = PartWriter(
+        connection, bucket, prefix, lambda part, size: output.say("part", number=part, octets=size)
+    )
+    try:
+        code = export(call.words[0], output, to)
+        to.finish()
+    except SyncError as error:
+        return output.fail(error.status, str(error))
+    except AwsError as error:
+        return output.fail(TEMPORARY, f"the bucket does not take it: {error}")
+    finally:
+        connection.close()
+    return code
+
+
+VERBS = {"export": Verb(_export, calls.ADDRESS, 1, 1, {"to": calls.NAME})}

@@ -1,0 +1,299 @@
+"""Import mail into one mailbox, with Dovecot's own sync, in two steps.
+
+    1. The source is mirrored into a staging directory, where each mail gets its GUID once.
+    2. That is synced one way into the mailbox, by GUID, while the mailbox is held.
+
+A sync straight into the mailbox would store each mail anew that comes after mail has arrived on
+both sides, since IMAP names no mail for good. Each step may be killed and run again. A later pass
+brings what is new, and passes on what was moved or deleted at the source; what users do here stays.
+A source that has lost many mails since the last pass (an account that was emptied) is refused.
+
+Kinds of lines: `source` what there is, `progress`, `folder` one for each, in the end.
+Exit code: 0; 64 the job is none, or the source was finished with; 65 the source speaks what Dovecot
+does not understand, or has lost much; 67 there is no such mailbox; 73 no room in the mailbox; 75
+not all of it: run it again; 77 the source refuses name or password; 137 a mail is too large for the
+task's memory.
+"""
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.dsync import (
+    DATA,
+    LARGEST,
+    SEARCH_PLUGINS,
+    TEMPORARY,
+    Counts,
+    Dsync,
+    SyncError,
+    at,
+    without,
+)
+from postal_plexus.maintenance.hand_over import take
+from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
+from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
+from postal_plexus.maintenance.modified_utf7 import decode, encode
+from postal_plexus.maintenance.output import PROGRESS, Output
+from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
+
+USAGE, NO_USER, NO_ROOM, BUSY = 64, 67, 73, 75
+STORE = Path("/srv/mail")
+TABLE = Path("/run/plexus/directory/dovecot-passwd")
+_RUN = Path("/run/import")
+_TICK_SECONDS = 5.0
+_MOST_TRIES = 20
+_MERGE_TRIES = 5
+_USUAL_QUOTA = 10 << 30  # quota_storage_size in dovecot.conf
+# What a person deletes between two passes.
+_FEW_MAILS = 50
+
+
+class Import:
+    """One pass of one import.
+
+    Args:
+        address: the mailbox.
+        job: what is imported.
+        output: what is told of it.
+        tree: where a Maildir lies that was brought here.
+    """
+
+    def __init__(self, address: str, job: Job, output: Output, tree: Path | None = None) -> None:
+        self._address = address
+        self._job = job
+        self._output = output
+        self._staging = Staging(STORE, address, job.staging_name)
+        self._dsync = Dsync(address, _RUN)
+        if tree is None:
+            self._source = at("imapc", self._dsync.notes)
+            self._location = ["imapc:"]
+        else:
+            layout = {"mailbox_list_layout": "fs", "mail_index_path": str(self._dsync.notes)}
+            self._source = at("maildir", tree, layout)
+            own = [word for name, value in layout.items() for word in ("-p", f"{name}={value}")]
+            self._location = [*own, f"maildir:{tree}"]
+        self._mailbox = without(SEARCH_PLUGINS)
+
+    def run(self) -> int:
+        """Make the pass; return the exit code. Raises SyncError, MailboxBusyError."""
+        if quota(TABLE.read_text("utf-8"), self._address) < 0:
+            return self._output.fail(NO_USER, f"there is no mailbox {self._address}")
+        if (day := self._staging.finished) and not self._job.again:
+            return self._output.fail(
+                USAGE, f"this import was finished on {day}: once more would store everything twice"
+            )
+        self._dsync.configure(self._job)
+        if self._job.kind != "imap":
+            return self._pass()
+        with self._dsync.services():
+            return self._pass()
+
+    def _pass(self) -> int:
+        there = self._dsync.counts(self._source)
+        large = self._dsync.too_large(self._source)
+        had = self._staged()
+        now = self._dsync.counts(self._mailbox)
+        held, left = _octets(now), sum(octets for each in large.values() for _, octets in each)
+        new = max(0, _octets(there) - left - _octets(had))
+        self._output.say(
+            "source",
+            mails=sum(each.mails for each in there.values()),
+            octets=_octets(there),
+            staged=sum(each.mails for each in had.values()),
+            new_octets=new,
+            mailbox_octets=held,
+        )
+        limit = quota(TABLE.read_text("utf-8"), self._address)
+        if limit and held + new > limit and not self._job.over_quota:
+            return self._output.fail(
+                NO_ROOM,
+                f"{self._address} may hold {limit} octets: it has {held}, and {new} would come",
+            )
+        mails, kept = (sum(each.mails for each in counts.values()) for counts in (there, had))
+        if kept - mails > max(_FEW_MAILS, kept // 10) and not self._job.deletions:
+            return self._output.fail(
+                DATA,
+                f"the source has {kept - mails} mails fewer than at the last pass, which would be"
+                " removed here as well",
+            )
+        if not self._job.look:
+            self._staging.begin_again()
+            self._stage(sum(each.mails for each in there.values()))
+            self._merge()
+        self._report(there, large)
+        return 0
+
+    def _staged(self) -> dict[str, Counts]:
+        if not self._staging.path.exists():
+            return {}
+        return self._dsync.counts(at("sdbox", self._staging.path))
+
+    def _stage(self, expected: int) -> None:
+        """Mirror the source. A connection that is cut goes on where it was."""
+        self._staging.make()
+        words = ["backup", "-R", "--no-userdb-lookup", "-I", str(LARGEST)]
+        words += [word for each in self._left_out() for word in ("-x", each)]
+        before = self._staging.mails()
+
+        def tick() -> None:
+            self._output.say(PROGRESS, step="fetch", mails=self._staging.mails(), of=expected)
+
+        settings = at("sdbox", self._staging.path)
+        for attempt in range(1, _MOST_TRIES + 1):
+            self._clear(self._staging.path, settings, None)
+            try:
+                self._dsync.sync(settings, [*words, *self._location], tick, _TICK_SECONDS)
+            except SyncError as error:
+                now = self._staging.mails()
+                is_stuck = now <= before and attempt > 2
+                if error.status != TEMPORARY or is_stuck or attempt == _MOST_TRIES:
+                    raise
+                before = now
+                time.sleep(1)
+            else:
+                return
+
+    def _merge(self) -> None:
+        """Bring what is staged into the mailbox; nothing is delivered to it meanwhile."""
+        names = target_folders(self._staging.folders(), self._job.folders)
+        words = ["sync", "-1", "-R", "--no-userdb-lookup", "-x", f"*/{UNSEEN}", "-x", ".Expunged"]
+        words += ["-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
+        local_part, _, domain = self._address.rpartition("@")
+
+        def tick() -> None:
+            self._output.say(PROGRESS, step="file")
+
+        try:
+            with hold(self._address, HOLDS_PATH):
+                for attempt in range(1, _MERGE_TRIES + 1):
+                    home = STORE / domain / local_part / "sdbox"
+                    self._clear(home, self._mailbox, set(names.values()))
+                    self._staging.show(names)
+                    try:
+                        self._dsync.sync(self._mailbox, words, tick, _TICK_SECONDS)
+                    except SyncError as error:
+                        # A client changed something meanwhile.
+                        if error.status != TEMPORARY or attempt == _MERGE_TRIES:
+                            raise
+                    else:
+                        return
+        finally:
+            self._staging.hide()
+
+    def _clear(self, root: Path, settings: Sequence[str], folders: set[str] | None) -> None:
+        """Remove what a killed step left: mails that are stored, but in no index.
+
+        Dovecot would find them when it needs their names, and take them in without their flags. In
+        the mailbox only what is staged is removed: the sync brings it again, with its flags.
+
+        Args:
+            root: of the mails.
+            settings: lead there.
+            folders: in the mailbox, which ones are ours to look at; None for the staging directory.
+        """
+        staged: set[str] = set()
+        for name, counted in self._dsync.counts(settings).items() if root.is_dir() else ():
+            folder = encode(name)
+            files = stored(root, folder)
+            if len(files) <= counted.mails or (folders is not None and folder not in folders):
+                continue
+            words = ["fetch", "--no-userdb-lookup", "uid", "mailbox", name, "all"]
+            indexed = {int(uid) for (uid,) in self._dsync.rows(settings, words)}
+            for uid in files.keys() - indexed:
+                if folders is not None:
+                    staged = staged or self._staging.guids()
+                    if guid_of(files[uid]) not in staged:
+                        continue
+                files[uid].unlink()
+
+    def _left_out(self) -> Sequence[str]:
+        # Gmail: what is everything once more; what is in no other folder comes from All Mail last.
+        return ("\\All", "\\Important", "\\Flagged") if self._job.gmail else ()
+
+    def _report(
+        self, there: Mapping[str, Counts], large: Mapping[str, Sequence[tuple[int, int]]]
+    ) -> None:
+        staged, now = self._staged(), self._dsync.counts(self._mailbox)
+        ours = target_folders(map(encode, staged), self._job.folders)
+        named = {_plain(each): each for each in staged}
+        nothing = Counts(0, 0)
+        for name in sorted({*there, *(named.keys() - {_plain(each) for each in there})}):
+            kept_as = named.get(_plain(name), name)
+            source, kept = there.get(name, nothing), staged.get(kept_as, nothing)
+            target = decode(ours.get(encode(kept_as), encode(kept_as)))
+            if source.mails or kept.mails:
+                self._output.say(
+                    "folder",
+                    source=_plain(name),
+                    folder=target,
+                    mails=source.mails,
+                    octets=source.octets,
+                    brought=kept.mails,
+                    brought_octets=kept.octets,
+                    now=now.get(target, nothing).mails,
+                    too_large=[{"uid": uid, "octets": size} for uid, size in large.get(name, ())][
+                        :50
+                    ],
+                )
+
+
+def _plain(name: str) -> str:
+    """Return a folder's name without what Dovecot makes of one that it cannot have.
+
+    It shows `~home` as `~7ehome`, and stores it as `_~home`.
+    """
+    shown = re.sub(r"~([0-9a-f]{2})", lambda each: chr(int(each[1], 16)), name)
+    return re.sub(r"(^|/)_(?=~)", r"\1", shown)
+
+
+def _octets(counts: Mapping[str, Counts]) -> int:
+    return sum(each.octets for each in counts.values())
+
+
+def quota(table: str, address: str) -> int:
+    """Return the octets that a mailbox may hold, 0 for no limit; -1 where there is none. Pure.
+
+    Args:
+        table: the directory's, for Dovecot.
+        address: the mailbox.
+    """
+    line = next((each for each in table.splitlines() if each.startswith(f"{address}:")), None)
+    if line is None:
+        return -1
+    found = re.search(r"userdb_quota_storage_size=(\d+)([KMGT]?)", line)
+    if found is None:
+        return _USUAL_QUOTA
+    return int(found[1]) * 1024 ** " KMGT".index(found[2] or " ")
+
+
+def imported(address: str, text: str, output: Output, tree: Path | None = None) -> int:
+    """Make a pass of the job in a JSON text; return the exit code."""
+    try:
+        return Import(address, read_job(text), output, tree).run()
+    except JobError as error:
+        return output.fail(USAGE, str(error))
+    except MailboxBusyError as error:
+        return output.fail(BUSY, str(error))
+    except SyncError as error:
+        return output.fail(error.status, str(error))
+
+
+def _import(call: Call, output: Output) -> int:
+    return imported(call.words[0], take(call.options["job"], os.environ), output)
+
+
+def _finish(call: Call, output: Output) -> int:
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    output.say("finished", sources=finish(STORE, call.words[0], day))
+    return 0
+
+
+VERBS = {
+    "import": Verb(_import, calls.ADDRESS, 1, 1, {"job": calls.NAME}),
+    "import-finish": Verb(_finish, calls.ADDRESS, 1, 1),
+}

@@ -1,0 +1,144 @@
+"""The staging directory of an import: where each mail of a source gets its GUID, once.
+
+IMAP gives no mail a name for good. A mirror of the source in sdbox does, and stays between passes,
+beside the mailboxes in the store, at `.import/DOMAIN/LOCAL PART/SOURCE`. Its folders are given to
+the second step by a tree of links, `.view`, under the names that they are to have here.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+VMAIL = 5000
+UNSEEN = ".unseen"
+"""A folder in the view that is to be left out."""
+
+_FOLDER = "dbox-Mails"
+
+
+class Staging:
+    """The staging directories of one mailbox.
+
+    Args:
+        store: the mail store.
+        address: the mailbox.
+        source: tells the mailbox's sources apart.
+    """
+
+    def __init__(self, store: Path, address: str, source: str) -> None:
+        local_part, _, domain = address.rpartition("@")
+        self.home = store / ".import" / domain / local_part
+        self.path = self.home / source
+        self.view = self.home / ".view"
+        self._finished = self.home / f"{source}.finished"
+
+    def make(self) -> None:
+        """Make the directory, for the mail user alone."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (self.path, self.home, self.home.parent, self.home.parent.parent):
+            os.chown(path, VMAIL, VMAIL)
+
+    @property
+    def finished(self) -> str:
+        """The day on which this source was finished with; "" where it was not."""
+        return self._finished.read_text("ascii") if self._finished.exists() else ""
+
+    def begin_again(self) -> None:
+        """Forget that it was finished."""
+        self._finished.unlink(missing_ok=True)
+
+    def folders(self) -> list[str]:
+        """Return the names of the staged folders as they lie on disk (modified UTF-7)."""
+        return sorted(_folders(self.path / "mailboxes", ""))
+
+    def mails(self) -> int:
+        """Return how many mails are staged. Fast, and right between two runs."""
+        return sum(len(stored(self.path, folder)) for folder in self.folders())
+
+    def guids(self) -> set[str]:
+        """Return the GUIDs of all staged mails."""
+        return {
+            guid_of(path)
+            for folder in self.folders()
+            for path in stored(self.path, folder).values()
+        }
+
+    def show(self, names: Mapping[str, str]) -> Path:
+        """Make the view: the staged folders under other names. Return its path."""
+        shutil.rmtree(self.view, ignore_errors=True)
+        for theirs, ours in names.items():
+            folder = self.view / "mailboxes" / ours
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (folder / _FOLDER).symlink_to(self.path / "mailboxes" / theirs / _FOLDER)
+        for ours in {ours.rpartition("/")[0] for ours in names.values()} - {""}:
+            # Dovecot counts the links of a directory: a folder with one directory has no folders
+            # below it. What else is linked here is no directory.
+            unseen = self.view / "mailboxes" / ours / UNSEEN
+            unseen.mkdir(mode=0o700)
+            # An empty one would be removed by the sync.
+            (unseen / "kept").touch()
+        subscribed = self.path / "subscriptions"
+        if subscribed.exists():
+            text = subscribed.read_text("utf-8", "surrogateescape")
+            (self.view / "subscriptions").write_text(
+                renamed_subscriptions(text, names), "utf-8", "surrogateescape"
+            )
+        for path in (self.view, *self.view.rglob("*")):
+            os.chown(path, VMAIL, VMAIL, follow_symlinks=False)
+        return self.view
+
+    def hide(self) -> None:
+        """Remove the view."""
+        shutil.rmtree(self.view, ignore_errors=True)
+
+
+def stored(root: Path, folder: str) -> dict[int, Path]:
+    """Return the files of a folder's mails by their UIDs; `folder` in modified UTF-7."""
+    place = root / "mailboxes" / folder / _FOLDER
+    names = [each.name for each in os.scandir(place)] if place.is_dir() else []
+    return {int(name[2:]): place / name for name in names if re.fullmatch(r"u\.\d+", name)}
+
+
+def guid_of(path: Path) -> str:
+    """Return the GUID in the metadata at the end of a mail's file of sdbox; "" if there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 4096))
+        found = re.search(rb"\nG([0-9a-f]{32})\n", file.read())
+    return found[1].decode() if found else ""
+
+
+def finish(store: Path, address: str, day: str) -> int:
+    """Remove all staging directories of a mailbox, with a note for each. Return how many."""
+    home = Staging(store, address, "").home
+    names = [each.name for each in home.iterdir() if each.is_dir()] if home.exists() else []
+    for name in names:
+        shutil.rmtree(home / name)
+        if name != ".view":
+            (home / f"{name}.finished").write_text(day, "ascii")
+    return len([name for name in names if name != ".view"])
+
+
+def renamed_subscriptions(text: str, names: Mapping[str, str]) -> str:
+    """Return a list of subscriptions with folders' new names; levels are parted by tabs. Pure."""
+    head, found, lines = text.partition("\n\n")
+    if not found:
+        return text
+    renamed = [
+        names.get(each.replace("\t", "/"), each.replace("\t", "/")) for each in lines.split("\n")
+    ]
+    return head + found + "\n".join(each.replace("/", "\t") for each in renamed)
+
+
+def _folders(root: Path, below: str) -> Iterator[str]:
+    here = root / below
+    if not here.is_dir():
+        return
+    for entry in os.scandir(here):
+        if entry.name == _FOLDER or not entry.is_dir(follow_symlinks=False):
+            continue
+        name = f"{below}/{entry.name}" if below else entry.name
+        if (root / name / _FOLDER).is_dir():
+            yield name
+        yield from _folders(root, name)

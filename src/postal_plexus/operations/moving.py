@@ -1,0 +1,110 @@
+"""Bring mail into a mailbox and take it away, by tasks on the mail host.
+
+What a task does is `postal_plexus.maintenance.importing` and `exporting`. A job with a password
+goes to it by a hand-over that it reads once. An export comes back in parts, objects below a prefix
+of its own in the archive bucket; each is removed when it is read, and what is left in the end.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from postal_plexus.config.names import MOVING_PREFIX
+from postal_plexus.operations.system import OperationError, told
+from postal_plexus.operations.task import BusyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from postal_plexus.operations.system import System
+    from postal_plexus.operations.task import Tasks
+
+    Line = dict[str, Any]
+
+MEMORY = 192
+"""MiB for a task: a mail of 40 MB takes 170 in the first step."""
+
+_BUSY_SECONDS = 30.0
+_LONGEST_JOB = 4096  # what an SSM parameter holds
+_PORTS = {"imaps": 993, "imap": 143}
+
+
+class SourceError(ValueError):
+    """What is named is no source of mail; the text says why."""
+
+
+def server(text: str) -> dict[str, object]:
+    """Return where `imaps://HOST[:PORT]` leads: TLS from the start, or `imap://` with STARTTLS.
+
+    Raises:
+        SourceError: it is no such address.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise SourceError(f"{text!r} is no address of a server: {error}") from error
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise SourceError(f"{text!r} is not imaps://HOST or imap://HOST")
+    if parts.password is not None or parts.username is not None or parts.path.strip("/"):
+        raise SourceError("name the user by --user, and keep the password out of the command line")
+    tls = "imaps" if parts.scheme == "imaps" else "starttls"
+    return {"host": parts.hostname, "port": port or _PORTS[parts.scheme], "tls": tls}
+
+
+def bring(tasks: Tasks, address: str, job: dict[str, object], tell: Callable[[Line], None]) -> None:
+    """Make one pass of an import. Raises OperationError, and RefusedError with the task's code."""
+    text = json.dumps(job)
+    if len(text) > _LONGEST_JOB:
+        raise OperationError("the job is too long: a shorter file of authorities, fewer --folder")
+    with tasks.handed_over(text) as name:
+        _run(tasks, ["import", f"--job={name}", address], tell)
+
+
+def finish(tasks: Tasks, address: str, tell: Callable[[Line], None]) -> None:
+    """Remove what the passes of an import keep of each other."""
+    _run(tasks, ["import-finish", address], tell)
+
+
+def _run(tasks: Tasks, words: list[str], tell: Callable[[Line], None]) -> None:
+    """Run a task; one that has just ended may still count as running for a moment."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            tasks.run("dovecot", words, tell, memory=MEMORY)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
+        else:
+            return
+
+
+def fetch(
+    system: System, tasks: Tasks, address: str, to: BinaryIO, tell: Callable[[Line], None]
+) -> None:
+    """Write a mailbox's tar to a file. Raises OperationError, and RefusedError with its code."""
+    bucket = str(system.parts["bucket"])
+    prefix = f"{MOVING_PREFIX}{secrets.token_hex(8)}/"
+    s3 = system.client("s3")
+
+    def take(line: Line) -> None:
+        if line["kind"] == "part":
+            key = f"{prefix}{int(line['number']):06d}"
+            with told("S3"):
+                to.writelines(s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20))
+                s3.delete_object(Bucket=bucket, Key=key)
+        tell(line)
+
+    try:
+        _run(tasks, ["export", f"--to={bucket}/{prefix}", address], take)
+    finally:
+        with told("S3"):
+            left = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
+            for each in left:
+                s3.delete_object(Bucket=bucket, Key=each["Key"])

@@ -1,0 +1,113 @@
+"""The task of an import, as ECS runs it: the Dovecot image with its program in front, hardened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from service.container_engine import ROOT
+from service.imap_source import PASSWORD, PREFIX, USER, ImapSource
+from service.mail_host import CAPABILITIES, MailHost
+
+MEMORY = "192m"
+# What `maintain` does once it has the job, which on AWS is handed over by SSM.
+PROGRAM = """
+import sys
+from pathlib import Path
+from postal_plexus.maintenance import importing, output
+said = output.Output(sys.stdout)
+said.end(importing.imported(sys.argv[1], Path("/job/job").read_text(), said, *map(Path, sys.argv[2:])))
+"""
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+from postal_plexus.maintenance import exporting, output
+said = output.Output(sys.stdout)
+with open("/out/mailbox.tar", "wb", buffering=0) as file:
+    said.end(exporting.export(sys.argv[1], said, file))
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a task ended, and what it said."""
+
+    code: int
+    lines: list[dict[str, Any]]
+    noise: str
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Return its lines of one kind."""
+        return [line for line in self.lines if line["kind"] == kind]
+
+
+def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str) -> list[str]:
+    """Return the command that runs a program in a task beside Dovecot."""
+    usual = {
+        f"{host.root}/mail": "/srv/mail",
+        f"{host.root}/indexes": "/srv/indexes",
+        f"{host.root}/run/dovecot/holds": "/run/plexus/live-dovecot/holds",
+        f"{host.root}/run/directory": "/run/plexus/directory:ro",
+        f"{ROOT}/src/postal_plexus": "/usr/local/lib/plexus/postal_plexus:ro",
+    }
+    return [
+        *(host.engine.command, "run", "--rm", "--network", host.network.name),
+        *("--read-only", "--tmpfs=/run", "--tmpfs=/tmp", "--cap-drop=all"),
+        *(f"--cap-add={CAPABILITIES['dovecot']}", "--security-opt=no-new-privileges"),
+        *(f"--memory={MEMORY}", "--env=PLEXUS_HOSTNAME=mail.example.org"),
+        *(f"--volume={where}:{to}" for where, to in (usual | mounts).items()),
+        *("--env=PYTHONPATH=/usr/local/lib/plexus", "--env=PYTHONDONTWRITEBYTECODE=1"),
+        *("--entrypoint=python3", host.images["dovecot"], "-c", program, *arguments),
+    ]
+
+
+def words(
+    host: MailHost, job: Path, address: str, tree: Path | None = None, name: str = ""
+) -> list[str]:
+    """Return the command that runs an import's task."""
+    mounts = {str(job.parent): "/job:ro"} | ({str(tree): "/tree"} if tree else {})
+    command = _task(host, PROGRAM, mounts, address, *(["/tree"] if tree else []))
+    return [*command[:2], *([f"--name={name}"] if name else []), *command[2:]]
+
+
+def export(host: MailHost, address: str, to: Path) -> Done:
+    """Run a task that writes a mailbox's tar into a directory."""
+    return _end(_task(host, EXPORT, {str(to): "/out"}, address))
+
+
+def write_job(path: Path, **job: object) -> Path:
+    """Write a job for the task."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(job))
+    return path
+
+
+def imap_job(path: Path, source: ImapSource, **more: object) -> Path:
+    """Write the job of an import from a server."""
+    job: dict[str, object] = {
+        "kind": "imap",
+        "host": source.host,
+        "port": 993,
+        "tls": "imaps",
+        "user": USER,
+        "password": PASSWORD,
+        "prefix": PREFIX[source.kind],
+        "authority": source.authority.read_text(),
+    }
+    return write_job(path, **(job | more))
+
+
+def run(host: MailHost, job: Path, address: str, tree: Path | None = None) -> Done:
+    """Run a task to its end."""
+    return _end(words(host, job, address, tree))
+
+
+def _end(command: list[str]) -> Done:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return Done(done.returncode or lines[-1]["code"], lines, done.stderr)

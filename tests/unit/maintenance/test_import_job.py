@@ -1,0 +1,167 @@
+"""What an import is told, where folders go, and how their names are spelled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postal_plexus.maintenance.dsync import configuration
+from postal_plexus.maintenance.import_job import SPECIAL, JobError, read_job, target_folders
+from postal_plexus.maintenance.importing import quota
+from postal_plexus.maintenance.modified_utf7 import decode, encode
+from postal_plexus.maintenance.staging import Staging, finish, renamed_subscriptions
+from postal_plexus.operations.moving import SourceError, server
+
+IMAP = {
+    "kind": "imap",
+    "host": "imap.example.com",
+    "port": 993,
+    "tls": "imaps",
+    "user": 'o"brien\\',
+    "password": "pass word#1",
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": "pop3"},
+        {"host": "a b"},
+        {"host": "x\nimapc_ssl = no"},
+        {"user": "x\nimapc_ssl = no"},
+        {"password": ""},
+        {"password": "a\nb"},
+        {"port": 0},
+        {"port": True},
+        {"tls": "plain"},
+        {"prefix": "INBOX\n"},
+        {"folders": {"a\n": "b"}},
+        {"folders": {"a": "Sent", "b": "Sent"}},
+        {"unknown": 1},
+    ],
+)
+def test_a_wrong_job_is_refused_without_its_password(wrong: dict[str, object]) -> None:
+    with pytest.raises(JobError) as error:
+        read_job(json.dumps(IMAP | wrong))
+    assert "pass word" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "3"])
+def test_what_is_no_job_is_refused(text: str) -> None:
+    with pytest.raises(JobError):
+        read_job(text)
+
+
+def test_the_password_is_in_no_configuration_and_no_text_of_the_job() -> None:
+    """It lies in a file of its own; a user's name cannot add a setting."""
+    job = read_job(json.dumps(IMAP))
+    text = configuration(Path("/run/import"), job)
+    assert "pass word" not in text + repr(job)
+    assert 'imapc_user = "o\\"brien\\\\"' in text.splitlines()
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_name_survives_its_spelling(name: str) -> None:
+    """Also what is no character of its own (a half of a pair) is spelled in ASCII."""
+    spelled = encode(name)
+    assert spelled.isascii()
+    if not any(0xD800 <= ord(each) < 0xE000 for each in name):
+        assert name == decode(spelled)
+
+
+def test_names_are_spelled_as_rfc_3501_has_them() -> None:
+    assert "~peter/mail/&U,BTFw-/&ZeVnLIqe-" == encode("~peter/mail/台北/日本語")
+    assert "M&APw-ller &- S&APY-hne" == encode("Müller & Söhne")
+
+
+def test_folders_of_special_use_go_to_ours() -> None:
+    """The preferred one where there are two; nothing of one is laid over the other."""
+    folders = ["INBOX", "Sent", "Sent Items", "Entw&APw-rfe", "[Gmail]/Spam", "Work", "Work/Sent"]
+    expected = {
+        "Entw&APw-rfe": "Drafts",
+        "Sent": "Sent",
+        "[Gmail]/Spam": "Junk",
+        "INBOX": "INBOX",
+        "Sent Items": "Sent Items",
+        "Work": "Work",
+        "Work/Sent": "Work/Sent",
+    }
+    assert expected == target_folders(folders, {})
+
+
+def test_an_operators_choice_goes_before() -> None:
+    chosen = {"Gesendet 2019": "Sent", "Müll": "Trash"}
+    found = target_folders(["Sent Items", "Gesendet 2019", "M&APw-ll"], chosen)
+    expected = {"Gesendet 2019": "Sent", "M&APw-ll": "Trash", "Sent Items": "Sent Items"}
+    assert expected == found
+
+
+def test_no_folder_goes_where_nobody_would_see_it() -> None:
+    """Below our names for others' folders, or for what was expunged."""
+    found = target_folders(["shared", "shared/x", "Shared", ".Expunged", "sharedness"], {})
+    assert {"shared_", "shared_/x", "Shared_", "Expunged_", "sharedness"} == set(found.values())
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([*SPECIAL["Sent"], *SPECIAL, "shared", "shared_", "x", "INBOX/Sent"])),
+    st.dictionaries(st.sampled_from(["Sent", "x"]), st.sampled_from(["Sent", "Trash"]), max_size=1),
+)
+def test_no_two_folders_go_to_one(folders: list[str], chosen: dict[str, str]) -> None:
+    theirs = {encode(each) for each in folders}
+    found = target_folders(theirs, chosen)
+    assert theirs == found.keys()
+    assert len(found) == len(set(found.values()))
+
+
+def test_a_mailboxs_quota() -> None:
+    table = "ann@x.example:h::::::userdb_quota_storage_size=2M\nben@x.example:h::::::\n"
+    assert [2 << 20, 10 << 30, -1] == [
+        quota(table, f"{name}@x.example") for name in ("ann", "ben", "en")
+    ]
+
+
+def test_subscriptions_follow_their_folders() -> None:
+    text = "V\t2\n\nSent Items\nWork\t2020\n"
+    names = {"Sent Items": "Sent", "Work/2020": "Old/2020"}
+    assert "V\t2\n\nSent\nOld\t2020\n" == renamed_subscriptions(text, names)
+    assert "" == renamed_subscriptions("", names)
+
+
+def test_what_was_finished_is_known_as_such(tmp_path: Path) -> None:
+    """Its mails are gone, so that another pass would store everything twice."""
+    staging = Staging(tmp_path, "ann@x.example", "imap-host-user")
+    (staging.path / "mailboxes").mkdir(parents=True)
+    assert "" == staging.finished
+    assert 1 == finish(tmp_path, "ann@x.example", "2026-12-01")
+    assert not staging.path.exists()
+    assert "2026-12-01" == staging.finished
+    assert 0 == finish(tmp_path, "ann@x.example", "2026-12-02")
+    assert "2026-12-01" == staging.finished
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "tls"),
+    [
+        ("imaps://imap.gmail.com", "imap.gmail.com", 993, "imaps"),
+        ("imap://mail.example.com:1143/", "mail.example.com", 1143, "starttls"),
+        ("imaps://[2001:db8::1]:9993", "2001:db8::1", 9993, "imaps"),
+    ],
+)
+def test_a_servers_address(text: str, host: str, port: int, tls: str) -> None:
+    assert {"host": host, "port": port, "tls": tls} == server(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["imap.gmail.com", "pop3://x", "imaps://", "imaps://u:p@host", "imaps://h:99999", "imaps://[x"],
+)
+def test_what_is_no_servers_address(text: str) -> None:
+    """A password in it above all: it would be in the shell's history."""
+    with pytest.raises(SourceError):
+        server(text)
