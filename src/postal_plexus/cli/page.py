@@ -14,7 +14,6 @@ from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.console import desk_files, journeys, serve
 from postal_plexus.console.app import application
 from postal_plexus.console.guard import Keys
-from postal_plexus.console.journeys import Event
 from postal_plexus.console.sources import Forecast, Line, Sources
 from postal_plexus.operations import spending
 from postal_plexus.operations.dead_letters import DeadLetters
@@ -23,6 +22,7 @@ from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.queues import Queues
 from postal_plexus.operations.system import System
 from postal_plexus.operations.task import Tasks
+from postal_plexus.tracing.step import Step
 
 _DESK_POLL, _AWS_POLL = 1.0, 10.0
 _LOOK_BACK = timedelta(hours=1)
@@ -40,8 +40,7 @@ def run(args: Namespace) -> int:
     sources = Sources(
         title=f"stack {args.stack}{region}",
         poll_seconds=_AWS_POLL,
-        stages_of_ses=False,
-        events=partial(_logged, LogGroups(stack)),
+        steps=partial(_logged, LogGroups(stack)),
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
         findings=lambda: Examination(stack, ()).run(),
@@ -70,8 +69,7 @@ def _for_desk(args: Namespace, stack: System) -> int:
     sources = Sources(
         title=f"the desk in {layout.root}",
         poll_seconds=_DESK_POLL,
-        stages_of_ses=True,
-        events=partial(desk_files.events, layout.logs),
+        steps=partial(desk_files.steps, layout.logs),
         queues=cache(partial(Queues, stack)),
         letters=cache(partial(DeadLetters, stack)),
         findings=lambda: Examination(stack, ()).run(),
@@ -120,13 +118,12 @@ def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
     return Exit.OK
 
 
-def _logged(groups: LogGroups) -> Iterator[Event]:
+def _logged(groups: LogGroups) -> Iterator[Step]:
     """Read what the services say of mails, from CloudWatch."""
     since = datetime.now(UTC) - _LOOK_BACK
-    for service in ("deliver", "postfix"):
-        for time, line in groups.lines(service, since):
-            if (event := journeys.of_line(service, time, line)) is not None:
-                yield event
+    for service in journeys.SERVICES:
+        for at, line in groups.lines(service, since):
+            yield from journeys.of_line(service, at, line)
 
 
 def _task(stack: System, image: str, verb: str) -> list[Line]:

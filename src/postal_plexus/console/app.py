@@ -95,7 +95,7 @@ class Console:
         self._keys = keys
         self._templates = rendering.templates()
         poll = sources.poll_seconds
-        self._events = Kept(lambda: list(sources.events()), poll / 2)
+        self._mails = Kept(lambda: journeys.shown(sources.steps(), _JOURNEYS), poll / 2)
         self._queues = Kept(lambda: sources.queues().states(), poll)
         self._findings = Kept(lambda: list(sources.findings()), _FINDINGS_KEPT)
         self._letters: _Letters | None = None
@@ -130,7 +130,7 @@ class Console:
 
     def _panels(self) -> Mapping[str, Callable[[], Mapping[str, Any]]]:
         return {
-            "flight": self._flight,
+            "flight": lambda: {"mails": self._mails.get()},
             "queues": lambda: {"queues": self._queues.get()},
             "letters": lambda: {"letters": self._read_letters()},
             "outbox": self._sent,
@@ -147,19 +147,6 @@ class Console:
         except OperationError as error:
             values = {"problem": str(error)}
         return self._render(f"panel_{name}.html", **{"problem": "", **values})
-
-    def _flight(self) -> Mapping[str, Any]:
-        found = journeys.journeys(self._events.get(), _JOURNEYS)
-        hidden: set[str] = (
-            set() if self._sources.stages_of_ses else {"accepted", "stored", "queued"}
-        )
-        stages = {
-            journeys.Way.IN: [
-                each for each in journeys.STAGES[journeys.Way.IN] if each not in hidden
-            ],
-            journeys.Way.OUT: list(journeys.STAGES[journeys.Way.OUT]),
-        }
-        return {"journeys": found, "stages": stages}
 
     def _sent(self) -> Mapping[str, Any]:
         outbox = self._sources.outbox

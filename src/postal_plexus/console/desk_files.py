@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postal_plexus.console.journeys import Event
+    from postal_plexus.tracing.step import Step
 
 # Of a log's end; hundreds of mails.
 _TAIL = 192 * 1024
@@ -25,12 +25,12 @@ _TAIL = 192 * 1024
 _HEADER = 32 * 1024
 
 
-def events(logs: Path) -> Iterator[Event]:
+def steps(logs: Path) -> Iterator[Step]:
     """Give what the end of a desk's logs says of mails."""
     for line in _tail(logs / "daemon.log"):
-        if (event := journeys.of_stand_in(line)) is not None:
-            yield event
-    for service in ("deliver", "postfix"):
+        if (step := journeys.of_stand_in(line)) is not None:
+            yield step
+    for service in journeys.SERVICES:
         yield from journeys.of_container(service, _tail(logs / f"{service}.log"))
 
 

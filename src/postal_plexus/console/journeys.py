@@ -1,24 +1,31 @@
-"""Mails on their way, from what the services log: each a journey of stages with times.
+"""Mails on their way, as the page shows them: stages with times, out of what the services log.
 
-A mail that comes in is known by SES's id: SES accepts it, stores it and puts it into the queue (on
-AWS nobody logs that), `deliver` delivers it, Dovecot files it. A mail that goes out is known by
-Postfix's queue id, and to SES by the id that its reply tells. A line that is not understood is
-passed over. Pure.
+`tracing` reads the lines and joins them; here are the steps that only a desk logs, since its SES
+tells what it does, and the few stages of which a person sees at a glance where a mail is. Pure.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from postal_plexus.mail.printable import printable
+from postal_plexus.tracing import deliver_log, dovecot_log, journey, postfix_log
+from postal_plexus.tracing.step import State, Step, address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from postal_plexus.tracing.journey import Journey
+
+SERVICES = ("deliver", "dovecot", "postfix")
+_READERS = {
+    "deliver": deliver_log.steps,
+    "dovecot": dovecot_log.steps,
+    "postfix": postfix_log.steps,
+}
 
 
 class Way(Enum):
@@ -28,7 +35,7 @@ class Way(Enum):
     OUT = "out"
 
 
-class Fate(Enum):
+class Standing(Enum):
     """How it stands with a mail."""
 
     MOVING = "moving"
@@ -38,200 +45,158 @@ class Fate(Enum):
 
 
 STAGES = {
-    Way.IN: ("accepted", "stored", "queued", "delivered"),
-    Way.OUT: ("submitted", "queued", "sent"),
+    Way.IN: ("accepted", "stored", "queued", "filed", "delivered"),
+    Way.OUT: ("submitted", "queued", "sent", "arrived"),
 }
-"""What a mail passes, in order, by its way."""
+"""What a mail passes, in order, by its way. What nobody has logged of a mail is left out of it."""
+
+# Not promised to come: whether they are told depends on the stack and on the mail.
+_NOT_PROMISED = frozenset({"stored", "queued", "filed", "arrived"})
+_ENDED_BADLY = frozenset({State.FAILED, State.BOUNCED, State.HELD, State.DROPPED})
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """What one line of a log says of one mail. `time` in seconds of the epoch."""
+class Shown:
+    """One mail's way so far.
 
-    time: float
-    way: Way
-    key: str
-    stage: str
-    text: str
-    fate: Fate = Fate.MOVING
-    sender: str | None = None
-    recipients: tuple[str, ...] = ()
-    again: bool = False
-    """Whether it begins anew here: a dead letter that is delivered after all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Journey:
-    """One mail's way so far. `passed` gives each stage's time, of the first that reached it."""
+    Attributes:
+        passed: each stage that it has reached, with when, in seconds of the epoch.
+        ahead: the stages that are still to come.
+        said: the newest step in words.
+    """
 
     way: Way
     key: str
     begun: float
-    changed: float
-    sender: str = ""
-    recipients: tuple[str, ...] = ()
-    passed: dict[str, float] = field(default_factory=dict[str, float])
-    fate: Fate = Fate.MOVING
-    said: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been on its way, as far as is logged."""
-        return self.changed - self.begun
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    passed: dict[str, float]
+    ahead: tuple[str, ...]
+    standing: Standing
+    said: str
 
 
-def journeys(events: Iterable[Event], most: int = 50) -> list[Journey]:
-    """Fold events into journeys, the newest first."""
-    found: dict[tuple[Way, str], Journey] = {}
-    for event in sorted(events, key=lambda event: event.time):
-        key = (event.way, event.key)
-        known = found.get(key) or Journey(event.way, event.key, event.time, event.time)
-        found[key] = _after(known, event)
-    newest = sorted(found.values(), key=lambda journey: journey.begun, reverse=True)
-    return newest[:most]
+def shown(steps: Iterable[Step], most: int = 50) -> list[Shown]:
+    """Join steps into mails, the newest first."""
+    found = journey.journeys(steps)
+    return [_shown(each) for each in reversed(found[-most:])]
 
 
-def _after(known: Journey, event: Event) -> Journey:
-    passed = dict(known.passed)
-    if event.stage:
-        passed.setdefault(event.stage, event.time)
-    recipients = dict.fromkeys((*known.recipients, *event.recipients))
-    fate = known.fate
-    if event.again:
-        fate = Fate.MOVING
-    elif event.fate is not Fate.MOVING and known.fate is not Fate.FAILED:
-        fate = event.fate  # of several recipients, the one that failed counts
-    return replace(
-        known,
-        changed=max(known.changed, event.time),
-        sender=known.sender if event.sender is None else event.sender,
-        recipients=tuple(recipients),
-        passed=passed,
-        fate=fate,
-        said=event.text or known.said,
+def _shown(mail: Journey) -> Shown:
+    way = Way.IN if mail.named("receipt") else Way.OUT
+    passed: dict[str, float] = {}
+    for step in mail.steps:
+        if stage := _stage(way, step):
+            passed.setdefault(stage, step.at.timestamp())
+    standing = _standing(mail)
+    stages = STAGES[way]
+    reached = max((stages.index(each) for each in passed), default=-1)
+    # What comes before a stage that it has reached has not been logged.
+    ahead = [
+        each
+        for each in stages[reached + 1 :]
+        if standing is not Standing.DONE and each not in _NOT_PROMISED
+    ]
+    told = [step.text for step in mail.steps if step.text]
+    people = [name for step in mail.steps for name in step.recipients]
+    names = dict.fromkeys([*(each.fate.recipient for each in mail.outcomes), *people])
+    return Shown(
+        way=way,
+        key=next(iter((*mail.named("receipt"), *mail.named("queue"), *sorted(mail.ids))), ""),
+        begun=mail.began.timestamp(),
+        sender=mail.sender or "",
+        recipients=tuple(names),
+        subject=mail.subject,
+        passed={each: passed[each] for each in stages if each in passed},
+        ahead=tuple(ahead),
+        standing=standing,
+        said=told[-1] if told else "",
     )
 
 
-# --- what the lines say -------------------------------------------------------------------------
+def _standing(mail: Journey) -> Standing:
+    states = {outcome.fate.state for outcome in mail.outcomes}
+    if states & _ENDED_BADLY:
+        return Standing.FAILED
+    if State.WAITING in states:
+        return Standing.WAITING
+    if states:
+        return Standing.DONE
+    return Standing.MOVING if mail.is_under_way else Standing.FAILED
 
 
-def of_line(service: str, time: float, line: str) -> Event | None:
-    """Read one line of a service's log; None if it is about no mail."""
-    reader = {"deliver": _of_deliver, "postfix": _of_postfix}.get(service)
-    return reader(time, line) if reader is not None else None
+def _stage(way: Way, step: Step) -> str:
+    """Tell which stage a step is, or nothing."""
+    states = {fate.state for fate in step.fates}
+    return _incoming(step, states) if way is Way.IN else _outgoing(step, states)
 
 
-# What `deliver` says (`deliver.maillog`): the stage, how it stands then, and in a person's words.
-_OF_DELIVER = {
-    "delivered": ("delivered", Fate.DONE, "Dovecot has it on disk"),
-    "forwarded": ("delivered", Fate.DONE, "forwarded"),
-    "deferred": ("", Fate.WAITING, "not now"),
-    "failed": ("", Fate.FAILED, "not deliverable"),
-    "bounced": ("", Fate.FAILED, "its sender has been told"),
-    "dead-lettered": ("", Fate.FAILED, "a dead letter"),
-    "held": ("", Fate.FAILED, "held"),
-    "dropped": ("", Fate.FAILED, "dropped, as configured"),
-    "redriven": ("queued", Fate.MOVING, "put back to be delivered"),
-}
+def _incoming(step: Step, states: set[State]) -> str:
+    if step.where == "SES":
+        told_by_deliver = step.text.startswith("took the mail in")
+        return "accepted" if told_by_deliver else _OF_SES_STAGES.get(step.text, "")
+    if step.where == "Dovecot":
+        return "filed" if any(fate.folder for fate in step.fates) else ""
+    is_there = step.where == "deliver" and states & {State.DELIVERED, State.FORWARDED}
+    return "delivered" if is_there else ""
 
 
-def _of_deliver(time: float, line: str) -> Event | None:
-    try:
-        said = cast("dict[str, Any]", json.loads(line))
-        stage, fate, words = _OF_DELIVER[said["event"]]
-        key = said["receipt"]
-        exact = datetime.fromisoformat(said["time"]).timestamp()
-    except (ValueError, KeyError, TypeError):
-        return None
-    if not isinstance(key, str):
-        return None
-    given: Any = said.get("recipients", said.get("recipient"))
-    several = cast("Iterable[Any]", given if isinstance(given, list | dict) else [given])
-    recipients = tuple(printable(each, 320) for each in several if isinstance(each, str))
-    reason = said.get("reason")
-    text = f"{words}: {printable(reason, 300)}" if isinstance(reason, str) and reason else words
-    sender = said.get("sender")
-    return Event(
-        exact or time,
-        Way.IN,
-        printable(key, 100),
-        stage,
-        text,
-        fate,
-        printable(sender, 320) if isinstance(sender, str) else None,
-        recipients,
-        again=said["event"] == "redriven",
-    )
+def _outgoing(step: Step, states: set[State]) -> str:
+    if State.ARRIVED in states:
+        return "arrived"
+    if states & {State.SENT, State.DELIVERED}:
+        return "sent"
+    if step.text.startswith("took a mail"):
+        return "submitted"
+    return "queued" if step.text.startswith("queued") else ""
 
 
-_POSTFIX = re.compile(r"postfix(?:/[\w-]+)*/(\w+)\[\d+\]: ([0-9A-Za-z]{6,20}): (.*)")
-_LOGIN = re.compile(r"\bsasl_username=(\S+)")
-_FROM = re.compile(r"from=<([^>]*)>")
-_SENT = re.compile(r"to=<([^>]*)>,.* status=(\w+) \((.*)\)")
-_SMTP_FATES = {"sent": Fate.DONE, "deferred": Fate.WAITING, "bounced": Fate.FAILED}
+# --- the lines -----------------------------------------------------------------------------------
 
 
-def _of_postfix(time: float, line: str) -> Event | None:
-    found = _POSTFIX.search(line)
-    if found is None:
-        return None
-    process, key, rest = found.groups()
-    if process in {"smtpd", "pickup"} and (login := _LOGIN.search(rest)):
-        return Event(
-            time, Way.OUT, key, "submitted", "Postfix took it", sender=printable(login[1], 320)
-        )
-    if process == "qmgr" and (sender := _FROM.match(rest)):
-        return Event(time, Way.OUT, key, "queued", "", sender=printable(sender[1], 320))
-    if sent := _SENT.match(rest):
-        fate = _SMTP_FATES.get(sent[2], Fate.MOVING)
-        return Event(
-            time,
-            Way.OUT,
-            key,
-            "sent" if fate is Fate.DONE else "",
-            printable(sent[3], 300),
-            fate,
-            recipients=(printable(sent[1], 320),),
-        )
-    return None
-
-
-# --- what only a desk has -----------------------------------------------------------------------
-
-_STAND_IN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
-_OF_SES = {
-    "ses.accepted": ("accepted", "SES accepted it"),
-    "ses.stored": ("stored", "SES stored it in S3"),
-    "ses.notified": ("queued", "in the queue"),
-}
-_ID = re.compile(r"\bmessage_id=(\S+)")
-_SENDER = re.compile(r"\bsender=<([^>]*)>")
-
-
-def of_stand_in(line: str) -> Event | None:
-    """Read one line of the desk's SES."""
-    found = _STAND_IN.match(line)
-    if found is None or found[2] not in _OF_SES or not (key := _ID.search(found[3])):
-        return None
-    stage, text = _OF_SES[found[2]]
-    # The log is in local time.
-    time = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007
-    sender = _SENDER.search(found[3])
-    return Event(
-        time, Way.IN, key[1], stage, text, sender=printable(sender[1], 320) if sender else None
-    )
+def of_line(service: str, at: datetime, line: str) -> tuple[Step, ...]:
+    """Read one line of a service's log; nothing if it is about no mail."""
+    return _READERS[service](at, line)
 
 
 _CONTAINER = re.compile(r"(\S+) (?:stdout|stderr) [FP] (.*)")
 
 
-def of_container(service: str, lines: Iterable[str]) -> Iterator[Event]:
+def of_container(service: str, lines: Iterable[str]) -> Iterator[Step]:
     """Read a container's log as its engine keeps it: time, stream, and the line."""
     for line in lines:
         if found := _CONTAINER.match(line):
             try:
-                time = datetime.fromisoformat(found[1]).timestamp()
+                at = datetime.fromisoformat(found[1])
             except ValueError:
                 continue
-            if (event := of_line(service, time, found[2])) is not None:
-                yield event
+            if at.tzinfo is not None:
+                yield from of_line(service, at, found[2])
+
+
+_STAND_IN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
+_OF_SES = {
+    "ses.accepted": "accepted it",
+    "ses.stored": "stored it in S3",
+    "ses.notified": "put it into the queue",
+}
+_OF_SES_STAGES = {
+    "accepted it": "accepted",
+    "stored it in S3": "stored",
+    "put it into the queue": "queued",
+}
+_ID = re.compile(r"\bmessage_id=([\w-]{1,256})", re.ASCII)
+_SENDER = re.compile(r"\bsender=<([^>]*)>")
+
+
+def of_stand_in(line: str) -> Step | None:
+    """Read one line of the desk's SES."""
+    found = _STAND_IN.match(line)
+    if found is None or found[2] not in _OF_SES or not (key := _ID.search(found[3])):
+        return None
+    # The log is in local time.
+    at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
+    sender = _SENDER.search(found[3])
+    ids = frozenset({f"receipt:{key[1]}"})
+    return Step(at, "SES", _OF_SES[found[2]], ids, sender=address(sender[1]) if sender else None)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from postal_plexus.console.journeys import Event
     from postal_plexus.operations.dead_letters import DeadLetters
     from postal_plexus.operations.findings import Finding
     from postal_plexus.operations.queues import Queues
     from postal_plexus.operations.spending import Spending
+    from postal_plexus.tracing.step import Step
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -71,13 +71,11 @@ class Sources:
         poll_seconds: how often an open page asks anew.
         waiting: the mails in Postfix's queue, as `plexus queue list` has them: a task looks.
         mailboxes: as `plexus mailbox list` has them: a task looks.
-        stages_of_ses: whether SES's own steps are known: a desk has them, AWS tells nobody.
     """
 
     title: str
     poll_seconds: float
-    stages_of_ses: bool
-    events: Callable[[], Iterable[Event]]
+    steps: Callable[[], Iterable[Step]]
     queues: Callable[[], Queues]
     letters: Callable[[], DeadLetters]
     findings: Callable[[], Iterable[Finding]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations.system import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from postal_plexus.operations.system import System
 
@@ -20,8 +20,10 @@ class LogGroups:
         self._groups: dict[str, str] = system.parts["log_groups"]
         self._logs: Any = system.client("logs")
 
-    def lines(self, service: str, since: datetime, pages: int = 3) -> Iterator[tuple[float, str]]:
-        """Give a service's lines since then, each with its time in seconds of the epoch.
+    def lines(
+        self, service: str, since: datetime, pages: int = 3
+    ) -> Iterator[tuple[datetime, str]]:
+        """Give a service's lines since then, each with its time.
 
         Args:
             service: by our name.
@@ -39,7 +41,7 @@ class LogGroups:
             with told("CloudWatch Logs"):
                 answer = self._logs.filter_log_events(**arguments)
             for each in answer["events"]:
-                yield each["timestamp"] / 1000, each["message"]
+                yield datetime.fromtimestamp(each["timestamp"] / 1000, UTC), each["message"]
             if "nextToken" not in answer:
                 return
             arguments["nextToken"] = answer["nextToken"]

@@ -14,12 +14,12 @@ from starlette.testclient import TestClient
 
 from postal_plexus.console.app import application
 from postal_plexus.console.guard import Keys
-from postal_plexus.console.journeys import Event
 from postal_plexus.console.sources import Forecast, Sent, Sources
 from postal_plexus.mail.receipt import Receipt, read_notification
 from postal_plexus.operations.dead_letters import Letter, chosen
 from postal_plexus.operations.findings import Finding
 from postal_plexus.operations.queues import QueueState
+from postal_plexus.tracing.step import Step
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&{{7*7}}"
 KEYS = Keys("the-token", 8025)
@@ -68,7 +68,7 @@ class Stack:
 
     letters: list[Letter] = field(default_factory=list[Letter])
     mails: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    events: list[Event] = field(default_factory=list[Event])
+    steps: list[Step] = field(default_factory=list[Step])
     findings: list[Finding] = field(default_factory=list[Finding])
     forecast: Forecast | None = None
     failure: Exception | None = None
@@ -129,8 +129,7 @@ class Stack:
         return Sources(
             title=EVIL,
             poll_seconds=0.0,
-            stages_of_ses=not aws,
-            events=lambda: self.events,
+            steps=lambda: self.steps,
             queues=lambda: stack,
             letters=lambda: stack,
             findings=findings,

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from pages import EVIL, HOST, KEYS, Stack, browser, form_of, letter, mail, stranger, tags
 
 from postal_plexus.console import journeys
-from postal_plexus.console.journeys import Event, Fate, Way
 from postal_plexus.console.sources import Forecast
 from postal_plexus.operations.findings import critical, ok, warning
 from postal_plexus.operations.spending import Spending
 from postal_plexus.operations.system import AccessError
+from postal_plexus.tracing.step import Fate, State, Step
 
 TEMPLATES = Path(journeys.__file__).parent / "templates"
 POSTED = {"origin": HOST}
+AT = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def test_the_token_leaves_the_address() -> None:
@@ -131,11 +132,14 @@ def test_dead_letters_are_read_when_their_number_changes() -> None:
 
 def test_what_strangers_write_is_text() -> None:
     """Subjects, addresses, replies, reasons, file names: no tag of theirs is on any page."""
-    failed = Event(1.0, Way.IN, EVIL, "accepted", EVIL, Fate.FAILED, EVIL, (EVIL,))
+    fate = Fate(EVIL, State.FAILED, EVIL)
+    failed = Step(
+        AT, "SES", EVIL, frozenset({f"receipt:{EVIL}"}), EVIL, EVIL, (EVIL,), EVIL, (fate,)
+    )
     stack = Stack(
         letters=[letter("l1", EVIL, EVIL)],
         mails={"m1": mail(f"<p>{EVIL}</p>", EVIL, EVIL + ".pdf")},
-        events=[failed],
+        steps=[failed],
         findings=[warning(EVIL, EVIL, EVIL), critical("x", "y", "z"), ok(EVIL, EVIL)],
         forecast=Forecast(((EVIL, EVIL, 1.0),), EVIL),
         waiting=[WAITING],
@@ -250,7 +254,7 @@ def test_a_panel_that_has_not_changed_is_not_sent() -> None:
     ours = browser(stack)
     tag = ours.get("/panel/flight").headers["etag"]
     assert 304 == ours.get("/panel/flight", headers={"if-none-match": tag}).status_code
-    stack.events.append(Event(1.0, Way.OUT, "A1", "submitted", ""))
+    stack.steps.append(Step(AT, "Postfix", "took a mail", frozenset({"queue:A1"})))
     assert 200 == ours.get("/panel/flight", headers={"if-none-match": tag}).status_code
     assert 404 == ours.get("/panel/other").status_code
 

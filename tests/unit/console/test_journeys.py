@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from itertools import permutations
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postal_plexus.console import journeys
-from postal_plexus.console.journeys import Event, Fate, Way
+from postal_plexus.console.journeys import Standing, Way
+from postal_plexus.tracing.step import Step
 
 SES = """\
 2026-11-28 18:33:00,296 INFO awsdesk.ses.receiving ses.accepted message_id=tro65 sender=<friend@elsewhere.example> recipients=1 size=407 rules=plexus-desk-1
@@ -29,91 +30,89 @@ not a line of a container
 """
 
 
-def deliver(event: str, **fields: object) -> Event:
+DOVECOT = """\
+2026-11-28T18:33:00.509086556+00:00 stdout F lmtp(55): Info: Connect from local
+2026-11-28T18:33:00.550095822+00:00 stdout F lmtp(ann@example.org)<55><axKEHVweC2s3AAAANrh4tg>: Info: sieve: msgid=<17@elsewhere.example>: stored mail into mailbox 'Lists'
+"""
+AT = datetime(2026, 11, 28, 18, 33, tzinfo=UTC)
+
+
+def deliver(event: str, **fields: object) -> tuple[Step, ...]:
     """What a line of `deliver` says."""
     line = {"time": "2026-11-28T18:33:00.578Z", "event": event, "receipt": "tro65", **fields}
-    found = journeys.of_line("deliver", 0.0, json.dumps(line))
-    assert found is not None
+    found = journeys.of_line("deliver", AT, json.dumps(line))
+    assert found
     return found
 
 
 def test_a_mail_comes_in() -> None:
-    """SES's three steps and deliver's, with times of their own, make one journey."""
-    ses = [event for line in SES.splitlines() if (event := journeys.of_stand_in(line))]
-    told = deliver("delivered", sender="friend@elsewhere.example", recipients=["ann@example.org"])
-    assert 3 == len(ses)
-    (found,) = journeys.journeys([told, *ses])
+    """SES's three steps, Dovecot's and deliver's, in the order in which they happen."""
+    ses = [step for line in SES.splitlines() if (step := journeys.of_stand_in(line))]
+    told = deliver(
+        "delivered",
+        sender="friend@elsewhere.example",
+        recipients=["ann@example.org"],
+        replies=["250 2.0.0 <ann@example.org> axKEHVweC2s3AAAANrh4tg Saved"],
+    )
+    filed = list(journeys.of_container("dovecot", DOVECOT.splitlines()))
+    assert (3, 1) == (len(ses), len(filed))
+    (found,) = journeys.shown([*told, *filed, *ses])
     assert journeys.STAGES[Way.IN] == tuple(found.passed)
-    assert (Fate.DONE, "tro65") == (found.fate, found.key)
-    assert "friend@elsewhere.example" == found.sender
-    assert ("ann@example.org",) == found.recipients
+    assert sorted(found.passed.values()) == list(found.passed.values())
+    assert (Standing.DONE, "tro65", ()) == (found.standing, found.key, found.ahead)
+    assert ("friend@elsewhere.example", ("ann@example.org",)) == (found.sender, found.recipients)
+
+
+def test_a_mail_is_half_way() -> None:
+    """What it has passed, and that it is still to be delivered; no more is promised."""
+    ses = [step for line in SES.splitlines() if (step := journeys.of_stand_in(line))]
+    for count in (1, 2, 3):
+        (found,) = journeys.shown(ses[:count])
+        assert journeys.STAGES[Way.IN][:count] == tuple(found.passed)
+        assert (("delivered",), Standing.MOVING) == (found.ahead, found.standing)
 
 
 def test_a_mail_goes_out() -> None:
     """Postfix's lines of one queue id, as its container's log has them."""
-    events = journeys.of_container("postfix", POSTFIX.splitlines())
-    (found,) = journeys.journeys(events)
-    assert journeys.STAGES[Way.OUT] == tuple(found.passed)
-    assert (Way.OUT, Fate.DONE, "250 Ok 0100") == (found.way, found.fate, found.said)
+    (found,) = journeys.shown(journeys.of_container("postfix", POSTFIX.splitlines()))
+    assert ("submitted", "queued", "sent") == tuple(found.passed)
+    assert (Way.OUT, Standing.DONE, ()) == (found.way, found.standing, found.ahead)
     assert ("ann@example.org", ("friend@elsewhere.example",)) == (found.sender, found.recipients)
-    assert 1.148 < found.seconds < 1.149
+    (half,) = journeys.shown(journeys.of_container("postfix", POSTFIX.splitlines()[:3]))
+    assert (("sent",), Standing.MOVING) == (half.ahead, half.standing)
 
 
 def test_how_it_stands_with_several_recipients() -> None:
-    """Delivered after it had to wait is done; one that failed counts, in whatever order."""
-    waits = deliver("deferred", recipient="ann@example.org", reason="451 later")
+    """Delivered after it had to wait is done; one that failed counts."""
+    waits = deliver("deferred", recipient="ann@example.org", status="4.0.0", reason="451 later")
     done = deliver("delivered", recipients=["ann@example.org"])
-    failed = deliver("failed", recipient="ben@example.org", reason="550 full")
-    assert Fate.DONE is journeys.journeys([waits, done])[0].fate
-    for events in permutations([done, failed]):
-        (found,) = journeys.journeys(list(events))
-        assert Fate.FAILED is found.fate
-        assert {"ann@example.org", "ben@example.org"} == set(found.recipients)
+    failed = deliver("failed", recipient="ben@example.org", status="5.0.0", reason="550 full")
+    assert Standing.WAITING is journeys.shown(waits)[0].standing
+    assert Standing.DONE is journeys.shown([*waits, *done])[0].standing
+    (found,) = journeys.shown([*done, *failed])
+    assert Standing.FAILED is found.standing
+    assert {"ann@example.org", "ben@example.org"} == set(found.recipients)
     letter = deliver("dead-lettered", reason="550 full", recipient=None)
-    again = deliver("redriven", recipient="ben@example.org")
-    assert Fate.MOVING is journeys.journeys([failed, letter, again])[0].fate
-    assert Fate.DONE is journeys.journeys([failed, again, done])[0].fate
+    assert Standing.FAILED is journeys.shown(letter)[0].standing
 
 
 def test_the_newest_are_shown() -> None:
     """Not more than asked for, by when they began."""
-    events = [Event(float(number), Way.IN, f"m{number}", "accepted", "") for number in range(9)]
-    assert ["m8", "m7"] == [each.key for each in journeys.journeys(events, 2)]
+    steps = [
+        Step(
+            AT + timedelta(seconds=number), "SES", "accepted it", frozenset({f"receipt:m{number}"})
+        )
+        for number in range(9)
+    ]
+    assert ["m8", "m7"] == [each.key for each in journeys.shown(steps, 2)]
 
 
-def test_what_is_no_mail_gives_nothing() -> None:
-    """Metrics, other services, broken JSON, fields of another kind."""
-    for line in (
-        '{"_aws": {}}',
-        '{"event": "delivered"}',
-        '{"event": "delivered", "receipt": 3, "time": "2026-11-28T18:33:00.578Z"}',
-        '{"event": ["delivered"], "receipt": "x", "time": "2026-11-28T18:33:00.578Z"}',
-        '{"event": "delivered", "receipt": "x", "time": 3}',
-        '{"event": "started", "receipt": "x", "time": "2026-11-28T18:33:00.578Z"}',
-        "[]",
-        "null",
-        "{",
-    ):
-        assert None is journeys.of_line("deliver", 0.0, line)
-    assert None is journeys.of_line("dovecot", 0.0, "imap-login: Info: Logged in")
-    assert [] == list(journeys.of_container("deliver", ["x stdout F {}", "2026 stdout F {}"]))
-
-
-@given(st.text(), st.sampled_from(["deliver", "postfix"]))
+@given(st.text(), st.sampled_from(journeys.SERVICES))
 def test_any_line_is_read(line: str, service: str) -> None:
-    """No line of a log is a fault, and what it says stays one line."""
-    for wrapped in (
-        line,
-        f"Nov 1 mail postfix/smtp[1]: ABCDEF1: to=<{line}>, x status=sent ({line})",
-    ):
-        event = journeys.of_line(service, 0.0, wrapped)
-        assert event is None or event.text.isprintable()
+    """No line of a log is a fault, and what is shown of it stays one line."""
+    steps = [*journeys.of_line(service, AT, line), *deliver("failed", sender=line, recipient=line)]
+    for each in journeys.shown(steps):
+        for text in (each.sender, *each.recipients, each.subject, each.said):
+            assert text.isprintable()
     journeys.of_stand_in(line)
-
-
-def test_hostile_fields_stay_one_line() -> None:
-    """What a sender writes into an address or a reply has no line ends and no escapes."""
-    found = deliver("failed", sender="a\x1b[31m\n@x", recipient="b\r\n@y", reason="c\u2028d")
-    assert found.sender is not None
-    for text in (found.sender, *found.recipients, found.text):
-        assert text.isprintable()
+    assert [] == list(journeys.of_container(service, [line, f"x stdout F {line}"]))
