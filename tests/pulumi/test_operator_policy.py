@@ -20,6 +20,10 @@ PARTS: dict[str, Any] = {
     "bucket": "plexus-main-archive-1",
     "cluster": "plexus-main-cluster-1",
     "file_system": "fs-1",
+    "directory_object": "s3://plexus-main-archive-1/directory/directory.json",
+    "services": {"deliver": "plexus-main-deliver-1", "dovecot": "plexus-main-dovecot-1"},
+    "backup_vault": "plexus-main-vault-1",
+    "backup_role": f"arn:aws:iam::{ACCOUNT}:role/plexus-main-backup-1",
     "queue_url": f"{URL}-mail-1",
     "events_queue_url": f"{URL}-events-1",
     "dead_letter_queue_url": f"{URL}-dead-letters-1",
@@ -43,7 +47,6 @@ READING = [
     Question(True, "ses:GetAccount", "*"),
     Question(False, "ses:SendRawEmail", f"arn:aws:ses:{HERE}:identity/example.org"),
     Question(True, "ecs:DescribeServices", f"{ECS}:service/plexus-main-cluster-1/x"),
-    Question(False, "ecs:UpdateService", f"{ECS}:service/plexus-main-cluster-1/x", keys=CLUSTER),
     Question(
         True, "ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-dovecot"
     ),
@@ -58,7 +61,7 @@ READING = [
     Question(True, "sqs:ReceiveMessage", f"{QUEUES}-dead-letters-1"),
     Question(True, "logs:FilterLogEvents", f"{LOGS}-deliver-1:log-stream:x"),
     Question(False, "logs:FilterLogEvents", f"{LOGS}-maintenance-1:log-stream:x"),
-    Question(False, "s3:GetObject", f"{MAIL}/directory/directory.json"),
+    Question(False, "s3:GetObject", f"{MAIL}/elsewhere"),
     Question(False, "s3:PutObject", f"{MAIL}/inbound/1"),
     Question(False, "ecs:RegisterTaskDefinition", f"{ECS}:task-definition/x:1"),
     Question(False, "iam:PassRole", f"{ROLE}-host", keys=TO_TASKS),
@@ -88,11 +91,29 @@ ACTING = [
     Question(False, "ssm:GetParameter", f"{PARAMETER}/hand-over/1"),
 ]
 READING_MAIL = [
+    Question(True, "s3:GetObject", f"{MAIL}/directory/directory.json"),
+    Question(True, "s3:GetObject", f"{MAIL}/deliveries/2026/1"),
     Question(True, "s3:GetObject", f"{MAIL}/inbound/1"),
     Question(True, "s3:GetObject", f"{MAIL}/moving/1/000000"),
     Question(True, "s3:DeleteObject", f"{MAIL}/moving/1/000000"),
     Question(False, "s3:DeleteObject", f"{MAIL}/inbound/1"),
     Question(True, "s3:ListBucket", MAIL),
+]
+
+BACKUP = f"arn:aws:backup:{HERE}"
+TO_BACKUP = {"iam:PassedToService": "backup.amazonaws.com"}
+SERVICES = f"{ECS}:service/plexus-main-cluster-1/plexus-main"
+RESTORING = [
+    Question(
+        True, "backup:ListRecoveryPointsByBackupVault", f"{BACKUP}:backup-vault:plexus-main-vault-1"
+    ),
+    Question(True, "backup:StartRestoreJob", f"{BACKUP}:recovery-point:1"),
+    Question(False, "backup:DeleteRecoveryPoint", f"{BACKUP}:recovery-point:1"),
+    Question(True, "backup:DescribeRestoreJob", "*"),
+    Question(True, "iam:PassRole", f"{ROLE}-backup-1", keys=TO_BACKUP),
+    Question(False, "iam:PassRole", f"{ROLE}-backup-1"),
+    Question(True, "ecs:UpdateService", f"{SERVICES}-dovecot-1"),
+    Question(False, "ecs:UpdateService", f"{SERVICES}-deliver-1"),
 ]
 
 
@@ -102,10 +123,10 @@ def never(questions: list[Question]) -> list[Question]:
 
 
 CASES = [
-    ({"acts": True}, READING + ACTING + never(READING_MAIL)),
-    ({"acts": True, "mail": True}, READING + ACTING + READING_MAIL),
-    ({"acts": False}, READING + never(ACTING + READING_MAIL)),
-    ({"acts": False, "mail": True}, READING + never(ACTING) + READING_MAIL),
+    ({"acts": True}, READING + ACTING + never(READING_MAIL + RESTORING)),
+    ({"acts": True, "mail": True}, READING + ACTING + READING_MAIL + RESTORING),
+    ({"acts": False}, READING + never(ACTING + READING_MAIL + RESTORING)),
+    ({"acts": False, "mail": True}, READING + never(ACTING + RESTORING) + READING_MAIL),
 ]
 
 

@@ -25,6 +25,7 @@ from service.container_engine import Network
 from service.imap_source import ImapSource
 from service.import_task import export, imap_job, run, words, write_job
 from service.mail_host import STACK, MailHost
+from service.test_renamed_mailbox import ANNA, renamed
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
@@ -295,3 +296,28 @@ def test_what_is_wrong_has_its_exit_code_and_stores_nothing(
     assert 75 == done.code
     assert "certificate" in done.of("error")[0]["text"]
     assert before == here(host, DAN)
+
+
+def test_a_renamed_mailbox_is_exported_and_imported_where_its_mail_lies(
+    host: MailHost, tmp_path: Path
+) -> None:
+    """Under its new address; no second mailbox comes up."""
+    before, name = here(host, ANN), ANNA
+    host.write_directory(renamed())
+    done = export(host, name, tmp_path)
+    assert 0 == done.code, (done.lines, done.noise)
+    assert sum(map(len, before.values())) == done.of("exported")[0]["mails"]
+    with tarfile.open(tmp_path / "mailbox.tar") as tar:
+        tar.extractall(tmp_path / "tree", filter="data")
+    for path in (tmp_path / "tree", *(tmp_path / "tree").rglob("*")):
+        os.chown(path, 5000, 5000)
+    host.containers["dovecot"].exec(
+        *("doveadm", "-o", "mail_plugins/lazy_expunge=no", "mailbox", "delete", "-u", name, "-r"),
+        *("-s", "Work"),
+    )
+    assert before != here(host, name)
+    job = write_job(tmp_path / "job/job", kind="maildir", name="renamed")
+    done = run(host, job, name, tmp_path / "tree/mail")
+    assert 0 == done.code, (done.lines, done.noise)
+    assert before["Work"] == here(host, name)["Work"]
+    assert not (host.root / "mail/example.org/anna").exists()

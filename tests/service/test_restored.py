@@ -16,6 +16,8 @@ from postal_plexus.config.lists import read_stack
 from postal_plexus.directory import dovecot_passwd
 from service.mail_host import HOSTNAME, STACK, MailHost
 from service.test_indexes import ANN, BEN, deliver, empty, furnish, indexes, state
+from service.test_renamed_mailbox import ANNA, renamed
+from wire import await_true
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -187,6 +189,20 @@ def test_what_was_not_restored_is_told(host: MailHost, address: str) -> None:
     back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
     code, lines = task(host, "restore-mailbox", "--date=2026-11-27", address)
     assert (65, f"nothing of {address} was restored") == (code, lines[0]["text"])
+
+
+def test_a_renamed_mailbox_is_restored_where_its_mail_lies(host: MailHost) -> None:
+    """From the directory of its first address, under its new one."""
+    deliver(host, ANN, "before")
+    back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
+    host.write_directory(renamed())
+    await_true("the new directory", lambda: deliver(host, ANNA, "since") == 250)
+    code, lines = task(host, "restore-mailbox", "--date=2026-11-27", ANNA)
+    assert code == 0, lines
+    found = seen(host, ANNA)
+    assert ["before"] == list(found["Restored 2026-11-27/INBOX"])
+    assert {"before", "since"} == found["INBOX"].keys()
+    assert not (host.root / "mail/example.org/anna").exists()
 
 
 def test_all_mailboxes_that_are_gone_are_in_place_again(host: MailHost) -> None:

@@ -20,7 +20,9 @@ def arguments(parser: ArgumentParser) -> None:
         "--read-only", action="store_true", help="only to look: doctor, dead letters, logs"
     )
     parser.add_argument(
-        "--mail", action="store_true", help="also to read received mail: reports, replay"
+        "--mail",
+        action="store_true",
+        help="also to read received mail and the directory: reports, replay, export, restore",
     )
     parser.add_argument("--json", action="store_true", help="it is a JSON document anyway")
 

@@ -60,9 +60,11 @@ def _list(points: list[Point], *, as_json: bool) -> int:
 
 
 def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
-    mailbox = Replays(stack).mailbox(args.address)
+    replays = Replays(stack)
+    mailbox = replays.mailbox(args.address)
+    first = replays.directory().first_address(mailbox) or mailbox
     runner = Tasks(stack)
-    _restore(args, backups, point, path_of(mailbox, args.folder))
+    _restore(args, backups, point, path_of(first, args.folder))
     date = f"{point.taken_at.astimezone(UTC):%Y-%m-%d}"
     lines = _run(args, runner, ["restore-mailbox", f"--date={date}", mailbox])
     (restored,) = [line for line in lines if line["kind"] == "restored"]

@@ -26,6 +26,7 @@ from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, TEMPORARY, Dsync, SyncError, without
+from postal_plexus.maintenance.mailboxes import TABLE, first_address
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.parcels import PartWriter, store
 from postal_plexus.maintenance.staging import VMAIL
@@ -39,6 +40,7 @@ _LEFT_OUT = (".Expunged", "shared/*")
 
 def export(address: str, output: Output, to: io.RawIOBase) -> int:
     """Write a mailbox's tar; return the exit code. Raises SyncError, OSError, AwsError."""
+    address = first_address(TABLE.read_text("utf-8"), address)
     local_part, _, domain = address.rpartition("@")
     mirror = STORE / ".export" / domain / local_part
     dsync = Dsync(address, _RUN)

@@ -37,13 +37,13 @@ from postal_plexus.maintenance.dsync import (
 from postal_plexus.maintenance.hand_over import take
 from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
+from postal_plexus.maintenance.mailboxes import TABLE, first_address
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
 
 USAGE, NO_USER, NO_ROOM, BUSY = 64, 67, 73, 75
 STORE = Path("/srv/mail")
-TABLE = Path("/run/plexus/directory/dovecot-passwd")
 _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
 _MOST_TRIES = 20
@@ -67,8 +67,10 @@ class Import:
         self._address = address
         self._job = job
         self._output = output
-        self._staging = Staging(STORE, address, job.staging_name)
-        self._dsync = Dsync(address, _RUN)
+        # Dovecot's programs and the directories go by where the mail lies.
+        self._first = first_address(TABLE.read_text("utf-8"), address)
+        self._staging = Staging(STORE, self._first, job.staging_name)
+        self._dsync = Dsync(self._first, _RUN)
         if tree is None:
             self._source = at("imapc", self._dsync.notes)
             self._location = ["imapc:"]
@@ -163,7 +165,7 @@ class Import:
         names = target_folders(self._staging.folders(), self._job.folders)
         words = ["sync", "-1", "-R", "--no-userdb-lookup", "-x", f"*/{UNSEEN}", "-x", ".Expunged"]
         words += ["-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
-        local_part, _, domain = self._address.rpartition("@")
+        local_part, _, domain = self._first.rpartition("@")
 
         def tick() -> None:
             self._output.say(PROGRESS, step="file")
@@ -289,7 +291,8 @@ def _import(call: Call, output: Output) -> int:
 
 def _finish(call: Call, output: Output) -> int:
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    output.say("finished", sources=finish(STORE, call.words[0], day))
+    first = first_address(TABLE.read_text("utf-8"), call.words[0])
+    output.say("finished", sources=finish(STORE, first, day))
     return 0
 
 

@@ -53,6 +53,16 @@ def homes(table: str) -> dict[str, Path]:
     return found
 
 
+def first_address(table: str, address: str) -> str:
+    """Give the address under which a mailbox's mail lies: its own, or its first if it was renamed.
+
+    For Dovecot that is a user whose home follows from the address, so programs that look nobody up
+    find the mailbox by it.
+    """
+    place = homes(table).get(address)
+    return address if place is None else f"{place.name}@{place.parent}"
+
+
 def fields(answer: str) -> list[str]:
     """Give the fields of an answer of the doveadm server."""
     if not answer:

@@ -139,17 +139,18 @@ def _remove_unfinished(output: Output) -> None:
 
 def _restore_mailbox(call: Call, output: Output) -> int:
     (address,) = call.words
+    first = mailboxes.first_address(mailboxes.TABLE.read_text("utf-8"), address)
     _prepare()
     _remove_unfinished(output)
-    top = next((each for each in _restored() if _home(each / "mail", address).exists()), None)
+    top = next((each for each in _restored() if _home(each / "mail", first).exists()), None)
     if top is None:
         return output.fail(DATA, f"nothing of {address} was restored")
-    store = _home(top / "mail", address) / "sdbox"
+    store = _home(top / "mail", first) / "sdbox"
     # What was expunged then is not wanted back, and would come as a folder of that name.
     shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
-    for folder in _make_whole(address, store):
+    for folder in _make_whole(first, store):
         output.say("damaged", address=address, folder=folder)
-    wanted = {name: counts for name, counts in _folders(address, store).items() if counts[0]}
+    wanted = {name: counts for name, counts in _folders(first, store).items() if counts[0]}
     mails, octets = (sum(counts[which] for counts in wanted.values()) for which in (0, 1))
     if not mails:
         shutil.rmtree(top)
@@ -163,13 +164,13 @@ def _restore_mailbox(call: Call, output: Output) -> int:
             f"{address} has {used / 1e6:.0f} MB and would refuse mail with {octets / 1e6:.0f} MB"
             " more: raise its quota, or restore one folder (--folder)",
         )
-    folder = free_name(f"Restored {call.options['date']}", _folders(address))
-    (top / NOTE).write_text(json.dumps({"address": address, "folder": folder}))
+    folder = free_name(f"Restored {call.options['date']}", _folders(first))
+    (top / NOTE).write_text(json.dumps({"address": first, "folder": folder}))
     output.say(PROGRESS, text=f"importing {mails} mails into {folder}")
-    _doveadm(address, "import", "-s", f"sdbox:{store}", folder, "all")
+    _doveadm(first, "import", "-s", f"sdbox:{store}", folder, "all")
     came = {
         name.removeprefix(f"{folder}/"): counts
-        for name, counts in _folders(address).items()
+        for name, counts in _folders(first).items()
         if name.startswith(f"{folder}/")
     }
     if came != wanted:

@@ -59,7 +59,12 @@ def choose(points: Sequence[Point], at: datetime | None) -> Point:
 
 
 def path_of(address: str, folder: str | None = None) -> str:
-    """Give where a mailbox lies in the file system, or one folder of it with those below."""
+    """Give where a mailbox lies in the file system, or one folder of it with those below.
+
+    Args:
+        address: under which its mail lies (its first one).
+        folder: as clients show it.
+    """
     name, _, domain = address.rpartition("@")
     home = f"{MAIL_ROOT}/{domain}/{name}"
     return home if folder is None else f"{home}/sdbox/mailboxes/{encoded(folder)}"

@@ -1,8 +1,10 @@
 """What an operator may do: a policy document for the commands of `plexus` on one stack. Pure.
 
 Three sizes. Reading: `doctor`, and `dead-letters list|show`. By default also what acts: dead
-letters, the mail queue, mailboxes, by tasks on the mail host. With `mail` also what reads received
-mail itself, from the archive (`reports`, `replay`); without it one sees envelopes and headers.
+letters, the mail queue, mailboxes, imports, by tasks on the mail host. With `mail` also what reads
+received mail itself (`reports`, `replay`, `export`, a mail that waits in `trace`) or the directory,
+which has the hashes of the passwords (`replay`, `restore`, and doctor's look whether it was taken);
+without it one sees envelopes and headers. Both together allow `restore`.
 
 What runs a task gets no other program with it: ECS never lets its caller choose the entry point,
 and the tasks' own roles are the only ones that may be passed. `dead-letters list` hides entries for
@@ -17,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from postal_plexus.config.names import (
+    DELIVERIES_PREFIX,
     INBOUND_PREFIX,
     MOVING_PREFIX,
     hand_over_prefix,
@@ -43,15 +46,26 @@ def document(
         statements += _acting(stack, account, here, parts)
     if mail:
         bucket = f"arn:aws:s3:::{parts['bucket']}"
+        directory = parts["directory_object"].removeprefix("s3://")
         statements += [
             _allow("ListReceivedMail", ["s3:ListBucket"], [bucket]),
-            _allow("ReadReceivedMail", ["s3:GetObject"], [f"{bucket}/{INBOUND_PREFIX}*"]),
+            _allow(
+                "ReadReceivedMail",
+                ["s3:GetObject"],
+                [
+                    f"{bucket}/{INBOUND_PREFIX}*",
+                    f"{bucket}/{DELIVERIES_PREFIX}*",
+                    f"arn:aws:s3:::{directory}",
+                ],
+            ),
             _allow(
                 "TakeExports",
                 ["s3:DeleteObject", "s3:GetObject"],
                 [f"{bucket}/{MOVING_PREFIX}*"],
             ),
         ]
+    if acts and mail and parts.get("backup_vault"):
+        statements += _restoring(here, parts)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
@@ -152,6 +166,35 @@ def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> li
             [f"arn:aws:logs:{here}:log-group:{parts['log_groups']['maintenance']}:*"],
         ),
         _allow("HandOverSecrets", ["ssm:DeleteParameter", "ssm:PutParameter"], [handed_over]),
+    ]
+
+
+def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    services = f"arn:aws:ecs:{here}:service/{parts['cluster']}"
+    return [
+        _allow(
+            "FindBackups",
+            ["backup:ListRecoveryPointsByBackupVault"],
+            [f"arn:aws:backup:{here}:backup-vault:{parts['backup_vault']}"],
+        ),
+        # A recovery point's name does not tell its vault; the role reaches this stack's store only.
+        _allow(
+            "RestoreBackups",
+            ["backup:StartRestoreJob"],
+            [f"arn:aws:backup:{here}:recovery-point:*"],
+        ),
+        _allow("FollowRestores", ["backup:DescribeRestoreJob"], ["*"]),
+        _allow(
+            "GiveRestoresTheirRole",
+            ["iam:PassRole"],
+            [parts["backup_role"]],
+            {"StringEquals": {"iam:PassedToService": "backup.amazonaws.com"}},
+        ),
+        _allow(
+            "StopDovecotForAWholeRestore",
+            ["ecs:UpdateService"],
+            [f"{services}/{parts['services']['dovecot']}"],
+        ),
     ]
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from postal_plexus.directory import Directory, Domain, Mailbox, dovecot_passwd
-from postal_plexus.maintenance.mailboxes import addresses, homes
+from postal_plexus.maintenance.mailboxes import addresses, first_address, homes
 
 HASH = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$renamed=$renamed="
 
@@ -26,3 +26,6 @@ def test_a_renamed_mailbox_is_one() -> None:
         "ben@example.org": Path("example.org/ben"),
     }
     assert expected == homes(table)
+    assert "ann@example.net" == first_address(table, "anna@example.org")
+    assert "ben@example.org" == first_address(table, "ben@example.org")
+    assert "nobody@example.org" == first_address(table, "nobody@example.org")
