@@ -126,7 +126,7 @@ class Daemon:
         reconciler = Reconciler(layout, desk, self._engine)
 
         def changed(operation: str) -> None:
-            snapshots.changed()
+            snapshots.changed(operation)
             if operation.startswith("AmazonEC2ContainerService"):
                 reconciler.wake()
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awsdesk.ministack_patches import environment, private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 2.0
+# What holds the layers of images, hundreds of megabytes, is saved only after a call of its own: of
+# its API, or of a registry's (SES's API has /v2/email).
+_LARGE = {"ecr": re.compile(r"ContainerRegistry|/v2/(?!email/)")}
 
 
 class Snapshots:
@@ -35,9 +39,12 @@ class Snapshots:
         self._about_to_save = about_to_save
         self._seconds = seconds
         self._changed = asyncio.Event()
+        # Not known to be on disk yet.
+        self._large: set[str] = set(_LARGE)
 
-    def changed(self) -> None:
-        """Note that there is something to save."""
+    def changed(self, operation: str = "") -> None:
+        """Note that there is something to save: what a called operation may have changed."""
+        self._large |= {name for name, its in _LARGE.items() if its.search(operation)}
         self._changed.set()
 
     async def run(self) -> None:
@@ -47,24 +54,28 @@ class Snapshots:
             await asyncio.sleep(self._seconds)
             self._changed.clear()
             saved = self._about_to_save()
+            large = self._large.copy()
+            self._large.clear()
             try:
-                if save():
+                if save(without=_LARGE.keys() - large):
                     saved()
                     continue
             except OSError as error:
                 log.error("desk.state_not_tidied reason=%s", error)  # noqa: TRY400
+            self._large |= large
             self._changed.set()
 
 
-def save() -> bool:
-    """Save the state of every service now; tell whether the queues are on disk.
+def save(without: Collection[str] = ()) -> bool:
+    """Save the state of every service but some now; tell whether the queues are on disk.
 
     ministack logs what it cannot write (a full disk) and goes on.
     """
     persistence = environment.module("core.persistence")
     queues = Path(persistence.STATE_DIR) / "sqs.json"
     before = _version(queues)
-    persistence.save_all(private.APP.build_persistence_save_dict())
+    services = private.APP.build_persistence_save_dict()
+    persistence.save_all({name: state for name, state in services.items() if name not in without})
     if _version(queues) == before:
         log.error("desk.state_not_saved path=%s", queues)
         return False
