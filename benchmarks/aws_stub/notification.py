@@ -84,7 +84,7 @@ def _header(mail: Accepted) -> bytes:
 
 
 def _written(*fields: tuple[str, str]) -> bytes:
-    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode(errors="surrogatepass")
 
 
 def in_sns_envelope(text: str, sns_message_id: str, when: datetime = WHEN) -> str:

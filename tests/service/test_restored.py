@@ -79,7 +79,12 @@ def back_up(host: MailHost, name: str, *items: str) -> Path:
     for item in items or [""]:
         into = top / "mail" / item
         into.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-a", "-T", host.root / "mail" / item, into], check=True)
+        # Again where a file went meanwhile: Dovecot runs.
+        copied = ["cp", "-a", "-T", host.root / "mail" / item, into]
+        await_true(
+            f"a copy of {item}",
+            lambda words=copied: subprocess.run(words, check=False).returncode == 0,
+        )
     return top
 
 

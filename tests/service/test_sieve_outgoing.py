@@ -321,6 +321,22 @@ def test_redirect_that_ses_refuses_comes_back_whole(host: MailHost, ses: SesEndp
     assert b"\r\nthe end\r\n" in bounce
 
 
+@pytest.mark.parametrize(
+    "script", [REDIRECT, f'require "copy"; redirect :copy "{OUTSIDE}";', VACATION, REJECT]
+)
+def test_a_replay_sends_nothing_again(host: MailHost, ses: SesEndpoint, script: str) -> None:
+    """It left when the mail came first. What the filter keeps is kept, and once; what it refuses too."""
+    replayed = "X-Plexus-Policy: answer=no; redirect=no\r\nX-Auto-Response-Suppress: All\r\n"
+    subject = f"again {crc32(script.encode())}"
+    with filtering(host, BEN, script):
+        deliver(host, letter(subject, AUTHENTIC + replayed))
+        deliver(host, letter(f"after {subject}"))
+        if script not in (REJECT, VACATION):
+            relayed(ses, f"after {subject}")
+    assert not [each for each in ses.relayed if f"Subject: {subject}".encode() in each.content]
+    assert (script != REDIRECT) == len(headers(host, BEN, subject))
+
+
 def test_filters_have_limits_of_their_own(
     host: MailHost, ses: SesEndpoint, authority: Authority
 ) -> None:
@@ -341,19 +357,3 @@ def test_filters_have_limits_of_their_own(
         smtp.sendmail(BEN, [OUTSIDE], f"From: {BEN}\r\nSubject: own mail\r\n\r\nx\r\n")
     relayed(ses, "own mail")
     assert '"Login": "ben@example.org"' in host.containers["postfix"].logs()
-
-
-@pytest.mark.parametrize(
-    "script", [REDIRECT, f'require "copy"; redirect :copy "{OUTSIDE}";', VACATION, REJECT]
-)
-def test_a_replay_sends_nothing_again(host: MailHost, ses: SesEndpoint, script: str) -> None:
-    """It left when the mail came first. What the filter keeps is kept, and once; what it refuses too."""
-    replayed = "X-Plexus-Policy: answer=no; redirect=no\r\nX-Auto-Response-Suppress: All\r\n"
-    subject = f"again {crc32(script.encode())}"
-    with filtering(host, BEN, script):
-        deliver(host, letter(subject, AUTHENTIC + replayed))
-        deliver(host, letter(f"after {subject}"))
-        if script not in (REJECT, VACATION):
-            relayed(ses, f"after {subject}")
-    assert not [each for each in ses.relayed if f"Subject: {subject}".encode() in each.content]
-    assert (script != REDIRECT) == len(headers(host, BEN, subject))
