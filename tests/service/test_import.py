@@ -30,7 +30,9 @@ from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
-ANN, BEN, CLEO, DAN = (f"{name}@example.org" for name in ("ann", "ben", "cleo", "dan"))
+ANN, BEN, CLEO, DAN, ERIN, FRED = (
+    f"{name}@example.org" for name in ("ann", "ben", "cleo", "dan", "erin", "fred")
+)
 SMALL = "small@example.org"
 OF = {"cyrus": ANN, "courier": BEN}
 # Theirs, level by level -> ours.
@@ -53,10 +55,10 @@ Mail = tuple[tuple[str, ...], float, str]
 def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running."""
     hashed = STACK["mailboxes"][0]
-    more = [hashed | {"address": each} for each in (CLEO, DAN)]
+    more = [hashed | {"address": each} for each in (CLEO, DAN, ERIN, FRED)]
     idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], *more]})
     passwd = (idle_host.root / "run/directory/dovecot-passwd").read_text()
-    small = f"{SMALL}:{hashed['password-hash']}::::::userdb_quota_storage_size=2M\n"
+    small = f"{SMALL}:{hashed['password-hash']}::::::userdb_quota_storage_size=100K\n"
     idle_host.write_table("dovecot-passwd", passwd + small)
     idle_host.start("dovecot")
     return idle_host
@@ -198,6 +200,35 @@ def test_a_source_that_was_emptied_empties_nothing_here(
     assert 65 == done.code
     assert "mails fewer" in done.of("error")[0]["text"]
     assert before == here(host, BEN)
+
+
+@pytest.mark.parametrize(
+    ("address", "validity", "guid"), [(ERIN, 1, "00" * 15 + "01"), (FRED, 4_000_000_000, "ff" * 16)]
+)
+def test_an_inbox_of_any_name_gets_nothing_twice(
+    host: MailHost,
+    sources: dict[str, ImapSource],
+    tmp_path: Path,
+    address: str,
+    validity: int,
+    guid: str,
+) -> None:
+    """A sync that finds two INBOXes makes one of both, whichever has the lower GUID or UIDVALIDITY."""
+    with host.imap(address) as client:
+        client.append("INBOX", None, None, content(8_000))
+    host.containers["dovecot"].exec(
+        *("doveadm", "mailbox", "update", "-u", address),
+        *("--uid-validity", str(validity), "--mailbox-guid", guid, "INBOX"),
+    )
+    job = imap_job(tmp_path / "job/job", sources["cyrus"])
+    expected = at_source(sources["cyrus"])
+    for _ in range(2):
+        done = run(host, job, address)
+        assert 0 == done.code, (done.lines, done.noise)
+        found = here(host, address)
+        assert 1 == sum((found["INBOX"] - expected["INBOX"]).values())
+        assert expected["INBOX"] <= found["INBOX"]
+        assert expected["Work"] == found["Work"]
 
 
 def killed(host: MailHost, job: Path, address: str, begun: Callable[[], bool]) -> None:

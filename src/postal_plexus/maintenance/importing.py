@@ -171,11 +171,14 @@ class Import:
             self._output.say(PROGRESS, step="file")
 
         try:
+            # A link for each mail takes a while; nobody's mail need wait for it.
+            self._staging.show(names)
             with hold(self._address, HOLDS_PATH):
                 for attempt in range(1, _MERGE_TRIES + 1):
                     home = STORE / domain / local_part / "sdbox"
                     self._clear(home, self._mailbox, set(names.values()))
-                    self._staging.show(names)
+                    if attempt > 1:
+                        self._staging.show(names)
                     try:
                         self._dsync.sync(self._mailbox, words, tick, _TICK_SECONDS)
                     except SyncError as error:

@@ -2,7 +2,11 @@
 
 IMAP gives no mail a name for good. A mirror of the source in sdbox does, and stays between passes,
 beside the mailboxes in the store, at `.import/DOMAIN/LOCAL PART/SOURCE`. Its folders are given to
-the second step by a tree of links, `.view`, under the names that they are to have here.
+the second step by a tree of hard links, `.view`, under the names that they are to have here.
+
+That tree has indexes of its own. A sync gives an INBOX whose GUID or UIDVALIDITY is not that of the
+mailbox the mailbox's; were it the mirror's, the next pass would find another mailbox than the
+source's, fetch all mails anew, and they would be there twice.
 """
 
 import os
@@ -71,7 +75,7 @@ class Staging:
         for theirs, ours in names.items():
             folder = self.view / "mailboxes" / ours
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / _FOLDER).symlink_to(self.path / "mailboxes" / theirs / _FOLDER)
+            _mirror(self.path / "mailboxes" / theirs / _FOLDER, folder / _FOLDER)
         for ours in {ours.rpartition("/")[0] for ours in names.values()} - {""}:
             # Dovecot counts the links of a directory: a folder with one directory has no folders
             # below it. What else is linked here is no directory.
@@ -92,6 +96,16 @@ class Staging:
     def hide(self) -> None:
         """Remove the view."""
         shutil.rmtree(self.view, ignore_errors=True)
+
+
+def _mirror(source: Path, target: Path) -> None:
+    """Give a folder's mails by hard links, and its index as a copy."""
+    target.mkdir(mode=0o700)
+    for entry in os.scandir(source):
+        if re.fullmatch(r"u\.\d+", entry.name):
+            os.link(entry.path, target / entry.name)
+        elif entry.is_file(follow_symlinks=False):
+            shutil.copy(entry.path, target / entry.name)
 
 
 def stored(root: Path, folder: str) -> dict[int, Path]:
