@@ -56,6 +56,7 @@ READING = [
         "elasticfilesystem:DescribeFileSystems",
         f"arn:aws:elasticfilesystem:{HERE}:file-system/fs-1",
     ),
+    Question(True, "s3:ListBucket", MAIL, keys={"s3:prefix": "directory/directory.json"}),
     Question(True, "sqs:GetQueueAttributes", f"{QUEUES}-mail-1"),
     Question(False, "sqs:ReceiveMessage", f"{QUEUES}-mail-1"),
     Question(True, "sqs:ReceiveMessage", f"{QUEUES}-dead-letters-1"),

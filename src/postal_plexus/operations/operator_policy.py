@@ -3,8 +3,8 @@
 Three sizes. Reading: `doctor`, and `dead-letters list|show`. By default also what acts: dead
 letters, the mail queue, mailboxes, imports, by tasks on the mail host. With `mail` also what reads
 received mail itself (`reports`, `replay`, `export`, a mail that waits in `trace`) or the directory,
-which has the hashes of the passwords (`replay`, `restore`, and doctor's look whether it was taken);
-without it one sees envelopes and headers. Both together allow `restore`.
+which has the hashes of the passwords (`replay`, `restore`); without it one sees envelopes and
+headers. Both together allow `restore`.
 
 What runs a task gets no other program with it: ECS never lets its caller choose the entry point,
 and the tasks' own roles are the only ones that may be passed. `dead-letters list` hides entries for
@@ -44,9 +44,8 @@ def document(
     statements = _reading(stack, here, parts)
     if acts:
         statements += _acting(stack, account, here, parts)
+    bucket = f"arn:aws:s3:::{parts['bucket']}"
     if mail:
-        bucket = f"arn:aws:s3:::{parts['bucket']}"
-        directory = parts["directory_object"].removeprefix("s3://")
         statements += [
             _allow("ListReceivedMail", ["s3:ListBucket"], [bucket]),
             _allow(
@@ -55,7 +54,7 @@ def document(
                 [
                     f"{bucket}/{INBOUND_PREFIX}*",
                     f"{bucket}/{DELIVERIES_PREFIX}*",
-                    f"arn:aws:s3:::{directory}",
+                    f"arn:aws:s3:::{_directory_of(parts)}",
                 ],
             ),
             _allow(
@@ -64,6 +63,11 @@ def document(
                 [f"{bucket}/{MOVING_PREFIX}*"],
             ),
         ]
+    else:
+        # Of the directory: when it was written, and its entity tag. To read it is another thing.
+        prefix = _directory_of(parts).partition("/")[2]
+        condition = {"StringEquals": {"s3:prefix": prefix}}
+        statements.append(_allow("LookAtTheDirectory", ["s3:ListBucket"], [bucket], condition))
     if acts and mail and parts.get("backup_vault"):
         statements += _restoring(here, parts)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
@@ -196,6 +200,11 @@ def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
             [f"{services}/{parts['services']['dovecot']}"],
         ),
     ]
+
+
+def _directory_of(parts: Mapping[str, Any]) -> str:
+    """Give where the directory lies, as BUCKET/KEY."""
+    return str(parts["directory_object"]).removeprefix("s3://")
 
 
 def _queue(here: str, url: str) -> str:
