@@ -167,6 +167,9 @@ def test_a_restore_never_makes_a_mailbox_refuse_mail(host: MailHost) -> None:
     host.write_table(
         "dovecot-passwd", table.replace("::::::", "::::::userdb_quota_storage_size=1M ")
     )
+    # Dovecot looks at its table once a second at most.
+    words = ("doveadm", "-f", "tab", "quota", "get", "-u", ANN)
+    await_true("the new quota", lambda: "\t1024\t" in host.containers["dovecot"].exec(*words))
     code, lines = task(host, "restore-mailbox", "--date=2026-11-27", ANN)
     (failure,) = [line for line in lines if line["kind"] == "error"]
     assert code == 65
