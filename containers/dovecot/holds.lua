@@ -2,7 +2,7 @@
 --
 -- A userdb before the table: for LMTP it fails while a mailbox is held, so that Postfix is told to try again
 -- (451). `deliver` looks for itself, before it asks here. The format, and what makes a hold void, stands in
--- src/postal_plexus/deliver/mailbox_holds.py.
+-- src/postal_plexus/deliver/hold_file.py.
 
 local HOLDS = "/run/plexus/dovecot/holds/"
 local LONGEST_SECONDS = 600

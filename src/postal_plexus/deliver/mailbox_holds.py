@@ -1,23 +1,12 @@
 """Mailboxes that take no mail for the moment, because an operator's task works on them.
 
-A task (an import, a rename) writes a file into a directory of Dovecot's sockets, which this service
-may only read; `maintenance.mailbox_hold` is the writer. Its name is the SHA-256 of the address in
-hex, its text four lines:
+A task (an import) writes a file into a directory of Dovecot's sockets, which this service may only
+read (`hold_file` has the format, `maintenance.mailbox_hold` is the writer). The task renews it
+every minute; when it is killed, the hold ends by itself, after `LONGEST_SECONDS` at most, and after
+a restart of the host at once. Only files that belong to the directory's owner count.
 
-    plexus-hold 1
-    ADDRESS
-    BOOT ID           /proc/sys/kernel/random/boot_id
-    UNTIL OWNER       seconds as /proc/uptime counts them, and who may end the hold
-
-Time is the kernel's since its boot, so that no change of a clock ends a hold early or makes one
-last. The task renews it every minute; when it is killed, the hold ends by itself, after
-`LONGEST_SECONDS` at most, and after a restart of the host at once. Only files that belong to the
-directory's owner count. Anything else in the directory, and anything that is not such a text, is
-no hold; neither is a hold that ends later than any task asks for.
-
-A transaction that has begun goes on, so a task must wait for its end. While it lasts a read lock is
-held on one octet of the file `.lock` in the directory, which the address determines; a task writes
-its hold first, and then waits for the write lock of that octet. Both end with their process.
+A transaction that has begun goes on, so a task must wait for its end; while it lasts it has a lock,
+which ends with its process.
 
 Each mail that is put off was received in vain once more. Those receives are counted here, so that
 they count neither for the waits between attempts nor for what many attempts mean (`policy`).
@@ -25,21 +14,17 @@ they count neither for the waits between attempts nor for what many attempts mea
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import stat
-import struct
 import threading
 import time
 from collections.abc import Generator, Iterable
 
-from postal_plexus.deliver import maillog
+from postal_plexus.deliver import hold_file, maillog
+from postal_plexus.deliver.hold_file import file_name, hold_seconds, lock_octet
 
-LONGEST_SECONDS = 600.0
 _LONGEST_TEXT = 1024
 _MOST_ENTRIES = 10_000
-_MAGIC = "plexus-hold 1"
-_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of 64-bit Linux
 
 
 class MailboxHolds:
@@ -59,7 +44,7 @@ class MailboxHolds:
 
     def seconds(self, mailbox: str) -> float:
         """Return for how long the mailbox is still held unless that is renewed; 0 if it is not."""
-        text = self._read(hashlib.sha256(mailbox.encode()).hexdigest())
+        text = self._read(file_name(mailbox))
         left = hold_seconds(text, mailbox, self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
         with self._lock:
             if (left > 0) is (mailbox in self._told):
@@ -82,7 +67,7 @@ class MailboxHolds:
                 locks.callback(os.close, lock)
                 # A mailbox that is being held at this moment is seen to be held below.
                 for mailbox in names:
-                    wanted = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, lock_octet(mailbox), 1, 0)
+                    wanted = hold_file.lock(fcntl.F_RDLCK, lock_octet(mailbox))
                     with contextlib.suppress(BlockingIOError):
                         fcntl.fcntl(lock, fcntl.F_OFD_SETLK, wanted)
             yield {each for each in names if not self.seconds(each)}
@@ -115,27 +100,3 @@ class MailboxHolds:
             finally:
                 os.close(file)
         return ""
-
-
-def lock_octet(mailbox: str) -> int:
-    """Return which octet of the lock file stands for the mailbox."""
-    return int.from_bytes(hashlib.sha256(mailbox.encode()).digest()[:4])
-
-
-def hold_seconds(text: str, mailbox: str, boot_id: str, now: float) -> float:
-    """Return for how long a hold's text holds the mailbox; 0 where it does not. Pure.
-
-    Args:
-        text: the file's.
-        mailbox: whom it must name.
-        boot_id: of the running kernel; no hold of another boot counts.
-        now: seconds since that boot.
-    """
-    lines = text.split("\n")
-    if len(lines) != 5 or lines[:3] != [_MAGIC, mailbox, boot_id] or not boot_id or lines[4]:
-        return 0.0
-    until = lines[3].partition(" ")[0]
-    if not (until.isascii() and until.isdigit()):
-        return 0.0
-    left = float(until) - now
-    return left if 0.0 < left <= LONGEST_SECONDS else 0.0

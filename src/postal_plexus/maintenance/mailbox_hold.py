@@ -1,9 +1,8 @@
 """Hold a mailbox: no mail is delivered to it while an operator's task works on it.
 
-`deliver.mailbox_holds` has the format of a hold, and reads it; so does Dovecot's LMTP, for Postfix
-(containers/dovecot/holds.lua). A hold is written first; then the deliveries that have begun are
-waited for; then the task may work. It is renewed by a thread until the block ends. When the process
-is killed the hold ends within `_SECONDS`, and at once with a restart of the host.
+A hold (`deliver.hold_file`) is written first; then the deliveries that have begun are waited for;
+then the task may work. It is renewed by a thread until the block ends. When the process is killed
+the hold ends within `_SECONDS`, and at once with a restart of the host.
 
 Who is held out waits: mail in the queue, so nothing is lost however long it takes. IMAP sessions go
 on; who renames or removes a mailbox ends them.
@@ -11,14 +10,14 @@ on; who renames or removes a mailbox ends them.
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import struct
 import threading
 import time
 import uuid
 from collections.abc import Generator
 from pathlib import Path
+
+from postal_plexus.deliver import hold_file
 
 HOLDS_PATH = Path("/run/plexus/live-dovecot/holds")
 """As a task sees the directory: pulumi/deployment/maintenance.py."""
@@ -28,7 +27,6 @@ _RENEW_SECONDS = 45.0
 _DELIVERY_SECONDS = 120.0
 # Postfix's deliveries have no lock; those that LMTP let in just before end within this time.
 _LMTP_SECONDS = 1.0
-_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of 64-bit Linux
 # Beyond the octets of deliveries: one a mailbox, which its task has.
 _TASKS = 1 << 32
 
@@ -49,14 +47,13 @@ def hold(address: str, path: Path = HOLDS_PATH) -> Generator[None]:
         MailboxBusyError: the mailbox cannot be held now. Nothing has been done.
         OSError: the hold cannot be written.
     """
-    digest = hashlib.sha256(address.encode()).digest()
-    octet = int.from_bytes(digest[:4])
+    octet = hold_file.lock_octet(address)
     path.mkdir(mode=0o755, exist_ok=True)
     lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         if not _lock(lock, octet + _TASKS, 0.0):
             raise MailboxBusyError(f"another task works on {address}: try again when it has ended")
-        renewing = _Renewing(address, path / digest.hex())
+        renewing = _Renewing(address, path / hold_file.file_name(address))
         try:
             renewing.write()
             if not _lock(lock, octet, _DELIVERY_SECONDS):
@@ -85,7 +82,7 @@ class _Renewing(threading.Thread):
     def write(self) -> None:
         """Write the hold, or write it anew with a later end."""
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + _SECONDS
-        text = f"plexus-hold 1\n{self._address}\n{self._boot}\n{until} {self._owner}\n"
+        text = hold_file.written(self._address, self._boot, until, self._owner)
         fresh = self._path.with_name(f".{self._path.name}.new")
         fresh.write_text(text, "utf-8")
         fresh.chmod(0o644)
@@ -107,7 +104,7 @@ class _Renewing(threading.Thread):
 
 def _lock(file: int, octet: int, seconds: float) -> bool:
     """Return whether the write lock of an octet could be had within that time."""
-    wanted = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, octet, 1, 0)
+    wanted = hold_file.lock(fcntl.F_WRLCK, octet)
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -121,4 +118,4 @@ def _lock(file: int, octet: int, seconds: float) -> bool:
 
 
 def _unlock(file: int, octet: int) -> None:
-    fcntl.fcntl(file, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, octet, 1, 0))
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, hold_file.lock(fcntl.F_UNLCK, octet))

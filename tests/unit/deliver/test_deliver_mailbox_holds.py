@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postal_plexus.deliver.mailbox_holds import LONGEST_SECONDS, MailboxHolds, hold_seconds
+from postal_plexus.deliver.hold_file import LONGEST_SECONDS, hold_seconds
+from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.policy import deferred, held, next_attempt
 from postal_plexus.mail.disposition import Disposition, Fate
 
