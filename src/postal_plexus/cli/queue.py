@@ -3,11 +3,11 @@
 Here are its arguments only; what it does is in `queue_view`.
 """
 
-import re
 from argparse import ArgumentParser, ArgumentTypeError
 
 from postal_plexus.cli import verbs
 from postal_plexus.cli.verbs import Verb
+from postal_plexus.maintenance.calls import QUEUE_ID
 
 SUMMARY = "show, retry, hold or drop the mails that wait to leave"
 
@@ -17,7 +17,6 @@ so each command takes some seconds.
 """
 
 _MODULE = "postal_plexus.cli.queue_view"
-_ID = re.compile(r"[0-9A-Za-z]{6,30}")
 
 
 def queue_id(text: str) -> str:
@@ -26,7 +25,7 @@ def queue_id(text: str) -> str:
     Raises:
         ArgumentTypeError: it is none.
     """
-    if not _ID.fullmatch(text):
+    if not QUEUE_ID.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is no queue id: see plexus queue list")
     return text
 

@@ -16,14 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from postal_plexus.maintenance.codes import AGAIN, DATA, REFUSED
 from postal_plexus.maintenance.import_job import Job
+from postal_plexus.maintenance.mailboxes import unescaped
 from postal_plexus.maintenance.programs import ENVIRONMENT, run
 from postal_plexus.maintenance.staging import VMAIL
 
 LARGEST = 40 * 1024 * 1024
 """Octets of a mail that a mailbox takes (quota_mail_size, and SES)."""
 
-DATA, TEMPORARY, REFUSED, MEMORY = 65, 75, 77, 137
 _CHANGED = 2  # the mailbox changed meanwhile: again
 
 SEARCH_PLUGINS = ("fts", "fts_flatcurve", "search_bounds", "search_phrases")
@@ -169,7 +170,7 @@ class Dsync:
     def rows(self, settings: Sequence[str], words: Sequence[str]) -> list[list[str]]:
         """Return the rows of a command's table, without its heading. Raises SyncError."""
         done = subprocess.run(  # noqa: S603  (words of our own, a job that was checked)
-            self._words(["-f", "tab", *_options(settings)], words),
+            self._words(["-f", "tab", *options(settings)], words),
             capture_output=True,
             env=self._environment,
             check=False,
@@ -177,7 +178,7 @@ class Dsync:
         if done.returncode:
             raise self._error(done.returncode, done.stderr)
         lines = done.stdout.decode("utf-8", "replace").splitlines()[1:]
-        return [[_unescaped(each) for each in line.split("\t")] for line in lines]
+        return [[unescaped(each) for each in line.split("\t")] for line in lines]
 
     def sync(
         self,
@@ -189,12 +190,12 @@ class Dsync:
         """Run a sync to its end, with a call of `tick` each `seconds`.
 
         Raises:
-            SyncError: it failed. `TEMPORARY`: run it again, and it goes on where it was.
+            SyncError: it failed. `AGAIN`: run it again, and it goes on where it was.
         """
         errors = self._run / "errors"
         with errors.open("wb") as file:
             program = subprocess.Popen(  # noqa: S603
-                self._words(_options(settings), words),
+                self._words(options(settings), words),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -230,7 +231,7 @@ class Dsync:
         reason = (causes or telling or lines or ["no reason given"])[-1][:_LONGEST_REASON]
         if re.search(r"Authentication failed|AUTHENTICATIONFAILED|Login failed", reason):
             status = REFUSED
-        return SyncError(TEMPORARY if status == _CHANGED else status, reason)
+        return SyncError(AGAIN if status == _CHANGED else status, reason)
 
     def _write(self, name: str, text: str) -> None:
         path = self._run / name
@@ -270,10 +271,6 @@ def at(driver: str, path: Path, more: Mapping[str, str] | None = None) -> list[s
     return [*without(PLUGINS), *(f"{name}={value}" for name, value in own.items())]
 
 
-def _options(settings: Sequence[str]) -> list[str]:
+def options(settings: Sequence[str]) -> list[str]:
+    """Return settings as words of doveadm."""
     return [word for each in settings for word in ("-o", each)]
-
-
-def _unescaped(text: str) -> str:
-    escapes = {"\x010": "\0", "\x011": "\x01", "\x01t": "\t", "\x01n": "\n", "\x01r": "\r"}
-    return re.sub("\x01[01tnr]", lambda each: escapes[each[0]], text)

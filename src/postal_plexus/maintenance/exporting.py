@@ -25,13 +25,13 @@ from pathlib import Path
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, TEMPORARY, Dsync, SyncError, without
-from postal_plexus.maintenance.mailboxes import TABLE, first_address
+from postal_plexus.maintenance.codes import AGAIN
+from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
+from postal_plexus.maintenance.mailboxes import STORE, TABLE, first_address, home
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.parcels import PartWriter, store
 from postal_plexus.maintenance.staging import VMAIL
 
-STORE = Path("/srv/mail")
 _RUN = Path("/run/export")
 _TICK_SECONDS = 5.0
 _TRIES = 5
@@ -41,8 +41,7 @@ _LEFT_OUT = (".Expunged", "shared/*")
 def export(address: str, output: Output, to: io.RawIOBase) -> int:
     """Write a mailbox's tar; return the exit code. Raises SyncError, OSError, AwsError."""
     address = first_address(TABLE.read_text("utf-8"), address)
-    local_part, _, domain = address.rpartition("@")
-    mirror = STORE / ".export" / domain / local_part
+    mirror = home(STORE / ".export", address)
     dsync = Dsync(address, _RUN)
     dsync.configure(None)
     mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +56,7 @@ def export(address: str, output: Output, to: io.RawIOBase) -> int:
             dsync.sync(settings, words, lambda: output.say(PROGRESS, step="copy"), _TICK_SECONDS)
         except SyncError as error:
             # Mail came meanwhile.
-            if error.status != TEMPORARY or attempt == _TRIES:
+            if error.status != AGAIN or attempt == _TRIES:
                 raise
         else:
             break
@@ -74,7 +73,7 @@ def export(address: str, output: Output, to: io.RawIOBase) -> int:
                 mails += 1
                 octets += path.stat().st_size
                 folders.add(str(path.parent.parent))
-        for path, name in _filters(STORE / domain / local_part):
+        for path, name in _filters(home(STORE, address)):
             with path.open("rb") as file:
                 tar.addfile(_member(name, path), file)
     to.flush()
@@ -96,8 +95,8 @@ def _files(mirror: Path) -> Iterator[tuple[Path, str]]:
                 yield place / name, f"mail/{(place / name).relative_to(mirror)}"
 
 
-def _filters(home: Path) -> Iterator[tuple[Path, str]]:
-    scripts = home / "sieve"
+def _filters(of: Path) -> Iterator[tuple[Path, str]]:
+    scripts = of / "sieve"
     for path in sorted(scripts.glob("*.sieve")) if scripts.is_dir() else ():
         if not path.is_symlink():
             yield path, f"sieve/{path.name}"
@@ -127,7 +126,7 @@ def _export(call: Call, output: Output) -> int:
     except SyncError as error:
         return output.fail(error.status, str(error))
     except AwsError as error:
-        return output.fail(TEMPORARY, f"the bucket does not take it: {error}")
+        return output.fail(AGAIN, f"the bucket does not take it: {error}")
     finally:
         connection.close()
     return code

@@ -23,11 +23,10 @@ from pathlib import Path
 
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
 from postal_plexus.maintenance.dsync import (
-    DATA,
     LARGEST,
     SEARCH_PLUGINS,
-    TEMPORARY,
     Counts,
     Dsync,
     SyncError,
@@ -37,13 +36,11 @@ from postal_plexus.maintenance.dsync import (
 from postal_plexus.maintenance.hand_over import take
 from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
-from postal_plexus.maintenance.mailboxes import TABLE, first_address
+from postal_plexus.maintenance.mailboxes import STORE, TABLE, first_address, home
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
 
-USAGE, NO_USER, NO_ROOM, BUSY = 64, 67, 73, 75
-STORE = Path("/srv/mail")
 _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
 _MOST_TRIES = 20
@@ -67,8 +64,9 @@ class Import:
         self._address = address
         self._job = job
         self._output = output
+        self._table = TABLE.read_text("utf-8")
         # Dovecot's programs and the directories go by where the mail lies.
-        self._first = first_address(TABLE.read_text("utf-8"), address)
+        self._first = first_address(self._table, address)
         self._staging = Staging(STORE, self._first, job.staging_name)
         self._dsync = Dsync(self._first, _RUN)
         if tree is None:
@@ -83,7 +81,7 @@ class Import:
 
     def run(self) -> int:
         """Make the pass; return the exit code. Raises SyncError, MailboxBusyError."""
-        if quota(TABLE.read_text("utf-8"), self._address) < 0:
+        if quota(self._table, self._address) < 0:
             return self._output.fail(NO_USER, f"there is no mailbox {self._address}")
         if (day := self._staging.finished) and not self._job.again:
             return self._output.fail(
@@ -110,7 +108,7 @@ class Import:
             new_octets=new,
             mailbox_octets=held,
         )
-        limit = quota(TABLE.read_text("utf-8"), self._address)
+        limit = quota(self._table, self._address)
         if limit and held + new > limit and not self._job.over_quota:
             return self._output.fail(
                 NO_ROOM,
@@ -153,7 +151,7 @@ class Import:
             except SyncError as error:
                 now = self._staging.mails()
                 is_stuck = now <= before and attempt > 2
-                if error.status != TEMPORARY or is_stuck or attempt == _MOST_TRIES:
+                if error.status != AGAIN or is_stuck or attempt == _MOST_TRIES:
                     raise
                 before = now
                 time.sleep(1)
@@ -165,7 +163,7 @@ class Import:
         names = target_folders(self._staging.folders(), self._job.folders)
         words = ["sync", "-1", "-R", "--no-userdb-lookup", "-x", f"*/{UNSEEN}", "-x", ".Expunged"]
         words += ["-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
-        local_part, _, domain = self._first.rpartition("@")
+        mails = home(STORE, self._first) / "sdbox"
 
         def tick() -> None:
             self._output.say(PROGRESS, step="file")
@@ -175,15 +173,14 @@ class Import:
             self._staging.show(names)
             with hold(self._address, HOLDS_PATH):
                 for attempt in range(1, _MERGE_TRIES + 1):
-                    home = STORE / domain / local_part / "sdbox"
-                    self._clear(home, self._mailbox, set(names.values()))
+                    self._clear(mails, self._mailbox, set(names.values()))
                     if attempt > 1:
                         self._staging.show(names)
                     try:
                         self._dsync.sync(self._mailbox, words, tick, _TICK_SECONDS)
                     except SyncError as error:
                         # A client changed something meanwhile.
-                        if error.status != TEMPORARY or attempt == _MERGE_TRIES:
+                        if error.status != AGAIN or attempt == _MERGE_TRIES:
                             raise
                     else:
                         return
@@ -283,7 +280,7 @@ def imported(address: str, text: str, output: Output, tree: Path | None = None) 
     except JobError as error:
         return output.fail(USAGE, str(error))
     except MailboxBusyError as error:
-        return output.fail(BUSY, str(error))
+        return output.fail(AGAIN, str(error))
     except SyncError as error:
         return output.fail(error.status, str(error))
 

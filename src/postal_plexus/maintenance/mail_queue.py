@@ -18,10 +18,10 @@ from typing import Any, cast
 
 from postal_plexus.maintenance import calls, programs
 from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.codes import DATA
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
 
-DATA = 65
 MAIL = "mail"
 _NAMED = re.compile(rf"{calls.QUEUE_ID.pattern}(@{calls.MOMENT.pattern})?")
 # So that a line never gets too long, also where each character is written as twelve: a mail with

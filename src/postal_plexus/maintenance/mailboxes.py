@@ -13,13 +13,14 @@ from pathlib import Path
 
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.codes import DATA, NO_USER
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
 
-NO_USER = 67
 SOCKET = "/run/plexus/live-dovecot/maintenance.sock"
 TABLE = Path("/run/plexus/directory/dovecot-passwd")
-LOGINS = Path("/srv/mail/last-logins")
+STORE = Path("/srv/mail")
+LOGINS = STORE / "last-logins"
 
 _VERSION = b"VERSION\tdoveadm-server\t1\t0\n"
 _ANSWER_SECONDS = 300.0
@@ -63,14 +64,22 @@ def first_address(table: str, address: str) -> str:
     return address if place is None else f"{place.name}@{place.parent}"
 
 
+def home(below: Path, address: str) -> Path:
+    """Give the directory of a mailbox, or of something of it, below another."""
+    name, _, domain = address.rpartition("@")
+    return below / domain / name
+
+
+def unescaped(text: str) -> str:
+    """Give a field of doveadm's as it is: tabs, line ends and the like are escaped in it."""
+    return _ESCAPED.sub(lambda found: _PLAIN[found[1]], text)
+
+
 def fields(answer: str) -> list[str]:
     """Give the fields of an answer of the doveadm server."""
     if not answer:
         return []
-    return [
-        _ESCAPED.sub(lambda found: _PLAIN[found[1]], each)
-        for each in answer.removesuffix("\t").split("\t")
-    ]
+    return [unescaped(each) for each in answer.removesuffix("\t").split("\t")]
 
 
 def rows(answer: str, columns: int) -> Iterator[tuple[str, ...]]:
@@ -151,7 +160,7 @@ def _each(call: Call, output: Output, *, recalculate: bool) -> int:
                 ask(address, "quota recalc")
             output.say("mailbox", **quota(address), login=_logins(address))
         except RefusedError as error:
-            worst = output.fail(65, f"{address}: {error}")
+            worst = output.fail(DATA, f"{address}: {error}")
     return worst
 
 

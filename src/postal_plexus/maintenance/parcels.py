@@ -2,15 +2,14 @@
 
 A task's output is its log, which is no place for mail. So a file of any size goes in parts of 8 MB,
 each an object below a prefix that the operator's tool chose; the tool reads and removes each as
-soon as it is told of it, and a rule of the bucket removes what is left after a day. What goes to a
-task is one object. The bucket encrypts all of it. Fails with AwsError.
+soon as it is told of it, and a rule of the bucket removes what is left after a day. The bucket
+encrypts all of it. Fails with AwsError.
 """
 
 import threading
 from collections.abc import Callable, Mapping
 from io import RawIOBase
 
-from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount
 from postal_plexus.deliver.aws.store import Store, s3_signer
 
@@ -67,26 +66,6 @@ class PartWriter(RawIOBase):
         self._store.put(self._bucket, part_key(self._prefix, self.parts), part, _ATTEMPTS)
         self._tell(self.parts, octets)
         self.parts += 1
-
-
-class ObjectReader(RawIOBase):
-    """An object's content as a file that is read once."""
-
-    def __init__(self, answer: Answer) -> None:
-        super().__init__()
-        self._answer = answer
-
-    def readable(self) -> bool:
-        """Return that it is."""
-        return True
-
-    def readinto(self, buffer: bytearray, /) -> int:  # type: ignore[override]
-        """Fill the buffer; return the octets, 0 at the end."""
-        if self._answer.over:
-            return 0
-        octets = self._answer.read(len(buffer))
-        buffer[: len(octets)] = octets
-        return len(octets)
 
 
 def part_key(prefix: str, number: int) -> str:

@@ -24,24 +24,21 @@ from pathlib import Path
 
 from postal_plexus.maintenance import calls, mailboxes, programs
 from postal_plexus.maintenance.calls import Call, Verb
+from postal_plexus.maintenance.codes import DATA, FAULT, UNAVAILABLE
+from postal_plexus.maintenance.dsync import PLUGINS, options, without
+from postal_plexus.maintenance.mailboxes import STORE, home
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.programs import ProgramError
+from postal_plexus.maintenance.staging import VMAIL
 
-DATA, UNAVAILABLE, FAULT = 65, 69, 70
-STORE, MAIL, INDEXES = Path("/srv/store"), Path("/srv/mail"), Path("/srv/indexes")
+WHOLE_STORE, INDEXES = Path("/srv/store"), Path("/srv/indexes")
 NOTE = "plexus-restoring"
-VMAIL = 5000
 _ASIDE = ".before-restore"
 _LONGEST_SECONDS = 12 * 3600.0
 # So full may a mailbox be afterwards: mail goes on coming in.
 _MOST_FULL = 0.95
 # Not what acts on mails that come and go: nothing comes here, and what goes was a copy.
-_WITHOUT = ("acl", "expunge_once", "fts", "fts_flatcurve", "lazy_expunge", "quota")
-_PLAIN = [
-    word
-    for name in (*_WITHOUT, "search_bounds", "search_phrases")
-    for word in ("-o", f"mail_plugins/{name}=no")
-]
+_PLAIN = options(without(PLUGINS))
 
 
 def free_name(wanted: str, taken: Iterable[str]) -> str:
@@ -56,24 +53,19 @@ def fits(octets: int, used: int, most: int | None) -> bool:
     return most is None or used + octets <= most * _MOST_FULL
 
 
-def _home(root: Path, address: str) -> Path:
-    name, _, domain = address.rpartition("@")
-    return root / domain / name
-
-
 def _restored() -> list[Path]:
     """What AWS Backup has written, the newest first: their names tell the time."""
-    return sorted(STORE.glob("aws-backup-restore_*"), reverse=True)
+    return sorted(WHOLE_STORE.glob("aws-backup-restore_*"), reverse=True)
 
 
 def _doveadm(address: str, *words: str, of: Path | None = None) -> str:
     """Run doveadm on a mailbox, or on another store of it with its indexes beside the mails."""
     command, rest = (words[:2], words[2:]) if words[0] == "mailbox" else (words[:1], words[1:])
-    where = [] if of is None else ["-o", f"mail_path={of}", "-o", f"mail_index_path={of}"]
+    where = [] if of is None else options([f"mail_path={of}", f"mail_index_path={of}"])
     return programs.run(
         [
             *("setpriv", f"--reuid={VMAIL}", f"--regid={VMAIL}", "--clear-groups", "env"),
-            *(f"USER={address}", f"HOME={_home(MAIL, address)}"),
+            *(f"USER={address}", f"HOME={home(STORE, address)}"),
             f"PLEXUS_HOSTNAME={os.environ.get('PLEXUS_HOSTNAME') or 'localhost'}",
             *("doveadm", "-f", "tab", *_PLAIN, *where),
             *(*command, "--no-userdb-lookup", *rest),
@@ -142,10 +134,10 @@ def _restore_mailbox(call: Call, output: Output) -> int:
     first = mailboxes.first_address(mailboxes.TABLE.read_text("utf-8"), address)
     _prepare()
     _remove_unfinished(output)
-    top = next((each for each in _restored() if _home(each / "mail", first).exists()), None)
+    top = next((each for each in _restored() if home(each / "mail", first).exists()), None)
     if top is None:
         return output.fail(DATA, f"nothing of {address} was restored")
-    store = _home(top / "mail", first) / "sdbox"
+    store = home(top / "mail", first) / "sdbox"
     # What was expunged then is not wanted back, and would come as a folder of that name.
     shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
     for folder in _make_whole(first, store):
@@ -196,9 +188,9 @@ def _users(root: Path) -> Iterator[str]:
     for domain in sorted(root.iterdir()):
         if domain.name.startswith(".") or domain.name == "last-logins" or not domain.is_dir():
             continue
-        for home in sorted(domain.iterdir()):
-            if (home / "sdbox").is_dir():
-                yield f"{home.name}@{domain.name}"
+        for place in sorted(domain.iterdir()):
+            if (place / "sdbox").is_dir():
+                yield f"{place.name}@{domain.name}"
 
 
 def _restore_all(_call: Call, output: Output) -> int:
@@ -209,20 +201,20 @@ def _restore_all(_call: Call, output: Output) -> int:
     top = next((each for each in _restored() if (each / "mail").is_dir()), None)
     if top is None:
         return output.fail(DATA, "nothing was restored")
-    live, copy = STORE / "mail", top / "mail"
+    live, copy = WHOLE_STORE / "mail", top / "mail"
     aside = live / _ASIDE
     moved: list[str] = []
     for address in list(_users(copy)):
-        here, there = _home(live, address), _home(copy, address)
+        here, there = home(live, address), home(copy, address)
         if here.exists():
             # One that begins anew since the loss joins the copy; any other is not lost.
             if not _is_new(address, there / "sdbox"):
                 output.say("kept", address=address)
                 continue
-            _move(here, _home(aside, address))
+            _move(here, home(aside, address))
         _move(there, here)
         moved.append(address)
-        shutil.rmtree(_home(INDEXES, address), ignore_errors=True)
+        shutil.rmtree(home(INDEXES, address), ignore_errors=True)
         output.say(PROGRESS, text=f"{address} is in place")
     for name in ("shared-mailboxes", "last-logins"):
         if (copy / name).exists() and not (live / name).exists():
@@ -256,7 +248,7 @@ def _join(aside: Path, output: Output) -> dict[str, int]:
     """Bring what came since the loss into the mailboxes that are back; give how many mails."""
     joined: dict[str, int] = {}
     for address in list(_users(aside)):
-        store = _home(aside, address) / "sdbox"
+        store = home(aside, address) / "sdbox"
         for folder in _make_whole(address, store):
             output.say("damaged", address=address, folder=folder)
         shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
@@ -266,7 +258,7 @@ def _join(aside: Path, output: Output) -> dict[str, int]:
         missing = [word for guid in sorted(there) for word in ("not", "guid", guid)] or ["all"]
         if len(there) < joined[address]:
             _doveadm(address, "import", f"sdbox:{store}", "", *missing)
-        shutil.rmtree(_home(aside, address))
+        shutil.rmtree(home(aside, address))
     shutil.rmtree(aside)
     return joined
 

@@ -15,6 +15,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from postal_plexus.maintenance.mailboxes import home
+
 VMAIL = 5000
 UNSEEN = ".unseen"
 """A folder in the view that is to be left out."""
@@ -32,8 +34,7 @@ class Staging:
     """
 
     def __init__(self, store: Path, address: str, source: str) -> None:
-        local_part, _, domain = address.rpartition("@")
-        self.home = store / ".import" / domain / local_part
+        self.home = home(store / ".import", address)
         self.path = self.home / source
         self.view = self.home / ".view"
         self._finished = self.home / f"{source}.finished"
@@ -125,12 +126,12 @@ def guid_of(path: Path) -> str:
 
 def finish(store: Path, address: str, day: str) -> int:
     """Remove all staging directories of a mailbox, with a note for each. Return how many."""
-    home = Staging(store, address, "").home
-    names = [each.name for each in home.iterdir() if each.is_dir()] if home.exists() else []
+    top = Staging(store, address, "").home
+    names = [each.name for each in top.iterdir() if each.is_dir()] if top.exists() else []
     for name in names:
-        shutil.rmtree(home / name)
+        shutil.rmtree(top / name)
         if name != ".view":
-            (home / f"{name}.finished").write_text(day, "ascii")
+            (top / f"{name}.finished").write_text(day, "ascii")
     return len([name for name in names if name != ".view"])
 
 

@@ -13,10 +13,9 @@ from types import FrameType
 from typing import NoReturn, cast
 
 from postal_plexus.maintenance.calls import CallError, Verb, read
+from postal_plexus.maintenance.codes import FAULT, STOPPED, UNAVAILABLE, USAGE
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
-
-USAGE, DATA, NO_USER, UNAVAILABLE, FAULT, STOPPED = 64, 65, 67, 69, 70, 143
 
 # The modules whose VERBS an image has. Each is loaded where its programs are.
 MODULES = {

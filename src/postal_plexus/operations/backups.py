@@ -8,15 +8,14 @@ not by file system, so those of one that is lost are found as well.
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import MAIL_ROOT
+from postal_plexus.maintenance import modified_utf7
 from postal_plexus.operations.system import OperationError, told
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from postal_plexus.operations.system import System
 
 _LOOK_SECONDS = 5.0
-_OTHERS = re.compile(r"[^ -~]+|&")
 
 
 class PointError(OperationError):
@@ -80,11 +78,7 @@ def encoded(folder: str) -> str:
     if any(part in {"", ".", ".."} or not part.isprintable() for part in parts):
         raise PointError(f"{folder!r} is no name of a folder")
 
-    def shifted(found: re.Match[str]) -> str:
-        octets = base64.b64encode(found[0].encode("utf-16-be")).decode().rstrip("=")
-        return "&-" if found[0] == "&" else f"&{octets.replace('/', ',')}-"
-
-    return _OTHERS.sub(shifted, folder)
+    return modified_utf7.encode(folder)
 
 
 class Backups:

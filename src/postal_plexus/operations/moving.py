@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from postal_plexus.config.names import MOVING_PREFIX
+from postal_plexus.maintenance.parcels import part_key
 from postal_plexus.operations.system import OperationError, told
 from postal_plexus.operations.task import BusyError
 
@@ -95,7 +96,7 @@ def fetch(
 
     def take(line: Line) -> None:
         if line["kind"] == "part":
-            key = f"{prefix}{int(line['number']):06d}"
+            key = part_key(prefix, int(line["number"]))
             with told("S3"):
                 to.writelines(s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20))
                 s3.delete_object(Bucket=bucket, Key=key)
