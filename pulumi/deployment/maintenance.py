@@ -13,6 +13,7 @@ memory.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pulumi_aws as aws
 
@@ -31,14 +32,26 @@ LIVE_DOVECOT = "/run/plexus/live-dovecot"
 
 _PROGRAM = "/usr/local/bin/maintain"
 
-TASKS: Mapping[str, Container] = {
-    "dovecot": replace(
-        DOVECOT,
-        name="maintenance-dovecot",
-        memory=96,
+
+def _task(name: str, of: Container, stop_timeout: int, **its: Any) -> Container:
+    """Give a neighbour's container with the task's program in front, and no port."""
+    return replace(
+        of,
+        name=f"maintenance-{name}",
         reservation=RESERVATION,
-        entry_point=(_PROGRAM, "dovecot"),
+        entry_point=(_PROGRAM, name),
         ports=(),
+        stop_timeout=stop_timeout,
+        **its,
+    )
+
+
+TASKS: Mapping[str, Container] = {
+    "dovecot": _task(
+        "dovecot",
+        DOVECOT,
+        30,
+        memory=96,
         mounts=(
             Mount(MAIL_STORE),
             Mount("indexes"),
@@ -46,17 +59,14 @@ TASKS: Mapping[str, Container] = {
             Mount("run-dovecot", path=LIVE_DOVECOT),
             Mount("run-directory", read_only=True),
         ),
-        stop_timeout=30,
         # No port of the world is listened on.
         capabilities=tuple(each for each in DOVECOT.capabilities if each != "NET_BIND_SERVICE"),
     ),
-    "restore": replace(
+    "restore": _task(
+        "restore",
         DOVECOT,
-        name="maintenance-restore",
+        30,
         memory=96,
-        reservation=RESERVATION,
-        entry_point=(_PROGRAM, "restore"),
-        ports=(),
         mounts=(
             Mount(MAIL_STORE),
             Mount(WHOLE_STORE),
@@ -64,18 +74,14 @@ TASKS: Mapping[str, Container] = {
             Mount("run-dovecot", read_only=True, path=LIVE_DOVECOT),
             Mount("run-directory", read_only=True),
         ),
-        stop_timeout=30,
         capabilities=("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"),
     ),
-    "postfix": replace(
+    "postfix": _task(
+        "postfix",
         POSTFIX,
-        name="maintenance-postfix",
+        10,
         memory=64,
-        reservation=RESERVATION,
-        entry_point=(_PROGRAM, "postfix"),
-        ports=(),
         mounts=(Mount("queue"),),
-        stop_timeout=10,
         # To read and rename what belongs to Postfix's users, and to become its own (postsuper).
         capabilities=("DAC_OVERRIDE", "SETGID", "SETUID"),
     ),
