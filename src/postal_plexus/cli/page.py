@@ -11,7 +11,7 @@ from pathlib import Path
 
 from postal_plexus.cli import cost, estimate, queue_view, system
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.console import desk_files, journeys, serve
+from postal_plexus.console import desk_files, serve
 from postal_plexus.console.app import application
 from postal_plexus.console.guard import Keys
 from postal_plexus.console.sources import Forecast, Line, Sources
@@ -22,10 +22,13 @@ from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.queues import Queues
 from postal_plexus.operations.system import System
 from postal_plexus.operations.task import Tasks
+from postal_plexus.tracing.services import SERVICES, steps_of
 from postal_plexus.tracing.step import Step
 
 _DESK_POLL, _AWS_POLL = 1.0, 10.0
 _LOOK_BACK = timedelta(hours=1)
+# Of a service's lines, in each look.
+_PAGES = 3
 
 
 def run(args: Namespace) -> int:
@@ -37,15 +40,10 @@ def run(args: Namespace) -> int:
     if args.desk is not None:
         return _for_desk(args, stack)
     region = f" in {args.region}" if args.region else ""
-    sources = Sources(
+    sources = _sources_of(stack)(
         title=f"stack {args.stack}{region}",
         poll_seconds=_AWS_POLL,
         steps=partial(_logged, LogGroups(stack)),
-        queues=cache(partial(Queues, stack)),
-        letters=cache(partial(DeadLetters, stack)),
-        findings=lambda: Examination(stack, ()).run(),
-        waiting=partial(_waiting, stack),
-        mailboxes=partial(_task, stack, "dovecot", "mailbox-list"),
         forecast=None if args.stack_file is None else _forecast(args.stack_file),
         spending=lambda: spending.so_far(stack, datetime.now(UTC).date()),
     )
@@ -66,15 +64,10 @@ def _for_desk(args: Namespace, stack: System) -> int:
         print(page_process.address(layout))
         return Exit.OK
     stack_file = args.stack_file or desk.remembered_stack_file(args.desk)
-    sources = Sources(
+    sources = _sources_of(stack)(
         title=f"the desk in {layout.root}",
         poll_seconds=_DESK_POLL,
         steps=partial(desk_files.steps, layout.logs),
-        queues=cache(partial(Queues, stack)),
-        letters=cache(partial(DeadLetters, stack)),
-        findings=lambda: Examination(stack, ()).run(),
-        waiting=partial(_waiting, stack),
-        mailboxes=partial(_task, stack, "dovecot", "mailbox-list"),
         outbox=desk_files.OutboxFiles(layout.outbox),
         forecast=_forecast(stack_file or stack_config.DEFAULT_STACK_FILE),
     )
@@ -90,6 +83,18 @@ def _for_desk(args: Namespace, stack: System) -> int:
         layout.page.exists,
     )
     return _serve(args, sources, served)
+
+
+def _sources_of(stack: System) -> partial[Sources]:
+    """Give what makes the sources, with those that any stack has in the same way."""
+    return partial(
+        Sources,
+        queues=cache(partial(Queues, stack)),
+        letters=cache(partial(DeadLetters, stack)),
+        findings=lambda: Examination(stack, ()).run(),
+        waiting=partial(_waiting, stack),
+        mailboxes=partial(_task, stack, "dovecot", "mailbox-list"),
+    )
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,9 @@ def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
 def _logged(groups: LogGroups) -> Iterator[Step]:
     """Read what the services say of mails, from CloudWatch."""
     since = datetime.now(UTC) - _LOOK_BACK
-    for service in journeys.SERVICES:
-        for at, line in groups.lines(service, since):
-            yield from journeys.of_line(service, at, line)
+    for service in SERVICES:
+        for at, line in groups.lines(service, since, pages=_PAGES):
+            yield from steps_of(service, at, line)
 
 
 def _task(stack: System, image: str, verb: str) -> list[Line]:

@@ -50,7 +50,11 @@ def run(args: Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415 - these need libraries
     from rich.progress import Progress  # noqa: PLC0415
 
-    from postal_plexus.operations.replay import Replays, UnknownMailboxError  # noqa: PLC0415
+    from postal_plexus.operations.replay import (  # noqa: PLC0415
+        Replays,
+        UnknownMailboxError,
+        mailbox_of,
+    )
 
     # A mail that comes meanwhile is no lost one.
     until = args.until or datetime.now(UTC) - timedelta(seconds=1)
@@ -58,7 +62,7 @@ def run(args: Namespace) -> int:
         raise CommandError(Exit.USAGE, "--until is not after --since")
     replays = Replays(system.connect(args))
     try:
-        mailbox = replays.mailbox(args.address)
+        mailbox = mailbox_of(replays.directory(), args.address)
     except UnknownMailboxError as error:
         raise CommandError(Exit.NO_USER, str(error)) from error
     source = (args.of or mailbox).lower()

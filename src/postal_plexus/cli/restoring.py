@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 
 from postal_plexus.cli import system, tasks
+from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.cli.verbs import confirm
 from postal_plexus.operations.backups import Backups, Point, PointError, choose, path_of
-from postal_plexus.operations.replay import Found, Replays, UnknownMailboxError
+from postal_plexus.operations.replay import Found, Replays, UnknownMailboxError, mailbox_of
 from postal_plexus.operations.services import Services
 from postal_plexus.operations.system import System
 from postal_plexus.operations.task import Tasks
@@ -60,9 +60,9 @@ def _list(points: list[Point], *, as_json: bool) -> int:
 
 
 def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
-    replays = Replays(stack)
-    mailbox = replays.mailbox(args.address)
-    first = replays.directory().first_address(mailbox) or mailbox
+    directory = Replays(stack).directory()
+    mailbox = mailbox_of(directory, args.address)
+    first = directory.first_address(mailbox) or mailbox
     runner = Tasks(stack)
     _restore(args, backups, point, path_of(first, args.folder))
     date = f"{point.taken_at.astimezone(UTC):%Y-%m-%d}"
@@ -74,7 +74,7 @@ def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
         "mailbox": mailbox,
         "folder": restored["folder"],
         "mails": restored["mails"],
-        "folders": [_without_kind(line) for line in lines if line["kind"] == "folder"],
+        "folders": [tasks.document(line) for line in lines if line["kind"] == "folder"],
         "damaged": [line["folder"] for line in lines if line["kind"] == "damaged"],
     }
 
@@ -101,10 +101,10 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
             print(f"{address}: was there, so it stays; plexus restore {address}")
         print(f"{queued} mails that were received since are in the queue: what lacks is delivered.")
     return {
-        "mailboxes": [_without_kind(line) for line in done],
+        "mailboxes": [tasks.document(line) for line in done],
         "kept": kept,
         "replayed": queued,
-        "damaged": [_without_kind(line) for line in lines if line["kind"] == "damaged"],
+        "damaged": [tasks.document(line) for line in lines if line["kind"] == "damaged"],
     }
 
 
@@ -152,7 +152,3 @@ def _stopped(stack: System) -> Generator[None]:
         yield
     finally:
         services.start("dovecot")
-
-
-def _without_kind(line: Line) -> Line:
-    return {name: value for name, value in line.items() if name not in {"n", "kind"}}

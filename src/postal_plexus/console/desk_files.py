@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from postal_plexus.console import journeys, mailview
 from postal_plexus.console.sources import Sent
+from postal_plexus.desk.log_files import tail
+from postal_plexus.tracing.services import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,20 +29,11 @@ _HEADER = 32 * 1024
 
 def steps(logs: Path) -> Iterator[Step]:
     """Give what the end of a desk's logs says of mails."""
-    for line in _tail(logs / "daemon.log"):
+    for line in tail(logs / "daemon.log", _TAIL):
         if (step := journeys.of_stand_in(line)) is not None:
             yield step
-    for service in journeys.SERVICES:
-        yield from journeys.of_container(service, _tail(logs / f"{service}.log"))
-
-
-def _tail(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return []
+    for service in SERVICES:
+        yield from journeys.of_container(service, tail(logs / f"{service}.log", _TAIL))
 
 
 class OutboxFiles:

@@ -12,20 +12,15 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from postal_plexus.tracing import deliver_log, dovecot_log, journey, postfix_log
+from postal_plexus.desk.log_files import SES_LINE
+from postal_plexus.tracing import journey
+from postal_plexus.tracing.services import steps_of
 from postal_plexus.tracing.step import State, Step, address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from postal_plexus.tracing.journey import Journey
-
-SERVICES = ("deliver", "dovecot", "postfix")
-_READERS = {
-    "deliver": deliver_log.steps,
-    "dovecot": dovecot_log.steps,
-    "postfix": postfix_log.steps,
-}
 
 
 class Way(Enum):
@@ -155,11 +150,6 @@ def _outgoing(step: Step, states: set[State]) -> str:
 # --- the lines -----------------------------------------------------------------------------------
 
 
-def of_line(service: str, at: datetime, line: str) -> tuple[Step, ...]:
-    """Read one line of a service's log; nothing if it is about no mail."""
-    return _READERS[service](at, line)
-
-
 _CONTAINER = re.compile(r"(\S+) (?:stdout|stderr) [FP] (.*)")
 
 
@@ -172,10 +162,9 @@ def of_container(service: str, lines: Iterable[str]) -> Iterator[Step]:
             except ValueError:
                 continue
             if at.tzinfo is not None:
-                yield from of_line(service, at, found[2])
+                yield from steps_of(service, at, found[2])
 
 
-_STAND_IN = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
 _OF_SES = {
     "ses.accepted": "accepted it",
     "ses.stored": "stored it in S3",
@@ -192,7 +181,7 @@ _SENDER = re.compile(r"\bsender=<([^>]*)>")
 
 def of_stand_in(line: str) -> Step | None:
     """Read one line of the desk's SES."""
-    found = _STAND_IN.match(line)
+    found = SES_LINE.match(line)
     if found is None or found[2] not in _OF_SES or not (key := _ID.search(found[3])):
         return None
     # The log is in local time.

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from postal_plexus.desk.log_files import SES_LINE, tail
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _TAIL = 256 * 1024
-_DAEMON_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
 _INCOMING = {
     "ses.accepted": "SES accepted a mail",
     "ses.stored": "SES stored it in S3",
@@ -77,8 +78,8 @@ def _message_id(text: str) -> str | None:
 
 
 def _daemon_events(logs: Path, begun: float) -> Iterator[_Event]:
-    for line in _tail(logs / "daemon.log"):
-        if found := _DAEMON_LINE.match(line):
+    for line in tail(logs / "daemon.log", _TAIL):
+        if found := SES_LINE.match(line):
             # Local time, in whole milliseconds: an event of the first one is not before it.
             time = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007
             if time >= begun - 0.001:
@@ -86,7 +87,7 @@ def _daemon_events(logs: Path, begun: float) -> Iterator[_Event]:
 
 
 def _deliver_lines(logs: Path) -> Iterator[tuple[float, dict[str, Any]]]:
-    for line in _tail(logs / "deliver.log"):
+    for line in tail(logs / "deliver.log", _TAIL):
         # The container engine puts its own time and stream before the service's JSON.
         _, brace, rest = line.partition("{")
         try:
@@ -94,12 +95,3 @@ def _deliver_lines(logs: Path) -> Iterator[tuple[float, dict[str, Any]]]:
             yield datetime.fromisoformat(fields["time"]).timestamp(), fields
         except (ValueError, KeyError, TypeError):
             continue
-
-
-def _tail(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return file.read().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        return []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations import judgement
 from postal_plexus.operations.findings import Finding, critical, ok, unknown, warning
+from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.system import OperationError, told
 
 if TYPE_CHECKING:
@@ -161,25 +162,10 @@ class Examination:
 
     def _said(self, service: str, since: datetime, pattern: str) -> list[judgement.Said]:
         """Give the lines of a service since then that a filter pattern of CloudWatch matches."""
-        asked: dict[str, Any] = {
-            "logGroupName": self._system.parts["log_groups"][service],
-            # The object is dated by whole seconds.
-            "startTime": int(since.timestamp() - 1) * 1000,
-            "filterPattern": pattern,
-        }
-        found: list[judgement.Said] = []
-        for _ in range(_MOST_PAGES):
-            page = self._ask("logs", "filter_log_events", **asked)
-            found += [
-                judgement.Said(
-                    datetime.fromtimestamp(each["timestamp"] / 1000, UTC), each["message"]
-                )
-                for each in page.get("events", ())
-            ]
-            if not page.get("nextToken"):
-                break
-            asked["nextToken"] = page["nextToken"]
-        return found
+        # The object is dated by whole seconds.
+        begun = since.replace(microsecond=0) - timedelta(seconds=1)
+        found = LogGroups(self._system).lines(service, begun, pattern=pattern, pages=_MOST_PAGES)
+        return [judgement.Said(at, text) for at, text in found]
 
     def _queues(self) -> Iterator[Finding]:
         for thing, part in (("mail queue", "queue_url"), ("SES events", "events_queue_url")):

@@ -35,10 +35,10 @@ QUEUE_LATE, QUEUE_STUCK = timedelta(minutes=5), timedelta(hours=1)
 IMAGE_OLD, BACKUP_OLD = timedelta(days=15), timedelta(hours=50)
 # Renewed 30 days before its end, tried daily.
 CERTIFICATE_LATE, CERTIFICATE_ENDS = timedelta(days=20), timedelta(days=3)
-# Signed requests are refused at 15 minutes; logins by one-time passwords far below.
 # Of what was there a month ago; and little is no trouble, however fast it grows.
 GROWN_SHARE, GROWN_LEAST = 0.5, 5e9
 DIRECTORY_LATE = timedelta(minutes=2)
+# Signed requests are refused at 15 minutes; logins by one-time passwords far below.
 CLOCK_OFF = timedelta(seconds=30)
 
 

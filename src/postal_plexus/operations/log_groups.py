@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations.system import told
@@ -21,27 +22,45 @@ class LogGroups:
         self._logs: Any = system.client("logs")
 
     def lines(
-        self, service: str, since: datetime, pages: int = 3
+        self,
+        service: str,
+        since: datetime,
+        until: datetime | None = None,
+        *,
+        pattern: str = "",
+        pages: int | None = None,
     ) -> Iterator[tuple[datetime, str]]:
-        """Give a service's lines since then, each with its time.
+        """Give a service's lines, each with its time.
 
         Args:
             service: by our name.
             since: the earliest that is asked for.
-            pages: how many answers are read at most, of up to 10,000 lines or 1 MB each.
+            until: the latest; None for all that there are.
+            pattern: which lines, as CloudWatch's filter patterns say it; "" for all.
+            pages: how many answers are read at most, of up to 10,000 lines or 1 MB each, and many
+                of them empty while AWS looks on; None for all.
 
         Raises:
             OperationError: AWS refuses, or there is no such log.
         """
         arguments: dict[str, Any] = {
             "logGroupName": self._groups[service],
-            "startTime": int(since.timestamp() * 1000),
+            "startTime": _milliseconds(since),
         }
-        for _ in range(pages):
+        if until is not None:
+            arguments["endTime"] = _milliseconds(until)
+        if pattern:
+            arguments["filterPattern"] = pattern
+        for _ in count() if pages is None else range(pages):
             with told("CloudWatch Logs"):
                 answer = self._logs.filter_log_events(**arguments)
-            for each in answer["events"]:
+            for each in answer.get("events", ()):
                 yield datetime.fromtimestamp(each["timestamp"] / 1000, UTC), each["message"]
-            if "nextToken" not in answer:
+            token = answer.get("nextToken")
+            if not token or token == arguments.get("nextToken"):
                 return
-            arguments["nextToken"] = answer["nextToken"]
+            arguments["nextToken"] = token
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

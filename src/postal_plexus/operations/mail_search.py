@@ -14,9 +14,10 @@ from email.policy import compat32
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations.archive import Archive
+from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.system import OperationError, told
-from postal_plexus.tracing import deliver_log, dovecot_log, postfix_log
 from postal_plexus.tracing.journey import Journey, is_asked_for, journeys
+from postal_plexus.tracing.services import SERVICES, steps_of
 from postal_plexus.tracing.step import Step, bare_message_id, words
 
 if TYPE_CHECKING:
@@ -25,14 +26,9 @@ if TYPE_CHECKING:
     from postal_plexus.operations.archive import Stored
     from postal_plexus.operations.system import System
 
-_PARSERS = {
-    "deliver": deliver_log.steps,
-    "dovecot": dovecot_log.steps,
-    "postfix": postfix_log.steps,
-}
 # Some 600 octets each.
 _MOST_STEPS = 500_000
-_LINES_A_PAGE = 10_000
+_LINES_TOLD = 10_000
 # What was sent just before the end of the time asked for is looked at for as long.
 _AFTERWARDS = timedelta(hours=1)
 # Mails that no line is of are looked into, the newest of them.
@@ -68,7 +64,7 @@ class MailSearch:
         self._system = system
         self._since, self._until = since, until
         self._progress = progress
-        self._logs: Any = system.client("logs")
+        self._logs = LogGroups(system)
         self._lines = 0
 
     def find(self, what: str) -> Found:
@@ -77,20 +73,20 @@ class MailSearch:
         Raises:
             OperationError: AWS refuses, or there is more to read than memory holds.
         """
-        steps = [step for service in _PARSERS for step in self._steps_of(service)]
+        steps = [step for service in SERVICES for step in self._steps_of(service)]
         steps += self._archived({each for step in steps for each in step.ids})
         found = (each for each in journeys(steps) if each.began <= self._until)
         asked = tuple(each for each in found if is_asked_for(each, what))
         return Found(asked, self._lines)
 
     def _steps_of(self, service: str) -> Iterator[Step]:
-        parse = _PARSERS[service]
         kept = lines = 0
-        for at, line in self._read(service):
+        until = min(self._until + _AFTERWARDS, datetime.now(UTC))
+        for at, line in self._logs.lines(service, self._since, until):
             lines += 1
-            if lines % _LINES_A_PAGE == 0:
+            if lines % _LINES_TOLD == 0:
                 self._progress(service, lines)
-            for step in parse(at, line):
+            for step in steps_of(service, at, line):
                 kept += 1
                 yield step
             if kept > _MOST_STEPS:
@@ -100,25 +96,6 @@ class MailSearch:
                 )
         self._lines += lines
         self._progress(service, lines)
-
-    def _read(self, service: str) -> Iterator[tuple[datetime, str]]:
-        """Give the lines of a service, each with its time."""
-        asked: dict[str, Any] = {
-            "logGroupName": self._system.parts["log_groups"][service],
-            "startTime": _milliseconds(self._since),
-            "endTime": _milliseconds(min(self._until + _AFTERWARDS, datetime.now(UTC))),
-            "limit": _LINES_A_PAGE,
-        }
-        while True:
-            with told("CloudWatch Logs"):
-                page = self._logs.filter_log_events(**asked)
-            for event in page.get("events", ()):
-                yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"]
-            token = page.get("nextToken")
-            # AWS gives empty pages with a token while it looks on.
-            if not token or token == asked.get("nextToken"):
-                return
-            asked["nextToken"] = token
 
     def _archived(self, known: set[str]) -> Iterator[Step]:
         """Give what the archive has: also mails that `deliver` has not taken up."""
@@ -187,7 +164,3 @@ def archived(stored: Stored, head: bytes = b"") -> Step:
         (words(to),) if to else (),
         words(str(fields.get("subject", ""))),
     )
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

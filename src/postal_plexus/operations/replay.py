@@ -100,6 +100,21 @@ def chosen(
     return Found(mails, len(gone))
 
 
+def mailbox_of(directory: Directory, address: str) -> str:
+    """Give a mailbox as the directory writes it. Pure.
+
+    Raises:
+        UnknownMailboxError: there is none of that address.
+    """
+    resolved = directory.resolve(address)
+    if address.lower() in resolved.mailboxes:
+        return address.lower()
+    if resolved.mailboxes:
+        leads = ", ".join(resolved.mailboxes)
+        raise UnknownMailboxError(f"{address} is no mailbox, it leads to {leads}; name one")
+    raise UnknownMailboxError(f"there is no mailbox {address}")
+
+
 class Replays:
     """What is needed for a replay: the archive and the queue of a stack."""
 
@@ -120,21 +135,6 @@ class Replays:
             return Directory.from_json(octets)
         except DirectoryError as error:
             raise OperationError(f"the directory {self._directory} {error}; see doctor") from error
-
-    def mailbox(self, address: str) -> str:
-        """Give a mailbox as the directory writes it.
-
-        Raises:
-            UnknownMailboxError: there is none of that address.
-        """
-        directory = self.directory()
-        resolved = directory.resolve(address)
-        if address.lower() in resolved.mailboxes:
-            return address.lower()
-        if resolved.mailboxes:
-            leads = ", ".join(resolved.mailboxes)
-            raise UnknownMailboxError(f"{address} is no mailbox, it leads to {leads}; name one")
-        raise UnknownMailboxError(f"there is no mailbox {address}")
 
     def find(self, mailboxes: Sequence[str], since: datetime, until: datetime) -> dict[str, Found]:
         """Give the mails that each of some mailboxes had, as far as the archive has them."""

@@ -3,6 +3,7 @@
     step        what one line says: when, where, of which mail, what became of it for whom
     deliver_log, dovecot_log, postfix_log
                 a line of that service's log as steps
+    services    which of them reads a service's lines
     journey     the steps of one mail, joined by the ids that the services give each other
     report      a journey in words
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from postal_plexus.console import journeys
 from postal_plexus.console.journeys import Standing, Way
+from postal_plexus.tracing.services import SERVICES, steps_of
 from postal_plexus.tracing.step import Step
 
 SES = """\
@@ -40,7 +41,7 @@ AT = datetime(2026, 11, 28, 18, 33, tzinfo=UTC)
 def deliver(event: str, **fields: object) -> tuple[Step, ...]:
     """What a line of `deliver` says."""
     line = {"time": "2026-11-28T18:33:00.578Z", "event": event, "receipt": "tro65", **fields}
-    found = journeys.of_line("deliver", AT, json.dumps(line))
+    found = steps_of("deliver", AT, json.dumps(line))
     assert found
     return found
 
@@ -107,10 +108,10 @@ def test_the_newest_are_shown() -> None:
     assert ["m8", "m7"] == [each.key for each in journeys.shown(steps, 2)]
 
 
-@given(st.text(), st.sampled_from(journeys.SERVICES))
+@given(st.text(), st.sampled_from(SERVICES))
 def test_any_line_is_read(line: str, service: str) -> None:
     """No line of a log is a fault, and what is shown of it stays one line."""
-    steps = [*journeys.of_line(service, AT, line), *deliver("failed", sender=line, recipient=line)]
+    steps = [*steps_of(service, AT, line), *deliver("failed", sender=line, recipient=line)]
     for each in journeys.shown(steps):
         for text in (each.sender, *each.recipients, each.subject, each.said):
             assert text.isprintable()
