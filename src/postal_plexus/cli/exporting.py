@@ -36,19 +36,15 @@ def arguments(parser: ArgumentParser) -> None:
 @system.reported
 def run(args: Namespace) -> int:
     """Write the file; it has its name only when it is whole."""
-    from postal_plexus.operations import moving  # noqa: PLC0415  AWS's library
-    from postal_plexus.operations.task import (  # noqa: PLC0415
-        RefusedError,
-        Tasks,
-        TaskStoppedError,
-    )
+    from postal_plexus.cli import tasks  # noqa: PLC0415  AWS's library
+    from postal_plexus.operations import moving  # noqa: PLC0415
 
     address = args.address.lower()
     to = args.to or Path(f"{address}.tar")
     if to.exists():
         raise CommandError(Exit.NO_INPUT, "is there already: name another by --to", source=str(to))
     stack = system.connect(args)
-    tasks = Tasks(stack)
+    runner = tasks.Tasks(stack)
     lines: list[dict[str, Any]] = []
     octets = 0
 
@@ -64,16 +60,15 @@ def run(args: Namespace) -> int:
     part = to.with_name(f"{to.name}.part")
     try:
         # Mail is its owner's alone.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            moving.fetch(stack, tasks, address, file, tell)
+        with (
+            os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
+            tasks.ending(_ENDS),
+        ):
+            moving.fetch(stack, runner, address, file, tell)
         part.rename(to)
     except OSError as error:
         line = f"cannot be written: {error.strerror}"
         raise CommandError(Exit.NO_INPUT, line, source=str(part)) from error
-    except RefusedError as error:
-        raise CommandError(_ENDS.get(error.code, Exit.UNAVAILABLE), str(error)) from error
-    except TaskStoppedError as error:
-        raise CommandError(Exit.INTERRUPTED, str(error)) from error
     finally:
         part.unlink(missing_ok=True)
     said = {**lines[-1], "file": str(to), "file_octets": octets}

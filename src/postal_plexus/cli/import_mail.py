@@ -116,8 +116,8 @@ def run(args: Namespace) -> int:
 
 
 def _pass(tasks: Any, order: Order, common: dict[str, object]) -> list[dict[str, Any]]:
+    from postal_plexus.cli.tasks import ending  # noqa: PLC0415
     from postal_plexus.operations import moving  # noqa: PLC0415
-    from postal_plexus.operations.task import RefusedError, TaskStoppedError  # noqa: PLC0415
 
     lines: list[dict[str, Any]] = []
 
@@ -131,13 +131,10 @@ def _pass(tasks: Any, order: Order, common: dict[str, object]) -> list[dict[str,
     try:
         where = moving.server(order.source)
         named = {"kind": "imap", **where, "user": order.user, "password": order.password}
-        moving.bring(tasks, order.address, {**named, **common}, tell)
     except moving.SourceError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    except RefusedError as error:
-        raise CommandError(_ENDS.get(error.code, Exit.UNAVAILABLE), str(error)) from error
-    except TaskStoppedError as error:
-        raise CommandError(Exit.INTERRUPTED, f"{error}; run it again, and it goes on") from error
+    with ending(_ENDS, "; run it again, and it goes on"):
+        moving.bring(tasks, order.address, {**named, **common}, tell)
     return lines
 
 

@@ -1,12 +1,12 @@
 """What `plexus dead-letters` does."""
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from postal_plexus.cli import system
+from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.mail.printable import printable
 from postal_plexus.operations.dead_letters import DeadLetters, Letter, LetterError, chosen
@@ -44,7 +44,9 @@ def _done(letters: DeadLetters, args: Namespace) -> list[Letter]:
             return letters.deliver(args.ids)
         case _:
             if not args.yes:
-                _confirm(chosen(letters.read(), args.ids))
+                named = chosen(letters.read(), args.ids)
+                lines = [f"{_line(each)}  {each.reason}" for each in named]
+                confirm(lines, "Drop for good?", "nothing was dropped")
             return letters.drop(args.ids)
 
 
@@ -88,15 +90,3 @@ def _document(letter: Letter, *, whole: bool = False) -> dict[str, object]:
     if whole:
         found["entry"] = letter.body
     return found
-
-
-def _confirm(letters: Sequence[Letter]) -> None:
-    for each in letters:
-        print(f"{_line(each)}  {each.reason}", file=sys.stderr)
-    if not sys.stdin.isatty():
-        raise CommandError(
-            Exit.USAGE, "standard input is not a terminal; give --yes to drop them for good"
-        )
-    print("Drop for good? [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise CommandError(Exit.USAGE, "nothing was dropped")

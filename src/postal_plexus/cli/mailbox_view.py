@@ -22,7 +22,7 @@ def run(args: Namespace) -> int:
     words = [_address(each) for each in args.addresses]
     found = tasks.results(tasks.tasks(args), "dovecot", [verb, *words])
     if args.json:
-        print(json.dumps([_document(each) for each in found], indent=2))
+        print(json.dumps([tasks.document(each) for each in found], indent=2))
         return Exit.OK
     show = {"list": _mailbox, "quota": _quota, "sessions": _session, "kick": _kicked}[args.act]
     for each in found:
@@ -68,7 +68,3 @@ def size(octets: int) -> str:
     while amount >= 1024 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1024, unit + 1
     return f"{amount:.1f} {_UNITS[unit]}" if unit else f"{octets} B"
-
-
-def _document(line: Line) -> Line:
-    return {name: value for name, value in line.items() if name not in {"n", "kind"}}

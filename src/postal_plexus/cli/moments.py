@@ -4,17 +4,16 @@ import re
 from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 
-_AGO = re.compile(r"(\d{1,5})([mhd])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 FORMS = "a date or time (in UTC unless it says otherwise), or how long ago: 90m, 36h, 3d"
 
 
-def moment(text: str, now: datetime | None = None) -> datetime:
+def moment(text: str, now: datetime | None = None, *, units: str = "mhd") -> datetime:
     """Read a point in time. Raise ArgumentTypeError, which tells the forms that can be read."""
-    if ago := _AGO.fullmatch(text.strip()):
-        now = now or datetime.now(UTC)
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    ago = re.fullmatch(rf"(\d{{1,5}})([{units}])", text.strip())
     try:
+        if ago:
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text.strip())
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:

@@ -8,12 +8,12 @@ where nobody can be asked.
 """
 
 import json
-import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postal_plexus.cli import password, stack_edits, stack_files
+from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config import edit
 from postal_plexus.config.model import LARGEST_QUOTA_GB
@@ -150,7 +150,8 @@ def remove_mailbox(args: Namespace) -> int:
         'To take it along first, and to delete it then: docs/mailboxes.md, "Add, change, remove".',
         "Before that, give the address to nobody else: they would read the mail.",
     ]
-    _ask(args, f"Take {shown(address)} out of {path}?", notes)
+    if not args.yes:
+        confirm(notes, f"Take {shown(address)} out of {path}?", "nothing was changed")
     edited = stack_edits.write(path, change)
     return _told(args, path, f"has no mailbox {shown(address)} any more", edited, notes)
 
@@ -180,7 +181,9 @@ def remove_alias(args: Namespace) -> int:
         if args.destinations
         else shown(address)
     )
-    _ask(args, f"Take {what} out of {path}?" if not args.destinations else f"Take {what}?", [])
+    if not args.yes:
+        question = f"Take {what} out of {path}?" if not args.destinations else f"Take {what}?"
+        confirm([], question, "nothing was changed")
     edited = stack_edits.write(path, change)
     left = next((each for each in edited.after.directory.aliases if each.address == address), None)
     leads = left and ", ".join(map(shown, left.destinations))
@@ -228,18 +231,6 @@ def _tried_removal(path: Path, change: stack_edits.Edit, args: Namespace) -> sta
             raise
         hint = f"{path}: nothing was changed; --everywhere takes out what leads to it as well"
         raise CommandError(error.code, *(*error.lines, hint), source="") from error
-
-
-def _ask(args: Namespace, question: str, notes: list[str]) -> None:
-    if args.yes:
-        return
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes")
-    for note in notes:
-        print(note, file=sys.stderr)
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise CommandError(Exit.USAGE, "nothing was changed")
 
 
 def _told(

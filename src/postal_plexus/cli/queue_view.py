@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from postal_plexus.cli import tasks, verbs
+from postal_plexus.cli import tasks
+from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import Exit
 from postal_plexus.mail.printable import printable
 from postal_plexus.operations.task import Tasks
@@ -53,7 +54,7 @@ def _confirmed(queue: Tasks, ids: list[str]) -> list[str]:
     """Show what would be dropped, and ask; give the ids with the arrival that was looked at."""
     found = joined(tasks.results(queue, "postfix", ["queue-show", *ids]))
     lines = [f"{_line(each)}  {_subject(each)}" for each in found]
-    verbs.confirm(lines, "Drop for good?", "nothing was dropped")
+    confirm(lines, "Drop for good?", "nothing was dropped")
     return [f"{each['id']}@{each['arrived']}" for each in found]
 
 
@@ -92,6 +93,5 @@ def _subject(mail: Mail) -> str:
 
 
 def _document(mail: Mail) -> Mail:
-    document = {name: value for name, value in mail.items() if name not in {"n", "kind"}}
     moment = datetime.fromtimestamp(mail["arrived"], UTC)
-    return {**document, "arrived": moment.isoformat(timespec="seconds")}
+    return {**tasks.document(mail), "arrived": moment.isoformat(timespec="seconds")}

@@ -2,7 +2,8 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from postal_plexus.cli import system
@@ -30,10 +31,27 @@ def results(
     found: list[Line] = []
     if sys.stderr.isatty():
         print("plexus: a task on the mail host does this ...", file=sys.stderr)
-    try:
+    with ending():
         of.run(image, words, tell or found.append)
-    except RefusedError as error:
-        raise CommandError(_ENDS.get(error.code, Exit.UNAVAILABLE), str(error)) from error
-    except TaskStoppedError as stopped:
-        raise CommandError(Exit.INTERRUPTED, str(stopped)) from stopped
     return found
+
+
+@contextmanager
+def ending(exits: Mapping[int, Exit] = _ENDS, stopped: str = "") -> Generator[None]:
+    """Turn how a task ends within into a CommandError.
+
+    Args:
+        exits: by the task's exit code; UNAVAILABLE for any other.
+        stopped: what to add where Control-C has stopped it.
+    """
+    try:
+        yield
+    except RefusedError as error:
+        raise CommandError(exits.get(error.code, Exit.UNAVAILABLE), str(error)) from error
+    except TaskStoppedError as error:
+        raise CommandError(Exit.INTERRUPTED, f"{error}{stopped}") from error
+
+
+def document(line: Line) -> Line:
+    """Give a result without what only numbers and sorts it."""
+    return {name: value for name, value in line.items() if name not in {"n", "kind"}}

@@ -3,11 +3,10 @@
 Here are its arguments only; what it does is in `trace_view`.
 """
 
-import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from datetime import UTC, datetime, timedelta
+from argparse import ArgumentParser, Namespace
+from functools import partial
 
-from postal_plexus.cli import system
+from postal_plexus.cli import moments, system
 
 SUMMARY = "say where a mail is, and which way it came"
 
@@ -17,7 +16,7 @@ that domain) or, where `log-subjects` is on, a word of the subject. Reads the lo
 services and the archive. Times are UTC. Ends with 65 if no line is of such a mail.
 """
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_MOMENT = partial(moments.moment, units="mhdw")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -25,31 +24,17 @@ def arguments(parser: ArgumentParser) -> None:
     system.add_options(parser)
     parser.add_argument(
         "--since",
-        type=moment,
+        type=_MOMENT,
         default="3d",
         metavar="TIME",
         help="look from then on: 90m, 6h, 3d, 2w, 2026-11-28 or 2026-11-28T18:30 (default: 3d)",
     )
-    parser.add_argument("--until", type=moment, metavar="TIME", help="and no later (default: now)")
+    parser.add_argument("--until", type=_MOMENT, metavar="TIME", help="and no later (default: now)")
     parser.add_argument(
         "--full", action="store_true", help="every step of each mail, however many mails there are"
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument("what", metavar="WHAT")
-
-
-def moment(text: str) -> datetime:
-    """Read a time, or how long ago it was. Raises ArgumentTypeError."""
-    ago = re.fullmatch(r"(\d{1,5})([mhdw])", text)
-    try:
-        if ago:
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        found = datetime.fromisoformat(text)
-    except (ValueError, OverflowError) as error:
-        raise ArgumentTypeError(
-            f"{text!r} is no time; write 90m, 6h, 3d, 2w or 2026-11-28T18:30"
-        ) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @system.reported

@@ -9,14 +9,14 @@ cannot be had or ends with an error, USAGE where nobody can be asked or the answ
 """
 
 import subprocess
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from postal_plexus.cli import cost, stack_files
+from postal_plexus.cli import asking, cost, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 
 SUMMARY = "check, show the cost, build the images, ask, and deploy by Pulumi"
@@ -27,6 +27,7 @@ of credentials and the passphrase.
 """
 
 _LOOK_SECONDS = 300.0
+_UNDONE = "nothing was deployed"
 
 
 class Engine(Protocol):
@@ -73,7 +74,12 @@ def run(args: Namespace) -> int:
     if not args.no_images:
         _build_images(path.resolve().parent.parent, settings.architecture)
     issued = pulumi_engine.issued_certificates(settings, file.settings.get("aws:profile"))
-    deploy(engine, None if args.yes else _ask, issued, time.sleep if args.wait else None)
+    deploy(
+        engine,
+        None if args.yes else partial(asking.ask, undone=_UNDONE),
+        issued,
+        time.sleep if args.wait else None,
+    )
     return Exit.OK
 
 
@@ -99,7 +105,7 @@ def deploy(
         told = ", ".join(f"{count} to {name}" for name, count in sorted(planned.items()))
         # Replaced and deleted are what nobody gets back.
         if ask is not None and not ask(f"{told}. Do it?"):
-            raise CommandError(Exit.USAGE, "nothing was deployed")
+            raise CommandError(Exit.USAGE, _UNDONE)
     pending = set(engine.up())
     while pending:
         ready = pending & set(issued())
@@ -122,13 +128,6 @@ def deploy(
             f"Sites for clients of {names} wait for a certificate, which AWS issues once "
             "the world sees the delegation (plexus dns). Then run this again."
         )
-
-
-def _ask(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, "nobody can be asked here; give --yes")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _build_images(repository: Path, architecture: str) -> None:

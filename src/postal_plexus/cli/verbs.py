@@ -4,14 +4,12 @@ A verb's module is loaded when it runs, since it needs AWS's library.
 """
 
 import importlib
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from postal_plexus.cli import system
-from postal_plexus.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage]
@@ -55,18 +53,3 @@ def run(args: Namespace) -> int:
     """Do what was chosen."""
     module = importlib.import_module(args.module)
     return cast("Callable[[Namespace], int]", module.run)(args)
-
-
-def confirm(lines: Iterable[str], question: str, undone: str) -> None:
-    """Show what is to be done, and ask.
-
-    Raises:
-        CommandError: USAGE where nobody can be asked, or the answer is not yes; `undone` says so.
-    """
-    for line in lines:
-        print(line, file=sys.stderr)
-    if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, f"nobody can be asked here, so {undone}; give --yes")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise CommandError(Exit.USAGE, undone)
