@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -26,6 +26,7 @@ from awsdesk.ses import notification
 from awsdesk.ses.rules import StoreAction
 from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import Status, Verdicts
+from postal_plexus.operations.system import Endpoint, System
 from wire import Mailbox, RefusedError, Smtp, await_true
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,29 @@ class Desk:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+
+    def system(self, key: Mapping[str, str] | None = None) -> System:
+        """This desk's stack as the operators' commands have it; with an IAM user's access key."""
+        aws = self.aws
+        endpoint = Endpoint(
+            aws["endpoint_url"],
+            aws["ca_bundle"],
+            key["AccessKeyId"] if key else aws["access_key_id"],
+            key["SecretAccessKey"] if key else aws["secret_access_key"],
+            self.endpoint("imaps"),
+        )
+        return System("desk", aws["region"], endpoint=endpoint)
+
+    def await_empty_queue(self) -> None:
+        """Wait until no mail is in the queue, waiting or taken."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue, sqs = self.output("queue_url"), self.client("sqs")
+
+        def settled() -> bool:
+            found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+            return all(number == "0" for number in found["Attributes"].values())
+
+        await_true("the queue to be empty", settled)
 
     def up(self) -> None:
         self.plexus("up", "--ports", "ephemeral")

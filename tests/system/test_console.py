@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, expect
 from awsdesk.layout import DeskLayout
 from postal_plexus.desk import page_process
 from postal_plexus.operations.log_groups import LogGroups
-from postal_plexus.operations.system import Endpoint, OperationError, System
+from postal_plexus.operations.system import OperationError
 from system.browsing import DESKTOP, TELEPHONE, Window, chromium, tracker, window
 from system.desk import Desk
 
@@ -192,17 +192,9 @@ def test_a_dead_letter_is_dropped_after_a_question(desk: Desk, opened: Window) -
 
 def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
     """What a log group has of the last hour, page by page; a missing group is told."""
-    aws = desk.aws
-    endpoint = Endpoint(
-        aws["endpoint_url"],
-        aws["ca_bundle"],
-        aws["access_key_id"],
-        aws["secret_access_key"],
-        ("", 0),
-    )
     now = datetime.now(UTC)
     group = desk.output("log_groups")["deliver"]
-    system = System("desk", aws["region"], endpoint=endpoint)
+    system = desk.system()
     vars(system)["parts"] = {"log_groups": {"deliver": group, "postfix": "no-such-group"}}
     groups = LogGroups(system)
     client = desk.client("logs")

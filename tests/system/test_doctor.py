@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from postal_plexus.operations.system import AccessError, Endpoint, System
+from postal_plexus.operations.system import AccessError
 from system.desk import ROOT, Desk
 
 
@@ -82,13 +82,5 @@ def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:
     iam = desk.client("iam")
     iam.create_user(UserName="nobody")
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    aws = desk.aws
-    endpoint = Endpoint(
-        aws["endpoint_url"],
-        aws["ca_bundle"],
-        key["AccessKeyId"],
-        key["SecretAccessKey"],
-        desk.endpoint("imaps"),
-    )
     with pytest.raises(AccessError, match="SSM GetParameter"):
-        _ = System("desk", aws["region"], endpoint=endpoint).parts
+        _ = desk.system(key).parts

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from postal_plexus.operations.dead_letters import DeadLetters
 from postal_plexus.operations.examination import Examination
-from postal_plexus.operations.system import AccessError, Endpoint, System
+from postal_plexus.operations.system import AccessError, System
 from postal_plexus.operations.task import Tasks
 from system.desk import Desk
 
@@ -21,16 +21,13 @@ def as_user(desk: Desk) -> Callable[..., System]:
     """The desk's stack for a new user who has one policy."""
 
     def made(name: str, *options: str) -> System:
-        iam, aws = desk.client("iam"), desk.aws
+        iam = desk.client("iam")
         run = desk.operate("operator-policy", *options)
         assert (0, "") == (run.returncode, run.stderr)
         iam.create_user(UserName=name)
         iam.put_user_policy(UserName=name, PolicyName="plexus", PolicyDocument=run.stdout)
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        keys = (key["AccessKeyId"], key["SecretAccessKey"])
-        imaps = desk.endpoint("imaps")
-        endpoint = Endpoint(aws["endpoint_url"], aws["ca_bundle"], *keys, imaps)
-        return System("desk", aws["region"], endpoint=endpoint)
+        return desk.system(key)
 
     return made
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from postal_plexus.maintenance.hand_over import take
-from postal_plexus.operations.system import Endpoint, System
+from postal_plexus.operations.system import System
 from postal_plexus.operations.task import BusyError, RefusedError, Tasks
 from system.desk import PLEXUS, Desk
 from wire import await_true
@@ -28,15 +28,7 @@ def told(desk: Desk, command: str, *arguments: str) -> Any:
 @pytest.fixture(scope="module")
 def system(desk: Desk) -> System:
     """The desk's stack."""
-    aws = desk.aws
-    endpoint = Endpoint(
-        aws["endpoint_url"],
-        aws["ca_bundle"],
-        aws["access_key_id"],
-        aws["secret_access_key"],
-        desk.endpoint("imaps"),
-    )
-    return System("desk", aws["region"], endpoint=endpoint)
+    return desk.system()
 
 
 @pytest.fixture

@@ -56,14 +56,7 @@ def test_what_was_lost_comes_back_once(desk: Desk) -> None:
     for _ in range(2):
         assert replay(desk, desk.ann, "--since", "1h")["queued"] >= 6
     await_true("the lost mails", lambda: count(desk, desk.ann, mark) == 6)
-    queue = {"QueueUrl": desk.output("queue_url")}
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def settled() -> bool:
-        found = desk.client("sqs").get_queue_attributes(**queue, AttributeNames=names)
-        return all(number == "0" for number in found["Attributes"].values())
-
-    await_true("the queue to be empty", settled)
+    desk.await_empty_queue()
     assert (6, 6) == (count(desk, desk.ann, mark), count(desk, desk.ben, mark))
 
 

@@ -111,14 +111,7 @@ def test_the_loss_of_all_mailboxes_loses_no_mail(desk: Desk) -> None:
     desk.await_healthy()
     for address in (desk.ann, desk.ben):
         await_true("all mails", lambda address=address: count(desk, address, mark) == 9)
-    queue = {"QueueUrl": desk.output("queue_url")}
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def settled() -> bool:
-        found = desk.client("sqs").get_queue_attributes(**queue, AttributeNames=names)
-        return all(number == "0" for number in found["Attributes"].values())
-
-    await_true("the queue to be empty", settled)
+    desk.await_empty_queue()
     subjects = [f"{mark} {number}" for number in range(9)]
     for address in (desk.ann, desk.ben):
         assert [1] * 9 == [count(desk, address, subject) for subject in subjects]
