@@ -173,7 +173,9 @@ class EcsView:
 
 
 def _mark_stopped(stored: dict[str, Any], state: TaskState) -> None:
-    """Note how a task has ended; who asked for the end is named already."""
+    """Note how a task has ended, once; who asked for the end is named already."""
+    if stored.get("lastStatus") == "STOPPED":
+        return
     if state.out_of_memory:
         for container in stored.get("containers", []):
             container["reason"] = _OUT_OF_MEMORY

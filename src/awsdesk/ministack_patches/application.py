@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -106,8 +107,12 @@ class DeskApplication:
             replayed = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._inner(scope, replay, send)
         operation = _operation(scope)
+        answering = asyncio.ensure_future(self._inner(scope, replay, send))
+        if operation.endswith(".ReceiveMessage"):
+            await _while_connected(answering, receive)
+        else:
+            await answering
         if not _READS.match(operation):
             self._changed(operation)
 
@@ -127,6 +132,23 @@ async def _body(receive: Receive) -> tuple[bytes, bool]:
         parts.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(parts), True
+
+
+async def _while_connected(answering: asyncio.Future[None], receive: Receive) -> None:
+    """Wait for an answer, and stop working on it when its client closes the connection.
+
+    ministack polls a queue on for a client that is gone, up to 20 s. What it then receives stays
+    hidden for the visibility timeout, though nobody has it: a restarted service waited for its
+    mail. Amazon's queue ends such a poll.
+    """
+    closed = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((answering, closed), return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            await answering
+    finally:
+        closed.cancel()
+        answering.cancel()
 
 
 async def _answer(send: Send, status: int, document: Mapping[str, object]) -> None:
