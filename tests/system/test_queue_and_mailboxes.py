@@ -138,15 +138,20 @@ def test_one_task_at_a_time(desk: Desk, system: System) -> None:
 
 def test_control_c_stops_the_task(desk: Desk, system: System) -> None:
     """And says so; nothing goes on behind the operator's back."""
-    ecs, tasks = desk.client("ecs"), Tasks(system)
+    ecs, cluster = desk.client("ecs"), desk.output("cluster")
+    family = system.parts["maintenance"]["postfix"]
+
+    def begun() -> list[str]:
+        return ecs.list_tasks(cluster=cluster, family=family)["taskArns"]
+
     words = [PLEXUS, "queue", "list", "--desk", desk.directory]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as command:
-        (running,) = await_true("the task", tasks.running)
+        (running,) = await_true("the task", begun)
         command.send_signal(signal.SIGINT)
         _, said = command.communicate(timeout=90)
     assert 130 == command.returncode
     assert "is stopped" in said
-    (task,) = ecs.describe_tasks(cluster=desk.output("cluster"), tasks=[running.arn])["tasks"]
+    (task,) = ecs.describe_tasks(cluster=cluster, tasks=[running])["tasks"]
     assert ("STOPPED", "plexus: interrupted by the operator") == (
         task["lastStatus"],
         task["stoppedReason"],
