@@ -35,3 +35,25 @@ def test_each_refusal_of_the_security_page_has_a_test() -> None:
     rows = table.splitlines()
     assert len(rows) > 15
     assert [] == [row for row in rows if not NAMED.search(row.split("|")[3])]
+
+
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {word.replace(" ", "-") for word in words}
+
+
+PAGES = [*DOCS, REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+    """To a file of the repository, and to a heading of that page if an anchor is given."""
+    for name, anchor in LINK.findall(page.read_text()):
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{name} does not exist"
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor} does not exist"
