@@ -1,12 +1,12 @@
 """The keys of a stack file: type, bounds, default, meaning and remedy of each, written only here.
 
-`People` has the three lists that say who has mail; `Keys` has everything else, all of which may be
-left out. A key is an attribute's name with `-` for `_`. `reading` turns what pydantic finds into
-problems with a remedy, `settings` reads a whole file, and a test holds the tables of
-docs/configuration.md against this module.
+`People` has the three lists of who has mail; `Keys` has everything else, all of it optional. A
+key's name is its attribute's name with `-` for `_`. `reading` turns pydantic's errors into problems
+with a remedy, `settings` reads a whole file, and a test compares the tables of
+docs/configuration.md with this module.
 
-The validators of `Keys` get the stack's domains as their context; None where these are not known,
-which leaves out what depends on them.
+The validators of `Keys` get the stack's domains as their context. If the context is None, the
+domains are not known, and checks that depend on them are skipped.
 """
 
 import ipaddress
@@ -28,31 +28,34 @@ from postal_plexus.directory.address import AddressError
 from postal_plexus.directory.idn import kept_address, kept_domain
 
 NO_IMAGE = "none"
-"""In the place of certbot's image: something else brings the mail host's certificate."""
+"""The value for certbot's image if something else provides the mail host's certificate."""
 
 LARGEST_QUOTA_GB = 10_000
-"""Ten terabytes: beyond it the number is a mistake, or the bill is."""
+"""Ten terabytes. A larger number is a mistake, or would make the bill one."""
 
-# AWS Backup keeps a recovery point for a hundred years at most; so long is long enough for S3 too.
+# AWS Backup keeps a recovery point for at most a hundred years; the same limit serves for S3.
 # https://docs.aws.amazon.com/aws-backup/latest/devguide/API_Lifecycle.html
 _LONGEST_DAYS = 36500
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 # https://docs.aws.amazon.com/efs/latest/ug/API_LifecyclePolicy.html
 _INFREQUENT_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
-# Of anything that is counted: beyond it the number is a mistake.
+# The limit for any other number; a larger one is a mistake.
 _MOST = 10**6
-# RFC 1918; anything else belongs to somebody.
+# RFC 1918. Any other address space belongs to somebody.
 _PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 _ZONE_ID = re.compile(r"Z[0-9A-Z]{1,31}")
-# A reference has no blanks, and ends in neither a separator nor a colon.
+# An image reference has no spaces and does not end in a separator or a colon.
 _IMAGE = re.compile(r"[a-z0-9](?:[\w./:@-]{0,498}\w)?")
 _IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
 
 
 class RefusedError(ValueError):
-    """A validator's own words for what is wrong; "" leaves them to the key."""
+    """A validator refuses a value.
+
+    `what` says what is wrong and `remedy` what to do; "" means the key's own text.
+    """
 
     def __init__(self, what: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -61,7 +64,7 @@ class RefusedError(ValueError):
 
 
 class Model(BaseModel):
-    """Keys as a file writes them, each of exactly its type."""
+    """Base of the models: keys as the file spells them, strictly typed."""
 
     model_config = ConfigDict(
         strict=True,
@@ -76,7 +79,7 @@ class Model(BaseModel):
 def _key(
     default: Any, about: str, remedy: str = "", *, required: bool = False, **bounds: Any
 ) -> Any:
-    """Declare one key: its default, what it is for, and what to do about a wrong value."""
+    """Declare a key: its default, what it is for, and the remedy for a wrong value."""
     return Field(  # pyright: ignore[reportUnknownVariableType]  which is that of the attribute
         default,
         description=about,
@@ -88,7 +91,7 @@ def _key(
 def _number(
     default: float, about: str, least: int, most: int, unit: str, *, zero: str = "", why: str = ""
 ) -> Any:
-    """Declare a number from `least` to `most`; `zero` says what 0 means besides."""
+    """Declare a number from `least` to `most`; if `zero` is given, 0 is allowed and means that."""
     remedy = f"Give {least} to {most} {unit}"
     remedy += f", or 0 {zero}." if zero else f": {why}." if why else "."
     return _key(default, about, remedy, ge=0 if zero else least, le=most)
@@ -103,16 +106,16 @@ def _limit(default: int, about: str) -> Any:
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True)]
 _FilledText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-_TEXT = "Write a text; if need be between quotes."
+_TEXT = "Write a text, in quotes if necessary."
 _ADDRESSES = "[ann@example.org, ben@example.org]"
 
 
 class DomainEntry(Model):
-    """A domain: its name alone, or also who gets what nobody else does."""
+    """A domain: its name, and optionally its catch-all."""
 
     name: _Text = _key("", "the domain, in any script", _TEXT, required=True)
     catch_all: _Text | None = _key(
-        None, "the mailbox or alias that gets mail to addresses that nobody has", _TEXT
+        None, "the mailbox or alias that gets mail for addresses that do not exist", _TEXT
     )
 
 
@@ -125,30 +128,31 @@ class MailboxEntry(Model):
     )
     app_passwords: Mapping[str, _FilledText] = _key(
         {},
-        "passwords of single devices, a name and a hash each; from `plexus app-passwords make`",
-        'Write a name and a hash a line: phone: "{ARGON2ID}...".',
+        "passwords of single devices: names and hashes, from `plexus app-passwords make`",
+        'Write one name and hash per line: phone: "{ARGON2ID}...".',
     )
     send_as: list[_Text] = _key(
         [],
-        "other addresses of the stack that the user may write as",
+        "other addresses of the stack from which the user may send",
         f"Write a list: send-as: {_ADDRESSES}.",
     )
     quota_gb: Annotated[float, AllowInfNan(allow_inf_nan=False)] | None = _key(
         None,
-        "how much mail there may be, in GB; 10 without it",
+        "size limit of the mailbox, in GB; the default is 10",
         f"Give a number of GB from 0.1 to {LARGEST_QUOTA_GB}, such as 50.",
         ge=0.1,
         le=LARGEST_QUOTA_GB,
     )
     stored_as: _Text | None = _key(
         None,
-        "of a renamed mailbox, the address under which its mail lies; from `plexus mailbox rename`",
-        "Write the address that the mailbox had first, or take it out if it never had another.",
+        "the first address of a renamed mailbox, where its mail is stored; from `plexus mailbox "
+        "rename`",
+        "Write the mailbox's first address, or remove the key if it never had another address.",
     )
 
 
 class AliasEntry(Model):
-    """An address that hands its mail on."""
+    """An address whose mail goes to other addresses."""
 
     address: _Text = _key("", "the address", _TEXT, required=True)
     destinations: list[_Text] = _key(
@@ -160,11 +164,11 @@ class AliasEntry(Model):
 
 
 class People(Model):
-    """The three lists that say who has mail."""
+    """The three lists of who has mail."""
 
     domains: list[DomainEntry] = _key([], "the stack's mail domains", required=True)
     mailboxes: list[MailboxEntry] = _key([], "the users", required=True)
-    aliases: list[AliasEntry] = _key([], "other addresses, each with whom it reaches")
+    aliases: list[AliasEntry] = _key([], "other addresses, and who gets their mail")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -172,7 +176,7 @@ class People(Model):
 
 
 def _only(allowed: Callable[[Any], object]) -> AfterValidator:
-    """Refuse what `allowed` says nothing true of."""
+    """Refuse values for which `allowed` returns something false."""
 
     def check(value: object) -> object:
         if not allowed(value):
@@ -191,7 +195,7 @@ def _one_of(choices: Collection[int]) -> AfterValidator:
 
 
 def _kept(domain: str) -> str:
-    """A domain name as it is kept, "" for what is none."""
+    """Return a domain name in its stored form, or "" if it is not a domain name."""
     try:
         return kept_domain(domain)
     except AddressError:
@@ -228,7 +232,7 @@ def _outside_the_stack(address: str, info: ValidationInfo) -> str:
 
 
 def _is_private_network(block: str) -> bool:
-    """Whether a VPC of sixteen subnets fits, in private address space."""
+    """Whether the block is private and large enough for a VPC of sixteen subnets."""
     try:
         network = ipaddress.IPv4Network(block)
     except ValueError:
@@ -237,20 +241,20 @@ def _is_private_network(block: str) -> bool:
 
 
 def _is_other_text(text: str) -> bool:
-    """Whether this TXT record can stand beside ours: it is no second SPF."""
+    """Whether this TXT record can coexist with ours: a second SPF record cannot."""
     return text != "" and not text.lower().startswith("v=spf1")
 
 
 def _all_images(images: dict[str, str]) -> dict[str, str]:
-    """All images or none; certbot's alone may be NO_IMAGE, and then it is left out."""
+    """Require all images or none. Only certbot's may be NO_IMAGE, and is then left out."""
     absent = [name for name, image in images.items() if image == NO_IMAGE and name != "certbot"]
     if absent:
         raise RefusedError(f"has {', '.join(f'{name!r}: {NO_IMAGE!r}' for name in absent)}")
     if images and len(images) < len(_IMAGE_NAMES):
         missing = ", ".join(name for name in _IMAGE_NAMES if name not in images)
-        remedy = f"Give all {len(_IMAGE_NAMES)}, or none to have them built."
+        remedy = f"Name all {len(_IMAGE_NAMES)} images, or none to have them built."
         if missing == "certbot":
-            remedy += f" If something else brings the certificate: certbot: {NO_IMAGE}."
+            remedy += f" If something else provides the certificate: certbot: {NO_IMAGE}."
         raise RefusedError(f"lacks {missing}", remedy)
     return {name: image for name, image in images.items() if image != NO_IMAGE}
 
@@ -260,21 +264,22 @@ _DmarcPolicy = Literal["none", "quarantine", "reject"]
 
 
 class SubmissionLimits(Model):
-    """What may be sent, as the Postfix container reads it; its submission_limits.py says more."""
+    """Limits of what may be sent, enforced by submission_limits.py in the Postfix container."""
 
-    messages_hour: int = _limit(100, "mails of one user in any hour")
+    messages_hour: int = _limit(100, "messages that one user may send in any hour")
     recipients_hour: int = _limit(500, "their recipients")
-    messages_day: int = _limit(500, "mails of one user in any day")
+    messages_day: int = _limit(500, "messages that one user may send in any day")
     recipients_day: int = _limit(2000, "their recipients")
     automatic_messages_hour: int = _limit(
-        200, "mails that a filter, or an alias that leads outside, sends in any hour"
+        200,
+        "messages that a user's filter, or an alias to an outside address, may send in any hour",
     )
     automatic_recipients_hour: int = _limit(400, "their recipients")
     automatic_messages_day: int = _limit(1000, "the same in any day")
     automatic_recipients_day: int = _limit(2000, "their recipients")
 
     def by_key(self) -> dict[str, int]:
-        """Key to number, in their order."""
+        """Return each key with its number, in the order of declaration."""
         return self.model_dump(by_alias=True)
 
 
@@ -282,31 +287,31 @@ _LIMIT_KEYS = ", ".join(name.replace("_", "-") for name in SubmissionLimits.mode
 
 
 class Keys(Model):
-    """Everything that may be left out of a stack file."""
+    """The optional keys of a stack file."""
 
     accept: Literal["addresses", "domains"] = _key(
         "addresses",
-        "`addresses`: SES refuses unknown recipients at once; `domains`: it takes all, and unknown "
+        "`addresses`: SES refuses unknown recipients; `domains`: SES accepts all, and unknown "
         "ones bounce",
     )
     activate_rule_set: Literal["auto", "yes", "no"] = _key(
         "auto",
-        "SES has one active rule set. `auto`: ours, if there is no other; `yes`: ours in any case; "
-        "`no`: not now",
+        "whether to activate this stack's receipt rule set, of which SES has only one active. "
+        "`auto`: if no other is active; `yes`: always; `no`: not now",
     )
     alarm_address: Annotated[str, AfterValidator(_outside_the_stack)] = _key(
         "",
-        "who is told when something is wrong; without it nobody hears of alarms",
-        "Give an address outside this mail system: it must arrive when this one is down.",
+        "the address that gets alarms; without it nobody is notified",
+        "Use an address outside this mail system: alarms must arrive when this system is down.",
     )
-    # A mail that failed waits up to 14 days in the dead letters; its content must still be there.
+    # A dead letter waits up to 14 days; its content must still be in the archive.
     archive_days: int = _number(
         30,
-        "how long received mail is kept beside the mailboxes, to be replayed",
+        "how long received mail is kept in the archive, from which it can be replayed",
         15,
         _LONGEST_DAYS,
         "days",
-        why="what failed is replayed from there",
+        why="failed messages are replayed from the archive",
     )
     backup_days: int = _number(
         35,
@@ -318,8 +323,8 @@ class Keys(Model):
     )
     budget_usd: Annotated[float, AllowInfNan(allow_inf_nan=False)] = _key(
         15.0,
-        "dollars a month at which you are told",
-        f"Give dollars a month up to {_MOST}, 0 for no budget.",
+        "monthly cost in dollars at which you are notified",
+        f"Give dollars a month up to {_MOST}, or 0 for no budget.",
         ge=0,
         le=_MOST,
     )
@@ -328,31 +333,40 @@ class Keys(Model):
         "`own`: clients of each domain use mail.DOMAIN; `shared`: all use mail-host (needed beyond "
         "99 domains)",
     )
-    client_setup: bool = _key(True, "the web sites from which clients read their settings")  # noqa: FBT003
+    client_setup: bool = _key(True, "whether to publish the sites that set up mail clients")  # noqa: FBT003
     dmarc_fail: Literal["junk", "none"] = _key(
-        "junk", "what becomes of mail that fails DMARC where its domain asks to refuse it"
+        "junk",
+        "what happens to mail that fails DMARC if its domain's policy is quarantine or reject. "
+        "`junk`: it goes to Junk; `none`: nothing",
     )
     dmarc_policy: _DmarcPolicy = _key(
-        "none", "what receivers do with mail that pretends to come from you"
+        "none", "what receivers should do with mail that fails DMARC for your domains"
     )
     dmarc_policies: dict[_StackDomain, _DmarcPolicy] = _key(
         {},
-        "domains with another dmarc-policy",
+        "exceptions from dmarc-policy, by domain",
         "Map a domain of this stack to one of none, quarantine, reject.",
     )
     existing_zones: dict[_StackDomain, Annotated[str, _matches(_ZONE_ID)]] = _key(
         {},
-        "domains that have a Route 53 zone, and its id; for the others one is made",
-        "Map a domain of this stack to the id of its Route 53 zone: Z, then capitals and digits.",
+        "domains that already have a Route 53 zone, and its id; the others get a new zone",
+        "Map a domain of this stack to the id of its Route 53 zone: Z, then capital letters and "
+        "digits.",
     )
     host_image: Literal["minimal", "ecs-optimized"] = _key(
-        "minimal", "`minimal`: a disk of 8 GB; `ecs-optimized`: AWS's image for ECS, with 30 GB"
+        "minimal",
+        "the host's machine image. `minimal`: a disk of 8 GB; `ecs-optimized`: AWS's image for "
+        "ECS, with 30 GB",
     )
     zones: int = _number(
-        2, "availability zones in which the mailboxes can be mounted", 2, 6, "availability zones"
+        2,
+        "number of availability zones in which the mailboxes can be mounted",
+        2,
+        6,
+        "availability zones",
     )
     host_zone: int = _number(
-        1, "in which of the zones the host lives", 1, 6, "for one of the zones"
+        1, "the zone in which the host runs, by number", 1, 6, "for one of the zones"
     )
     images: Annotated[
         dict[Literal["certbot", "deliver", "dovecot", "postfix"], Annotated[str, _matches(_IMAGE)]],
@@ -360,92 +374,94 @@ class Keys(Model):
     ] = _key(
         {},
         "images to run instead of those that `pulumi up` builds; all or none",
-        f"Name images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
+        f"Name the images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
     )
     # An EBS volume of type gp3 has 16 TiB at most.
     indexes_gb: int = _number(
         1,
-        "room for the mailboxes' indexes on the host's volume",
+        "space for the mailboxes' indexes on the host's volume",
         1,
         16000,
         "GB",
-        why="a volume can grow, but never shrink",
+        why="a volume can grow, but not shrink",
     )
     instance_type: Annotated[str, _matches(_INSTANCE_TYPE)] = _key(
-        "t4g.nano", "the host", "Name an EC2 instance type, such as t4g.nano."
+        "t4g.nano", "the host's EC2 instance type", "Name an EC2 instance type, such as t4g.nano."
     )
     log_days: Annotated[int, _one_of(_LOG_DAYS)] = _key(
-        14, "how long logs are kept", f"Choose one of {_LOG_DAYS}."
+        14, "how many days logs are kept", f"Choose one of {_LOG_DAYS}."
     )
     log_subjects: bool = _key(
         False,  # noqa: FBT003
-        "whether the logs have the subjects of mails, so that `plexus trace` finds mails by them",
+        "whether the logs contain subjects, so that `plexus trace` can search for them",
     )
     mail_host: Annotated[str, AfterValidator(_host_of_the_stack)] = _key(
         "",
-        "the stack's own host name, in one of the domains; without it, mail. and the first of them",
+        "the stack's host name, in one of the domains; the default is `mail.` and the first domain",
         "Name a host in one of the domains.",
     )
     mailboxes_gb_alarm: int = _number(
-        50, "size of all mailboxes at which you are told, in GB", 1, _MOST, "GB"
+        50, "total size of the mailboxes in GB at which you are notified", 1, _MOST, "GB"
     )
     mailboxes_infrequent_days: Annotated[int, _one_of((0, *_INFREQUENT_DAYS))] = _key(
         30,
-        "days without being opened after which a mail goes to cheaper storage",
+        "days without access after which a message moves to cheaper storage",
         f"Choose one of {_INFREQUENT_DAYS}, or 0 for never.",
     )
     mta_sts: Literal["none", "testing", "enforce"] = _key(
-        "testing", "what other servers shall do when TLS fails"
+        "testing", "what other servers should do when TLS to this system fails"
     )
     network: Annotated[str, _only(_is_private_network)] = _key(
         "10.77.0.0/16",
-        "private address space for the network",
-        "Give private IPv4 space of /16 to /24, such as 10.77.0.0/16.",
+        "the network's private address range",
+        "Give a private IPv4 range of /16 to /24, such as 10.77.0.0/16.",
     )
     patches: Literal["weekly", "none"] = _key(
-        "weekly", "`weekly`: images are built anew each Sunday; `none`: at each `pulumi up` only"
+        "weekly",
+        "when images get security fixes. `weekly`: each Sunday, and at each `pulumi up`; `none`: "
+        "only at each `pulumi up`",
     )
     replace_after_days: int = _number(
         30,
-        "age at which a host is replaced by one with the newest image",
+        "age in days at which the host is replaced by one with the newest machine image",
         1,
         365,
         "days",
-        zero="to keep an instance until it dies",
+        zero="to keep an instance until it fails",
     )
-    scan: bool = _key(True, "whether SES looks for spam and viruses")  # noqa: FBT003
+    scan: bool = _key(True, "whether SES scans for spam and viruses")  # noqa: FBT003
     spot: bool = _key(True, "whether the host is a Spot instance, at less than half the price")  # noqa: FBT003
-    ssm_access: bool = _key(False, "whether Session Manager opens a shell on the host")  # noqa: FBT003
+    ssm_access: bool = _key(False, "whether Session Manager may open a shell on the host")  # noqa: FBT003
     submission_limits: SubmissionLimits = _key(
         SubmissionLimits(),
-        "the most that one user may send; each may be left out",
+        "how much one user may send",
         f"Give {_LIMIT_KEYS} as whole numbers from 1 to {_MOST}.",
     )
     txt_records: dict[_StackDomain, list[Annotated[str, _only(_is_other_text)]]] = _key(
         {},
-        "other TXT records of a domain's own name",
-        "Map a domain of this stack to a list of texts. Its SPF record (v=spf1) is made by itself; "
-        "a second one breaks both.",
+        "additional TXT records of the domain itself",
+        "Map a domain of this stack to a list of texts. The stack writes its SPF record (v=spf1); "
+        "a second one would break both.",
     )
     virus: Literal["dead-letter", "junk", "drop"] = _key(
         "dead-letter",
-        "what becomes of a mail with a virus. `dead-letter`: it is held, you and its reader are "
-        "told; `junk`: the Junk folder; `drop`: nobody hears of it",
+        "what happens to a message with a virus. `dead-letter`: it is held, and you and the "
+        "recipient are notified; `junk`: it goes to Junk; `drop`: it is deleted silently",
     )
 
 
 def architecture(instance_type: str) -> str:
-    """What an instance type runs: Graviton's families have a `g` after the generation."""
+    """Return an instance type's architecture: Graviton families have a `g` after the generation."""
     parts = _INSTANCE_TYPE.fullmatch(instance_type)
     is_arm = instance_type.startswith("a1.") or (parts is not None and "g" in parts.group(2))
     return "arm64" if is_arm else "x86_64"
 
 
 LISTS = tuple(field.alias or name for name, field in People.model_fields.items())
-"""The keys of `People`, in the order in which their problems are told."""
+"""The keys of `People`, in the order in which their problems are reported."""
 
 ALL_KEYS = tuple(sorted((*LISTS, *(f.alias or name for name, f in Keys.model_fields.items()))))
 """Every key of the namespace."""
 
 TEXT_KEYS = frozenset(f.alias for f in Keys.model_fields.values() if isinstance(f.default, str))
-"""Those that are texts to Pulumi too; it keeps all others as JSON."""
+"""The keys that Pulumi stores as plain text; it stores all others as JSON."""

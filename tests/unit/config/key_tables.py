@@ -30,7 +30,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     Keys,
     SubmissionLimits,
 )
-_HEAD = "| key | value | without it | what it is |\n|---|---|---|---|\n"
+_HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
 
 
 def table(model: type[BaseModel]) -> str:
@@ -49,7 +49,7 @@ def document(text: str) -> str:
 
 
 def _row(key: str, field: FieldInfo) -> str:
-    default = "(needed)" if told(field, "required") else _shown(field.default)
+    default = "(required)" if told(field, "required") else _shown(field.default)
     return f"| `{key}` | {_value(field)} | {default} | {field.description} |\n"
 
 

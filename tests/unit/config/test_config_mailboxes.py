@@ -24,9 +24,9 @@ def test_app_passwords() -> None:
 @pytest.mark.parametrize(
     ("app_passwords", "about", "remedy"),
     [
-        ([HASH], "a list", "Write a name and"),
-        ({5: HASH}, "a number for a name", "Write a name and"),
-        ({"phone": None}, "'phone'", "Write a name and"),
+        ([HASH], "a list", "one name and hash per line"),
+        ({5: HASH}, "a number for a name", "one name and hash per line"),
+        ({"phone": None}, "'phone'", "one name and hash per line"),
         ({"My Phone": HASH}, "'My Phone'", "Use a to z"),
         ({"main": HASH}, "'main'", "and not main"),
         ({"phone": "hunter2"}, "in plain text", "plexus password ben@example.org --app phone"),
@@ -120,7 +120,7 @@ def test_stored_as(stored_as: str, kept: str | None) -> None:
         ("ben", "its stored-as 'ben' has no @", "Write one address"),
         ("b+x@example.org", "its stored-as 'b+x@example.org' cannot have been a mailbox", "first"),
         ("a/b@example.org", "its stored-as 'a/b@example.org' cannot have been", "first"),
-        (None, "has no stored-as", "take it out"),
+        (None, "has no stored-as", "remove the key"),
     ],
 )
 def test_wrong_stored_as(stored_as: object, what: str, remedy: str) -> None:
