@@ -8,6 +8,13 @@
 -- refused at once. What a hash has verified once is known again by a salted SHA-256, in memory only,
 -- as long as the line holds that hash.
 --
+-- What users set by themselves lies in a file of the mailbox's directory, whose lines
+-- src/postal_plexus/account/record.py lists: a main password instead of the table's, further app passwords,
+-- and whether the main one opens mail at all. It counts as long as the table has the hash that it names:
+-- another one is the operator's reset. A file that is not exactly so opens nothing, as a temporary
+-- failure; other users are not concerned. The page where users set it (protocol "account") takes the main
+-- password only, and in any case, so that a telephone's password never opens it.
+--
 -- A domain may be typed as a person reads it, `eva@straße.example`, in any case and normalization; a
 -- table from the directory leads to the name that is kept, `eva@xn--strae-oqa.example`. Dovecot and
 -- Postfix go on with that.
@@ -26,6 +33,8 @@
 
 local TABLE = "/run/plexus/directory/dovecot-passwd"
 local DOMAINS = "/run/plexus/directory/dovecot-domains"
+local STORE = "/srv/mail/"
+local OWN_NAME, OWN_LARGEST = "/.passwords", 16384
 local NOTES = "/run/plexus/dovecot/guesses/"
 local NOTES_KEY = "/run/plexus/dovecot/guesses.key"
 local LOGINS = "/srv/mail/last-logins/"
@@ -37,7 +46,7 @@ local NAME = "^[a-z0-9.!#$%%&'*+=?^_`{|}~-]+@[a-z0-9.-]+$"
 
 local limits = {}
 local salt, notes_key
-local proved, wrong, remembered = {}, {}, 0
+local proved, wrong, states, remembered = {}, {}, {}, 0
 local recorded = {}
 
 local function content(path)
@@ -118,14 +127,86 @@ local function hashes_of(user)
   return hashes, line, user
 end
 
--- The name of the password that fits, or nil.
-local function verified(request, user, password, hashes, line)
+-- The address under which a user's mail lies, and the directory: the line's, or that of the rule.
+local function storage_of(user, line)
+  local home = line:match("^[^:]*:[^:]*:[^:]*:[^:]*:([^:]*):")
+  local domain, name = (home or ""):match("^/srv/mail/([^/]+)/([^/]+)$")
+  if not domain then name, domain = user:match("^(.*)@([^@]*)$") end
+  return name .. "@" .. domain, STORE .. domain .. "/" .. name
+end
+
+-- The text of the user's own file, "" where there is none; nil and the fault where it cannot be had.
+local function own_text(folder)
+  local file, fault, number = io.open(folder .. OWN_NAME, "rb")
+  -- No such file, or no such directory.
+  if not file then return number == 2 and "" or nil, fault end
+  local text, reading = file:read(OWN_LARGEST + 1)
+  file:close()
+  if not text then return nil, folder .. OWN_NAME .. ": " .. (reading or "empty") end
+  return text
+end
+
+-- What the text says, {main, apps, only_apps}; nil where the operator has set another password since.
+-- false for a text that is not exactly what may be there.
+local function own_passwords(request, text, storage, stack_hash)
+  local head = "plexus-passwords 1\nmailbox " .. storage .. "\nstack "
+  if #text > OWN_LARGEST or text:sub(1, #head) ~= head or text:sub(-5) ~= "\nend\n" then return false end
+  local stack, rest = text:sub(#head + 1):match("^(%x+)\n(.*)end\n$")
+  if not stack or #stack ~= 64 then return false end
+  local own, read = { apps = {}, only_apps = false }, 0
+  for line in rest:gmatch("([^\n]*)\n") do
+    local main = line:match("^main ({[A-Z0-9.-]+}[!-9;-~]+)$")
+    local name, hash = line:match("^app ([a-z0-9][a-z0-9-]*) %d+ ({[A-Z0-9.-]+}[!-9;-~]+)$")
+    if main and not own.main then
+      own.main = main
+    elseif name and name ~= "main" and #name <= 32 then
+      own.apps[#own.apps + 1] = { name, hash }
+    elseif line == "app-passwords-only" then
+      own.only_apps = true
+    elseif not line:match("^second%-factor [A-Z2-7]+ %d+$") and not line:match("^recovery %x+$") then
+      return false
+    end
+    read = read + #line + 1
+  end
+  if read ~= #rest then return false end
+  local escaped = stack_hash:gsub("[\\']", "\\%0")
+  if stack ~= request:var_expand("%{literal('" .. escaped .. "') | sha256 | hexlify}") then return nil end
+  return own
+end
+
+-- The hashes that count for this request, and a text that is another one when anything of them is; nil and
+-- the fault where the user's own file cannot be used.
+local function hashes_in_force(request, user, hashes, line)
+  local storage, folder = storage_of(user, line)
+  local text, fault = own_text(folder)
+  if not text then return nil, fault end
+  local own = nil
+  if text ~= "" then own = own_passwords(request, text, storage, hashes[1][2]) end
+  if own == false then return nil, folder .. OWN_NAME .. " is not what the account page writes" end
+  local main = { "main", own and own.main or hashes[1][2] }
+  local for_page = request.protocol == "account"
+  local counting = {}
+  if for_page or not (own and own.only_apps) then counting[1] = main end
+  if not for_page then
+    for at = 2, #hashes do counting[#counting + 1] = hashes[at] end
+    for _, each in ipairs(own and own.apps or {}) do counting[#counting + 1] = each end
+  end
+  local state = {}
+  for _, each in ipairs(counting) do state[#state + 1] = each[2] end
+  return counting, table.concat(state, " ")
+end
+
+-- The name of the password that fits, or nil. What was wrong is so as long as the state is the same.
+local function verified(request, user, password, hashes, state)
+  -- One text for all that was wrong, however often it was read.
+  if states[user] ~= state then states[user] = state end
+  state = states[user]
   local key = user .. " " .. request:var_expand("%{password | sha256(salt='" .. salt .. "') | hexlify}")
   for _, each in ipairs(hashes) do
     if proved[key] == each[2] then return each[1] end
   end
-  if wrong[key] == line then return nil end
-  if remembered >= MOST_REMEMBERED then proved, wrong, remembered = {}, {}, 0 end
+  if wrong[key] == state then return nil end
+  if remembered >= MOST_REMEMBERED then proved, wrong, states, remembered = {}, {}, { [user] = state }, 0 end
   remembered = remembered + 1
   for _, each in ipairs(hashes) do
     local fits, fault = request:password_verify(each[2], password)
@@ -136,7 +217,7 @@ local function verified(request, user, password, hashes, line)
       request:log_error("the hash of password " .. each[1] .. " cannot be used: " .. tostring(fault))
     end
   end
-  wrong[key] = line
+  wrong[key] = state
   return nil
 end
 
@@ -172,8 +253,9 @@ local function login_file(user) return LOGINS .. user end
 
 local function is_known(user, network)
   local since = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() - LOGIN_DAYS * 86400)
-  for at, from in content(login_file(user)):gmatch("(%S+) %S+ %S+ (%S+)\n") do
-    if at > since and network_of(from) == network then return true end
+  for at, protocol, from in content(login_file(user)):gmatch("(%S+) %S+ (%S+) (%S+)\n") do
+    -- Of the page a password is not all: a thief of one makes no network known there.
+    if at > since and protocol ~= "account" and network_of(from) == network then return true end
   end
   return false
 end
@@ -224,7 +306,12 @@ function auth_password_verify(request, password)
       return auth.PASSDB_RESULT_INTERNAL_FAILURE,
         "refused: " .. guesses .. " passwords of " .. user .. " were guessed" .. window
     end
-    local name = verified(request, user, password, hashes, line)
+    local counting, state = hashes_in_force(request, user, hashes, line)
+    if not counting then
+      request:log_error("passwords of " .. user .. ": " .. state)
+      return auth.PASSDB_RESULT_INTERNAL_FAILURE, "the passwords of " .. user .. " cannot be read"
+    end
+    local name = verified(request, user, password, counting, state)
     if name then
       record(request, user, name)
       return auth.PASSDB_RESULT_OK, user == request.user and {} or { user = user }

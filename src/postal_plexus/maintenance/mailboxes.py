@@ -95,7 +95,7 @@ def rows(answer: str, columns: int) -> Iterator[tuple[str, ...]]:
         yield tuple(found[at : at + columns])
 
 
-def ask(user: str, *words: str) -> str:
+def ask(user: str, *words: str, path: str = SOCKET) -> str:
     """Ask the live Dovecot's doveadm for one user ("" for none); give its answer.
 
     Raises:
@@ -107,7 +107,7 @@ def ask(user: str, *words: str) -> str:
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_ANSWER_SECONDS)
-            connection.connect(SOCKET)
+            connection.connect(path)
             connection.sendall(_VERSION)
             with connection.makefile("rb") as file:
                 if file.readline(1024) != b"+\n":
@@ -164,10 +164,10 @@ def _each(call: Call, output: Output, *, recalculate: bool) -> int:
     return worst
 
 
-def quota(address: str) -> dict[str, object]:
+def quota(address: str, path: str = SOCKET) -> dict[str, object]:
     """Give what a mailbox holds: mails, octets and the most octets (None for no limit)."""
     found: dict[str, object] = {"address": address, "mails": 0, "octets": 0, "most": None}
-    for _name, kind, value, limit, _percent in rows(ask(address, "quota get"), 5):
+    for _name, kind, value, limit, _percent in rows(ask(address, "quota get", path=path), 5):
         if kind == "STORAGE":
             found["octets"] = int(value) * 1024
             found["most"] = int(limit) * 1024 if limit.isdigit() and int(limit) else None

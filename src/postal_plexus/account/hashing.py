@@ -1,0 +1,38 @@
+"""Hash a password with libsodium, with which Dovecot verifies it: Argon2id at the directory's cost.
+
+Not `argon2-cffi`, as the operator's side: the library is in Dovecot's image anyway.
+"""
+
+import ctypes
+
+MEMORY_KIB = 7 * 1024
+TIME_COST = 5
+"""Those of `directory.password_hash`, which says why."""
+
+_LIBRARY = "libsodium.so.23"
+_ARGON2ID13 = 2
+_STR_BYTES = 128
+
+
+def hashed(password: str) -> str:
+    """Give the password's hash in Dovecot's form, with a new salt.
+
+    Raises:
+        OSError: the library is missing, or there is no memory.
+    """
+    sodium = ctypes.CDLL(_LIBRARY)
+    sodium.crypto_pwhash_str_alg.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_ulonglong,
+        ctypes.c_ulonglong,
+        ctypes.c_size_t,
+        ctypes.c_int,
+    ]
+    octets = password.encode()
+    made = ctypes.create_string_buffer(_STR_BYTES)
+    if sodium.sodium_init() < 0 or sodium.crypto_pwhash_str_alg(
+        made, octets, len(octets), TIME_COST, MEMORY_KIB * 1024, _ARGON2ID13
+    ):
+        raise OSError("a password cannot be hashed: no memory for it")
+    return f"{{ARGON2ID}}{made.value.decode()}"

@@ -1,0 +1,1 @@
+"""The account page: what browsers talk to. A program of the container `web`."""
