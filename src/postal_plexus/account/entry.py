@@ -38,7 +38,9 @@ def entry_of(table: str, address: str) -> Entry | None:
         if not line.startswith(f"{address}:"):
             continue
         match line.split(":"):
-            case [_, its_hash, _, _, _, home, _, more] if "renamed=" not in more.split("app-")[0]:
+            case [login, its_hash, _, _, _, home, _, more] if (
+                login == address and "renamed=" not in more.split("app-")[0]
+            ):
                 name, _, domain = address.rpartition("@")
                 place = home.removeprefix("/srv/mail/") or f"{domain}/{name}"
                 return Entry(address, its_hash, place, frozenset(_APP.findall(more)))

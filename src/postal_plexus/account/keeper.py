@@ -149,6 +149,9 @@ class Keeper:
     def _login(self, request: Request) -> Answer:
         address = self._verified(request["address"], request)
         user = self._with_code(address, request)
+        # Once more, now that it is known what the session is bound to: the operator may set another
+        # password in this moment.
+        self._verified(address, request)
         return {"token": self._sessions.begin(address, user.key), "address": address}
 
     def _logout(self, request: Request) -> Answer:
@@ -179,7 +182,11 @@ class Keeper:
         address = self._verified(session.address, request)
         if address != session.address:
             raise ProblemError("password", _WRONG)
-        return self._with_code(address, request)
+        user = self._with_code(address, request)
+        if user.key != session.key:
+            # The operator has set another password since Dovecot was asked.
+            raise ProblemError("session", _ENDED)
+        return user
 
     def _with_code(self, address: str, request: Request) -> User:
         """Use up the request's code; a user without a second factor needs none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postal_plexus.account import hashing, totp
@@ -45,6 +45,7 @@ RECORDS = st.builds(
 ).map(lambda record: record if record.secret else replace(record, last_step=0))
 
 
+@settings(max_examples=40)
 @given(RECORDS)
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
     """Every one, within the size that its readers allow."""
@@ -52,6 +53,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
     assert len(rendered(record)) < LARGEST
 
 
+@settings(max_examples=40)
 @given(RECORDS, st.data())
 def test_a_torn_record_is_refused(record: Record, data: st.DataObject) -> None:
     """Cut off anywhere."""
@@ -61,6 +63,7 @@ def test_a_torn_record_is_refused(record: Record, data: st.DataObject) -> None:
         parsed(text[:cut], record.mailbox)
 
 
+@settings(max_examples=40)
 @given(RECORDS, st.data())
 def test_a_line_that_means_nothing_is_refused(record: Record, data: st.DataObject) -> None:
     """Another line at any place, a line twice, a blank at an end."""

@@ -1,0 +1,38 @@
+"""Run the account page: `python3 -m postal_plexus.account.web.serve`, in the container `web`.
+
+From the environment: PLEXUS_ACCOUNT_SOCKET, the unix socket on which nginx finds it;
+PLEXUS_KEEPER_SOCKET, the keeper's; PLEXUS_CLIENT_HOST, the mail host of all domains, if they share
+one.
+"""
+
+import os
+
+import waitress
+
+from postal_plexus.account import messages
+from postal_plexus.account.web.app import App
+
+# One waits for Dovecot's 2 s after a wrong password, and others need not.
+_THREADS = 4
+
+
+def main() -> None:
+    """Serve until the end."""
+    app = App(
+        socket=os.environ.get("PLEXUS_KEEPER_SOCKET", messages.SOCKET),
+        client_host=os.environ.get("PLEXUS_CLIENT_HOST", ""),
+    )
+    waitress.serve(
+        app,
+        unix_socket=os.environ["PLEXUS_ACCOUNT_SOCKET"],
+        # nginx's group is this one's.
+        unix_socket_perms="660",
+        threads=_THREADS,
+        max_request_body_size=64 * 1024,
+        channel_timeout=30,
+        ident=None,
+    )
+
+
+if __name__ == "__main__":
+    main()
