@@ -15,12 +15,12 @@ Fails with CommandError: DATA where the password is none that a mailbox should h
 
 import getpass
 import json
-import secrets
 import sys
 from argparse import ArgumentParser, Namespace
 
 from argon2 import PasswordHasher, Type
 
+from postal_plexus.account.strength import LONGEST, SHORTEST, generated
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.problems import NAMESPACE
 from postal_plexus.directory import AddressError
@@ -34,16 +34,6 @@ The password is read twice from the terminal, unseen, or from the standard input
 command line. It has 12 characters or more. The hash goes to the standard output, all else to the
 standard error.
 """
-
-SHORTEST = 12
-"""Characters. A mailbox's password is guessed at from the whole internet, and opens every other
-account that can be reset by mail."""
-
-LONGEST = 256
-"""Characters; above that, clients differ in what they send."""
-
-# Without what is easily mistaken for something else, on paper or on a telephone: 5 bits each.
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -111,12 +101,6 @@ def hashed(password: str) -> str:
         time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID
     )
     return f"{{ARGON2ID}}{hasher.hash(password)}"
-
-
-def generated() -> str:
-    """A password of 100 random bits, in groups that can be read out."""
-    groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(5))
-    return "-".join(groups)
 
 
 def entered() -> str:
