@@ -1,1 +1,1 @@
-"""The operator's command `plexus`: wires the parts together and holds no logic of its own."""
+"""The operator's command `plexus`. It connects the parts and contains no logic of its own."""

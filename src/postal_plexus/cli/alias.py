@@ -1,4 +1,4 @@
-"""`plexus alias`: other addresses, each with whom it reaches."""
+"""`plexus alias`: other addresses, and who gets their mail."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -7,7 +7,7 @@ from postal_plexus.cli import people
 SUMMARY = "add and remove aliases in the stack file"
 
 DETAILS = """
-They hold from the next `pulumi up` on.
+Changes take effect with the next `pulumi up`.
 """
 
 
@@ -19,5 +19,5 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen."""
+    """Run the chosen command."""
     return args.act(args)

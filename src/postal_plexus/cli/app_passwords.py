@@ -1,14 +1,14 @@
-"""`plexus app-passwords`: the passwords of single devices, in the stack file: list, make, revoke.
+"""`plexus app-passwords`: list, make and revoke passwords of single devices in the stack file.
 
-Who uses one logs in as with the mailbox's own password, so that a lost phone is one line's matter.
-They live as hashes in the mailbox's entry, and what is made or revoked here holds from the next
-`pulumi up` on, within a minute. Only that line of the file changes.
+A device logs in with its app password as with the mailbox's own password, so a lost phone costs
+only one password. Hashes are stored in the mailbox's entry. A new or revoked password takes effect
+within a minute after the next `pulumi up`. Only its line in the file changes.
 
-Last use is known where the users log in: Dovecot's container tells it (`logins`), and `list` joins
-it to the names.
+Dovecot's container knows when each password was last used (`logins`); `list` combines that with the
+names.
 
-Fails with CommandError: NO_INPUT where a file cannot be read or written, CONFIG where the stack
-file is wrong, NO_USER where it has no such mailbox or app password.
+Raises CommandError: NO_INPUT if a file cannot be read or written, CONFIG if the stack file is
+wrong, NO_USER if it has no such mailbox or app password.
 """
 
 import sys
@@ -23,31 +23,35 @@ from postal_plexus.directory.idn import shown
 
 SUMMARY = "list, make and revoke the passwords of single devices"
 DETAILS = """
-They are in the stack file, and hold from the next `pulumi up` on.
+They are in the stack file. Changes take effect with the next `pulumi up`.
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="say which there are, and when each was last used")
-    listing.add_argument("address", nargs="?", metavar="ADDRESS", help="of one mailbox only")
+    listing = actions.add_parser("list", help="list them, with the last use of each")
+    listing.add_argument("address", nargs="?", metavar="ADDRESS", help="only those of this mailbox")
     listing.add_argument(
         "--logins",
         metavar="FILE",
-        help="what `logins` in Dovecot's container printed, or - for the standard input",
+        help="the output of `logins` in Dovecot's container; - for standard input",
     )
-    making = actions.add_parser("make", help="make one, print it once, write its hash to the file")
-    revoking = actions.add_parser("revoke", help="take one out of the file")
+    making = actions.add_parser(
+        "make", help="generate one, print it once, and write its hash to the file"
+    )
+    revoking = actions.add_parser("revoke", help="remove one from the file")
     for action in (making, revoking):
-        action.add_argument("address", metavar="ADDRESS", help="whose it is")
-        action.add_argument("name", metavar="NAME", help="of the device or program, such as phone")
+        action.add_argument("address", metavar="ADDRESS", help="the mailbox")
+        action.add_argument(
+            "name", metavar="NAME", help="name of the device or program, such as phone"
+        )
     for action in (listing, making, revoking):
         stack_files.add_option(action, stack_files.DEFAULT)
 
 
 def run(args: Namespace) -> int:
-    """Do what was asked; the stack file must be in order before and after."""
+    """Run the chosen command. The stack file must be valid before and after."""
     path = stack_files.chosen(args.stack_file)
     _, directory = stack_files.read(path)
     address = None if args.address is None else password.checked_address(args.address)
@@ -79,7 +83,7 @@ def _make(path: Path, mailbox: Mailbox, name: str) -> None:
     made_hash = password.hashed(made)
     stack_edits.write(path, lambda text: with_app_password(text, mailbox.address, name, made_hash))
     print(f"password: {made}")
-    print(f"{path}: has its hash; it works after: pulumi up", file=sys.stderr)
+    print(f"{path}:its hash is stored; it takes effect after: pulumi up", file=sys.stderr)
 
 
 def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
@@ -88,18 +92,18 @@ def _revoke(path: Path, mailbox: Mailbox, name: str) -> None:
         line = f"{mailbox.address} has no app password {name!r}; it has {has}"
         raise CommandError(Exit.NO_USER, line, source=str(path))
     stack_edits.write(path, lambda text: without_app_password(text, mailbox.address, name))
-    print(f"{path}: {name} is removed; a minute after `pulumi up` it no longer works")
+    print(f"{path}: {name} is removed; it stops working a minute after `pulumi up`")
 
 
 def _last_uses(source: str) -> dict[tuple[str, str], str]:
-    """User and name -> when and how it was last used, from the lines that `logins` prints.
+    """Parse the output of `logins`. Return when and how each user and password name was last used.
 
     A line is USER PASSWORD TIME PROTOCOL ADDRESS, newest first.
     """
     try:
         text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        line = "cannot be read; it should be what `logins` printed in Dovecot's container"
+        line = "cannot be read; it should be the output of `logins` in Dovecot's container"
         raise CommandError(Exit.NO_INPUT, line, source=source) from error
     uses: dict[tuple[str, str], str] = {}
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Questions before what cannot be undone."""
+"""Questions before actions that cannot be undone."""
 
 import sys
 from collections.abc import Iterable
@@ -7,22 +7,23 @@ from postal_plexus.cli.exits import CommandError, Exit
 
 
 def ask(question: str, undone: str) -> bool:
-    """Ask, and tell whether the answer is yes.
+    """Ask a yes-or-no question. Return whether the answer is yes.
 
     Raises:
-        CommandError: USAGE where nobody can be asked; `undone` says so.
+        CommandError: USAGE if there is no terminal; the message contains `undone`.
     """
     if not sys.stdin.isatty():
-        raise CommandError(Exit.USAGE, f"nobody can be asked here, so {undone}; give --yes")
+        raise CommandError(Exit.USAGE, f"there is no terminal to ask at, so {undone}; give --yes")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def confirm(lines: Iterable[str], question: str, undone: str) -> None:
-    """Show what is to be done, and ask.
+    """Show what will be done, and ask for confirmation.
 
     Raises:
-        CommandError: USAGE where nobody can be asked, or the answer is not yes; `undone` says so.
+        CommandError: USAGE if there is no terminal or the answer is not yes; the message contains
+            `undone`.
     """
     for line in lines:
         print(line, file=sys.stderr)

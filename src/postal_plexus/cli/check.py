@@ -1,4 +1,4 @@
-"""`plexus check`: whether a stack file is in order, or everything that is wrong with it."""
+"""`plexus check`: validate a stack file, and report everything that is wrong with it."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -8,9 +8,8 @@ from postal_plexus.cli.exits import Exit
 SUMMARY = "check a stack file: every problem, with its key, entry and remedy"
 
 DETAILS = """
-The file is read as the Pulumi program reads it, to its end: what passes here is refused by the
-program only for what the account and the region have. Password hashes that Pulumi has sealed are
-taken as they are.
+The file is checked completely, as by the Pulumi program. A file that passes can only be refused for
+what the AWS account and region contain. Password hashes that Pulumi has encrypted are not checked.
 """
 
 _TEMPLATE_SALT = "$cmVwbGFjZS10aGlzLW9uZQ$"
@@ -18,7 +17,7 @@ NO_PASSWORD = (
     f"{{ARGON2ID}}$argon2id$v=19$m=19456,t=2,p=1{_TEMPLATE_SALT}"
     "bm90LWEtcGFzc3dvcmQtYXQtYWxsLXJlcGxhY2UtbWU"
 )
-"""Of no password: "replace-this-one". The hashes in Pulumi.prod.yaml are this one."""
+"""A hash of the password "replace-this-one", which the template Pulumi.prod.yaml contains."""
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -27,7 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print one line: what is in the file. Raises CommandError with the problems."""
+    """Print one line with a summary of the file. Raise CommandError with the problems."""
     path = stack_files.chosen(args.stack_file)
     stack, settings = stack_files.read_whole(path)
     directory = settings.directory

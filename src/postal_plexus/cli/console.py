@@ -1,28 +1,28 @@
 """`plexus console`: a page in the browser that shows a running stack.
 
-Here are its arguments only; what it does is in `page`.
+This module declares the arguments; `page` does the work.
 """
 
 from argparse import ArgumentParser, Namespace
 
 from postal_plexus.cli import stack_files, system
 
-SUMMARY = "open a local page that shows mail in flight, queues, dead letters, health and cost"
+SUMMARY = "open a local page with mail in transit, queues, dead letters, health and cost"
 
 DETAILS = """
-It answers on this machine only, at the address that it prints. The address carries a token: do not
-hand it on. A desk has such a page already: `plexus local status` prints it.
+It listens only on this machine, at the address that it prints. The address contains a token: do not
+share it. A desk already has such a page: `plexus local status` prints its address.
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     system.add_options(parser)
-    stack_files.add_option(parser, "a desk's own; none on AWS, and then no cost is shown")
+    stack_files.add_option(parser, "the desk's own; on AWS none, and then no cost is shown")
     parser.add_argument(
-        "--port", type=int, metavar="N", help="where it listens (default: 8025, or any free one)"
+        "--port", type=int, metavar="N", help="the port (default: 8025, or any free one)"
     )
-    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 @system.reported

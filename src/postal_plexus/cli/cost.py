@@ -1,4 +1,4 @@
-"""`plexus cost`: what a stack costs a month, line by line, and what others would take for it."""
+"""`plexus cost`: estimate a stack's monthly cost line by line, beside other providers' prices."""
 
 import json
 from argparse import ArgumentParser, Namespace
@@ -11,9 +11,9 @@ from postal_plexus.cli import estimate, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.problems import quoted
 
-SUMMARY = "estimate what a stack costs a month, beside what others take for the same users"
+SUMMARY = "estimate a stack's monthly cost, and compare it with other providers"
 
-# By their names in Traffic: what they are, the least and the most. A mail has 40 MB at most.
+# Meaning, minimum and maximum of each field of Traffic. A message has at most 40 MB.
 RANGES: dict[str, tuple[type[int] | type[float], int, int]] = {
     "gb": (float, 0, 10**6),
     "mails_in": (int, 0, 10**9),
@@ -22,8 +22,8 @@ RANGES: dict[str, tuple[type[int] | type[float], int, int]] = {
 }
 
 DETAILS = """
-Prices are those of us-east-1, from a dated file; traffic that is not given is assumed: 1 GB a
-mailbox, 20 mails received and 5 sent a day.
+Prices are for us-east-1, from a dated file. By default each mailbox has 1 GB, receives 20 messages
+a day and sends 5.
 """
 
 
@@ -31,9 +31,9 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
     parser.add_argument("--gb", metavar="GB", help="mail in all mailboxes")
-    parser.add_argument("--mails-in", metavar="N", help="mails received a month")
-    parser.add_argument("--mails-out", metavar="N", help="mails sent a month")
-    parser.add_argument("--mail-kb", metavar="KB", help="size of a mail")
+    parser.add_argument("--mails-in", metavar="N", help="messages received per month")
+    parser.add_argument("--mails-out", metavar="N", help="messages sent per month")
+    parser.add_argument("--mail-kb", metavar="KB", help="average size of a message")
     parser.add_argument(
         "--ses-plan",
         choices=("none", "essentials"),
@@ -46,7 +46,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Print the estimate.
 
-    Raises CommandError for wrong numbers, a wrong stack file or an unknown price.
+    Raises CommandError for invalid numbers, an invalid stack file or an unknown price.
     """
     given = _numbers(args)
     stack, prices = read(stack_files.chosen(args.stack_file)), read_prices()
@@ -59,7 +59,7 @@ def run(args: Namespace) -> int:
 
 
 def in_short(stack_file: Path) -> str:
-    """Say in a clause what a stack file costs. Raises CommandError."""
+    """Return the cost of a stack file as a clause. Raise CommandError."""
     usd = estimate.total(_lines(read(stack_file), read_prices(), {}))
     return f"about {usd:.2f} USD a month (plexus cost)"
 
@@ -75,13 +75,13 @@ def _lines(
 
 
 def read_prices() -> dict[str, Any]:
-    """Read the dated file of prices."""
+    """Read the dated price file."""
     text = resources.files("postal_plexus.cli").joinpath("prices.json").read_text("utf-8")
     return json.loads(text)
 
 
 def read(stack_file: Path) -> estimate.Stack:
-    """Read what of a stack file costs money. Raises CommandError."""
+    """Read those parts of a stack file that cost money. Raise CommandError."""
     _, settings = stack_files.read_whole(stack_file)
     directory = settings.directory
     return estimate.Stack(
@@ -99,7 +99,7 @@ def read(stack_file: Path) -> estimate.Stack:
 
 
 def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
-    """Print what may make the bill another one."""
+    """Print what may change the bill."""
     bigger = estimate.bigger_sizes(stack, prices)
     if bigger:
         sizes = ", ".join(f"{name} +{usd:.2f}" for name, usd in bigger.items())
@@ -113,9 +113,9 @@ def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
 
 
 def _numbers(args: Namespace) -> dict[str, Any]:
-    """The numbers that were given, by their name in Traffic.
+    """Return the given numbers by their names in Traffic.
 
-    Raises CommandError with all faults.
+    Raises CommandError with all mistakes.
     """
     given: dict[str, Any] = {}
     faults: list[str] = []

@@ -1,17 +1,17 @@
-"""`plexus dead-letters`: mails that could be neither delivered nor answered.
+"""`plexus dead-letters`: messages that could be neither delivered nor bounced.
 
-Here are its arguments only; what it does is in `letters`.
+This module declares the arguments; `letters` does the work.
 """
 
 from argparse import ArgumentParser, Namespace
 
 from postal_plexus.cli import system
 
-SUMMARY = "show, deliver or drop the mails that could not be delivered"
+SUMMARY = "show, deliver or drop messages that could not be delivered"
 
 DETAILS = """
-A mail becomes a dead letter when its recipient cannot have it and its sender must not be told; a
-mail with a virus is held here too. SQS keeps each for 14 days.
+A message becomes a dead letter if it cannot be delivered and its sender must not be told. Messages
+with a virus are held here too. SQS keeps each for 14 days.
 """
 
 
@@ -22,29 +22,33 @@ def arguments(parser: ArgumentParser) -> None:
     def add(act: str, summary: str, description: str) -> ArgumentParser:
         command = commands.add_parser(act, help=summary, description=description)
         system.add_options(command)
-        command.add_argument("--json", action="store_true", help="as a JSON document")
+        command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(act=act)
         return command
 
-    add("list", "a line for each", "Show a line for each: id, age, sender, recipient and reason.")
-    show = add("show", "one of them, whole", "Show one of them, whole.")
+    add(
+        "list",
+        "list them, one per line",
+        "List them, one per line: id, age, sender, recipient and reason.",
+    )
+    show = add("show", "show one completely", "Show one completely.")
     deliver = add(
         "deliver",
-        "deliver them to their recipients after all",
+        "try to deliver them again",
         "Put them back to be delivered, each to its recipient, once mended: the address is there "
         "now, or the virus is a false alarm. Nobody gets a mail twice.",
     )
-    drop = add("drop", "remove them for good", "Remove them for good.")
-    drop.add_argument("--yes", action="store_true", help="do not ask")
+    drop = add("drop", "delete them permanently", "Delete them permanently.")
+    drop.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     for command in (show, deliver, drop):
         command.add_argument(
-            "ids", nargs="+", metavar="ID", help="as `list` shows it; its beginning will do"
+            "ids", nargs="+", metavar="ID", help="an id from `list`, or its beginning"
         )
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Do what was chosen."""
+    """Run the chosen command."""
     from postal_plexus.cli import letters  # noqa: PLC0415 - it needs AWS's library
 
     return letters.run(args)

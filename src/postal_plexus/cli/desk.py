@@ -1,7 +1,7 @@
-"""What the commands of `plexus local` do: each calls the desk's function and shows the outcome.
+"""The commands of `plexus local`: each calls a function of the desk and prints the result.
 
-Fails with CommandError: UNAVAILABLE where the desk or something that it needs does not run,
-NO_INPUT where a file cannot be read, CONFIG for a wrong stack file.
+Raises CommandError: UNAVAILABLE if the desk or something that it needs is not running, NO_INPUT if
+a file cannot be read, CONFIG if the stack file is wrong.
 """
 
 import json
@@ -22,12 +22,12 @@ from postal_plexus.desk.demo_log import Step
 from postal_plexus.desk.desk import DeskError, UpOptions
 from postal_plexus.desk.status import DeskStatus
 
-# What mail clients take for a server's name; the desk's certificate has it, beside 127.0.0.1.
+# The server name for mail clients; the desk's certificate contains it in addition to 127.0.0.1.
 _HOST = "localhost"
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen; what goes wrong on the desk becomes a CommandError."""
+    """Run the chosen command. Convert the desk's errors to CommandError."""
     acts = {"up": _up, "down": _down, "status": _status, "send": _send, "demo": _demo}
     try:
         return acts[args.act](args)
@@ -91,7 +91,7 @@ def _demo(args: Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    # The reader of the progress may have gone; the work goes on.
+    # The reader of the progress output may be gone; the work continues.
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -155,7 +155,7 @@ def _option(desk: Path) -> str:
 
 
 def _typed() -> str:
-    """How this program can be typed here: by its name if that is found, else by its path."""
+    """Return how to type this program here: by its name if PATH has it, otherwise by its path."""
     program = Path(sys.argv[0])
     found = shutil.which("plexus")
     if found is not None and program.exists() and Path(found).samefile(program):

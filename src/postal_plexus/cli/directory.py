@@ -1,6 +1,6 @@
-"""`plexus directory`: who gets a mail to an address, as a stack file says.
+"""`plexus directory`: print who gets mail for an address, according to a stack file.
 
-Without an address it shows the whole directory, as a person would draw it up.
+Without an address it prints the whole directory.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -11,7 +11,7 @@ from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.directory import AddressError, Directory, Resolution
 from postal_plexus.directory.idn import kept_address, shown
 
-SUMMARY = "say who gets a mail to an address"
+SUMMARY = "show who gets mail for an address"
 
 DETAILS = "Ends with 67 if an address is unknown."
 
@@ -20,12 +20,15 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
     parser.add_argument(
-        "addresses", nargs="*", metavar="ADDRESS", help="an address (default: show all there are)"
+        "addresses",
+        nargs="*",
+        metavar="ADDRESS",
+        help="an address (default: show the whole directory)",
     )
 
 
 def run(args: Namespace) -> int:
-    """Print a line for each address; NO_USER if one of them is unknown."""
+    """Print a line for each address. Return NO_USER if one of them is unknown."""
     _, directory = stack_files.read(stack_files.chosen(args.stack_file))
     if not args.addresses:
         for line in _drawn_up(directory):
@@ -38,7 +41,7 @@ def run(args: Namespace) -> int:
 
 
 def _drawn_up(directory: Directory) -> Iterator[str]:
-    """The directory, domain by domain: its mailboxes, who hands on to whom, and the rest."""
+    """Yield the directory, domain by domain: mailboxes, aliases with destinations, catch-all."""
     mailboxes = {mailbox.address: mailbox for mailbox in directory.mailboxes}
     for domain in directory.domains:
         yield shown(domain.name)

@@ -1,6 +1,6 @@
-"""`plexus dns`: whether the public DNS has what a stack's domains need.
+"""`plexus dns`: compare the public DNS with the records that a stack's domains need.
 
-The resolver's library is loaded only when it is used.
+The resolver library is loaded only when it is used.
 """
 
 import json
@@ -18,37 +18,37 @@ from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.dns_records import Made, State, expected, judge
 from postal_plexus.directory.idn import shown
 
-SUMMARY = "say which DNS records of the domains are missing or wrong, as the world sees them"
+SUMMARY = "check the domains' public DNS records"
 
 DETAILS = """
-Ask for every record that the stack's domains should have. With the stack's outputs it also knows
-the name servers, the DKIM records and the address:
+Look up every record that the stack's domains should have. The stack's outputs add the name servers,
+the DKIM records and the address:
   pulumi stack output --json | plexus dns --stack-file Pulumi.main.yaml --outputs -
-Ends with 68 if something is missing, wrong or not to be had.
+The exit code is 68 if a record is missing, wrong or cannot be looked up.
 """
 
-# All of a domain's: a resolver that does not answer must not take minutes.
+# The time limit for all of a domain's records: a dead resolver must not take minutes.
 _AT_ONCE = 40
 
 Look = tuple[Record, State | None, tuple[str, ...]]
-"""A record, how it is, and what was found; None where the lookup failed, with the reason."""
+"""A record, its state, and the values found; None with the reason if the lookup failed."""
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
     parser.add_argument(
-        "--outputs", metavar="FILE", help="what `pulumi stack output --json` printed; - for stdin"
+        "--outputs", metavar="FILE", help="the output of `pulumi stack output --json`; - for stdin"
     )
     parser.add_argument(
-        "--resolver", metavar="ADDRESS[:PORT]", help="whom to ask (default: the machine's resolver)"
+        "--resolver", metavar="ADDRESS[:PORT]", help="the resolver (default: the machine's own)"
     )
-    parser.add_argument("--all", action="store_true", help="show what is in order, too")
+    parser.add_argument("--all", action="store_true", help="also show what is in order")
     parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="only these (default: all)")
 
 
 def run(args: Namespace) -> int:
-    """Print what is not as it should be, and a line for each domain."""
+    """Print what is wrong, and a line for each domain."""
     _, settings = stack_files.read_whole(stack_files.chosen(args.stack_file))
     made = _made(args.outputs)
     wanted = expected(settings, made)
@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
             print(f"{shown(domain)}: {told(look)}")
         print(f"{shown(domain)}: {len(looks) - len(bad)} of {len(looks)} records in order")
     if not made.dkim:
-        print("DKIM was not looked at: only the stack's outputs name its records (--outputs)")
+        print("DKIM was not checked: only the stack's outputs name its records (--outputs)")
     return Exit.OK if in_order else Exit.NO_RECORD
 
 
@@ -86,10 +86,10 @@ def _made(given: str | None) -> Made:
         outputs: dict[str, Any] = json.loads(text)
         return Made(outputs["name_servers"], outputs["dkim_records"], outputs["address"])
     except OSError as error:
-        line = f"cannot be read ({error.strerror}); give what `pulumi stack output --json` printed"
+        line = f"cannot be read ({error.strerror}); give the output of `pulumi stack output --json`"
         raise CommandError(Exit.NO_INPUT, line, source=given) from error
     except (ValueError, KeyError, TypeError) as error:
-        line = "is not what `pulumi stack output --json` prints of a deployed stack"
+        line = "is not the output of `pulumi stack output --json` for a deployed stack"
         raise CommandError(Exit.DATA, line, source=given) from error
 
 
@@ -111,7 +111,7 @@ def _look(look_up: Callable[[Record], tuple[str, ...]], record: Record) -> Look:
 
 
 def told(look: Look) -> str:
-    """Say how a record is, in a line."""
+    """Return a line that describes the state of a record."""
     return ": ".join(_parts(look))
 
 

@@ -1,9 +1,9 @@
-"""What a stack costs a month: a line for each thing that AWS bills, from prices in a dated file.
+"""The monthly cost of a stack: a line for each thing that AWS bills, with prices from a dated file.
 
-Pure: a stack and its traffic in, lines out. Whatever AWS gives free for a new account's first year
-is not counted; what is always free (a million queue requests, ten alarms) is.
+Pure: takes a stack and its traffic, returns lines. Free offers for a new account's first year are
+not counted; what is always free (a million queue requests, ten alarms) is.
 
-Fails with UnknownPriceError for an instance type that prices.json does not have.
+Raises UnknownPriceError for an instance type that prices.json does not have.
 """
 
 from collections.abc import Mapping
@@ -12,42 +12,43 @@ from typing import Any
 
 from postal_plexus.config.state_volume import state_gb
 
-# What the program makes, see pulumi/deployment.
+# What the program creates, see pulumi/deployment.
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
-# Alarms without those of receipt rules, of which there are two a rule.
+# Alarms, without those of receipt rules: there are two for each rule.
 _ALARM_METRICS = 20
-# Metrics of our own: eight that deliver counts, the certificate's days, faults in the log. They
-# are billed by the hour; two more, submissions over the limit and a host that runs short, are there
-# in few hours of a year.
+# Our own metrics: eight from deliver, the certificate's days, and faults in the log. They are
+# billed by the hour. Two more, submissions over the limit and a host short of resources, exist only
+# during a few hours of a year.
 CUSTOM_METRICS = 10
-# EFS moves files that nobody has opened; a fifth of the older mail is taken to be in use.
+# EFS moves files that nobody has opened. A fifth of the older mail is assumed to be in use.
 _IN_USE = 0.2
 _RECIPIENTS_A_RULE = 500
-# Spot takes the next two sizes of a family when the cheapest is short.
+# Spot uses the next two sizes of a family when the cheapest is not available.
 _SIZES = ("nano", "micro", "small", "medium", "large", "xlarge")
 _SPOT_BIGGER = 2
-# One version of each image, compressed, and how many ECR keeps (pulumi/deployment/images.py).
+# The compressed size of one version of each image, and how many versions ECR keeps
+# (pulumi/deployment/images.py).
 _IMAGES_GB = 0.4
 IMAGE_VERSIONS = 5
-# deliver asks its two queues every 20 s, also when nothing comes; and three requests a mail, also
-# for one that was sent, since SES tells that it arrived.
+# deliver polls its two queues every 20 s, even when nothing arrives. It makes three requests for
+# each message, also for a sent one, because SES reports its delivery.
 _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
 _LOG_KB_A_MAIL = 2
-# Five Sundays of 25 minutes: an estimate, nobody has measured it on AWS.
+# Five Sundays of 25 minutes. This is an estimate; nobody has measured it on AWS.
 _PATCH_MINUTES = 125
 _KB_A_GB = 1024 * 1024
 _PLANS = {"none": "no plan", "essentials": "Essentials"}
 
 
 class UnknownPriceError(Exception):
-    """The price file has nothing for what is asked."""
+    """The price file has no price for what was requested."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """What of the configuration costs money."""
+    """The parts of the configuration that cost money."""
 
     domains: int
     mailboxes: int
@@ -63,7 +64,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Traffic:
-    """A month's mail: `gb` in all mailboxes, mails received and sent, the size of one.
+    """A month's mail: GB in all mailboxes, messages received and sent, and their size.
 
     `ses_plan`: the account's plan for sending, a key of the price file's `ses_plans`.
     """
@@ -85,12 +86,12 @@ class Line:
 
 
 def traffic_of(mailboxes: int) -> Traffic:
-    """The traffic that is assumed when none is given: 1 GB a mailbox, 20 mails a day, 5 sent."""
+    """Return the assumed traffic: 1 GB for each mailbox, 20 messages received a day and 5 sent."""
     return Traffic(gb=mailboxes, mails_in=600 * mailboxes, mails_out=150 * mailboxes, mail_kb=75)
 
 
 def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
-    """The lines of a month's bill.
+    """Return the lines of a month's bill.
 
     Raises:
         UnknownPriceError: for an instance type without a price.
@@ -135,7 +136,7 @@ def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         why = f"{traffic.gb:g} GB, daily, {stack.backup_days} days"
         lines.append(Line("backup", why, traffic.gb * prices["backup_efs_gb_month"]))
     kept = traffic.mails_in * traffic.mail_kb / _KB_A_GB * stack.archive_days / 30
-    # SES writes the mail, and `deliver` who has it (seldom one object for each).
+    # SES writes the message, and `deliver` the record of who has it (rarely one object for each).
     puts = 2 * traffic.mails_in / 1000 * prices["s3_thousand_puts"]
     why = f"{kept:.2f} GB S3, {stack.archive_days} days"
     lines.append(Line("archive", why, kept * prices["s3_gb_month"] + puts))
@@ -143,10 +144,10 @@ def _storage(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
 
 
 def _mailboxes(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
-    """Standard storage, and the Infrequent Access class at the most that it can cost.
+    """Return the cost of standard storage, and the maximum cost of Infrequent Access.
 
-    It bills each file as `efs_ia_least_kb` at least. However the sizes are spread, mails of m KB on
-    average are billed as m + `efs_ia_least_kb` at most.
+    It bills at least `efs_ia_least_kb` for each file. However the sizes are distributed, messages
+    of m KB on average are billed as m + `efs_ia_least_kb` at most.
     """
     cold = 0.0
     if stack.mailboxes_infrequent_days:
@@ -166,7 +167,7 @@ def _mailboxes(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> lis
 
 
 def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
-    # Only whole chunks are billed.
+    # Only complete chunks are billed.
     chunks = traffic.mails_in * (traffic.mail_kb // prices["ses_in_chunk_kb"])
     received = (
         traffic.mails_in / 1000 * prices["ses_in_thousand"]
@@ -216,9 +217,9 @@ def alarm_metrics(rules: int) -> int:
 
 
 def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:
-    """What a month costs more on the bigger sizes that Spot takes when the cheapest is short.
+    """Return the additional monthly cost of the larger sizes that Spot may have to use.
 
-    Empty without Spot. Sizes as pulumi/deployment/host.py names them, where a price is known.
+    Empty without Spot. The sizes are those of pulumi/deployment/host.py for which a price is known.
     """
     known: Mapping[str, Mapping[str, float]] = prices["instance_month"]
     if not stack.spot or stack.instance_type not in known:
@@ -234,10 +235,10 @@ def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:
 
 
 def total(lines: list[Line]) -> float:
-    """The sum in dollars, to the cent."""
+    """Return the sum in dollars, to the cent."""
     return round(sum(line.usd for line in lines), 2)
 
 
 def others(mailboxes: int, prices: Mapping[str, Any]) -> dict[str, float]:
-    """What the same users would cost elsewhere."""
+    """Return what the same users would cost elsewhere."""
     return {name: round(usd * mailboxes, 2) for name, usd in prices["others_user_month"].items()}

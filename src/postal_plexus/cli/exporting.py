@@ -1,7 +1,7 @@
-"""`plexus export ADDRESS`: all mail and filters of a mailbox, in one file.
+"""`plexus export ADDRESS`: write all mail and filters of a mailbox to one file.
 
-Fails with CommandError: NO_INPUT where the file is there already or cannot be written, AGAIN where
-the task did not come to its end, and as a task does.
+Raises CommandError: NO_INPUT if the file already exists or cannot be written, AGAIN if the task did
+not complete, and the errors of a task.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from postal_plexus.cli import system
 from postal_plexus.cli.exits import CommandError, Exit
 
-SUMMARY = "take a mailbox's mail and filters away, as one file"
+SUMMARY = "write a mailbox's mail and filters to one file"
 
 DETAILS = """ The file is a tar of Maildirs, one for each folder, with flags and dates, beside the
 Sieve filters. What was interrupted begins anew. The mailbox stays as it is.
@@ -24,25 +24,27 @@ _ENDS = {65: Exit.DATA, 67: Exit.NO_USER, 75: Exit.AGAIN}
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the options of the command."""
     parser.add_argument("address", metavar="ADDRESS", help="the mailbox")
     parser.add_argument(
         "--to", type=Path, metavar="FILE", help="the file to write (default: ADDRESS.tar)"
     )
-    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     system.add_options(parser)
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Write the file; it has its name only when it is whole."""
+    """Write the file. It gets its name only when it is complete."""
     from postal_plexus.cli import tasks  # noqa: PLC0415  AWS's library
     from postal_plexus.operations import moving  # noqa: PLC0415
 
     address = args.address.lower()
     to = args.to or Path(f"{address}.tar")
     if to.exists():
-        raise CommandError(Exit.NO_INPUT, "is there already: name another by --to", source=str(to))
+        raise CommandError(
+            Exit.NO_INPUT, "already exists: name another file with --to", source=str(to)
+        )
     stack = system.connect(args)
     runner = tasks.Tasks(stack)
     lines: list[dict[str, Any]] = []
@@ -59,7 +61,7 @@ def run(args: Namespace) -> int:
 
     part = to.with_name(f"{to.name}.part")
     try:
-        # Mail is its owner's alone.
+        # Only the owner may read a mailbox's mail.
         with (
             os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
             tasks.ending(_ENDS),

@@ -1,4 +1,4 @@
-"""What `plexus dead-letters` does."""
+"""The commands of `plexus dead-letters`."""
 
 import json
 from argparse import Namespace
@@ -15,7 +15,7 @@ _ID_SHOWN = 8
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen; DATA where there is no such letter."""
+    """Run the chosen command. Raise DATA if there is no such dead letter."""
     letters = DeadLetters(system.connect(args))
     try:
         done = _done(letters, args)
@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
     elif args.act == "show":
         _show(done)
     else:
-        what = "dropped" if args.act == "drop" else "put back to be delivered"
+        what = "dropped" if args.act == "drop" else "put back into the queue"
         for each in done:
             print(f"{_line(each)}: {what}")
     return Exit.OK
@@ -46,7 +46,7 @@ def _done(letters: DeadLetters, args: Namespace) -> list[Letter]:
             if not args.yes:
                 named = chosen(letters.read(), args.ids)
                 lines = [f"{_line(each)}  {each.reason}" for each in named]
-                confirm(lines, "Drop for good?", "nothing was dropped")
+                confirm(lines, "Drop permanently?", "nothing was dropped")
             return letters.drop(args.ids)
 
 

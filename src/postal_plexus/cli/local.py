@@ -24,7 +24,7 @@ def arguments(parser: ArgumentParser) -> None:
             type=Path,
             default=Path(".desk"),
             metavar="DIR",
-            help="where it keeps everything (default: %(default)s)",
+            help="the desk's directory (default: %(default)s)",
         )
         command.set_defaults(act=act)
         return command
@@ -32,34 +32,34 @@ def arguments(parser: ArgumentParser) -> None:
     up = add(
         "up",
         "start it, or bring it up to date",
-        "Start the desk, or bring it up to date; ends when every container is healthy.",
+        "Start the desk, or bring it up to date. Returns when every container is healthy.",
     )
-    stack_files.add_option(up, "the one of the last time, else the desk's own")
+    stack_files.add_option(up, "the last one used, or else the desk's own")
     up.add_argument(
         "--ports",
         choices=("preferred", "ephemeral"),
         default="preferred",
-        help="the usual ports where they are free, or any free ones (default: %(default)s)",
+        help="the usual ports if they are free, or any free ones (default: %(default)s)",
     )
 
     down = add(
         "down",
         "stop it; mailboxes and queues stay",
-        "Stop everything of the desk. Mailboxes and queues stay, unless they are destroyed.",
+        "Stop the whole desk. Mailboxes and queues stay, unless --destroy is given.",
     )
-    down.add_argument("--destroy", action="store_true", help="remove mailboxes and queues too")
+    down.add_argument("--destroy", action="store_true", help="delete mailboxes and queues too")
 
     status = add(
         "status",
-        "say how it is and who has mail on it",
-        "Say how the desk is. Ends with 69 unless it runs and is healthy.",
+        "show its state and its accounts",
+        "Show the desk's state. The exit code is 69 unless it is running and healthy.",
     )
-    status.add_argument("--json", action="store_true", help="as a JSON document")
+    status.add_argument("--json", action="store_true", help="print JSON")
 
     send = add(
         "send",
-        "send a mail in, as a server of the world does",
-        "Send a mail in through SES. Ends with 69 if SES refuses it or one of its recipients.",
+        "send a message to the desk, as a server on the internet does",
+        "Send a message to the desk through SES. Exits with 69 if SES refuses it or a recipient.",
     )
     send.add_argument("recipients", nargs="+", metavar="ADDRESS", help="an envelope recipient")
     send.add_argument(
@@ -73,21 +73,24 @@ def arguments(parser: ArgumentParser) -> None:
         "--subject",
         default="Hello from the world",
         metavar="TEXT",
-        help="the mail's subject (default: %(default)s)",
+        help="the message's subject (default: %(default)s)",
     )
     send.add_argument(
-        "--text", default="Sent with plexus local send.\n", metavar="TEXT", help="the mail's text"
+        "--text",
+        default="Sent with plexus local send.\n",
+        metavar="TEXT",
+        help="the message's text",
     )
     send.add_argument(
         "--file",
         metavar="FILE",
-        help="send this whole mail instead, byte for byte; - reads it from the standard input",
+        help="send this message instead, byte for byte; - reads it from standard input",
     )
 
     add(
         "demo",
-        "show a mail come in and another go out",
-        "Show a mail come in and another go out, each with its times; then how to go on.",
+        "show a message arrive and another leave",
+        "Show a message arrive and another leave, with times; then print what to do next.",
     )
 
 

@@ -1,7 +1,7 @@
 """`plexus mailbox`: the users' mailboxes, in the stack file and on the running system.
 
-Here are its arguments only. What edits the stack file is in `people`; what works on the running
-system is in the modules that the table names.
+This module declares the arguments. `people` edits the stack file; the modules named in the table
+work on the running system.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -12,8 +12,8 @@ from postal_plexus.cli.verbs import Verb
 SUMMARY = "add, rename and remove mailboxes; their sizes, logins, sessions and quota"
 
 DETAILS = """
-`add`, `rename` and `remove` edit the stack file, and hold from the next `pulumi up` on. The others
-ask the running Dovecot by a task on the mail host, which takes some seconds.
+`add`, `rename` and `remove` edit the stack file; changes take effect with the next `pulumi up`. The
+others ask the running Dovecot through a task on the mail host, which takes some seconds.
 """
 
 _RUNNING = "postal_plexus.cli.mailbox_view"
@@ -30,33 +30,33 @@ def _addresses(parser: ArgumentParser) -> None:
 def _quota(parser: ArgumentParser) -> None:
     _any_addresses(parser)
     parser.add_argument(
-        "--recalculate", action="store_true", help="count anew what each mailbox holds"
+        "--recalculate", action="store_true", help="recalculate the size of each mailbox"
     )
 
 
 VERBS = {
     "list": Verb(
-        "how many mails each holds, and its last login",
-        "Show a line for each: mails, size, quota and when, whence and how its user was last here.",
+        "list them, with sizes and last logins",
+        "List mailboxes, one per line: messages, size, quota, and the user's last login.",
         _RUNNING,
         _any_addresses,
     ),
     "sessions": Verb(
-        "who is connected now, and from where",
+        "show who is connected now, and from where",
         "Show who is connected now, by which protocol, and from where.",
         _RUNNING,
         _any_addresses,
     ),
     "kick": Verb(
         "end a mailbox's sessions",
-        "End the sessions of a mailbox, as after a new password. Its clients connect again, if "
-        "their password is right.",
+        "End a mailbox's sessions, for example after a password change. Clients with the right "
+        "password reconnect.",
         _RUNNING,
         _addresses,
     ),
     "quota": Verb(
-        "how full each is",
-        "Show how full each is. `--recalculate` counts anew, where the numbers look wrong.",
+        "show how full each is",
+        "Show how full each is. Use `--recalculate` if the numbers look wrong.",
         _RUNNING,
         _quota,
     ),
@@ -71,5 +71,5 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen."""
+    """Run the chosen command."""
     return verbs.run(args) if isinstance(args.act, str) else int(args.act(args))

@@ -1,4 +1,4 @@
-"""What `plexus mailbox list|sessions|kick|quota` do."""
+"""The commands `plexus mailbox list|sessions|kick|quota`."""
 
 import json
 from argparse import Namespace
@@ -15,7 +15,7 @@ _UNITS = ("B", "KB", "MB", "GB", "TB")
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen; NO_USER for an address that has no mailbox."""
+    """Run the chosen command. Raise NO_USER for an address that has no mailbox."""
     verb = f"mailbox-{args.act}"
     if args.act == "quota":
         verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
@@ -63,7 +63,7 @@ def _kicked(line: Line) -> str:
 
 
 def size(octets: int) -> str:
-    """Give a number of octets as a person reads it, in units of 1024."""
+    """Format a number of octets for people, in units of 1024."""
     amount, unit = float(octets), 0
     while amount >= 1024 and unit < len(_UNITS) - 1:
         amount, unit = amount / 1024, unit + 1

@@ -1,4 +1,4 @@
-"""`plexus`, the operator's command: its arguments, and how each ending becomes an exit code."""
+"""`plexus`, the operator's command: its arguments, and the exit code for each outcome."""
 
 import os
 import sys
@@ -61,23 +61,23 @@ _COMMANDS = {
 
 
 class _Parser(ArgumentParser):
-    """A parser whose errors end with the documented code."""
+    """A parser that ends with the documented exit code on errors."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to read on."""
+        """Print what is wrong and where to read more."""
         self.print_usage(sys.stderr)
         self.exit(Exit.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 class _Output:
-    """The standard output, which remembers that it failed: argparse keeps that to itself."""
+    """Standard output that remembers a failed write, which argparse would hide."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write as the stream does."""
+        """Write to the stream."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -85,7 +85,7 @@ class _Output:
             raise
 
     def flush(self) -> None:
-        """Flush as the stream does."""
+        """Flush the stream."""
         try:
             self._stream.flush()
         except OSError as error:
@@ -97,7 +97,7 @@ class _Output:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `plexus` with these arguments, by default the process's own; gives the exit code."""
+    """Run `plexus` with these arguments, by default the process's own. Return the exit code."""
     _open_closed_streams()
     _print_anything()
     code = _with_output(argv)
@@ -144,14 +144,14 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _print_anything() -> None:
-    """Let names that are no UTF-8, such as a directory's, be shown with escapes."""
+    """Escape names that are not UTF-8, such as a directory's, on output."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(line: str) -> None:
-    """Write to the standard error; where nobody can read it, the exit code has to do."""
+    """Write to standard error. If that fails, only the exit code reports the error."""
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
@@ -159,12 +159,12 @@ def _complain(line: str) -> None:
 
 
 def _drop_what_is_buffered(stream: TextIO) -> None:
-    """Lead a stream that cannot be written to nowhere, or Python would end with 120 at exit."""
+    """Redirect a stream that cannot be written to, so that Python does not exit with 120."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_closed_streams() -> None:
-    """Open what the caller has closed: argparse before Python 3.11.5 cannot bear that."""
+    """Open streams that the caller has closed; argparse before Python 3.11.5 needs them."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115

@@ -9,7 +9,7 @@ FORMS = "a date or time (in UTC unless it says otherwise), or how long ago: 90m,
 
 
 def moment(text: str, now: datetime | None = None, *, units: str = "mhd") -> datetime:
-    """Read a point in time. Raise ArgumentTypeError, which tells the forms that can be read."""
+    """Parse a point in time. Raise ArgumentTypeError, which lists the accepted forms."""
     ago = re.fullmatch(rf"(\d{{1,5}})([{units}])", text.strip())
     try:
         if ago:

@@ -1,15 +1,15 @@
-"""`plexus operator-policy`: what IAM must allow whoever runs these commands on a stack."""
+"""`plexus operator-policy`: the IAM permissions that the operators of a stack need."""
 
 from argparse import ArgumentParser, Namespace
 
 from postal_plexus.cli import system
 from postal_plexus.cli.exits import Exit
 
-SUMMARY = "print the IAM policy for those who operate a stack"
+SUMMARY = "print the IAM policy for the operators of a stack"
 
 DETAILS = """
-Give it to a user, group or role, for example by `aws iam create-policy`. It allows what `plexus`
-does on this one stack: by default everything but reading received mail.
+Attach it to a user, group or role, for example with `aws iam create-policy`. It allows the commands
+of `plexus` on this one stack; by default everything except reading received mail.
 """
 
 
@@ -17,19 +17,19 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     system.add_options(parser)
     parser.add_argument(
-        "--read-only", action="store_true", help="only to look: doctor, dead letters, logs"
+        "--read-only", action="store_true", help="allow only reading: doctor, dead letters, logs"
     )
     parser.add_argument(
         "--mail",
         action="store_true",
-        help="also to read received mail and the directory: reports, replay, export, restore",
+        help="also allow reading received mail and the directory: reports, replay, export, restore",
     )
-    parser.add_argument("--json", action="store_true", help="it is a JSON document anyway")
+    parser.add_argument("--json", action="store_true", help="has no effect: the output is JSON")
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Print the document."""
+    """Print the policy document."""
     from postal_plexus.operations.operator_policy import document  # noqa: PLC0415
     from postal_plexus.operations.system import told  # noqa: PLC0415
 
@@ -40,6 +40,6 @@ def run(args: Namespace) -> int:
     if "maintenance" not in stack.parts:
         from postal_plexus.operations.task import Tasks  # noqa: PLC0415
 
-        Tasks(stack)  # says what to do
+        Tasks(stack)  # the message says what to do
     print(document(stack.stack, account, stack.parts, acts=not args.read_only, mail=args.mail))
     return Exit.OK

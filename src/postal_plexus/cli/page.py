@@ -1,4 +1,4 @@
-"""What `plexus console` does: gathers where the page has things from, and serves it."""
+"""What `plexus console` does: connect the page with its sources, and serve it."""
 
 import webbrowser
 from argparse import Namespace
@@ -27,7 +27,7 @@ from postal_plexus.tracing.step import Step
 
 _DESK_POLL, _AWS_POLL = 1.0, 10.0
 _LOOK_BACK = timedelta(hours=1)
-# Of a service's lines, in each look.
+# The number of a service's log lines in each look.
 _PAGES = 3
 
 
@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
     if args.port is not None and not 0 <= args.port < 65536:
         raise CommandError(Exit.USAGE, f"--port is {args.port}: give a number from 0 to 65535")
     stack = system.connect(args)
-    _ = stack.parts  # what is no stack ends here, not in every panel
+    _ = stack.parts  # a missing stack is reported here, not in every panel
     if args.desk is not None:
         return _for_desk(args, stack)
     region = f" in {args.region}" if args.region else ""
@@ -51,7 +51,7 @@ def run(args: Namespace) -> int:
 
 
 def _for_desk(args: Namespace, stack: System) -> int:
-    """Serve a desk's page; where it is served already, say where."""
+    """Serve a desk's page. If it is already being served, print its address."""
     from awsdesk.layout import DeskLayout  # noqa: PLC0415 - AWS needs no emulator
     from awsdesk.lock import DeskLock, DeskLockedError  # noqa: PLC0415
     from postal_plexus.desk import desk, page_process, stack_config  # noqa: PLC0415
@@ -86,7 +86,7 @@ def _for_desk(args: Namespace, stack: System) -> int:
 
 
 def _sources_of(stack: System) -> partial[Sources]:
-    """Give what makes the sources, with those that any stack has in the same way."""
+    """Return a function that creates the sources, including those that any stack has."""
     return partial(
         Sources,
         queues=cache(partial(Queues, stack)),
@@ -99,7 +99,7 @@ def _sources_of(stack: System) -> partial[Sources]:
 
 @dataclass(frozen=True)
 class _Served:
-    """How the page is served: its token, the ports that it had, and who hears of its keys."""
+    """How the page is served: its token, earlier ports, and who is told about its keys."""
 
     token: str
     ports: tuple[int, ...] = ()
@@ -124,7 +124,7 @@ def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
 
 
 def _logged(groups: LogGroups) -> Iterator[Step]:
-    """Read what the services say of mails, from CloudWatch."""
+    """Read the services' log lines about messages from CloudWatch."""
     since = datetime.now(UTC) - _LOOK_BACK
     for service in SERVICES:
         for at, line in groups.lines(service, since, pages=_PAGES):
@@ -132,7 +132,7 @@ def _logged(groups: LogGroups) -> Iterator[Step]:
 
 
 def _task(stack: System, image: str, verb: str) -> list[Line]:
-    """Run a task on the mail host that looks at something; give what it says."""
+    """Run a read-only task on the mail host. Return its results."""
     found: list[Line] = []
     Tasks(stack).run(image, [verb], found.append)
     return found
@@ -143,7 +143,7 @@ def _waiting(stack: System) -> list[Line]:
 
 
 def _forecast(stack_file: Path) -> Callable[[], Forecast]:
-    """Estimate what a stack file costs a month, now: what is wrong with it is said at the start."""
+    """Estimate the monthly cost of a stack file. Mistakes in it are reported at the start."""
     stack, prices = cost.read(stack_file), cost.read_prices()
     lines = estimate.estimate(stack, estimate.traffic_of(stack.mailboxes), prices)
     made = Forecast(

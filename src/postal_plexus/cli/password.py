@@ -1,16 +1,16 @@
 """`plexus password`: the hash of a password, for a mailbox's entry in the stack file.
 
-The password is read from the terminal twice, unseen, or from the standard input where that is no
-terminal; never from the command line, which other users of a machine can see. The hash goes to the
-standard output and everything else to the standard error, so that it can be piped.
+The password is read twice from the terminal without echo, or from standard input if that is not a
+terminal; never from the command line, which other users of the machine can see. The hash is printed
+on standard output and everything else on standard error, so that it can be piped.
 
-With `--app NAME` an app password is made, for one device or program: random, printed once with its
-hash. `plexus app-passwords make` also writes that to the stack file.
+`--app NAME` generates an app password for one device or program, and prints it once with its hash.
+`plexus app-passwords make` also writes the hash to the stack file.
 
-The hash is Argon2id with the cost that `directory.password_hash` states and explains: 7 MiB and
-five passes, which fits a Dovecot on a host of 512 MB.
+The hash is Argon2id with the cost that `directory.password_hash` specifies and explains: 7 MiB and
+five passes, which fits Dovecot on a host with 512 MB.
 
-Fails with CommandError: DATA where the password is none that a mailbox should have.
+Raises CommandError: DATA if the password is not acceptable for a mailbox.
 """
 
 import getpass
@@ -28,11 +28,11 @@ from postal_plexus.directory.entries import is_app_name
 from postal_plexus.directory.idn import kept_address
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
 
-SUMMARY = "make the password hash of a mailbox, for its entry in the stack file"
+SUMMARY = "create a mailbox's password hash for its entry in the stack file"
 DETAILS = """
-The password is read twice from the terminal, unseen, or from the standard input; never from the
-command line. It has 12 characters or more. The hash goes to the standard output, all else to the
-standard error.
+The password is read twice from the terminal without echo, or from standard input; never from the
+command line. It must have at least 12 characters. The hash is printed on standard output, all other
+output on standard error.
 """
 
 
@@ -42,22 +42,22 @@ def arguments(parser: ArgumentParser) -> None:
         "address",
         nargs="?",
         metavar="ADDRESS",
-        help="whose it will be; the output is then an entry for the stack file",
+        help="the mailbox; the output is then an entry for the stack file",
     )
     parser.add_argument(
         "--generate",
         action="store_true",
-        help="make a strong password as well, and print both",
+        help="generate a strong password, and print both",
     )
     parser.add_argument(
         "--app",
         metavar="NAME",
-        help="make a strong password for one device or program, such as `phone`, and print both",
+        help="generate a strong password for a device or program, such as `phone`, and print both",
     )
 
 
 def run(args: Namespace) -> int:
-    """Print the hash, or the entry that holds it."""
+    """Print the hash, or the entry that contains it."""
     address = args.address
     if address is not None:
         checked_address(address)
@@ -69,7 +69,7 @@ def run(args: Namespace) -> int:
     if args.generate:
         print(f"password: {password}")
     if address is not None:
-        # JSON's quotes are YAML's too, whatever an address holds.
+        # A JSON string is valid YAML, whatever an address contains.
         print(f"- address: {json.dumps(address, ensure_ascii=False)}")
         print(f"  password-hash: {json.dumps(password_hash)}")
     elif args.generate:
@@ -84,7 +84,7 @@ def run(args: Namespace) -> int:
 def _print_app_password(address: str | None, name: str) -> None:
     password = generated()
     print(f"password: {password}")
-    # JSON's quotes are YAML's too. A name may look like a number or a truth value.
+    # A JSON string is valid YAML. A name may look like a number or a boolean.
     line = f"{json.dumps(name)}: {json.dumps(hashed(password))}"
     if address is None:
         print(f"app-passwords:\n  {line}")
@@ -96,7 +96,7 @@ def _print_app_password(address: str | None, name: str) -> None:
 
 
 def hashed(password: str) -> str:
-    """The password's hash in Dovecot's form, with a new salt."""
+    """Return the password's hash in Dovecot's form, with a new salt."""
     hasher = PasswordHasher(
         time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID
     )
@@ -104,7 +104,7 @@ def hashed(password: str) -> str:
 
 
 def entered() -> str:
-    """The password, from the terminal or the standard input; raise CommandError for a bad one."""
+    """Return the password from the terminal or standard input. Raise CommandError for a bad one."""
     return _checked(_read())
 
 
@@ -122,7 +122,7 @@ def _read() -> str:
 
 
 def _checked(password: str) -> str:
-    remedy = "choose another, or let one be made: plexus password --generate"
+    remedy = "choose another, or let plexus generate one: plexus password --generate"
     if len(password) < SHORTEST:
         what = f"the password has {len(password)} characters, and {SHORTEST} are the fewest"
         raise CommandError(Exit.DATA, f"{what}; {remedy}")
@@ -136,7 +136,7 @@ def _checked(password: str) -> str:
 
 
 def checked_app_name(text: str) -> str:
-    """The name of an app password; raises CommandError where it cannot be one."""
+    """Return the name of an app password. Raise CommandError if it is not valid."""
     if not is_app_name(text):
         line = f"{text!r} cannot name an app password; use a to z, 0 to 9 and -, such as phone"
         raise CommandError(Exit.USAGE, line)
@@ -144,7 +144,7 @@ def checked_app_name(text: str) -> str:
 
 
 def checked_address(text: str) -> str:
-    """The address as the directory keeps it; raises CommandError where it is none."""
+    """Return the address in its stored form. Raise CommandError if it is not valid."""
     try:
         return str(kept_address(text)).lower()
     except AddressError as error:

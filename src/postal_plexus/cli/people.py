@@ -1,10 +1,10 @@
 """`plexus mailbox add|rename|remove` and `plexus alias add|remove`: they edit the stack file.
 
-Nothing but the file changes; `pulumi up` brings it into service, and what that will do is printed.
+Only the file changes. `pulumi up` deploys the change; the commands print what it will do.
 
-Fails with CommandError: NO_USER where the file has no such mailbox or alias, CONFIG where the file
-is wrong or would be, NO_INPUT where it cannot be read or written, DATA for a bad password, USAGE
-where nobody can be asked.
+Raises CommandError: NO_USER if the file has no such mailbox or alias, CONFIG if the file is wrong
+or would be, NO_INPUT if it cannot be read or written, DATA for a bad password, USAGE if there is no
+terminal to ask at.
 """
 
 import json
@@ -23,15 +23,17 @@ from postal_plexus.directory.idn import shown
 if TYPE_CHECKING:
     from argparse import _SubParsersAction  # pyright: ignore[reportPrivateUsage]
 
-_EVERYWHERE = "also take out what leads to it: destinations, catch-alls, send-as"
+_EVERYWHERE = "also remove references to it: destinations, catch-alls, send-as"
 
 
 def mailbox_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
     """Declare `add`, `rename` and `remove` of `plexus mailbox`."""
     adding = _action(actions, "add", "add a mailbox to the stack file", add_mailbox)
     adding.add_argument("address", metavar="ADDRESS")
-    adding.add_argument("--generate", action="store_true", help="make a strong password; print it")
-    adding.add_argument("--quota-gb", type=_gb, metavar="GB", help="room for mail (default: 10)")
+    adding.add_argument(
+        "--generate", action="store_true", help="generate a strong password, and print it"
+    )
+    adding.add_argument("--quota-gb", type=_gb, metavar="GB", help="size limit in GB (default: 10)")
     renaming = _action(
         actions,
         "rename",
@@ -43,7 +45,7 @@ def mailbox_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
     renaming.add_argument(
         "--no-alias", action="store_true", help="do not keep the old address as an alias"
     )
-    removing = _action(actions, "remove", "take a mailbox out of the stack file", remove_mailbox)
+    removing = _action(actions, "remove", "remove a mailbox from the stack file", remove_mailbox)
     _removal(removing)
 
 
@@ -57,10 +59,10 @@ def alias_arguments(actions: "_SubParsersAction[ArgumentParser]") -> None:
         metavar="TO",
         help="a mailbox or alias here, or an address elsewhere",
     )
-    removing = _action(actions, "remove", "take out an alias, or destinations of one", remove_alias)
+    removing = _action(actions, "remove", "remove an alias, or destinations of one", remove_alias)
     _removal(removing)
     removing.add_argument(
-        "destinations", nargs="*", metavar="TO", help="take only these out (default: the alias)"
+        "destinations", nargs="*", metavar="TO", help="remove only these (default: the alias)"
     )
 
 
@@ -70,7 +72,7 @@ def _action(
     description = f"{summary[0].upper()}{summary[1:]}."
     action = actions.add_parser(name, help=summary, description=description)
     stack_files.add_option(action, stack_files.DEFAULT)
-    action.add_argument("--json", action="store_true", help="as a JSON document")
+    action.add_argument("--json", action="store_true", help="print JSON")
     action.set_defaults(act=run)
     return action
 
@@ -78,17 +80,17 @@ def _action(
 def _removal(action: ArgumentParser) -> None:
     action.add_argument("address", metavar="ADDRESS")
     action.add_argument("--everywhere", action="store_true", help=_EVERYWHERE)
-    action.add_argument("--yes", action="store_true", help="do not ask")
+    action.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def add_mailbox(args: Namespace) -> int:
-    """Add a mailbox; its password is asked for or made, and only its hash is written."""
+    """Add a mailbox. Its password is asked for or generated; only the hash is written."""
     path, address = _file_and_address(args)
 
     def change(password_hash: str) -> stack_edits.Edit:
         return lambda text: edit.with_mailbox(text, args.address, password_hash, args.quota_gb)
 
-    # What cannot be is told before a password is asked for.
+    # Report an impossible change before asking for a password.
     stack_edits.tried(path, change(password.hashed(password.generated())))
     made = password.generated() if args.generate else password.entered()
     edited = stack_edits.write(path, change(password.hashed(made)))
@@ -97,21 +99,21 @@ def add_mailbox(args: Namespace) -> int:
     notes = [f"Devices and programs log in as {address}. How to set them up: docs/clients.md."]
     stored_as = next(m.storage for m in edited.after.directory.mailboxes if m.address == address)
     if stored_as != address:
-        notes.append(f"Its mail is stored as {stored_as}: that of a renamed mailbox has the place.")
+        notes.append(f"Its mail is stored as {stored_as}: a renamed mailbox uses the usual place.")
     notes.append(
-        "If there was a mailbox of this address before, its mail may still be there, and the "
-        "new user's: see `plexus mailbox remove`."
+        "If this address had a mailbox before, its mail may still be there and belong to the "
+        "new user: see `plexus mailbox remove`."
     )
     more = {"password": made} if args.generate else {}
     return _told(args, path, f"has the mailbox {shown(address)}", edited, notes, more)
 
 
 def rename_mailbox(args: Namespace) -> int:
-    """Give a mailbox another address. Its mail does not move, so that none can be lost."""
+    """Give a mailbox another address. Its mail is not moved, so that none can get lost."""
     path, old = _file_and_address(args)
     new = password.checked_address(args.new)
     if new == old:
-        raise CommandError(Exit.USAGE, f"{args.new} is the address that it has")
+        raise CommandError(Exit.USAGE, f"{args.new} is already its address")
     _require(path, old, "mailbox")
     keeps = not args.no_alias
     edited = stack_edits.write(
@@ -119,8 +121,8 @@ def rename_mailbox(args: Namespace) -> int:
     )
     notes = [
         "Mail, folders, flags and filters stay where they are (stored-as): nothing is moved.",
-        f"The login is {new} from then on; devices that still use {old} can go on with it.",
-        f"What others shared with {old} has to be shared with {new} again.",
+        f"The login is {new} from then on; devices that still use {old} keep working.",
+        f"Folders that others shared with {old} have to be shared with {new} again.",
     ]
     what = f"{shown(old)} is now {shown(new)}"
     if keeps:
@@ -131,7 +133,7 @@ def rename_mailbox(args: Namespace) -> int:
 
 
 def remove_mailbox(args: Namespace) -> int:
-    """Take a mailbox out of the file; what is on the server stays until somebody deletes it."""
+    """Remove a mailbox from the file. Its data on the server stays until somebody deletes it."""
     path, address = _file_and_address(args)
     _require(path, address, "mailbox")
 
@@ -147,11 +149,11 @@ def remove_mailbox(args: Namespace) -> int:
     name, _, domain = storage.rpartition("@")
     notes = [
         f"Its mail stays on the file system, in /srv/mail/{domain}/{name}, and in the backups.",
-        'To take it along first, and to delete it then: docs/mailboxes.md, "Add, change, remove".',
-        "Before that, give the address to nobody else: they would read the mail.",
+        'To export it first and delete it then: docs/mailboxes.md, "Add, change, remove".',
+        "Until then, do not give the address to anybody else, who could read the mail.",
     ]
     if not args.yes:
-        confirm(notes, f"Take {shown(address)} out of {path}?", "nothing was changed")
+        confirm(notes, f"Remove {shown(address)} from {path}?", "nothing was changed")
     edited = stack_edits.write(path, change)
     return _told(args, path, f"has no mailbox {shown(address)} any more", edited, notes)
 
@@ -168,7 +170,7 @@ def add_alias(args: Namespace) -> int:
 
 
 def remove_alias(args: Namespace) -> int:
-    """Take out an alias, or some of its destinations."""
+    """Remove an alias, or some of its destinations."""
     path, address = _file_and_address(args)
     _require(path, address, "alias")
 
@@ -177,12 +179,12 @@ def remove_alias(args: Namespace) -> int:
 
     _tried_removal(path, change, args)
     what = (
-        f"{', '.join(args.destinations)} out of {shown(address)}"
+        f"{', '.join(args.destinations)} from {shown(address)}"
         if args.destinations
         else shown(address)
     )
     if not args.yes:
-        question = f"Take {what} out of {path}?" if not args.destinations else f"Take {what}?"
+        question = f"Remove {what} from {path}?" if not args.destinations else f"Remove {what}?"
         confirm([], question, "nothing was changed")
     edited = stack_edits.write(path, change)
     left = next((each for each in edited.after.directory.aliases if each.address == address), None)
@@ -198,18 +200,18 @@ def _file_and_address(args: Namespace) -> tuple[Path, str]:
 
 
 def _gb(text: str) -> float:
-    """A number of GB, as a person writes it."""
+    """Parse a number of GB as a person writes it."""
     try:
         quota_gb = float(text)
     except ValueError:
         quota_gb = 0.0
-    if not 0.1 <= quota_gb <= LARGEST_QUOTA_GB:  # NaN is not either
+    if not 0.1 <= quota_gb <= LARGEST_QUOTA_GB:  # and not NaN
         raise ArgumentTypeError(f"{text!r} is not a number of GB from 0.1 to {LARGEST_QUOTA_GB}")
     return int(quota_gb) if quota_gb.is_integer() else quota_gb
 
 
 def _require(path: Path, address: str, kind: str) -> None:
-    """Raise CommandError unless the file, if it is in order, has this mailbox or alias."""
+    """Raise CommandError unless the file has this mailbox or alias, if the file is valid."""
     try:
         _, directory = stack_files.read(path)
     except CommandError as error:
@@ -223,13 +225,13 @@ def _require(path: Path, address: str, kind: str) -> None:
 
 
 def _tried_removal(path: Path, change: stack_edits.Edit, args: Namespace) -> stack_edits.Edited:
-    """Try a removal; what still leads to the address is told with the way out."""
+    """Try a removal. Report what still refers to the address, with the way to remove it."""
     try:
         return stack_edits.tried(path, change)
     except CommandError as error:
         if error.code is not Exit.CONFIG or args.everywhere:
             raise
-        hint = f"{path}: nothing was changed; --everywhere takes out what leads to it as well"
+        hint = f"{path}: nothing was changed; --everywhere also removes what refers to it"
         raise CommandError(error.code, *(*error.lines, hint), source="") from error
 
 
@@ -255,9 +257,9 @@ def _told(
 
 
 def _effects(before: Settings | None, after: Settings) -> list[str]:
-    """What `pulumi up` will do about it."""
+    """Yield what `pulumi up` will do because of the change."""
     effects = [
-        "writes the directory anew; the containers follow within a minute, without a restart"
+        "writes the directory again; the containers load it within a minute, without a restart"
     ]
     if after.accept != "addresses":
         return effects
@@ -269,7 +271,7 @@ def _effects(before: Settings | None, after: Settings) -> list[str]:
         return ", ".join(shown(a) for a in sorted(addresses) if a.rpartition("@")[2] not in caught)
 
     if more := named(hosted - had):
-        effects.append(f"SES takes mail to {more}")
+        effects.append(f"SES accepts mail to {more}")
     if fewer := named(had - hosted):
         effects.append(f"SES refuses mail to {fewer}")
     return effects

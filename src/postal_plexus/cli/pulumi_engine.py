@@ -1,7 +1,7 @@
-"""Pulumi as `plexus up` runs it: by its Automation API, on the program and stack file there are.
+"""Pulumi as `plexus up` runs it: the Automation API with the existing program and stack file.
 
-The API runs the program `pulumi`, with its output passed on, and never writes a stack file. Fails
-with CommandError: UNAVAILABLE.
+The API runs the program `pulumi`, passes its output on, and never writes a stack file. Raises
+CommandError: UNAVAILABLE.
 """
 
 import os
@@ -16,7 +16,7 @@ from postal_plexus.operations.system import AccessError, OperationError, System,
 from pulumi import automation
 
 _INSTALL = "install it (https://www.pulumi.com/docs/install/), and see docs/deploy.md"
-# CloudFront takes certificates from this region only.
+# CloudFront accepts certificates from this region only.
 _CERTIFICATE_REGION = "us-east-1"
 _T = TypeVar("_T")
 
@@ -25,7 +25,7 @@ class PulumiEngine:
     """One stack of the program in `directory`.
 
     Raises:
-        CommandError: Pulumi is not installed, too old, or knows no such stack.
+        CommandError: Pulumi is not installed, is too old, or does not know the stack.
     """
 
     def __init__(self, directory: Path, stack: str) -> None:
@@ -56,13 +56,13 @@ class PulumiEngine:
             raise _failed("stack select", error) from error
 
     def preview(self) -> Mapping[str, int]:
-        """Show what would be done; gives how often each operation would be."""
+        """Show what would be done. Return the number of resources for each operation."""
         done = _tried("preview", lambda: self._stack.preview(on_output=print, on_error=print))
         changes = cast("Mapping[Any, int]", done.change_summary)
         return {str(getattr(kind, "value", kind)): count for kind, count in changes.items()}
 
     def up(self) -> Collection[str]:
-        """Do it; gives the domains whose client sites wait for a certificate."""
+        """Deploy. Return the domains whose client set-up sites wait for a certificate."""
         done = _tried(
             "up", lambda: self._stack.up(on_output=print, on_error=print, show_secrets=False)
         )
@@ -71,7 +71,7 @@ class PulumiEngine:
 
 
 def issued_certificates(settings: Settings, profile: object) -> Callable[[], Collection[str]]:
-    """What tells the domains whose site certificates ACM has issued."""
+    """Return a function that returns the domains whose certificates ACM has issued."""
     system = System(settings.stack, _CERTIFICATE_REGION, str(profile) if profile else None)
 
     def look() -> Collection[str]:
@@ -101,16 +101,16 @@ def _tried(what: str, run: Callable[[], _T]) -> _T:
         raise CommandError(Exit.UNAVAILABLE, line) from error
     except automation.CommandError as error:
         raise _failed(what, error) from error
-    except RuntimeError as error:  # no summary: the program of Pulumi ended before
+    except RuntimeError as error:  # no summary: the program `pulumi` ended too early
         line = f"`pulumi {what}` said nothing that can be read ({error}); run it by hand"
         raise CommandError(Exit.UNAVAILABLE, line) from error
 
 
 def _failed(what: str, error: automation.CommandError) -> CommandError:
-    """The end of a command that Pulumi has explained already; what it lacks most often is said."""
+    """Return the error of a command that Pulumi has explained, with the most common causes."""
     text = str(error).lower()
     if "passphrase" in text and "PULUMI_CONFIG_PASSPHRASE" not in os.environ:
-        line = "Pulumi wants the passphrase of the state: export PULUMI_CONFIG_PASSPHRASE=..."
+        line = "Pulumi needs the passphrase of the state: export PULUMI_CONFIG_PASSPHRASE=..."
         return CommandError(Exit.UNAVAILABLE, line)
     last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
     last = last.strip().removeprefix("stderr: ")

@@ -1,6 +1,6 @@
-"""`plexus queue`: the mails that wait in Postfix to leave.
+"""`plexus queue`: the messages waiting in Postfix's queue.
 
-Here are its arguments only; what it does is in `queue_view`.
+This module declares the arguments; `queue_view` does the work.
 """
 
 from argparse import ArgumentParser, ArgumentTypeError
@@ -9,21 +9,21 @@ from postal_plexus.cli import verbs
 from postal_plexus.cli.verbs import Verb
 from postal_plexus.maintenance.calls import QUEUE_ID
 
-SUMMARY = "show, retry, hold or drop the mails that wait to leave"
+SUMMARY = "show, retry, hold or drop messages in Postfix's queue"
 
 DETAILS = """
-Postfix keeps what SES does not take yet, and tries again. A task on the mail host looks and acts,
-so each command takes some seconds.
+Postfix keeps messages that SES has not accepted yet, and retries. Each command runs as a task on
+the mail host, which takes some seconds.
 """
 
 _MODULE = "postal_plexus.cli.queue_view"
 
 
 def queue_id(text: str) -> str:
-    """Read a queue id.
+    """Parse a queue id.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not a queue id.
     """
     if not QUEUE_ID.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is no queue id: see plexus queue list")
@@ -31,34 +31,37 @@ def queue_id(text: str) -> str:
 
 
 def _ids(parser: ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="+", type=queue_id, metavar="ID", help="as `list` shows it")
+    parser.add_argument("ids", nargs="+", type=queue_id, metavar="ID", help="an id from `list`")
 
 
 def _any_ids(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "ids", nargs="*", type=queue_id, metavar="ID", help="as `list` shows it (default: all)"
+        "ids", nargs="*", type=queue_id, metavar="ID", help="an id from `list` (default: all)"
     )
 
 
 VERBS = {
     "list": Verb(
-        "a line for each",
-        "Show a line for each mail, and why each recipient has not got it yet.",
+        "list them, one per line",
+        "List messages, one per line, with the reason why each recipient has not got it yet.",
         _MODULE,
     ),
     "show": Verb(
-        "what one of them is", "Show envelope and the header's main fields.", _MODULE, _ids
+        "show some of them", "Show the envelope and the main header fields.", _MODULE, _ids
     ),
     "retry": Verb(
-        "try again now", "Try again now, instead of after the next wait.", _MODULE, _any_ids
+        "try again now", "Try again now instead of after the next wait.", _MODULE, _any_ids
     ),
     "hold": Verb(
-        "keep them from leaving", "Keep mails from leaving until they are released.", _MODULE, _ids
+        "keep them in the queue",
+        "Keep messages in the queue until they are released.",
+        _MODULE,
+        _ids,
     ),
-    "release": Verb("let held ones leave", "Let mails leave that were held.", _MODULE, _ids),
+    "release": Verb("release held ones", "Release messages that were held.", _MODULE, _ids),
     "drop": Verb(
-        "remove them for good",
-        "Remove mails for good. Nobody is told: neither sender nor recipients.",
+        "delete them permanently",
+        "Delete messages permanently. Neither sender nor recipients are told.",
         _MODULE,
         _ids,
         asks=True,

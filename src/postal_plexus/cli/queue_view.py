@@ -1,4 +1,4 @@
-"""What `plexus queue` does."""
+"""The commands of `plexus queue`."""
 
 import json
 from argparse import Namespace
@@ -23,7 +23,7 @@ Mail = dict[str, Any]
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen; DATA where there is no such mail."""
+    """Run the chosen command. Raise DATA if there is no such message."""
     queue = tasks.tasks(args)
     words: list[str] = list(getattr(args, "ids", ()))
     if args.act == "drop" and not args.yes:
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
 
 
 def joined(lines: Iterable[Mail]) -> list[Mail]:
-    """Put together what a task says of a mail in several lines, since it has many recipients."""
+    """Join the lines of a task about one message, which are several if it has many recipients."""
     found: dict[str, Mail] = {}
     for line in lines:
         mail = found.setdefault(line["id"], {**line, "recipients": []})
@@ -51,10 +51,10 @@ def joined(lines: Iterable[Mail]) -> list[Mail]:
 
 
 def _confirmed(queue: Tasks, ids: list[str]) -> list[str]:
-    """Show what would be dropped, and ask; give the ids with the arrival that was looked at."""
+    """Show what would be dropped, and ask. Return the ids, each with its arrival time."""
     found = joined(tasks.results(queue, "postfix", ["queue-show", *ids]))
     lines = [f"{_line(each)}  {_subject(each)}" for each in found]
-    confirm(lines, "Drop for good?", "nothing was dropped")
+    confirm(lines, "Drop permanently?", "nothing was dropped")
     return [f"{each['id']}@{each['arrived']}" for each in found]
 
 

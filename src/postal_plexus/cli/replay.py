@@ -1,4 +1,4 @@
-"""`plexus replay`: bring mails of the archive back into a mailbox that lost them."""
+"""`plexus replay`: bring back messages that a mailbox has lost, from the archive."""
 
 import json
 import sys
@@ -13,13 +13,13 @@ from postal_plexus.mail.printable import printable
 if TYPE_CHECKING:
     from postal_plexus.operations.replay import Found, Mail
 
-SUMMARY = "bring mails of the archive back into a mailbox that lost them"
+SUMMARY = "bring back messages that a mailbox has lost, from the archive"
 
 DETAILS = """
-Each mail that the mailbox had, and that is in none of its folders now (Trash and the folder of
-expunged mails count), is delivered once more, through the user's filters; nothing is answered or
-sent on again. What a user has removed for good comes back too. The archive has the mails of the
-last `archive-days`. Nobody gets a mail twice: a replay can be broken off and repeated.
+Each message that the mailbox had, and that is in none of its folders now (including Trash and the
+folder of expunged messages), is delivered again through the user's filters. Nothing is answered or
+redirected again. Messages that a user deleted permanently come back too. The archive keeps messages
+for `archive-days`. Nobody gets a message twice, so a replay can be interrupted and repeated.
 """
 
 
@@ -31,22 +31,24 @@ def arguments(parser: ArgumentParser) -> None:
         type=moments.moment,
         required=True,
         metavar="TIME",
-        help=f"mails that were received since then: {moments.FORMS}",
+        help=f"messages received since then: {moments.FORMS}",
     )
     parser.add_argument(
-        "--until", type=moments.moment, metavar="TIME", help="and before then (default: now)"
+        "--until", type=moments.moment, metavar="TIME", help="and before this time (default: now)"
     )
     parser.add_argument(
-        "--of", metavar="ADDRESS", help="what this mailbox had, such as one that was renamed"
+        "--of",
+        metavar="ADDRESS",
+        help="bring back what this mailbox had, such as one that was renamed",
     )
     parser.add_argument("--dry-run", action="store_true", help="count only")
-    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     system.add_options(parser)
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Put the mails into the queue, and say how many."""
+    """Put the messages into the queue, and print how many there are."""
     from rich.console import Console  # noqa: PLC0415 - these need libraries
     from rich.progress import Progress  # noqa: PLC0415
 
@@ -56,7 +58,7 @@ def run(args: Namespace) -> int:
         mailbox_of,
     )
 
-    # A mail that comes meanwhile is no lost one.
+    # A message that arrives meanwhile is not a lost one.
     until = args.until or datetime.now(UTC) - timedelta(seconds=1)
     if until <= args.since:
         raise CommandError(Exit.USAGE, "--until is not after --since")
@@ -89,7 +91,7 @@ def _tell(found: "Found", mailbox: str, queued: int, *, dry_run: bool) -> None:
         between = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
         print(f"{mailbox}: {count} mails, {octets / 1e6:.1f} MB, received {between}")
     else:
-        print(f"{mailbox}: the archive has no mail of that time for it")
+        print(f"{mailbox}: the archive has no mail for it from that time")
     if found.gone:
         print(f"plexus: {found.gone} more have left the archive (archive-days)", file=sys.stderr)
     if queued:

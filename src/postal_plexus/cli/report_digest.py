@@ -1,4 +1,4 @@
-"""What `plexus reports` does: finds the reports, and shows what they say together."""
+"""What `plexus reports` does: find the reports, and print a summary."""
 
 import json
 import sys
@@ -34,7 +34,7 @@ class _Found:
     unproved: int = 0
 
     def add(self, name: str, octets: bytes) -> None:
-        """Read what is in a mail or a file; what is no report goes to `unread`."""
+        """Read a message or a file. If it contains no report, note it in `unread`."""
         before = len(self.aggregates) + len(self.tls)
         try:
             for document in documents(octets):
@@ -50,7 +50,7 @@ class _Found:
 
 
 def run(args: Namespace) -> int:
-    """Print what the reports say of each domain; DATA if a file cannot be read."""
+    """Print a summary for each domain. Return DATA if a file cannot be read."""
     found = _Found()
     if args.files:
         _from_files(found, args.files)
@@ -64,7 +64,7 @@ def run(args: Namespace) -> int:
             print(line)
     if args.files and found.unread:
         raise CommandError(Exit.DATA, *found.unread)
-    for line in found.unread:  # of strangers: no reason to fail
+    for line in found.unread:  # from strangers, so not a failure
         print(f"plexus: left out {line}", file=sys.stderr)
     return Exit.OK
 
@@ -97,7 +97,7 @@ def _told(
     domains: Sequence[DomainDigest], encrypted: Sequence[TlsDigest], found: _Found
 ) -> Iterator[str]:
     if not domains and not encrypted and not found.unread:
-        yield "No reports. Other servers send them once a day, to the postmaster of each domain."
+        yield "No reports. Other servers send them once a day to the postmaster of each domain."
     for each in domains:
         yield f"{each.domain}  DMARC, policy {each.policy}, {_period(each)}"
         share = f" ({100 * each.passed / each.mails:.1f} %)" if each.mails else ""

@@ -1,6 +1,6 @@
-"""`plexus reports`: what other servers report of mail in your domains' names.
+"""`plexus reports`: what other servers report about mail in your domains' names.
 
-Here are its arguments only; what it does is in `report_digest`.
+This module declares the arguments; `report_digest` does the work.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from postal_plexus.cli import system
 
-SUMMARY = "say who sends in your domains' names, and which DMARC policy is safe now"
+SUMMARY = "show who sends mail in your domains' names, and which DMARC policy is safe"
 
 DETAILS = """
-Reads the DMARC and TLS reports that other servers sent, from the archive of received mail, or from
-files (mails, XML, JSON, .gz or .zip). Anyone can send a report: those whose sender SES could not
-authenticate are left out. Ends with 65 if a file cannot be read.
+Reads other servers' DMARC and TLS reports from the archive of received mail, or from files (mail
+messages, XML, JSON, .gz or .zip). Anyone can send a report, so those whose sender SES could not
+authenticate are left out. The exit code is 65 if a file cannot be read.
 """
 
 
@@ -26,7 +26,7 @@ def arguments(parser: ArgumentParser) -> None:
         default=30,
         help="how many days of reports to read (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="as a JSON document")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="instead of the archive"
     )
@@ -41,7 +41,7 @@ def _days(text: str) -> int:
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Print what the reports say of each domain."""
+    """Print a summary for each domain."""
     from postal_plexus.cli import report_digest  # noqa: PLC0415 - it needs AWS's library
 
     return report_digest.run(args)

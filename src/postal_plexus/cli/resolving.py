@@ -1,5 +1,7 @@
-"""Looking records up, for `plexus dns`. Fails with CommandError (USAGE) for a wrong resolver, and
-with LookupError, in the library's words, for a look-up that has no answer.
+"""DNS lookups for `plexus dns`.
+
+Raises CommandError (USAGE) for an invalid resolver, and LookupError with the library's message for
+a lookup without an answer.
 """
 
 from collections.abc import Callable
@@ -16,9 +18,9 @@ _SECONDS = 5.0
 
 
 def look_up_by(given: str | None) -> Callable[[Record], tuple[str, ...]]:
-    """How to look a record set up at the resolver `address:port`, or at the machine's own.
+    """Return a function that looks up a record set at `address:port`, or at the machine's resolver.
 
-    What it gives are the values as a zone file has them, but texts whole and without quotes.
+    It returns values in zone file format, except that texts are whole and without quotes.
     """
     try:
         ask = resolver(given)

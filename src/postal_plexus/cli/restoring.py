@@ -21,13 +21,13 @@ from postal_plexus.operations.task import Tasks
 
 Line = dict[str, Any]
 
-# A backup takes a while, and is of its beginning: what came in between may lack.
+# A backup takes a while and reflects its beginning; it may lack what arrived during it.
 _BEFORE = timedelta(hours=1)
 _TASK = "restore"
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen; DATA without a recovery point, NO_USER without such a mailbox."""
+    """Run the chosen command. Raise DATA without a recovery point, NO_USER without the mailbox."""
     if args.folder is not None and args.address is None:
         raise CommandError(Exit.USAGE, "--folder goes with ADDRESS")
     stack = system.connect(args)
@@ -82,8 +82,8 @@ def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
 def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
     if not args.yes:
         confirm(
-            [f"Every mailbox that is gone becomes as it was {point.taken_at:%Y-%m-%d %H:%M} UTC."],
-            "Dovecot is stopped for that, and mail waits. Go on?",
+            [f"Every lost mailbox becomes as it was {point.taken_at:%Y-%m-%d %H:%M} UTC."],
+            "Dovecot is stopped meanwhile, and mail waits. Continue?",
             "Nothing was done.",
         )
     runner = Tasks(stack)
@@ -98,8 +98,8 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
             since = f", {line['since']} of them since" if line["since"] else ""
             print(f"{line['address']}: {line['mails']} mails{since}")
         for address in kept:
-            print(f"{address}: was there, so it stays; plexus restore {address}")
-        print(f"{queued} mails that were received since are in the queue: what lacks is delivered.")
+            print(f"{address}: exists, so it stays; plexus restore {address}")
+        print(f"{queued} messages received since are in the queue; missing ones are delivered.")
     return {
         "mailboxes": [tasks.document(line) for line in done],
         "kept": kept,
@@ -109,21 +109,21 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
 
 
 def _replay(replays: Replays, point: Point) -> int:
-    """Put into the queue all that was received since a recovery point; give how many."""
+    """Put everything that was received since a recovery point into the queue. Return the number."""
     mailboxes = [each.address for each in replays.directory().mailboxes]
     found: dict[str, Found] = replays.find(mailboxes, point.taken_at - _BEFORE, datetime.now(UTC))
     return sum(sum(replays.put(each.mails, mailbox)) for mailbox, each in found.items())
 
 
 def _restore(args: Namespace, backups: Backups, point: Point, item: str | None) -> None:
-    """Let AWS Backup do its part, and wait for it."""
+    """Start AWS Backup's part, and wait for it."""
     job = args.job or backups.start(point, item)
     try:
         with Console(stderr=True).status("AWS Backup restores ...") as shown:
             for percent in backups.follow(job):
                 shown.update(f"AWS Backup restores: {percent:.0f} %")
     except KeyboardInterrupt:
-        again = f"the restore goes on at AWS; take it up with the same words and --job {job}"
+        again = f"AWS continues the restore; resume it with the same arguments and --job {job}"
         raise CommandError(Exit.INTERRUPTED, again) from None
 
 
@@ -144,7 +144,7 @@ def _run(args: Namespace, runner: Tasks, words: list[str]) -> list[Line]:
 
 @contextmanager
 def _stopped(stack: System) -> Generator[None]:
-    """Dovecot stands still within; it starts again whatever happens."""
+    """Stop Dovecot for the duration of the context; it is started again whatever happens."""
     services = Services(stack)
     print("plexus: Dovecot is stopped; mail waits", file=sys.stderr)
     try:

@@ -1,10 +1,10 @@
-"""Writing an edit of a stack file: checked before, in one step, by one process at a time.
+"""Edit a stack file: validated beforehand, atomically, by one process at a time.
 
-The file's mode, owner, line ends and everything that the edit does not mean stay. A symbolic link
-stays one. An edit whose result `plexus check` refuses is not written.
+The file's mode, owner, line endings and everything that the edit does not concern stay. A symbolic
+link stays one. An edit whose result `plexus check` would refuse is not written.
 
-Fails with CommandError: CONFIG where the file is wrong, or would be; NO_INPUT where it cannot be
-read or written. Then it is as it was.
+Raises CommandError: CONFIG if the file is wrong, or would be; NO_INPUT if it cannot be read or
+written. The file is then unchanged.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ Edit = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Edited:
-    """What an edit makes of a file: its content, and the settings before and after."""
+    """The result of an edit: the new content, and the settings before and after."""
 
     old: bytes
     new: bytes
@@ -34,7 +34,7 @@ class Edited:
 
 
 def tried(path: Path, edit: Edit) -> Edited:
-    """Say what an edit would make, without writing it. Raise CommandError where that is refused."""
+    """Return the result of an edit without writing it. Raise CommandError if it is refused."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -43,7 +43,7 @@ def tried(path: Path, edit: Edit) -> Edited:
     try:
         _, before = stack_files.whole(path, content)
     except CommandError:
-        # Broken YAML is told with its line. Of what is only wrong, the edit may be the remedy.
+        # Invalid YAML is reported with its line. Other mistakes may be what the edit corrects.
         stack_files.parsed(path, content)
     try:
         edited = _edited(content.decode(), edit).encode()
@@ -55,7 +55,7 @@ def tried(path: Path, edit: Edit) -> Edited:
 
 def write(path: Path, edit: Edit) -> Edited:
     """Edit the file."""
-    # Here, because nothing of the desk is loaded by what needs none of it.
+    # Imported here because commands that edit no file should not load it.
     from awsdesk import files  # noqa: PLC0415
 
     target = path.resolve()
@@ -78,7 +78,7 @@ def write(path: Path, edit: Edit) -> Edited:
 
 
 def _edited(text: str, edit: Edit) -> str:
-    """Edit a text whose lines end by CRLF as if they ended by LF."""
+    """Edit a text with CRLF line endings as if they were LF."""
     if "\r\n" in text and "\n" not in text.replace("\r\n", ""):
         return edit(text.replace("\r\n", "\n")).replace("\n", "\r\n")
     return edit(text)
@@ -86,13 +86,13 @@ def _edited(text: str, edit: Edit) -> str:
 
 @contextmanager
 def _alone(path: Path) -> Generator[None]:
-    """Keep other processes that edit by this module away."""
+    """Lock out other processes that edit through this module."""
     while True:
         handle = os.open(path, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not os.path.samestat(os.fstat(handle), path.stat()):
-                continue  # another one has replaced the file meanwhile
+                continue  # another process has replaced the file meanwhile
             yield
             return
         finally:

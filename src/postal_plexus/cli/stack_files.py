@@ -1,6 +1,6 @@
-"""Stack files on disk: which one is meant, and what it says.
+"""Stack files on disk: which one is meant, and its content.
 
-Fails with CommandError: NO_INPUT where a file cannot be read or chosen, CONFIG where it is wrong.
+Raises CommandError: NO_INPUT if a file cannot be read or chosen, CONFIG if it is wrong.
 """
 
 import re
@@ -19,7 +19,7 @@ _PLACES = (Path(), Path("pulumi"))
 
 
 def add_option(parser: ArgumentParser, default: str) -> None:
-    """Give a command the option --stack-file; `default` says what is taken without it."""
+    """Add the option --stack-file to a command; `default` describes what is used without it."""
     parser.add_argument(
         "--stack-file",
         type=Path,
@@ -32,7 +32,7 @@ DEFAULT = "the only one here or in pulumi/"
 
 
 def chosen(given: Path | None) -> Path:
-    """The file that is meant: the one given, or the only one at the usual places."""
+    """Return the file to use: the one given, or the only one in the usual places."""
     if given is not None:
         return given
     found = sorted(file for place in _PLACES for file in place.glob(_PATTERN))
@@ -46,7 +46,7 @@ def chosen(given: Path | None) -> Path:
 
 
 def read(path: Path) -> tuple[StackFile, Directory]:
-    """What the file says, and the directory that it makes."""
+    """Return the file's content, and its directory of addresses."""
     file = parsed(path, _content(path))
     try:
         return file, file.directory()
@@ -55,12 +55,12 @@ def read(path: Path) -> tuple[StackFile, Directory]:
 
 
 def read_whole(path: Path) -> tuple[StackFile, Settings]:
-    """What the file says, and the settings that it makes: nothing of it is left unchecked."""
+    """Return the file's content and its settings, with all of it checked."""
     return whole(path, _content(path))
 
 
 def whole(path: Path, content: bytes) -> tuple[StackFile, Settings]:
-    """The same of what the file has, or shall have."""
+    """Return the same for content that the file has, or will have."""
     file = parsed(path, content)
     named = _NAME.fullmatch(path.name)
     prefix = f"{NAMESPACE}:"
@@ -87,7 +87,7 @@ def _content(path: Path) -> bytes:
 
 
 def parsed(path: Path, content: bytes) -> StackFile:
-    """What the file says, as YAML. Raise CommandError where it is none."""
+    """Return the file's content, parsed as YAML. Raise CommandError if it is not valid."""
     try:
         return read_stack_file(content)
     except StackError as error:
@@ -95,5 +95,5 @@ def parsed(path: Path, content: bytes) -> StackFile:
 
 
 def wrong(path: Path, error: StackError) -> CommandError:
-    """The end of a command whose stack file is wrong: one line a problem, after the file's name."""
+    """Return the error for a wrong stack file: one line per problem, with the file's name."""
     return CommandError(Exit.CONFIG, *map(str, error.problems), source=str(path))

@@ -1,6 +1,6 @@
-"""Options of the commands that act on a running stack: on AWS, or on a desk.
+"""Options of the commands that act on a running stack, on AWS or on a desk.
 
-AWS's library is loaded only when a command runs.
+The AWS library is loaded only when a command runs.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Declare where the stack is."""
+    """Declare the options that locate the stack."""
     where = parser.add_argument_group("the stack")
-    where.add_argument("--stack", default="main", help="its name on AWS (default: %(default)s)")
-    where.add_argument("--region", help="its AWS region (default: as AWS's own tools find it)")
     where.add_argument(
-        "--desk", type=Path, metavar="DIR", help="the desk in this directory, instead of AWS"
+        "--stack", default="main", help="the stack's name on AWS (default: %(default)s)"
+    )
+    where.add_argument("--region", help="the stack's AWS region (default: as for AWS's own tools)")
+    where.add_argument(
+        "--desk", type=Path, metavar="DIR", help="use the desk in this directory instead of AWS"
     )
 
 
 def connect(args: Namespace) -> "System":
-    """Give the chosen stack. Raise CommandError where a desk does not run."""
+    """Return the chosen stack. Raise CommandError if the desk is not running."""
     from postal_plexus.operations.system import Endpoint, System  # noqa: PLC0415
 
     if args.desk is None:
@@ -53,7 +55,7 @@ def connect(args: Namespace) -> "System":
 
 
 def reported(run: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
-    """Turn what a stack refuses into a CommandError with the documented exit code."""
+    """Convert a stack's errors to CommandError with the documented exit code."""
 
     @wraps(run)
     def wrapped(args: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Running a one-off task from a command: what is told meanwhile, and how each failure ends."""
+"""Run a one-off task from a command: progress, and the exit code of each failure."""
 
 import sys
 from argparse import Namespace
@@ -16,21 +16,21 @@ _ENDS = {65: Exit.DATA, 67: Exit.NO_USER}
 
 
 def tasks(args: Namespace) -> Tasks:
-    """Give the tasks of the chosen stack."""
+    """Return the tasks of the chosen stack."""
     return Tasks(system.connect(args))
 
 
 def results(
     of: Tasks, image: str, words: Sequence[str], tell: Callable[[Line], None] | None = None
 ) -> list[Line]:
-    """Run a verb to its end; give its results, or hand each to `tell` as it comes.
+    """Run a verb to its end. Return its results, or pass each to `tell` as it arrives.
 
     Raises:
-        CommandError: DATA or NO_USER as the task says, INTERRUPTED after Control-C.
+        CommandError: DATA or NO_USER as the task reports, INTERRUPTED after Control-C.
     """
     found: list[Line] = []
     if sys.stderr.isatty():
-        print("plexus: a task on the mail host does this ...", file=sys.stderr)
+        print("plexus: running a task on the mail host ...", file=sys.stderr)
     with ending():
         of.run(image, words, tell or found.append)
     return found
@@ -38,11 +38,11 @@ def results(
 
 @contextmanager
 def ending(exits: Mapping[int, Exit] = _ENDS, stopped: str = "") -> Generator[None]:
-    """Turn how a task ends within into a CommandError.
+    """Convert the failures of a task within the context to CommandError.
 
     Args:
         exits: by the task's exit code; UNAVAILABLE for any other.
-        stopped: what to add where Control-C has stopped it.
+        stopped: what to add to the message if Control-C has stopped it.
     """
     try:
         yield
@@ -53,5 +53,5 @@ def ending(exits: Mapping[int, Exit] = _ENDS, stopped: str = "") -> Generator[No
 
 
 def document(line: Line) -> Line:
-    """Give a result without what only numbers and sorts it."""
+    """Return a result without the fields that only number and sort it."""
     return {name: value for name, value in line.items() if name not in {"n", "kind"}}

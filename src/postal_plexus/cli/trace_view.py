@@ -1,4 +1,4 @@
-"""What `plexus trace` does: searches, and shows what was found."""
+"""What `plexus trace` does: search, and print what was found."""
 
 import json
 import sys
@@ -19,20 +19,20 @@ _SHOWN_WHOLE = 3
 _MOST_LISTED = 200
 
 _NO_TRACE = (
-    "SES refuses mail in the dialogue, before it is here, and that leaves no trace here: the",
-    "sender's own server has the reason. It may be that",
+    "SES refuses mail during the SMTP session, which leaves no trace here: the",
+    "sender's server has the reason. Possible reasons:",
     "- nobody has the address (550), or it is misspelled: plexus check, plexus directory",
     "- SES does not trust the sending server (its IP address is blocked, or is one of EC2's)",
-    "- the mail is larger than 40 MB (552)",
-    "- the domain's MX does not lead to SES, or no rule set is active: plexus doctor, plexus dns",
-    "- the sender's server has not tried yet, or tries again later",
-    "Or the mail is older (--since), its lines are gone (`log-days`), or subjects are not logged",
-    "(`log-subjects`).",
+    "- the message is larger than 40 MB (552)",
+    "- the domain's MX does not point to SES, or no rule set is active: plexus doctor, plexus dns",
+    "- the sender's server has not tried yet, or will retry",
+    "Or the message is older (--since), its lines have expired (`log-days`), or subjects are not",
+    "logged (`log-subjects`).",
 )
 
 
 def run(args: Namespace) -> int:
-    """Print the journeys; DATA where there is none."""
+    """Print the journeys. Return DATA if there are none."""
     until = args.until or datetime.now(UTC)
     if args.since >= until:
         raise CommandError(Exit.USAGE, "--since is not before --until")
@@ -82,7 +82,7 @@ def _show(found: Found, *, full: bool) -> None:
 
 
 def _why(stack: System, what: str) -> tuple[str, ...]:
-    """Say what can be known of a mail that left no line."""
+    """Yield what can be said about a message that left no line."""
     address = bare_message_id(what)
     if "@" not in address.strip("@"):
         return _NO_TRACE

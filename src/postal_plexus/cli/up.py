@@ -1,11 +1,11 @@
-"""`plexus up`: everything that brings a stack file into service, in order.
+"""`plexus up`: all steps to deploy a stack file, in order.
 
-Check, cost, images, a preview, one question, `pulumi up`; and `pulumi up` once more for the sites
-whose certificates have been issued by then. Pulumi is run by its Automation API; the program
-`pulumi` has to be installed.
+The steps are check, cost, images, a preview, one question, `pulumi up`, and a second `pulumi up`
+for sites whose certificates have been issued meanwhile. Pulumi is run through its Automation API;
+the program `pulumi` must be installed.
 
-Fails with CommandError: CONFIG where the stack file is wrong, UNAVAILABLE where Pulumi or an image
-cannot be had or ends with an error, USAGE where nobody can be asked or the answer is no.
+Raises CommandError: CONFIG if the stack file is wrong, UNAVAILABLE if Pulumi or an image is missing
+or fails, USAGE if there is no terminal or the answer is no.
 """
 
 import subprocess
@@ -19,11 +19,11 @@ from typing import Protocol
 from postal_plexus.cli import asking, cost, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 
-SUMMARY = "check, show the cost, build the images, ask, and deploy by Pulumi"
+SUMMARY = "check, show the cost, build the images, ask, and deploy with Pulumi"
 
 DETAILS = """
-Run it again after any error or change. It needs the program `pulumi`, and what docs/deploy.md says
-of credentials and the passphrase.
+Run it again after any error or change. It needs the program `pulumi`, and the credentials and
+passphrase described in docs/deploy.md.
 """
 
 _LOOK_SECONDS = 300.0
@@ -31,30 +31,30 @@ _UNDONE = "nothing was deployed"
 
 
 class Engine(Protocol):
-    """What deploys: Pulumi, by its Automation API."""
+    """Deploys a stack: Pulumi, through its Automation API."""
 
     def preview(self) -> Mapping[str, int]:
-        """Show what would be done; gives how often each operation would be."""
+        """Show what would be done. Return the number of resources for each operation."""
         ...
 
     def up(self) -> Collection[str]:
-        """Do it; gives the domains whose client sites wait for a certificate."""
+        """Deploy. Return the domains whose client set-up sites wait for a certificate."""
         ...
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     parser.add_argument(
         "--no-images",
         action="store_true",
-        help="do not build images here first; Pulumi does",
+        help="do not build images first; Pulumi builds them",
     )
     parser.add_argument(
         "--wait",
         action="store_true",
-        help="wait for the certificates of all client sites, by a look every five minutes",
+        help="wait for the certificates of all client set-up sites, checking every five minutes",
     )
 
 
@@ -63,7 +63,9 @@ def run(args: Namespace) -> int:
     path = stack_files.chosen(args.stack_file)
     file, settings = stack_files.read_whole(path)
     if not settings.stack:
-        line = "its name says no stack; call it Pulumi.<stack>.yaml, such as Pulumi.main.yaml"
+        line = (
+            "its name contains no stack name; name it Pulumi.<stack>.yaml, such as Pulumi.main.yaml"
+        )
         raise CommandError(Exit.CONFIG, line, source=str(path))
     mailboxes = len(settings.directory.mailboxes)
     print(f"{path}: in order: {mailboxes} mailboxes; {cost.in_short(path)}")
@@ -89,13 +91,13 @@ def deploy(
     issued: Callable[[], Collection[str]],
     sleep: Callable[[float], object] | None = None,
 ) -> None:
-    """Preview, ask, deploy, and once more for the sites whose certificates are there.
+    """Preview, ask, deploy, and deploy again for sites whose certificates have been issued.
 
     Args:
         engine: what deploys.
-        ask: a question, answered by yes or no; None to go on without.
-        issued: the domains whose certificates have been issued.
-        sleep: waits for seconds, to look again until all certificates are there; None not to wait.
+        ask: asks a question and returns whether the answer is yes; None to go on without asking.
+        issued: returns the domains whose certificates have been issued.
+        sleep: waits for seconds before it checks again until all are issued; None not to wait.
 
     Raises:
         CommandError: the answer was no, or the engine failed.
@@ -103,17 +105,19 @@ def deploy(
     planned = {name: count for name, count in engine.preview().items() if name != "same" and count}
     if planned:
         told = ", ".join(f"{count} to {name}" for name, count in sorted(planned.items()))
-        # Replaced and deleted are what nobody gets back.
+        # Replaced and deleted resources cannot be brought back.
         if ask is not None and not ask(f"{told}. Do it?"):
             raise CommandError(Exit.USAGE, _UNDONE)
     pending = set(engine.up())
     while pending:
         ready = pending & set(issued())
         if ready:
-            print(f"The certificates of {', '.join(sorted(ready))} are there: once more.")
+            print(
+                f"The certificates of {', '.join(sorted(ready))} have been issued: deploying again."
+            )
             left = set(engine.up())
             if left & ready:
-                # Whatever holds them up, another run at once would not change it.
+                # Whatever delays them, another run would not change it.
                 pending = left
                 break
             pending = left
@@ -131,11 +135,13 @@ def deploy(
 
 
 def _build_images(repository: Path, architecture: str) -> None:
-    """Build what is missing of the images, where the repository is; Pulumi would do it unseen."""
+    """Build missing images in the repository. Pulumi would build them without showing it."""
     if not (repository / "Makefile").exists():
         return
     arch = "arm64" if architecture == "arm64" else "amd64"
     done = subprocess.run(["make", "images", f"ARCH={arch}"], cwd=repository, check=False)  # noqa: S603, S607
     if done.returncode:
-        line = "an image cannot be built (see above); mend that, or leave it to Pulumi: --no-images"
+        line = (
+            "an image cannot be built (see above); correct that, or leave it to Pulumi: --no-images"
+        )
         raise CommandError(Exit.UNAVAILABLE, line)

@@ -1,6 +1,6 @@
-"""Commands with verbs of their own (`plexus queue hold`): a table, each with its module.
+"""Commands with verbs of their own (`plexus queue hold`): a table of verbs and their modules.
 
-A verb's module is loaded when it runs, since it needs AWS's library.
+A verb's module is loaded when it runs, because it needs the AWS library.
 """
 
 import importlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def no_arguments(_parser: ArgumentParser) -> None:
-    """Take none."""
+    """Declare no arguments."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Verb:
 
     Attributes:
         module: has `run(args) -> int`; `args.act` is the verb.
-        arguments: declares what it takes besides the common options.
-        asks: it asks before it acts, so it takes --yes.
+        arguments: declares its arguments besides the common options.
+        asks: whether it asks for confirmation, so that it accepts --yes.
     """
 
     summary: str
@@ -37,19 +37,19 @@ class Verb:
 
 
 def declare(actions: "_SubParsersAction[ArgumentParser]", verbs: Mapping[str, Verb]) -> None:
-    """Declare the verbs of a command; `run` below is what it then does."""
+    """Declare the verbs of a command; `run` below runs the chosen one."""
     for name, verb in verbs.items():
         command = actions.add_parser(name, help=verb.summary, description=verb.description)
         system.add_options(command)
-        command.add_argument("--json", action="store_true", help="as a JSON document")
+        command.add_argument("--json", action="store_true", help="print JSON")
         if verb.asks:
-            command.add_argument("--yes", action="store_true", help="do not ask")
+            command.add_argument("--yes", action="store_true", help="do not ask for confirmation")
         verb.arguments(command)
         command.set_defaults(act=name, module=verb.module)
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Do what was chosen."""
+    """Run the chosen verb."""
     module = importlib.import_module(args.module)
     return cast("Callable[[Namespace], int]", module.run)(args)

@@ -31,7 +31,7 @@ def test_an_address_stands_for_the_command_that_brings_mail() -> None:
         (["import", "--csv", "{}/lacking.csv"], 65, "line 2 lacks"),
         (["import", ANN, "--csv", "{}/p"], 64, "--csv names the mailboxes"),
         (["import", ANN, SOURCE, "--password-file", "{}/p"], 69, "no desk runs"),
-        (["export", ANN, "--to", "{}/p"], 66, "is there already"),
+        (["export", ANN, "--to", "{}/p"], 66, "already exists"),
         (["export", ANN], 69, "no desk runs"),
     ],
 )

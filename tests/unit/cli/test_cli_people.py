@@ -56,7 +56,7 @@ def test_add_with_a_password_made(plexus: Plexus, sound: Path) -> None:
     assert PasswordHasher().verify(str(entry["password-hash"]).removeprefix("{ARGON2ID}"), made[1])
     assert made[1] not in sound.read_text()
     assert f"{sound}: has the mailbox carl@example.org\n" in told.out
-    assert "pulumi up: SES takes mail to carl@example.org\n" in told.out
+    assert "pulumi up: SES accepts mail to carl@example.org\n" in told.out
     assert 0o640 == stat.S_IMODE(sound.stat().st_mode)
 
 
@@ -89,7 +89,7 @@ def test_rename(plexus: Plexus, sound: Path) -> None:
         "postal-plexus:aliases"
     ][-1]
     effects = json.loads(told.out)["pulumi_up"]
-    assert "SES takes mail to anna@example.org" in effects
+    assert "SES accepts mail to anna@example.org" in effects
     assert not any("refuses" in each for each in effects)
     plexus("mailbox", "rename", "anna@example.org", ANN, "--no-alias", "--stack-file", sound)
     assert "stored-as" not in sound.read_text("utf-8")
@@ -156,7 +156,7 @@ def test_aliases(plexus: Plexus, sound: Path) -> None:
             "from 0.1 to",
         ),
         (("mailbox", "rename", "zoe@example.org", "z@example.org"), Exit.NO_USER, "no mailbox zoe"),
-        (("mailbox", "rename", ANN, "ANN@example.org"), Exit.USAGE, "the address that it has"),
+        (("mailbox", "rename", ANN, "ANN@example.org"), Exit.USAGE, "already its address"),
         (("mailbox", "rename", ANN, BEN), Exit.CONFIG, "is there already"),
         (("mailbox", "remove", "zoe@example.org", "--yes"), Exit.NO_USER, "no mailbox zoe"),
         (("mailbox", "remove", "info@example.org", "--yes"), Exit.NO_USER, "no mailbox info"),

@@ -93,4 +93,4 @@ def test_a_resolver_that_fails_is_no_missing_record(
     out = capsys.readouterr().out
     assert "example.org: MX example.org: cannot be looked up (" in out
     assert "is missing" not in out
-    assert "DKIM was not looked at" in out
+    assert "DKIM was not checked" in out
