@@ -1,8 +1,8 @@
-"""The DNS records of a stack's domains: what they should be, and whether what was found is that.
+"""The DNS records of a stack's domains: what they should be, and whether the found ones match.
 
-`mail_records` is what the program writes. `expected` is all that the world should find, and
-`judge` compares. A record set without values stands for one whose values are known only to AWS:
-something has to be there.
+`mail_records` are those that the program writes. `expected` lists everything that should be
+publicly visible, and `judge` compares. A record set without values stands for one whose values only
+AWS knows: any value will do.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,15 +21,18 @@ from postal_plexus.config import regions
 from postal_plexus.config.settings import Settings
 
 MAIL_FROM_LABEL = "bounce"
-"""The envelope sender's subdomain: SPF passes for it, so it aligns with the domain."""
+"""The envelope sender's subdomain.
+
+SPF passes for it, and it aligns with the domain (RFC 7489, 3.1).
+"""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What only a deployment knows, of the stack's outputs.
+    """Values from the stack's outputs that only a deployment knows.
 
-    `name_servers`: domain to those of its zone (an adopted one has none here); `dkim`: domain to
-    names and targets of its CNAME records; `address`: the mail host's IPv4.
+    `name_servers`: for each domain, those of its zone (adopted zones are not included); `dkim`: for
+    each domain, names and targets of its CNAME records; `address`: the mail host's IPv4 address.
     """
 
     name_servers: Mapping[str, Sequence[str]] = field(default_factory=dict[str, list[str]])
@@ -38,7 +41,7 @@ class Made:
 
 
 class State(Enum):
-    """What a look at a record set showed."""
+    """The state of a record set."""
 
     OK = "ok"
     MISSING = "missing"
@@ -48,14 +51,15 @@ class State(Enum):
 def mail_records(
     domain: str, *, region: str, dmarc: str, texts: Sequence[str] = ()
 ) -> tuple[Record, ...]:
-    """What makes a domain receive, and be believed: MX, SPF, DMARC, and the MAIL FROM subdomain.
+    """Return the records for receiving and authentic mail: MX, SPF, DMARC, MAIL FROM.
 
-    `texts` are other TXT values of the domain's own name, which share its record set.
+    `texts` are other TXT values of the domain itself, which share its record set.
     """
     sender = f"{MAIL_FROM_LABEL}.{domain}"
     return (
         Record(domain, "MX", (f"10 {regions.inbound_host(region)}",)),
-        # What is sent bears the MAIL FROM below; this is for those who check the bare domain.
+        # Outgoing mail uses the MAIL FROM below. This record is for receivers that check the bare
+        # domain.
         Record(
             domain,
             "TXT",
@@ -70,7 +74,7 @@ def mail_records(
 
 
 def expected(settings: Settings, made: Made) -> dict[str, list[Record]]:
-    """All that should be found of each domain."""
+    """Return all records that should be found for each domain."""
     policy = MtaStsPolicy((regions.inbound_host(settings.region),), MtaStsMode(settings.mta_sts))
     found: dict[str, list[Record]] = {}
     for client in settings.clients:
@@ -98,10 +102,10 @@ def expected(settings: Settings, made: Made) -> dict[str, list[Record]]:
 
 
 def judge(record: Record, found: Collection[str]) -> State:
-    """Whether these values, as a resolver shows them, are the record set.
+    """Return whether the values that a resolver returned match the record set.
 
-    Of TXT only what begins as ours does (`v=spf1`) counts, and there must be no second of it; other
-    texts may stand beside.
+    Of TXT values, only those with the same version as ours (`v=spf1`) count, and there must be only
+    one of them. Other texts are allowed.
     """
     values = {_plain(value) for value in found}
     wanted = {_plain(value) for value in record.values}
@@ -114,11 +118,11 @@ def judge(record: Record, found: Collection[str]) -> State:
 
 
 def _kind(text: str) -> str:
-    """The version that a policy's text begins with, such as `v=spf1`; else the whole text."""
+    """Return the version that a policy's text begins with, such as `v=spf1`, or the whole text."""
     first = text.replace(";", " ").split(" ", 1)[0]
     return first if first.startswith("v=") else text
 
 
 def _plain(value: str) -> str:
-    """A value without what differs between writing and reading it."""
+    """Return a value without the differences between its written and its returned form."""
     return value.replace('""', "").removesuffix(".").strip().lower()

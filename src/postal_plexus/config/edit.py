@@ -1,10 +1,10 @@
-"""Who has mail, changed in a stack file's text; all else, comments too, stays as it is. Pure.
+"""Edit who has mail in a stack file's text. Everything else, including comments, stays. Pure.
 
-Each function gives the edited text. What it means is not judged here: the caller has the result
-checked as a whole, as `plexus check` does, before it writes it.
+Each function returns the edited text. It does not validate the result: the caller validates it as a
+whole, as `plexus check` does, before writing it.
 
-Fails with StackError: no such mailbox or alias, an app password that is there already, a file that
-is no YAML, or one that has to be edited by hand (`yaml_text`).
+Raises StackError if there is no such mailbox or alias, if an app password already exists, if the
+file is not YAML, or if it has to be edited by hand (`yaml_text`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ _APPS = "app-passwords"
 
 
 def with_mailbox(text: str, address: str, password_hash: str, quota_gb: float | None = None) -> str:
-    """Give the text with one more mailbox, below the others."""
+    """Return the text with an additional mailbox, below the others."""
 
     def edit(file: YamlText) -> None:
         fields: dict[str, object] = {"address": address, "password-hash": password_hash}
         if quota_gb is not None:
             fields["quota-gb"] = quota_gb
         if any(_is(entry.get("stored-as"), address) for entry in _entries(file, _MAILBOXES)):
-            # The mail of one that was renamed lies there.
+            # The mail of a renamed mailbox is stored there.
             fields["stored-as"] = _unused(file, address)
         file.append(("config", _MAILBOXES), fields, after=_DOMAINS)
 
@@ -37,10 +37,10 @@ def with_mailbox(text: str, address: str, password_hash: str, quota_gb: float | 
 
 
 def without_mailbox(text: str, address: str, *, everywhere: bool = False) -> str:
-    """Give the text without a mailbox.
+    """Return the text without a mailbox.
 
-    With `everywhere` also without what leads to it: destinations, and aliases that have no other;
-    catch-alls; and what others may send as.
+    With `everywhere`, also remove the references to it: destinations, and aliases that have no
+    other; catch-alls; and send-as entries of others.
     """
 
     def edit(file: YamlText) -> None:
@@ -52,10 +52,10 @@ def without_mailbox(text: str, address: str, *, everywhere: bool = False) -> str
 
 
 def with_another_address(text: str, old: str, new: str, *, alias: bool = True) -> str:
-    """Give the text in which a mailbox has another address, also where others name it.
+    """Return the text in which a mailbox has another address, including references by others.
 
-    Its mail stays where it lies. With `alias` the old address becomes an alias. An alias of the new
-    address that leads to the mailbox and nowhere else gives way.
+    Its mail stays where it is stored. With `alias`, the old address becomes an alias. An existing
+    alias of the new address is removed if it leads only to this mailbox.
     """
 
     def edit(file: YamlText) -> None:
@@ -87,7 +87,7 @@ def with_another_address(text: str, old: str, new: str, *, alias: bool = True) -
 
 
 def with_alias(text: str, address: str, destinations: Sequence[str]) -> str:
-    """Give the text with an alias, or with more destinations of one that is there."""
+    """Return the text with a new alias, or with more destinations of an existing one."""
 
     def edit(file: YamlText) -> None:
         for at, entry in enumerate(_entries(file, _ALIASES)):
@@ -104,7 +104,7 @@ def with_alias(text: str, address: str, destinations: Sequence[str]) -> str:
 def without_alias(
     text: str, address: str, destinations: Sequence[str] = (), *, everywhere: bool = False
 ) -> str:
-    """Give the text without an alias, or without some of its destinations.
+    """Return the text without an alias, or without some of its destinations.
 
     `everywhere` is as for `without_mailbox`.
     """
@@ -128,7 +128,7 @@ def without_alias(
 
 
 def with_app_password(text: str, address: str, name: str, password_hash: str) -> str:
-    """Give the text with one more app password in the entry of `address`'s mailbox."""
+    """Return the text with an additional app password in the mailbox entry of `address`."""
 
     def edit(file: YamlText) -> None:
         place = _place(file, _MAILBOXES, address)
@@ -146,7 +146,7 @@ def with_app_password(text: str, address: str, name: str, password_hash: str) ->
 
 
 def without_app_password(text: str, address: str, name: str) -> str:
-    """Give the text without the app password; the last one takes its heading with it."""
+    """Return the text without the app password. The heading goes with the last one."""
 
     def edit(file: YamlText) -> None:
         place = _place(file, _MAILBOXES, address)
@@ -166,7 +166,7 @@ def _edited(text: str, key: str, address: str, edit: Callable[[YamlText], None])
         edit(file)
         return file.finish()
     except (UneditableError, AttributeError, TypeError) as error:
-        # The last two: something else than entries stands there.
+        # In the last two cases the list contains something other than entries.
         what = "is written in a way that this command cannot edit"
         remedy = "Edit the file by hand, or write each entry in lines of its own, without anchors."
         raise _problem(key, address, what, remedy) from error
@@ -177,7 +177,7 @@ def _entries(file: YamlText, key: str) -> list[dict[str, Any]]:
 
 
 def _place(file: YamlText, key: str, address: str) -> Path:
-    """The path of an entry."""
+    """Return the path of an entry."""
     entries = _entries(file, key)
     for at, entry in enumerate(entries):
         if _is(entry.get("address"), address):
@@ -189,11 +189,11 @@ def _place(file: YamlText, key: str, address: str) -> Path:
 
 
 def _remove_mentions(file: YamlText, address: str) -> None:
-    """Remove what leads to an address, and then what leads to aliases that went with it."""
+    """Remove references to an address, and then those to aliases that were removed with it."""
     gone = [address]
     while gone:
         address = gone.pop()
-        # From behind, so that what is still to be removed keeps its place.
+        # In reverse order, so that the remaining paths stay valid.
         for mention in reversed(list(_mentions(file, address))):
             parent = mention[:-1]
             if mention[-1] == "catch-all" or len(file.value(parent)) > 1:
@@ -206,7 +206,7 @@ def _remove_mentions(file: YamlText, address: str) -> None:
 
 
 def _mentions(file: YamlText, address: str) -> Iterator[Path]:
-    """The paths at which an address is named, by others than its own entry."""
+    """Return the paths at which an address is named, except by its own entry."""
     for at, domain in enumerate(cast("list[object]", file.value(("config", _DOMAINS)) or [])):
         if isinstance(domain, dict) and _is(
             cast("dict[str, Any]", domain).get("catch-all"), address
@@ -220,7 +220,7 @@ def _mentions(file: YamlText, address: str) -> Iterator[Path]:
 
 
 def _unused(file: YamlText, address: str) -> str:
-    """An address like this one under which no mail lies."""
+    """Return an address similar to this one under which no mail is stored."""
     entries = _entries(file, _MAILBOXES)
     used = {_bare(str(entry.get(key))) for entry in entries for key in ("address", "stored-as")}
     name, _, domain = _bare(address).rpartition("@")
@@ -237,14 +237,14 @@ def _all_are(destinations: object, address: str) -> bool:
 
 
 def _moved(mention: str, new: str) -> str:
-    """The new address with the subaddress, if any, with which the old one was named."""
+    """Return the new address, with the subaddress (if any) of the old reference."""
     _, plus, subaddress = mention.rpartition("@")[0].partition("+")
     name, _, domain = new.rpartition("@")
     return f"{name}{plus}{subaddress}@{domain}"
 
 
 def _is(value: object, address: str) -> bool:
-    """Whether a value names an address, with or without a subaddress, in any spelling."""
+    """Return whether a value names an address, with or without a subaddress, in any spelling."""
     return isinstance(value, str) and _bare(value) == _bare(address)
 
 

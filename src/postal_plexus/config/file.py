@@ -1,15 +1,16 @@
-"""The text of a Pulumi stack file (`Pulumi.<stack>.yaml`), made ready for `lists.read_stack`.
+"""Parse the text of a Pulumi stack file (`Pulumi.<stack>.yaml`) for `lists.read_stack`.
 
-The caller reads the file and passes its text; there is no I/O here. The text is read as Pulumi
-reads it: values under `config` carry a namespace, a value that `pulumi config set` wrote
-may be JSON in a text, and `{secure: ...}` stands for a secret that only Pulumi can open. Where a
-password hash is expected, a hash that no password fits takes the secret's place; anywhere else in
-our keys a secret is a problem, since nothing can be said of it.
+The caller reads the file and passes its text; there is no I/O here. The text is interpreted as by
+Pulumi: keys under `config` have a namespace, a value written by `pulumi config set` may be JSON in
+a text, and `{secure: ...}` stands for a secret that only Pulumi can decrypt. In the place of a
+password hash, a secret is replaced by a hash that no password matches. Anywhere else in our keys a
+secret is a problem, because it cannot be checked.
 
-Pulumi reads `yes`, `no`, `on` and `off` as texts where YAML 1.1 has truth values, and so do we.
+Pulumi reads `yes`, `no`, `on` and `off` as texts where YAML 1.1 has booleans, and so does this
+module.
 
-YAML itself would let the second of two equal keys win in silence, and with it half the mailboxes
-disappear; here that is a problem. Fails with StackError. Needs the library `yaml`.
+Of two equal keys, YAML would silently use the second, and half the mailboxes would disappear. Here
+this is a problem. Raises StackError. Needs the library `yaml`.
 """
 
 import json
@@ -32,7 +33,7 @@ _TRUTH_VALUE = "tag:yaml.org,2002:bool"
 
 
 class _Loader(yaml.SafeLoader):
-    """Texts as Pulumi's YAML library reads them: only true and false are truth values."""
+    """Loads texts as Pulumi's YAML library does: only true and false are booleans."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  what the library looks at
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _TRUTH_VALUE]
@@ -56,19 +57,19 @@ SEALED_HASH = (
     f"{{ARGON2ID}}$argon2id$v=19$m={MEMORY_KIB},t={TIME_COST},p=1"
     f"${_base64(b'sealed by Pulumi')}${_base64(sha256(b'sealed by Pulumi').digest())}"
 )
-"""Stands for a hash that cannot be read: of the right form, and of no password anyone can find."""
+"""Stands for a hash that cannot be read: it has the right form, and no password matches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StackFile:
-    """What a stack file says: every setting under its full key, such as `aws:region`."""
+    """The content of a stack file: every setting under its full key, such as `aws:region`."""
 
     settings: Mapping[str, object]
     sealed_hashes: int
-    """How many password hashes are secrets that could not be looked at."""
+    """The number of password hashes that are secrets and could not be checked."""
 
     def directory(self) -> Directory:
-        """Who has mail by this file; raises StackError."""
+        """Return who has mail according to this file. Raise StackError."""
         prefix = f"{NAMESPACE}:"
         return read_stack(
             {
@@ -80,9 +81,9 @@ class StackFile:
 
 
 def read_stack_file(text: str | bytes) -> StackFile:
-    """Read a stack file's text. Raises StackError; its Problem of broken YAML names the line.
+    """Parse a stack file's text. Raise StackError; for invalid YAML its Problem names the line.
 
-    Bytes are taken for UTF-8, and a problem where they are none.
+    Bytes must be UTF-8; anything else is a problem.
     """
     if isinstance(text, bytes):
         try:
@@ -130,7 +131,7 @@ def _parsed(text: str) -> object:
 
 
 def _key_that_is_twice(root: yaml.Node) -> yaml.ScalarNode | None:
-    """The first key that its mapping has once more; anchors may make the nodes a graph."""
+    """Return the first key that its mapping has twice. Anchors may make the nodes a graph."""
     waiting = [root]
     seen: set[int] = set()
     while waiting:
@@ -158,7 +159,7 @@ def _place(mark: yaml.Mark | None) -> str:
 def _foreign_keys(
     document: Mapping[object, object], config: Mapping[object, object]
 ) -> Iterator[Problem]:
-    """Keys that Pulumi would not give to our program, though they look as if they should."""
+    """Yield problems of keys that look like ours but that Pulumi would not pass to our program."""
     for key in document:
         if key not in _PULUMI_KEYS:
             remedy = did_you_mean(str(key), _PULUMI_KEYS, "Write it under config:, if it is ours.")
@@ -185,7 +186,7 @@ def _sealed_keys(config: Mapping[object, object]) -> Iterator[Problem]:
 
 
 def _without_secrets(entry: object) -> tuple[object, int]:
-    """A mailbox's entry with SEALED_HASH for each hash that is a secret, and how many were."""
+    """Return an entry with SEALED_HASH in place of each secret hash, and the number of these."""
     fields = _mapping(entry)
     if fields is None:
         return entry, 0
@@ -208,7 +209,7 @@ def _is_sealed(value: object) -> bool:
 
 
 def _decoded(value: object) -> object:
-    """A value as Pulumi's Config.get_object gives it: JSON in a text is read."""
+    """Return a value as Pulumi's Config.get_object does: JSON in a text is parsed."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
         try:
             return json.loads(value)

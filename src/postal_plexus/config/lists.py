@@ -1,8 +1,8 @@
-"""The three lists of a stack file, read into a Directory: who has mail here.
+"""Read the three lists of a stack file into a Directory: who has mail.
 
-`model.People` says what an entry has; here is what the entries must be to each other. Domains may
-be written in any script and case; local parts of hosted domains in any case. Fails with StackError,
-which holds every problem of the lists, and every unknown key.
+`model.People` defines the entries; this module checks how they relate to each other. Domains may be
+written in any script and case, local parts of hosted domains in any case. Raises StackError with
+all problems of the lists, including unknown keys.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,10 +35,10 @@ from postal_plexus.directory.model import Directory
 from postal_plexus.directory.password_hash import fault_of
 
 APP_PASSWORDS = 16
-"""The most of one mailbox: a wrong password is compared with each."""
+"""The most for one mailbox, because a wrong password is compared with each."""
 
 RECIPIENTS_AN_ALIAS = 1000
-"""Postfix's virtual_alias_expansion_limit, by default: beyond it an alias's mail is deferred."""
+"""Postfix's default virtual_alias_expansion_limit. Beyond it, mail to the alias is deferred."""
 
 
 _Named = TypeVar("_Named", bound=Entry[Any])
@@ -54,7 +54,7 @@ def read_stack(config: Mapping[str, object]) -> Directory:
 
 
 class _Reading:
-    """One reading: first which names there are, then what is said of each."""
+    """One reading: first it collects all names, then it checks what refers to them."""
 
     def __init__(self, config: Mapping[str, object]) -> None:
         self._findings = findings = Findings(LISTS)
@@ -75,7 +75,7 @@ class _Reading:
         ]
 
     def directory(self) -> Directory:
-        """What was read, if nothing was wrong with it."""
+        """Return what was read, if there was no problem."""
         catch_alls = [(name, self._catch_all(entry)) for name, entry in self._read_domains]
         mailboxes = [
             (
@@ -145,7 +145,7 @@ class _Reading:
         return bare
 
     def _address(self, entry: Entry[Any], field: str, text: str) -> Address | None:
-        """An address as it is kept: where it is ours, the local part is in lower case."""
+        """Return an address in its stored form; at hosted domains its local part is lower case."""
         try:
             address = kept_address(text)
         except AddressError as error:
@@ -231,10 +231,10 @@ class _Reading:
         return None if stored_as == entry.name.lower() else stored_as
 
     def _check_storage(self, mailboxes: Sequence[tuple[Any, ...]]) -> None:
-        """Note mailboxes that would lie in one place: one user would read the other's mail."""
+        """Note mailboxes stored in the same place: one user could read the other's mail."""
         owners: dict[str, Entry[MailboxEntry]] = {}
         entries = [entry for _, entry in self._read_mailboxes]
-        # Those that were renamed first: it is the newer mailbox that has to give way.
+        # Renamed mailboxes first: the newer mailbox has to use another place.
         for (name, *_, stored_as), entry in sorted(
             zip(mailboxes, entries, strict=True), key=lambda each: each[0][-1] is None
         ):
@@ -265,7 +265,7 @@ class _Reading:
         return tuple(destinations)
 
     def _check_as_a_whole(self, directory: Directory) -> None:
-        """Note what shows only where everything is resolved."""
+        """Note problems that show only when everything is resolved."""
         for alias in directory.aliases:
             resolution = directory.resolve(alias.address)
             recipients = len(resolution.mailboxes) + len(resolution.outside)
@@ -290,36 +290,36 @@ class _Reading:
 
 
 def _enter(entered: dict[str, _Named], name: str, entry: _Named) -> str:
-    """Note who has a name, unless somebody has it already; gives the name back."""
+    """Note who has a name, unless it is taken. Return the name."""
     if name and entered.setdefault(name, entry) is not entry:
         entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
     return name
 
 
 def _another(address: str) -> str:
-    """An address like this one, to store a mailbox under."""
+    """Return an address similar to this one, to store a mailbox under."""
     name, _, domain = address.rpartition("@")
     return f"{name}.2@{domain}"
 
 
 def _quota_mb(mailbox: MailboxEntry) -> int | None:
-    """In MiB; None where the entry has none."""
+    """Return the quota in MiB, or None if the entry has none."""
     return None if mailbox.quota_gb is None else round(mailbox.quota_gb * 1024)
 
 
 def _means_everybody(address: Address) -> bool:
-    """Whether this is `*@domain`, which others take for a catch-all, and we for a name."""
+    """Return whether this is `*@domain`, which is not a catch-all here but a plain name."""
     return not address.local_part.strip("*")
 
 
 def _in_capitals(password_hash: str) -> str:
-    """The hash with the scheme's name as Dovecot writes it."""
+    """Return the hash with the scheme's name as Dovecot writes it."""
     scheme, brace, value = password_hash.partition("}")
     return scheme.upper() + brace + value
 
 
 def _circles(destinations: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
-    """Walk the aliases depth first; each step that comes back onto the path closes a circle."""
+    """Search the aliases depth first. Each step back onto the path closes a circle."""
     done: set[str] = set()
     for start in destinations:
         path = [] if start in done else [start]

@@ -1,7 +1,7 @@
-"""What is wrong with a stack configuration: every problem at once, each with its way out.
+"""What is wrong with a stack configuration: all problems at once, each with its remedy.
 
-A configuration is read to its end whatever is wrong with it, so that an operator corrects it once
-and not as often as it has mistakes. Texts never hold the value of a password or a hash.
+A configuration is always read to its end, so that an operator corrects it once and not once per
+mistake. Texts never contain the value of a password or a hash.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ NAMESPACE = "postal-plexus"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: the key, the entry under it ("" for the key as a whole), what, and the way out.
+    """One mistake: the key, the entry in it (or "" for the whole key), what is wrong, the remedy.
 
     `what` is a clause, `remedy` one or more sentences; `str()` is the line that an operator reads.
     """
@@ -32,7 +32,7 @@ class Problem:
 
 
 class StackError(Exception):
-    """A stack configuration cannot be used; `problems` says all that is wrong with it."""
+    """A stack configuration cannot be used. `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -40,13 +40,13 @@ class StackError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The remedy for a word that is not among the known: the nearest of them, if one is near."""
+    """Return the remedy for an unknown word: the most similar known one, if there is one."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.75)
     return f"Did you mean {near[0]}?" if near else otherwise
 
 
 def quoted(text: str) -> str:
-    """A text of the configuration as a message shows it: on one line, and not without end."""
+    """Return a text of the configuration for a message: on one line, truncated."""
     return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
@@ -63,6 +63,6 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 
 def kind_of(value: object) -> str:
-    """What YAML made of a value, in an operator's words; never the value itself."""
+    """Return the type that YAML gave a value, in an operator's words; never the value itself."""
     kinds = (words for kind, words in _KINDS if isinstance(value, kind))
     return next(kinds, f"a {type(value).__name__}")

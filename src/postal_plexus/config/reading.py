@@ -1,10 +1,10 @@
-"""Parts of a stack file read by the model, going on after every mistake.
+"""Read parts of a stack file with the model, and continue after every mistake.
 
-pydantic says where a value does not fit; here that becomes a Problem in an operator's words, with
-key, entry and remedy, and what is left is read without it. YAML gives anything where a text or a
-list was meant: `true` is no text, `1.10` a number, a forgotten dash makes a mapping of a list.
-Texts never hold what may be a password: of an entry, only its name and numbers are shown. Nothing
-here raises but `Findings.raise_if_any`.
+pydantic finds values that do not fit. This module turns its errors into Problems in an operator's
+words, with key, entry and remedy, and reads the rest without those values. YAML accepts anything in
+place of a text or a list: `true` is not a text, `1.10` is a number, and a forgotten dash turns a
+list into a mapping. Messages never contain what may be a password: of an entry they show only its
+name and numbers. Only `Findings.raise_if_any` raises.
 """
 
 import re
@@ -30,7 +30,7 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 class Findings:
-    """The problems found so far; told in the order of the keys and their entries."""
+    """The problems found so far, reported in the order of the keys and their entries."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
@@ -43,7 +43,7 @@ class Findings:
         self._found.append((rank, position, problem))
 
     def problems(self) -> list[Problem]:
-        """All of them, in order."""
+        """Return all problems, in order."""
         return [problem for _, _, problem in sorted(self._found, key=lambda found: found[:2])]
 
     def raise_if_any(self) -> None:
@@ -53,10 +53,10 @@ class Findings:
 
 
 class Entry(Generic[_M]):
-    """One entry of a list: `value` is what was sound of it, by the model.
+    """One entry of a list: `value` contains those parts of it that are valid by the model.
 
-    `name` is the text that names the entry, "" where there is none; `label` is what messages call
-    the entry: its number, counted from 1, and its name.
+    `name` is the text that names the entry, or "". `label` is how messages refer to the entry: its
+    number, counted from 1, and its name.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Entry(Generic[_M]):
 
     @property
     def place(self) -> str:
-        """How messages about another entry call this one."""
+        """How messages about another entry refer to this one."""
         return f"{self.label} of {self._key}"
 
     def problem(self, what: str, remedy: str) -> None:
@@ -111,9 +111,9 @@ class Entry(Generic[_M]):
 def entries_of(
     config: Mapping[str, object], key: str, model: type[_M], findings: Findings
 ) -> Iterator[Entry[_M]]:
-    """The entries of the list at `key`; what cannot be one is noted.
+    """Yield the entries of the list at `key`, and note items that cannot be entries.
 
-    An entry that is a plain text has it as its first field: that is how a domain is written.
+    An entry that is a plain text is its first key's value, as a domain is usually written.
     """
     value = config.get(key)
     first = next(iter(by_key(model)))
@@ -144,9 +144,9 @@ def entries_of(
 def read_keys(
     config: Mapping[str, object], domains: Collection[str] | None, findings: Findings
 ) -> Keys:
-    """The keys that may be left out; a wrong one has its default, after its problems are noted.
+    """Return the optional keys. After its problems are noted, a wrong one gets its default.
 
-    `domains` are the stack's, as they are kept; None where they are not known.
+    `domains` are the stack's in their stored form, or None if they are not known.
     """
     known = by_key(Keys)
     given = {key: value for key, value in config.items() if key in known and value is not None}
@@ -169,22 +169,22 @@ def read_keys(
 
 
 def by_key(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """A model's fields by their names in the file."""
+    """Return a model's fields by their names in the file."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def told(field: FieldInfo, what: Literal["remedy", "required"]) -> Any:
-    """What the model says of a field besides its type."""
+    """Return what the model specifies for a field besides its type."""
     return cast("dict[str, Any]", field.json_schema_extra)[what]
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """The words of a field that takes a few; none for other fields."""
+    """Return the words from which a field's value must be chosen; empty for other fields."""
     return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def _sound(model: type[_M], given: Mapping[str, object]) -> tuple[_M, list[ErrorDetails]]:
-    """What fits the model, and the errors of what does not."""
+    """Return what fits the model, and the errors of what does not."""
     try:
         return model.model_validate(given), []
     except ValidationError as error:
@@ -199,7 +199,7 @@ def _sound(model: type[_M], given: Mapping[str, object]) -> tuple[_M, list[Error
 
 
 def _left(value: object, wrong: set[object]) -> object:
-    """A list or a mapping without its wrong items; None if it is wrong as a whole."""
+    """Return a list or a mapping without its wrong items, or None if it is wrong as a whole."""
     if None in wrong:
         return None
     if isinstance(value, list):
@@ -225,7 +225,7 @@ _TYPES = {
 
 
 def _wrong_field(alias: str, error: ErrorDetails, given: Mapping[str, object]) -> str:
-    """What is wrong with a field of an entry."""
+    """Return what is wrong with a key of an entry."""
     inner = error["loc"][1:]
     kind = kind_of(error["input"])
     if not inner:
@@ -241,7 +241,7 @@ def _wrong_field(alias: str, error: ErrorDetails, given: Mapping[str, object]) -
 
 
 def _wrong_key(field: FieldInfo, error: ErrorDetails, value: object) -> tuple[str, str]:
-    """What is wrong with a key that may be left out, and what to do."""
+    """Return what is wrong with an optional key, and the remedy."""
     refused = error.get("ctx", {}).get("error")
     own = refused if isinstance(refused, RefusedError) else RefusedError()
     word = str(value)
@@ -268,7 +268,7 @@ def _wrong_key(field: FieldInfo, error: ErrorDetails, value: object) -> tuple[st
 
 
 def _nearest(error: ErrorDetails, otherwise: str) -> str:
-    """The remedy for a wrong word inside a key: the nearest of those that fit."""
+    """Return the remedy for a wrong word inside a key: the most similar valid one."""
     if error["type"] == "extra_forbidden":
         return did_you_mean(str(error["loc"][-1]), by_key(SubmissionLimits), otherwise)
     if error["type"] == "literal_error":
@@ -279,6 +279,6 @@ def _nearest(error: ErrorDetails, otherwise: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as a message shows it: as it is, but not without end."""
+    """Return a value for a message, truncated."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

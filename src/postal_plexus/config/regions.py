@@ -1,4 +1,4 @@
-"""Where SES can do what this system needs, and the regional names of its endpoints.
+"""Regions where SES provides what this system needs, and the regional names of its endpoints.
 
 Source: AWS General Reference, "Amazon Simple Email Service endpoints and quotas",
 https://docs.aws.amazon.com/general/latest/gr/ses.html (email receiving endpoints, SMTP endpoints,
@@ -34,12 +34,14 @@ RECEIVING = frozenset(
 """Regions where SES receives mail."""
 
 WITHOUT_SMTP = frozenset({"af-south-1", "ap-southeast-3", "eu-south-1"})
-"""Of these, the ones whose SES has no SMTP endpoint."""
+"""Of these, the regions whose SES has no SMTP endpoint."""
 
 WITHOUT_EC2_IPV6 = frozenset({"ap-northeast-3", "ap-southeast-3", "il-central-1"})
-"""Of these, the ones whose EC2 API cannot be reached by IPv6: no ec2.REGION.api.aws in
-https://docs.aws.amazon.com/general/latest/gr/ec2-service.html. A host there needs a public IPv4
-address of its own to ask for the stack's."""
+"""Of these, the regions whose EC2 API cannot be reached by IPv6.
+
+They have no ec2.REGION.api.aws in https://docs.aws.amazon.com/general/latest/gr/ec2-service.html.
+A host there needs a public IPv4 address of its own to request the stack's.
+"""
 
 _OWN_DKIM_DOMAIN = frozenset(
     {
@@ -59,7 +61,7 @@ _OWN_DKIM_DOMAIN = frozenset(
 
 
 def fault_of(region: str) -> str | None:
-    """Why a stack cannot live in `region`, or None."""
+    """Return why a stack cannot run in `region`, or None."""
     if region not in RECEIVING:
         return "SES does not receive mail there"
     if region in WITHOUT_SMTP:
@@ -68,26 +70,26 @@ def fault_of(region: str) -> str | None:
 
 
 def usable() -> list[str]:
-    """The regions where a stack can live."""
+    """Return the regions where a stack can run."""
     return sorted(RECEIVING - WITHOUT_SMTP)
 
 
 def inbound_host(region: str) -> str:
-    """Where the world delivers mail: the MX target."""
+    """Return the target of MX records, where other servers deliver mail."""
     return f"inbound-smtp.{region}.amazonaws.com"
 
 
 def smtp_host(region: str) -> str:
-    """Where Postfix hands over mail."""
+    """Return the SMTP endpoint to which Postfix relays."""
     return f"email-smtp.{region}.amazonaws.com"
 
 
 def feedback_host(region: str) -> str:
-    """The MX target of a custom MAIL FROM domain."""
+    """Return the MX target of a custom MAIL FROM domain."""
     return f"feedback-smtp.{region}.amazonses.com"
 
 
 def dkim_target(token: str, region: str) -> str:
-    """The CNAME target of one Easy DKIM token; newer regions have a DKIM domain of their own."""
+    """Return the CNAME target of an Easy DKIM token. Newer regions have their own DKIM domains."""
     domain = f"dkim.{region}.amazonses.com" if region in _OWN_DKIM_DOMAIN else "dkim.amazonses.com"
     return f"{token}.{domain}"

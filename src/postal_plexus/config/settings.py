@@ -1,7 +1,7 @@
-"""A whole stack file, read once and checked whole: `Settings` is what the parts get.
+"""A whole stack file, read and validated once: `Settings` is what the parts use.
 
-`plexus check` and `plexus cost` read a stack file by it, the Pulumi program what Pulumi made of the
-file. Fails with StackError, which holds every problem with key, entry and remedy.
+`plexus check` and `plexus cost` read the stack file itself; the Pulumi program reads what Pulumi
+made of it. Raises StackError with all problems, each with key, entry and remedy.
 """
 
 import json
@@ -16,13 +16,13 @@ from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.config.reading import Findings, read_keys
 from postal_plexus.directory.model import Directory
 
-# Names of AWS resources derive from the stack's; the longest (an IAM role) has 64 characters, and
-# ECR takes single hyphens between other characters only.
+# Names of AWS resources derive from the stack's name; the longest (an IAM role) has 64 characters.
+# ECR allows only single hyphens between other characters.
 _STACK_NAME = re.compile(r"(?=.{1,20}\Z)[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 
 
 class Settings(Keys):
-    """What to deploy: the keys of the file, and what they and Pulumi's own make together."""
+    """What to deploy: the keys of the file and those of Pulumi, combined."""
 
     stack: str
     region: str
@@ -36,18 +36,18 @@ class Settings(Keys):
 
     @property
     def architecture(self) -> str:
-        """`arm64` or `x86_64`: AWS's name for what the instance type runs."""
+        """`arm64` or `x86_64`: AWS's name for the instance type's architecture."""
         return architecture(self.instance_type)
 
     def dmarc(self, domain: str) -> str:
-        """A domain's DMARC policy."""
+        """Return a domain's DMARC policy."""
         return self.dmarc_policies.get(domain, self.dmarc_policy)
 
 
 def decoded(key: str, value: object) -> object:
-    """A value as Pulumi's program gets it: JSON in a text is read, but of keys that are texts.
+    """Return a value as Pulumi's program gets it: JSON in a text is parsed, except for text keys.
 
-    What should be JSON and is none stays a text, for `read_settings` to say what is wrong with it.
+    A value that should be JSON but is not stays a text, so that `read_settings` reports it.
     """
     if key in TEXT_KEYS or not isinstance(value, str):
         return value
@@ -58,12 +58,12 @@ def decoded(key: str, value: object) -> object:
 
 
 def read_settings(stack: str | None, region: object, config: Mapping[str, object]) -> Settings:
-    """The settings of `stack`.
+    """Return the settings of `stack`.
 
     Args:
-        stack: the stack's name; None where it is not known and not to be checked.
+        stack: the stack's name, or None if it is not known and need not be checked.
         region: `aws:region`.
-        config: every key of the namespace `postal-plexus`, without it.
+        config: every key of the namespace `postal-plexus`, without the namespace.
 
     Raises:
         StackError: with all problems.
@@ -74,7 +74,7 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     try:
         directory = read_stack(config)
     except StackError as error:
-        # What is said of domains cannot be checked without them.
+        # Without valid domains, what refers to them cannot be checked.
         read_keys(config, None, findings)
         raise StackError([*error.problems, *problems, *findings.problems()]) from error
     domains = tuple(domain.name for domain in directory.domains)
@@ -89,7 +89,7 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     if problems:
         raise StackError(problems)
     fields = dict(keys) | {"mail_host": mail_host, "directory": directory, "clients": clients}
-    # Every part was checked above.
+    # All parts were checked above.
     return Settings.model_construct(None, stack=stack or "", region=str(region), **fields)
 
 

@@ -1,11 +1,11 @@
-"""A stack file's text, edited in places, with all else, comments too, left octet by octet. Pure.
+"""Edit a stack file's text in places; everything else stays, octet by octet, also comments. Pure.
 
-The text is cut where the YAML parser says that a thing stands. Every edit is made twice: in the
-text, and in what the text says. `finish` reads the edited text, and unless it says exactly what the
-edits mean, it is refused: a file that is written in a way that nobody thought of is not spoilt.
+The YAML parser tells where each node is in the text, and the text is cut there. Every edit is made
+twice: in the text, and in the parsed content. `finish` parses the edited text and refuses it unless
+it equals the edited content, so a file with unexpected syntax is not damaged.
 
 A path is a tuple of keys and positions: `("config", "postal-plexus:mailboxes", 0, "address")`.
-Fails with UneditableError.
+Raises UneditableError.
 """
 
 import copy
@@ -24,24 +24,24 @@ _PROPERTIES = re.compile(r"(?:[&!]\S*\s+)*")
 
 
 class UneditableError(Exception):
-    """The text is written in a way that this module cannot edit; it is as it was."""
+    """The text uses syntax that this module cannot edit. It is unchanged."""
 
 
 class YamlText:
-    """A text and what it says; each edit changes both."""
+    """A text and its parsed content. Each edit changes both."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.says: dict[str, Any] = _without_anchors(_read(text))
 
     def finish(self) -> str:
-        """Give the edited text, if it says what it should."""
+        """Return the edited text, if it means what it should."""
         if _read(self.text) != self.says:
             raise UneditableError
         return self.text
 
     def value(self, path: Path) -> Any:
-        """What stands at a path; None where nothing does."""
+        """Return the value at a path, or None."""
         found: Any = self.says
         for step in path:
             try:
@@ -51,7 +51,7 @@ class YamlText:
         return found
 
     def replace(self, path: Path, new: str) -> None:
-        """Write another text in the place of one; its quotes stay."""
+        """Replace a text by another one; its style of quotes stays."""
         node = self._node(path)
         if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
             raise UneditableError
@@ -69,7 +69,10 @@ class YamlText:
         self._cut(start, stop, written)
 
     def append(self, path: Path, item: object, *, after: str = "") -> None:
-        """Add an item to the end of a list; a new one begins below its sibling `after`."""
+        """Append an item to a list.
+
+        If the list does not exist, create it below its sibling `after`.
+        """
         key, node = self._pair(path)
         if node is None:
             self._new_list(path, item, after)
@@ -96,7 +99,7 @@ class YamlText:
         self._insert(at, block_list(str(path[-1]), [item], column))
 
     def _first_item(self, key: yaml.Node, node: yaml.Node, item: object) -> None:
-        """Write the first item of a list that is empty: nothing, `null`, or `[]`."""
+        """Write the first item of an empty list, which may be nothing, `null`, or `[]`."""
         is_empty = isinstance(node, yaml.SequenceNode) or (
             isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
         )
@@ -113,7 +116,7 @@ class YamlText:
         self._insert(self._line_end(colon), _block_item(item, key.start_mark.column + 2, 2))
 
     def put(self, path: Path, value: object, *, after: str | None = None) -> None:
-        """Give a mapping a key that it lacks: below `after`, by default before all others."""
+        """Add a new key to a mapping: below `after`, by default before all others."""
         mapping = self._node(path[:-1])
         if not isinstance(mapping, yaml.MappingNode) or not mapping.value:
             raise UneditableError
@@ -139,7 +142,7 @@ class YamlText:
         self.value(path[:-1])[path[-1]] = value
 
     def remove(self, path: Path) -> None:
-        """Take an item out of a list, or a key out of a mapping; an empty list stays as `[]`."""
+        """Remove an item from a list, or a key from a mapping. An empty list stays as `[]`."""
         parent_path, step = path[:-1], path[-1]
         parent = self._node(parent_path)
         if isinstance(parent, yaml.SequenceNode) and isinstance(step, int):
@@ -191,7 +194,7 @@ class YamlText:
             self._cut(colon + 1, colon + 1, " []")
 
     def _remove_between(self, spans: list[tuple[int, yaml.Node]], position: int) -> None:
-        """Cut something between brackets, and one comma."""
+        """Remove an element between brackets, and one comma."""
         start, node = spans[position]
         stop = node.end_mark.index
         if position + 1 < len(spans):
@@ -200,7 +203,7 @@ class YamlText:
             start = spans[position - 1][1].end_mark.index
         self._cut(start, stop, "")
 
-    # Where things stand ------------------------------------------------------------------------
+    # Positions ---------------------------------------------------------------------------------
 
     def _node(self, path: Path) -> yaml.Node | None:
         node = _composed(self.text)
@@ -215,7 +218,7 @@ class YamlText:
         return node
 
     def _pair(self, path: Path) -> tuple[yaml.Node, yaml.Node | None]:
-        """A key and its value; the mapping and None where it has no such key."""
+        """Return a key and its value, or the mapping and None if it has no such key."""
         mapping = self._node(path[:-1])
         if not isinstance(mapping, yaml.MappingNode):
             raise UneditableError
@@ -223,13 +226,13 @@ class YamlText:
         return next((pair for pair in pairs if pair[0].value == path[-1]), (mapping, None))
 
     def _inner_column(self, key: yaml.Node, node: yaml.Node) -> int:
-        """Comments below a value that stand further right than this belong to it."""
+        """Return the column beyond which a comment below a value belongs to it."""
         column = cast("int", key.start_mark.column)
         is_block = isinstance(node, yaml.CollectionNode) and not node.flow_style
         return max(column, node.start_mark.column - 1) if is_block else column
 
     def _below(self, node: yaml.Node, column: int) -> int:
-        """Where the line below a node begins, and below the comments that belong to it."""
+        """Return the start of the line below a node and the comments that belong to it."""
         at = self._line_after(node)
         comment = re.compile(r"(?:[ \t]*\n)*( *)#[^\n]*(?:\n|\Z)")
         while (found := comment.match(self.text, at)) and len(found[1]) > column:
@@ -237,7 +240,10 @@ class YamlText:
         return at
 
     def _line_after(self, node: yaml.Node) -> int:
-        """Where the line below a node begins. A block's own end is where the next thing begins."""
+        """Return the start of the line below a node.
+
+        The end that the parser gives for a block is the beginning of the next node.
+        """
         while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
             last: yaml.Node | tuple[yaml.Node, yaml.Node] = node.value[-1]
             node = last[1] if isinstance(last, tuple) else last
@@ -257,7 +263,7 @@ class YamlText:
     # Changes -----------------------------------------------------------------------------------
 
     def _insert(self, at: int, lines: str) -> None:
-        """Put whole lines before the line that begins at `at`, or after the one that ends there."""
+        """Insert whole lines before the line that begins at `at`, or after one that ends there."""
         if at and self.text[at - 1] != "\n":
             has_end = at < len(self.text)
             lines = "\n" + (lines.removesuffix("\n") if has_end else lines)
@@ -268,7 +274,7 @@ class YamlText:
 
 
 def block_list(key: str, items: Sequence[object], column: int) -> str:
-    """Give a list and its key in whole lines, indented by `column`."""
+    """Return a list and its key in whole lines, indented by `column`."""
     if not items:
         return f"{' ' * column}{key}: []\n"
     return f"{' ' * column}{key}:\n" + "".join(_block_item(item, column + 2, 2) for item in items)
@@ -289,7 +295,7 @@ def _composed(text: str) -> yaml.Node | None:
 
 
 def _without_anchors(value: Any) -> Any:
-    """A copy in which nothing is shared, so that an edit of one place means that place alone."""
+    """Return a copy in which nothing is shared, so that an edit changes one place only."""
     if isinstance(value, dict):
         return {key: _without_anchors(each) for key, each in cast("dict[Any, Any]", value).items()}
     if isinstance(value, list):
@@ -315,7 +321,7 @@ def _key(name: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """A text, number or truth value. JSON's quotes are YAML's too, whatever a text holds."""
+    """Return a text, number or boolean in YAML. A JSON string is valid YAML."""
     is_plain = isinstance(value, str) and _PLAIN.fullmatch(value)
     return value if is_plain and isinstance(value, str) else _json(value)
 
@@ -330,7 +336,7 @@ def _flow(value: object) -> str:
 
 
 def _block_item(item: object, column: int, offset: int) -> str:
-    """An item of a list, in whole lines; a mapping has a line for each key."""
+    """Return an item of a list in whole lines; a mapping has a line for each key."""
     if not isinstance(item, Mapping):
         return f"{' ' * column}- {_flow(item)}\n"
     fields = cast("Mapping[str, object]", item)
@@ -341,7 +347,7 @@ def _block_item(item: object, column: int, offset: int) -> str:
 
 
 def _block_value(key: str, value: object, column: int) -> str:
-    """A key and its value in whole lines, without the first line's indent."""
+    """Return a key and its value in whole lines, without the first line's indentation."""
     if not isinstance(value, Mapping):
         return f"{key}: {_flow(value)}\n"
     fields = cast("Mapping[str, object]", value)

@@ -1,4 +1,4 @@
-"""The topic of the alarms: what is published there reaches the alarm address."""
+"""The SNS topic of the alarms: what is published there reaches the alarm address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The received mails of the last days, as SES stored them in S3."""
+"""The received messages of the last days, as SES stored them in S3."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from postal_plexus.operations.system import System
 
-# SES writes this one when it takes the bucket into use.
+# SES writes this object when it starts to use the bucket.
 _SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One mail in the archive. `size` in octets; `message_id` is SES's."""
+    """One message in the archive. `size` in octets; `message_id` is SES's."""
 
     message_id: str
     stored_at: datetime
@@ -35,7 +35,7 @@ class Archive:
         self._s3: Any = system.client("s3")
 
     def since(self, moment: datetime) -> Iterator[Stored]:
-        """Give the mails that were stored at `moment` or later, in no order."""
+        """Return the messages that were stored at `moment` or later, in no particular order."""
         with told("S3"):
             pages = self._s3.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=INBOUND_PREFIX):
@@ -45,7 +45,7 @@ class Archive:
                         yield Stored(name, each["LastModified"], each["Size"])
 
     def read(self, message_id: str, most: int | None = None) -> bytes:
-        """Give a mail as SES stored it, or its first `most` octets."""
+        """Return a message as SES stored it, or its first `most` octets."""
         limit = {} if most is None else {"Range": f"bytes=0-{most - 1}"}
         with told("S3"):
             key = f"{INBOUND_PREFIX}{message_id}"

@@ -1,9 +1,9 @@
-"""The recovery points of the mail store, and restoring them beside what is there (AWS Backup).
+"""Recovery points of the mail store, and restoring them beside the existing data (AWS Backup).
 
-A restore overwrites nothing: AWS writes it into a new directory of the file system's root
-(https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html), and a task beside
-Dovecot takes it from there (`maintenance.restored`). Points are looked for in the stack's vault and
-not by file system, so those of one that is lost are found as well.
+A restore overwrites nothing: AWS writes it into a new directory in the file system's root
+(https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html), from which a task
+beside Dovecot imports it (`maintenance.restored`). Recovery points are listed by the stack's vault,
+not by file system, so those of a lost file system are found too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LOOK_SECONDS = 5.0
 
 
 class PointError(OperationError):
-    """There is no recovery point of that time."""
+    """There is no recovery point from that time."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A recovery point: of when it is (when its backup began), and how large in octets."""
+    """A recovery point: its time (when its backup began), and its size in octets."""
 
     arn: str
     taken_at: datetime
@@ -41,10 +41,10 @@ class Point:
 
 
 def choose(points: Sequence[Point], at: datetime | None) -> Point:
-    """Give the newest recovery point, or the newest of that time or before.
+    """Return the newest recovery point, or the newest from that time or before.
 
     Raises:
-        PointError: there is none; its text lists those that there are.
+        PointError: there is none; the text lists the existing ones.
     """
     found = sorted(points, key=lambda point: point.taken_at, reverse=True)
     for point in found:
@@ -57,10 +57,10 @@ def choose(points: Sequence[Point], at: datetime | None) -> Point:
 
 
 def path_of(address: str, folder: str | None = None) -> str:
-    """Give where a mailbox lies in the file system, or one folder of it with those below.
+    """Return the path of a mailbox in the file system, or of one of its folders.
 
     Args:
-        address: under which its mail lies (its first one).
+        address: the address under which its mail is stored (its first one).
         folder: as clients show it.
     """
     name, _, domain = address.rpartition("@")
@@ -69,10 +69,10 @@ def path_of(address: str, folder: str | None = None) -> str:
 
 
 def encoded(folder: str) -> str:
-    """Give a folder's name as Dovecot's directories have it: modified UTF-7 (RFC 3501, 5.1.3).
+    """Return a folder's name as in Dovecot's directories: in modified UTF-7 (RFC 3501, 5.1.3).
 
     Raises:
-        PointError: no folder has such a name.
+        PointError: no folder can have this name.
     """
     parts = folder.split("/")
     if any(part in {"", ".", ".."} or not part.isprintable() for part in parts):
@@ -97,7 +97,7 @@ class Backups:
         self._backup: Any = system.client("backup")
 
     def points(self) -> list[Point]:
-        """Give all that are complete, the newest first."""
+        """Return all complete recovery points, the newest first."""
         found: list[Point] = []
         with told("AWS Backup"):
             pages = self._backup.get_paginator("list_recovery_points_by_backup_vault")
@@ -114,7 +114,10 @@ class Backups:
         return sorted(found, key=lambda point: point.taken_at, reverse=True)
 
     def start(self, point: Point, item: str | None) -> str:
-        """Begin to restore one path, or everything, into the stack's file system; give the job."""
+        """Start to restore a path, or everything, into the stack's file system.
+
+        Return the job's id.
+        """
         metadata = {
             "file-system-id": self._file_system,
             "newFileSystem": "false",
@@ -133,10 +136,10 @@ class Backups:
             )["RestoreJobId"]
 
     def follow(self, job: str) -> Iterator[float]:
-        """Wait for a job's end; say how far it is, in percent.
+        """Wait for a job's end. Yield its progress in percent.
 
         Raises:
-            OperationError: it failed; the text has AWS's words.
+            OperationError: it failed; the text has AWS's message.
         """
         wait = 0.5
         while True:

@@ -1,7 +1,7 @@
-"""The dead letters of a stack: mails that could be neither delivered nor answered.
+"""The dead letters of a stack: messages that could be neither delivered nor bounced.
 
-Each is the queue entry of its mail, whole, with the reason, the recipient and SES's id of the mail
-as attributes (`deliver.non_delivery`). SQS keeps it for 14 days.
+Each is the complete queue entry of its message, with the reason, the recipient and SES's id of the
+message as attributes (`deliver.non_delivery`). SQS keeps it for 14 days.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from postal_plexus.operations.system import System
 
-# How long a letter is hidden from others while it is looked at.
+# How long a dead letter is hidden from others while it is being read.
 _VISIBILITY_SECONDS = 60
-# A long poll asks all of SQS's servers; once more, since one is best effort.
+# A long poll asks all of SQS's servers. It is repeated once, because one is best effort.
 _EMPTY_ANSWERS = 2
 
 
 class LetterError(OperationError):
-    """There is no such dead letter, or it is not one to deliver."""
+    """There is no such dead letter, or it cannot be delivered."""
 
 
 class UnknownLetterError(LetterError):
@@ -40,8 +40,8 @@ class Letter:
 
     Attributes:
         id: SQS's.
-        since: when it became one.
-        receipt: SES's word on the mail; None where the entry is no mail.
+        since: when it became a dead letter.
+        receipt: SES's record of the message, or None if the entry is not a message.
     """
 
     id: str
@@ -54,19 +54,19 @@ class Letter:
 
     @property
     def sender(self) -> str:
-        """The envelope sender; empty for a mail without one and for what is no mail."""
+        """The envelope sender; empty for the null sender and for an entry that is not a message."""
         return self.receipt.envelope.sender if self.receipt else ""
 
     def header(self, name: str) -> str:
-        """Give a header field of the mail as far as SES told it, by its name in lower case."""
+        """Return a header field as far as SES reported it, by its name in lower case."""
         return self.receipt.header(name) if self.receipt else ""
 
 
 def chosen(letters: list[Letter], ids: list[str]) -> list[Letter]:
-    """Give the letters of these ids, or of beginnings that only one id has.
+    """Return the dead letters with these ids, or with unique beginnings of ids.
 
     Raises:
-        UnknownLetterError: there is none of an id, or several.
+        UnknownLetterError: an id matches none, or several.
     """
     found: dict[str, Letter] = {}
     for wanted in ids:
@@ -79,7 +79,7 @@ def chosen(letters: list[Letter], ids: list[str]) -> list[Letter]:
 
 
 class DeadLetters:
-    """The queue of them."""
+    """The dead-letter queue."""
 
     def __init__(self, system: System) -> None:
         self._sqs: Any = system.client("sqs")
@@ -87,19 +87,19 @@ class DeadLetters:
         self._mails: str = system.parts["queue_url"]
 
     def read(self) -> list[Letter]:
-        """Give all of them, the oldest first; they stay where they are."""
+        """Return all dead letters, the oldest first. They stay in the queue."""
         letters = list(self._take())
         self._let_go(letters)
         return sorted(letters, key=lambda letter: letter.since)
 
     def deliver(self, ids: list[str]) -> list[Letter]:
-        """Put letters back to be delivered, each to its recipient; give which.
+        """Put dead letters back into the queue, each for its recipient. Return them.
 
-        A letter goes after its mail is in the queue: interrupted, it is there twice, and `deliver`
-        stores it once.
+        A dead letter is deleted after its message is in the queue. After an interruption the
+        message may be there twice, and `deliver` stores it once.
 
         Raises:
-            LetterError: one is not there, or is no mail.
+            LetterError: one does not exist, or is not a message.
         """
         letters = self._hold(ids)
         for letter in letters:
@@ -123,14 +123,14 @@ class DeadLetters:
         return letters
 
     def drop(self, ids: list[str]) -> list[Letter]:
-        """Remove letters for good; give which. Raise LetterError if one is not there."""
+        """Delete dead letters permanently. Return them. Raise LetterError if one does not exist."""
         letters = self._hold(ids)
         for letter in letters:
             self._delete(letter)
         return letters
 
     def _hold(self, ids: list[str]) -> list[Letter]:
-        """Take the letters of these ids, hidden from others; let the others go."""
+        """Take the dead letters with these ids, hidden from others, and release the rest."""
         letters = list(self._take())
         held: list[Letter] = []
         try:

@@ -1,8 +1,9 @@
-"""Replay: bring mails of the archive back into a mailbox that lost them.
+"""Replay: bring back messages that a mailbox has lost, from the archive.
 
-`deliver` has recorded who got which mail (`mail.delivered`). A replay is the mail's entry once more
-in the queue, marked for one mailbox: `deliver` asks Dovecot whether the mailbox has the mail, in
-any folder, and delivers it if not. So a replay that is broken off, or done twice, doubles nothing.
+`deliver` has recorded who got which message (`mail.delivered`). A replay puts the message's entry
+into the queue again, marked for one mailbox. `deliver` asks Dovecot whether the message is in any
+folder of the mailbox, and delivers it if not. So a replay that is interrupted, or repeated,
+duplicates nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _READERS = 8
 _CLOCKS_DIFFER = timedelta(minutes=10)
-# SQS takes ten entries at once, and 256 KiB before August 2025.
+# SQS accepts ten entries at once, and before August 2025 256 KiB.
 _BATCH, _BATCH_OCTETS = 10, 250_000
 
 
@@ -37,7 +38,7 @@ class UnknownMailboxError(OperationError):
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail that a mailbox had: SES's record of it, its size in octets, and its queue entry."""
+    """A message that a mailbox had: SES's record of it, its size in octets, and its queue entry."""
 
     receipt: Receipt
     size: int
@@ -52,7 +53,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Found:
-    """The mails to replay, the oldest first, and how many the archive has forgotten."""
+    """The messages to replay, the oldest first, and how many the archive no longer has."""
 
     mails: Sequence[Mail]
     gone: int
@@ -65,10 +66,10 @@ def chosen(
     since: datetime,
     until: datetime,
 ) -> Found:
-    """Choose of records those of mails that `mailbox` had and SES accepted in a time. Pure.
+    """Select the records of messages that `mailbox` had and SES accepted in a period. Pure.
 
-    A mail has several records where its entry came again, or two rules matched it; the one that an
-    operator released from a virus counts before others.
+    A message has several records if its entry came again, or if two rules matched it. The record of
+    a message that an operator released from a virus takes precedence.
     """
     sizes = {each.message_id: each.size for each in stored}
     found: dict[str, Mail] = {}
@@ -101,10 +102,10 @@ def chosen(
 
 
 def mailbox_of(directory: Directory, address: str) -> str:
-    """Give a mailbox as the directory writes it. Pure.
+    """Return a mailbox as the directory writes it. Pure.
 
     Raises:
-        UnknownMailboxError: there is none of that address.
+        UnknownMailboxError: the address has no mailbox.
     """
     resolved = directory.resolve(address)
     if address.lower() in resolved.mailboxes:
@@ -116,7 +117,7 @@ def mailbox_of(directory: Directory, address: str) -> str:
 
 
 class Replays:
-    """What is needed for a replay: the archive and the queue of a stack."""
+    """What a replay needs: the archive and the queue of a stack."""
 
     def __init__(self, system: System) -> None:
         self._archive = Archive(system)
@@ -127,7 +128,7 @@ class Replays:
         self._sqs: Any = system.client("sqs")
 
     def directory(self) -> Directory:
-        """Give the directory that the containers follow."""
+        """Return the directory that the containers use."""
         bucket, _, key = self._directory.removeprefix("s3://").partition("/")
         with told("S3"):
             octets = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -137,7 +138,7 @@ class Replays:
             raise OperationError(f"the directory {self._directory} {error}; see doctor") from error
 
     def find(self, mailboxes: Sequence[str], since: datetime, until: datetime) -> dict[str, Found]:
-        """Give the mails that each of some mailboxes had, as far as the archive has them."""
+        """Return the messages that each of some mailboxes had, if the archive has them."""
         stored = list(self._archive.since(since - _CLOCKS_DIFFER))
         with ThreadPoolExecutor(_READERS) as readers:
             objects = list(readers.map(self._read, self._keys(since - _CLOCKS_DIFFER)))
@@ -145,10 +146,10 @@ class Replays:
         return {each: chosen(records, stored, each, since, until) for each in mailboxes}
 
     def put(self, mails: Sequence[Mail], mailbox: str) -> Iterator[int]:
-        """Put mails into the queue for a mailbox; give how many, batch by batch.
+        """Put messages into the queue for a mailbox. Yield the number in each batch.
 
         Raises:
-            OperationError: SQS did not take all of a batch. What it took is delivered once.
+            OperationError: SQS did not accept all of a batch. What it accepted is delivered once.
         """
         for batch in _batches(mails):
             entries = [
@@ -172,7 +173,7 @@ class Replays:
             yield len(batch)
 
     def _keys(self, moment: datetime) -> Iterator[str]:
-        """The records that were written at that moment or later, since their names tell."""
+        """Yield the keys of the records written at that moment or later, by the time in them."""
         with told("S3"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket,

@@ -1,4 +1,4 @@
-"""The services of a stack: stopped, and started again."""
+"""Stop and start the services of a stack."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_SECONDS = 600.0
 
 
 class Services:
-    """The services by the names of their containers."""
+    """The services, by the names of their containers."""
 
     def __init__(self, system: System) -> None:
         self._ecs: Any = system.client("ecs")
@@ -23,11 +23,11 @@ class Services:
         self._names: dict[str, str] = system.parts["services"]
 
     def stop(self, name: str) -> None:
-        """Stop a service, and wait until nothing of it runs."""
+        """Stop a service, and wait until none of its tasks is running."""
         self._scale(name, 0)
 
     def start(self, name: str) -> None:
-        """Start a service, and wait until it runs."""
+        """Start a service, and wait until it is running."""
         self._scale(name, 1)
 
     def _scale(self, name: str, count: int) -> None:
@@ -46,7 +46,7 @@ class Services:
             found = self._ecs.describe_services(
                 cluster=self._cluster, services=[self._names[name]]
             )["services"][0]
-            # A service counts its task as gone before the container has ended.
+            # ECS no longer counts a service's task before its container has stopped.
             listed = self._ecs.list_tasks(
                 cluster=self._cluster, serviceName=self._names[name], desiredStatus="RUNNING"
             )["taskArns"]

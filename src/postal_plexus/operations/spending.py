@@ -1,6 +1,6 @@
-"""What an account has cost since the first of the month, by service: AWS Cost Explorer.
+"""What an account has cost since the first of the month, by service (AWS Cost Explorer).
 
-Each question costs $0.01, so it is asked only when somebody wants to know.
+Each request costs $0.01, so it is made only on demand.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Dollars since the first of the month, of the whole account, by service, the most first."""
+    """Dollars of the whole account since the first of the month, by service, highest first."""
 
     since: date
     services: tuple[tuple[str, float], ...]
 
     @property
     def total(self) -> float:
-        """All together."""
+        """The sum."""
         return sum(usd for _, usd in self.services)
 
 
@@ -45,7 +45,7 @@ def so_far(system: System, today: date) -> Spending:
 
 
 def by_service(results: Iterable[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """Add up GetCostAndUsage's results by service, the most first, without what costs nothing."""
+    """Add up GetCostAndUsage's results by service, the highest first, without zeros."""
     sums: dict[str, float] = {}
     for each in results:
         for group in each["Groups"]:

@@ -1,7 +1,7 @@
-"""A running stack: how to reach it, and what its parts are called.
+"""A running stack: how to reach it, and the names of its parts.
 
 The Pulumi program writes the names of the parts into an SSM parameter, so that anyone with AWS
-credentials for the account finds them without Pulumi.
+credentials for the account can find them without Pulumi.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ _UNKNOWN = {
 
 
 class OperationError(Exception):
-    """The stack cannot be reached, or refuses; the text says what to do."""
+    """The stack cannot be reached, or refuses. The text says what to do."""
 
 
 class AccessError(OperationError):
-    """AWS knows no such credentials, or they may not do this."""
+    """AWS does not accept the credentials, or they lack a permission."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An emulated AWS, its credentials, the CA that proves it, and where its Dovecot listens."""
+    """An emulated AWS: its credentials, its CA, and the address of its Dovecot."""
 
     url: str
     ca_file: str
@@ -71,7 +71,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class System:
-    """One stack in one region; `endpoint` is None for AWS itself."""
+    """One stack in one region. `endpoint` is None for AWS itself."""
 
     stack: str
     region: str | None = None
@@ -79,7 +79,7 @@ class System:
     endpoint: Endpoint | None = None
 
     def client(self, service: str) -> Any:
-        """Give a client of an AWS service. Raise OperationError as `told` does."""
+        """Return a client for an AWS service. Raise OperationError as `told` does."""
         with told(service):
             if self.endpoint is None:
                 session = boto3.Session(profile_name=self.profile, region_name=self.region)
@@ -97,22 +97,22 @@ class System:
             )
 
     def named(self, part: str) -> str:
-        """Give the name of a part; of an empty one, what the names of all parts begin with."""
+        """Return the name of a part; for an empty part, the prefix of all names."""
         return part_name(self.stack, part)
 
     @property
     def imaps(self) -> tuple[str, int, str | None]:
-        """Where IMAP is: host, port, and the file of the CA (None: the machine's own)."""
+        """The address of IMAP: host, port, and the CA file (None: the machine's own)."""
         if self.endpoint is None:
             return str(self.parts["mail_host"]), 993, None
         return *self.endpoint.imaps, self.endpoint.ca_file
 
     @cached_property
     def parts(self) -> Mapping[str, Any]:
-        """What the stack's parts are called: the program's `system` parameter.
+        """The names of the stack's parts: the program's `system` parameter.
 
         Raises:
-            OperationError: there is no such stack in this account and region, or AWS refuses.
+            OperationError: the account and region have no such stack, or AWS refuses.
         """
         ssm = self.client("ssm")
         name = system_parameter(self.stack)
@@ -128,7 +128,7 @@ class System:
         return cast("dict[str, Any]", json.loads(found))
 
     def dkim(self, domain: str) -> list[list[str]]:
-        """Give names and targets of a domain's DKIM records, as SES wants them."""
+        """Return names and targets of a domain's DKIM records, as SES requires them."""
         client = self.client("sesv2")
         with told("SES"):
             found = client.get_email_identity(EmailIdentity=domain)["DkimAttributes"]
@@ -139,7 +139,7 @@ class System:
 
 @contextmanager
 def told(what: str) -> Generator[None]:
-    """Turn what botocore raises within into an OperationError that says what to do."""
+    """Convert botocore's errors within the context to an OperationError that says what to do."""
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError) as error:
