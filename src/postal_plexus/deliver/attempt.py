@@ -1,13 +1,12 @@
-"""One delivery attempt: a queue entry passes each step once, and is settled.
+"""One delivery attempt: a queue entry passes through each step once, and is settled.
 
-read        the notification becomes a receipt                       mail.receipt
-screen      deliver it, hold it, or drop it                          policy
-lock        never two attempts for one mail at a time                keyed_lock
-resolve     the envelope's recipients become addressees              directory_sync, recipients
-transfer    to mailboxes, exactly once                               trace, content, transfer
-forward     to addresses outside                                     forward
-report      failures to the sender or to the dead letters            non_delivery
-settle      deleted when nothing is owed to anyone, else released    settlement
+read        parse the notification into a receipt                    mail.receipt screen      decide
+whether to deliver, hold or drop the message      policy lock        never two attempts for one
+message at a time             keyed_lock resolve     resolve the envelope's recipients to addressees
+directory_sync, recipients transfer    to mailboxes, exactly once
+trace, content, transfer forward     to outside addresses
+forward report      failures to the sender or to the dead-letter queue       non_delivery settle
+delete if nobody is owed the message, else release       settlement
 """
 
 import time
@@ -62,10 +61,10 @@ class Attempts:
 
     Attributes:
         hostname: the authserv-id of the trace fields.
-        archive_bucket: the only bucket that content is read from.
+        archive_bucket: the only bucket from which content is read.
         store: this worker's own connection to S3.
-        reports: this worker's own way to senders and to the dead letters.
-        mailboxes: the way to Dovecot. It and all below are shared by all workers.
+        reports: this worker's own reports to senders and the dead-letter queue.
+        mailboxes: the transfer to Dovecot. It and all attributes below are shared by all workers.
     """
 
     hostname: str
@@ -115,7 +114,7 @@ class Attempts:
         self.reports.close()
 
     def abort(self) -> None:
-        """Wake this worker if it waits for AWS. For other threads."""
+        """Wake this worker if it is waiting for AWS. For other threads."""
         self.store.abort()
 
     def _attempt(self, message: QueueMessage, in_vain: int) -> "_Attempted":
@@ -141,7 +140,7 @@ class Attempts:
             return self._deliver(message, receipt, in_vain)
 
     def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> "_Attempted":
-        """Deliver a mail to everybody who is owed it."""
+        """Deliver a message to everybody who is owed it."""
         began = time.perf_counter()
         mail = Mail(
             *(receipt.message_id, receipt.accepted_at, message.receive_count, in_vain),
@@ -164,9 +163,9 @@ class Attempts:
                 return _Attempted()
             if message.redriven:
                 self._reopen(message, receipt, recipients)
-                # The journal may have forgotten who has it by now: then ask.
+                # The journal may have forgotten who has it; Dovecot is asked then.
                 mail = replace(mail, receive_count=message.receive_count + 1)
-        # What is replayed has been delivered once, so it was none.
+        # A replayed message was delivered once, so it is not a loop.
         forged = [
             each.name
             for each in recipients.mailboxes
@@ -207,7 +206,7 @@ class Attempts:
                 partial(open_content, forwarded=True),
             )
         if mail.asked_for:
-            # Its sender has known for long what became of it.
+            # Its sender has long been told the outcome.
             found = [replace(each, quiet=True) for each in found]
         took = _Took(time.perf_counter() - began, mail.age, delivered.octets)
         self._account_for(message, receipt, recipients, found, took)
@@ -216,7 +215,7 @@ class Attempts:
     def _record(
         self, message: QueueMessage, receipt: Receipt, mailboxes: tuple[Addressee, ...]
     ) -> bytes:
-        """Return the record of who has the mail; b"" if no mailbox here has it."""
+        """Return the record of who has the message, or b"" if no mailbox here has it."""
         having = {
             each.name: each.originals
             for each in mailboxes
@@ -232,7 +231,7 @@ class Attempts:
         found: list[Disposition],
         took: "_Took",
     ) -> None:
-        """Log, count and report what became of a mail. A hold is logged where it is met."""
+        """Log, count and report the outcome of a message. A hold is logged where it occurs."""
         if not found:
             maillog.nothing_owed(receipt)
         found = [each for each in found if each.fate is not Fate.HELD]
@@ -251,8 +250,9 @@ class Attempts:
             self.reports.report(message, receipt, failures)
 
     def _hold(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> list[Disposition]:
-        """Hold a mail with a virus: whole as a dead letter, with a notice to each mailbox."""
-        # By the entry: one that is put back into the queue as it was must be held again, not lost.
+        """Hold a message with a virus: as a dead letter, with a notice to each mailbox."""
+        # Keyed by the entry: one that is put back into the queue unchanged must be held again, not
+        # lost.
         kept = f"virus {message.queue_id}"
         if self.journal.state(receipt.message_id, kept) is not State.ACCOUNTED:
             self.reports.dead_letter(message, VIRUS, receipt=receipt)
@@ -271,20 +271,20 @@ class Attempts:
         return found
 
     def _reopen(self, message: QueueMessage, receipt: Receipt, recipients: Recipients) -> None:
-        """Owe a mail again whose dead letter was put back: once for each time that it was."""
+        """Owe a message again whose dead letter was redriven, once for each redrive."""
         mark = f"redriven {message.queue_id}"
         if self.journal.state(receipt.message_id, mark) is State.ACCOUNTED:
             return
         names = (each.name for each in recipients.mailboxes + recipients.forwards)
         for name in {*names, *recipients.unknown, message.redriven or ""}:
-            # Who has it keeps it; nobody gets it twice.
+            # Recipients who have it keep it; nobody gets it twice.
             if self.journal.state(receipt.message_id, name) in (State.FAILING, State.ACCOUNTED):
                 self.journal.record([journal_key(receipt.message_id, name)], State.OWED)
         self.journal.record([journal_key(receipt.message_id, mark)], State.ACCOUNTED)
         maillog.redriven(receipt, message.redriven or "")
 
     def _unfiltered(self, mail: Mail, mailboxes: Iterable[Addressee]) -> set[str]:
-        """Return the mailboxes at whose delivery of this mail Dovecot has crashed repeatedly."""
+        """Return the mailboxes for which Dovecot has crashed repeatedly on this message."""
         if mail.attempts < UNFILTERED_RECEIVES:
             return set()
         return {each.name for each in mailboxes if self._known(mail, each) is State.INTENDED}
@@ -296,18 +296,18 @@ class Attempts:
         return self.return_path.verify(recipient) is False
 
     def _untold(self, receipt: Receipt, failed: Iterable[Disposition]) -> list[Disposition]:
-        """Return those of these failures that have not been told of yet."""
+        """Return those of these failures that have not been reported yet."""
         found: list[Disposition] = []
         for each in failed:
             state = self.journal.state(receipt.message_id, each.recipient)
             if state is not State.ACCOUNTED:
-                # FAILING: the sender was perhaps told.
+                # FAILING: the sender may have been told.
                 found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
 
 
 def _receipt_id(message: QueueMessage) -> str | None:
-    """Return SES's id of the mail, for the log."""
+    """Return SES's id of the message, for the log."""
     try:
         receipt = read_notification(message.body)
     except NotificationError:
@@ -317,7 +317,7 @@ def _receipt_id(message: QueueMessage) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Attempted:
-    """The dispositions of all who were still owed the mail, and the record of who has it."""
+    """The dispositions of all who were still owed the message, and the record of who has it."""
 
     found: list[Disposition] = field(default_factory=list[Disposition])
     record: bytes = b""
@@ -325,7 +325,7 @@ class _Attempted:
 
 @dataclass(frozen=True, slots=True)
 class _Took:
-    """What an attempt took: its seconds, the mail's age in seconds, its octets."""
+    """The duration of an attempt in seconds, the message's age in seconds, and its octets."""
 
     seconds: float
     age: float

@@ -1,8 +1,8 @@
-"""A circuit breaker: it stops the intake while something that every mail needs is away.
+"""A circuit breaker: it stops the intake while something that every message needs is unavailable.
 
-It is closed while all is well. `trip` opens it: nothing is received any more, so no receive count
-is spent, and mails that are under way wait in place. One thread probes, with growing waits, until
-the thing is back, and closes it again.
+It is closed in normal operation. `trip` opens it: nothing is received any more, so receive counts
+do not increase, and messages in progress wait where they are. One thread probes with increasing
+waits until the service is back, and closes the circuit again.
 """
 
 import threading
@@ -16,12 +16,12 @@ _LONGEST_WAIT = 5.0
 
 
 class CircuitBreaker:
-    """Closed at first. Threads share it.
+    """Initially closed. Threads share it.
 
     Args:
-        what: the name of the thing, for the log.
-        probe: returns whether the thing is there; it must not raise.
-        stopping: set when the service stops.
+        what: the name of the service, for the log.
+        probe: returns whether the service is available; it must not raise.
+        stopping: set when `deliver` stops.
     """
 
     def __init__(self, what: str, probe: Callable[[], bool], stopping: threading.Event) -> None:
@@ -34,11 +34,11 @@ class CircuitBreaker:
 
     @property
     def closed(self) -> bool:
-        """Whether mail may come in."""
+        """Whether messages may be received."""
         return self._closed.is_set()
 
     def trip(self, reason: str) -> None:
-        """Open the circuit: the thing is away. Logs once, and starts to probe."""
+        """Open the circuit because the service is unavailable. Log it once, and start to probe."""
         with self._lock:
             if not self._closed.is_set():
                 return
@@ -47,7 +47,7 @@ class CircuitBreaker:
         threading.Thread(target=self._recover, name=f"breaker {self._what}", daemon=True).start()
 
     def wait_closed(self) -> bool:
-        """Wait until the circuit is closed. Return False if the service stops first."""
+        """Wait until the circuit is closed. Return False if `deliver` stops first."""
         while not self._closed.wait(0.5):
             if self._stopping.is_set():
                 return False

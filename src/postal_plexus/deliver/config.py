@@ -1,22 +1,23 @@
-"""The service's configuration: the environment, read once, checked, and passed down.
+"""The service's configuration: the environment, read once, validated, and passed down.
 
-Nothing else in this package reads the environment, but for AWS's own names (credentials, endpoints,
-the file of certificate authorities), which `aws` takes from the same mapping. What is wrong raises
-`ConfigError`, which names every variable that is missing or wrong; the service then ends with 78.
+Nothing else in this package reads the environment, except for AWS's own variables (credentials,
+endpoints, the file of certificate authorities), which `aws` takes from the same mapping. Mistakes
+raise `ConfigError`, which names every variable that is missing or wrong; the service then exits
+with 78.
 
     AWS_REGION                    required
     PLEXUS_QUEUE_URL              required: SES's notifications
     PLEXUS_DEAD_LETTER_QUEUE_URL  required
-    PLEXUS_ARCHIVE_BUCKET         required: the only bucket that content is read from
+    PLEXUS_ARCHIVE_BUCKET         required: the only bucket from which content is read
     PLEXUS_DIRECTORY              required: s3://bucket/key of the directory object
     PLEXUS_HOSTNAME               required: the mail host's name, and our authserv-id
-    PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; none: no notices
-    PLEXUS_CONFIGURATION_SET      the set whose events those are; kept for the log only
+    PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; without it no notices
+    PLEXUS_CONFIGURATION_SET      the configuration set of those events; used only in the log
     PLEXUS_VIRUS                  dead-letter (default), junk or drop
-    PLEXUS_DMARC_FAIL             junk (default) or none: what becomes of a mail that fails DMARC
-                                  where its domain asks to quarantine or reject it
+    PLEXUS_DMARC_FAIL             junk (default) or none: what happens to a message that fails DMARC
+                                  if its domain's policy is quarantine or reject
     PLEXUS_LOG_SUBJECTS           yes or no (default): whether subjects are logged
-    PLEXUS_OVER_QUOTA_HOURS       how long a full mailbox is waited for (default 20; a bounce is
+    PLEXUS_OVER_QUOTA_HOURS       how long to retry for a full mailbox (default 20; a bounce is
                                   possible until 24 hours after the receipt)
     PLEXUS_LMTP_SOCKET            /run/plexus/dovecot/lmtp.sock
     PLEXUS_QUESTION_SOCKET        /run/plexus/dovecot/question.sock
@@ -27,7 +28,7 @@ the file of certificate authorities), which `aws` takes from the same mapping. W
     PLEXUS_HEARTBEAT              /tmp/heartbeat
     PLEXUS_UNKNOWN_SECONDS        30: how old an unknown outcome must be before Dovecot is asked
     PLEXUS_LMTP_CONNECTIONS       3: Dovecot has a process for each, and Postfix needs some too
-    PLEXUS_DIRECTORY_SECONDS      30: between two looks at the directory object
+    PLEXUS_DIRECTORY_SECONDS      30: between two checks of the directory object
 """
 
 import re
@@ -43,12 +44,12 @@ _HOSTNAME = re.compile(
 
 
 class ConfigError(ValueError):
-    """The environment is not what the service needs; the text says all that is wrong."""
+    """The environment is not what the service needs. The text lists everything that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that can be chosen. Times in seconds."""
+    """All settings. Times are in seconds."""
 
     region: str
     queue_url: str
@@ -76,7 +77,7 @@ class Config:
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
-    """Return the configuration in the environment. Raises ConfigError."""
+    """Return the configuration in the environment. Raise ConfigError."""
     problems: list[str] = []
 
     def required(name: str) -> str:

@@ -1,9 +1,8 @@
-"""The content of a mail on its way: from S3 as it comes in, to LMTP as it goes out, by chunks.
+"""The content of a message, streamed in chunks from S3 to LMTP.
 
 Memory is bounded: a content of up to 128 KB is read at once, a longer one in chunks of 64 KB. The
-beginning is read when the content is opened, so that loops are seen before anything is sent.
-Raises what the store raises, and HeaderTooLongError; a content that is cut short never looks
-complete.
+beginning is read when the content is opened, so that loops are detected before anything is sent.
+Raises what the store raises, and HeaderTooLongError. Content that breaks off never looks complete.
 """
 
 from collections.abc import Iterator
@@ -21,29 +20,29 @@ _CHUNK = 64 * 1024
 
 
 class Content(Protocol):
-    """A content that can be transferred once."""
+    """Content that can be transferred once."""
 
     @property
     def length(self) -> int | None:
-        """Octets, as far as known."""
+        """Its octets, if known."""
         ...
 
     @property
     def received(self) -> int:
-        """Received fields in what has been read so far."""
+        """The number of Received fields in what has been read so far."""
         ...
 
     @property
     def delivered_to(self) -> set[str]:
-        """Likewise, the addresses of Delivered-To fields."""
+        """The addresses of Delivered-To fields in what has been read so far."""
         ...
 
     def chunks(self) -> Iterator[tuple[bytes, bool]]:
-        """Yield (chunk, whether it is the last), with CRLF line ends. To be taken once."""
+        """Yield (chunk, whether it is the last), with CRLF line ends. Can be used once."""
         ...
 
     def close(self) -> None:
-        """Give up what was not read."""
+        """Discard what was not read."""
         ...
 
 
@@ -51,14 +50,14 @@ class StoredContent:
     """A content as S3 sends it, below its trace fields.
 
     Args:
-        answer: S3's answer, with its body still to be read.
-        trace: the fields that go on top.
+        answer: S3's response, whose body has not been read.
+        trace: the fields to put on top.
         hostname: the authserv-id that only this host may use.
-        forwarded: read all of the header block at once, since a loop may show anywhere in it.
+        forwarded: read the whole header block at once, because a loop may show anywhere in it.
 
     Raises:
         AwsError: the beginning cannot be read.
-        HeaderTooLongError: the header block goes beyond its bound; while it is read.
+        HeaderTooLongError: the header block exceeds its limit; while it is read.
     """
 
     def __init__(
@@ -78,16 +77,16 @@ class StoredContent:
 
     @property
     def received(self) -> int:
-        """Received fields in what has been read so far."""
+        """The number of Received fields in what has been read so far."""
         return self._header.received
 
     @property
     def delivered_to(self) -> set[str]:
-        """Likewise, the addresses of Delivered-To fields."""
+        """The addresses of Delivered-To fields in what has been read so far."""
         return self._header.delivered_to
 
     def chunks(self) -> Iterator[tuple[bytes, bool]]:
-        """Yield (chunk, whether it is the last), with CRLF line ends. To be taken once."""
+        """Yield (chunk, whether it is the last), with CRLF line ends. Can be used once."""
         first, self._first = self._first, b""
         yield first, self._answer.over
         while not self._answer.over:
@@ -96,7 +95,7 @@ class StoredContent:
                 yield chunk, self._answer.over
 
     def close(self) -> None:
-        """Give up what was not read."""
+        """Discard what was not read."""
         self._answer.discard()
 
     def _read(self) -> bytes:
@@ -110,7 +109,7 @@ class StoredContent:
 def open_stored(
     store: Store, receipt: Receipt, hostname: str, copy: Copy, *, forwarded: bool = False
 ) -> StoredContent:
-    """Open a mail's content in the archive, below the trace fields of a copy.
+    """Open a message's content in the archive, below the trace fields of a copy.
 
     Raises:
         AwsError, HeaderTooLongError: as `StoredContent`.
@@ -134,4 +133,4 @@ class Notice:
         yield self._octets, True
 
     def close(self) -> None:
-        """Do nothing: nothing is held."""
+        """Do nothing, because nothing is open."""

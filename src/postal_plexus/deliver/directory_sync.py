@@ -1,13 +1,13 @@
-"""Sync the directory from its S3 object into use here, and into files for all three containers.
+"""Keep the directory up to date from its S3 object, here and in files for all three containers.
 
-Every `directory_seconds` the object is asked for, unless it still has the known ETag. A sound one
-is written, beside its renderings for Dovecot and Postfix, each file replaced atomically, and taken
-into use. A broken one is refused with a log line (once for each ETag) and a metric (at each look,
-until it is mended), and the last good one stays: on the volume as well, so that a start needs no
-S3. Without any directory the intake waits.
+Every `directory_seconds` the object is requested unless it still has the known ETag. A valid one is
+written to files with its renderings for Dovecot and Postfix, each replaced atomically, and put into
+use. A broken one is refused with a log line (once per ETag) and a metric (at each check until it is
+corrected), and the last good one stays in use. That one is also on the volume, so that a start
+needs no S3. Without any directory the intake waits.
 
-`for_mail` looks at once where an address seems not to exist: SES accepts mail for a new address as
-soon as its rule is made, which is after the object was written.
+`for_mail` checks at once if an address seems unknown: SES accepts mail for a new address as soon as
+its rule is created, which is after the object was written.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from postal_plexus.directory import TABLES, Directory, DirectoryError
 
 _OBJECT = "directory.json"
 _CLOCKS_DIFFER_SECONDS = 2.0  # between this host and SES
-_FOR_DOVECOT = "dovecot-passwd"  # holds password hashes: for owner and group only
+_FOR_DOVECOT = "dovecot-passwd"  # contains password hashes: only for owner and group
 
 
 class DirectorySync:
@@ -32,9 +32,9 @@ class DirectorySync:
 
     Args:
         store: the connection to S3.
-        bucket, key: where the object is.
+        bucket, key: the location of the object.
         path: the directory for the files.
-        refused: called at each look while the object is broken.
+        refused: called at each check while the object is broken.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class DirectorySync:
         return self._current
 
     def wait_available(self, seconds: float) -> bool:
-        """Wait up to `seconds` for a directory; return whether there is one."""
+        """Wait up to `seconds` for a directory. Return whether there is one."""
         return self._available.wait(seconds)
 
     def load_last(self) -> bool:
-        """Take the last good directory from the volume into use, if there is one."""
+        """Load the last good directory from the volume, if there is one."""
         try:
             with open(self._last, "rb") as file:
                 directory = Directory.from_json(file.read())
@@ -79,14 +79,14 @@ class DirectorySync:
         return True
 
     def for_mail(self, recipients: Iterable[str], accepted_at: float) -> Directory:
-        """Return the directory by which a mail is delivered.
+        """Return the directory with which a message is delivered.
 
-        A recipient whom the one in use does not know, or knows by a catch-all only, may have come
-        with a newer one, which is then read before anybody is told that nobody has that address, or
-        somebody else gets the mail.
+        If a recipient is unknown in the directory in use, or matches only a catch-all, a newer
+        directory may contain the address. It is then read before a sender is told that the address
+        does not exist, or the catch-all gets the message.
 
         Raises:
-            AwsError: that newer one cannot be read, and the mail can still wait for it.
+            AwsError: the newer one cannot be read, and the message can still wait for it.
         """
         if not any(map(self.current.may_be_new, recipients)):
             return self.current
@@ -98,15 +98,15 @@ class DirectorySync:
             return self.current
 
     def poll(self) -> None:
-        """Look once. Never raises."""
+        """Check once. Never raises."""
         with self._looking, contextlib.suppress(AwsError):
             self._look()
 
     def _refresh(self, accepted_at: float) -> Directory:
-        """Return the directory as it was when SES accepted a mail at `accepted_at`, or later.
+        """Return the directory as it was when SES accepted a message at `accepted_at`, or later.
 
-        Looks at the object unless that has been done since. One that is broken counts as looked
-        at: the last good one is all there is. Raises AwsError when it cannot be read.
+        Checks the object unless that has been done since. A broken one counts as checked, because
+        the last good one is all there is. Raises AwsError if it cannot be read.
         """
         with self._looking:
             if self._looked_at < accepted_at + _CLOCKS_DIFFER_SECONDS:
@@ -114,7 +114,7 @@ class DirectorySync:
         return self.current
 
     def _look(self) -> None:
-        """Raises AwsError; to be called with `_looking` held."""
+        """Check the object, with `_looking` held. Raises AwsError."""
         began = time.time()
         try:
             found = self._store.read_if_changed(self._bucket, self._key, self._etag)
@@ -132,7 +132,7 @@ class DirectorySync:
             self._refused()
 
     def _follow(self, found: StoredObject) -> bool:
-        """Take a changed object into use, if it is sound; whether it was."""
+        """Put a changed object into use if it is valid. Return whether it was."""
         try:
             directory = Directory.from_json(found.octets)
         except DirectoryError as error:
@@ -141,7 +141,8 @@ class DirectorySync:
         try:
             self._write(directory, found.octets)
         except OSError as error:
-            # In use all the same: mail need not wait for the files, and the next look tries again.
+            # It is used anyway: mail need not wait for the files, and the next check writes them
+            # again.
             self._etag = ""
             maillog.directory_refused(found.etag, f"cannot be written: {error}")
         if directory != self._current or not self._available.is_set():
@@ -152,7 +153,7 @@ class DirectorySync:
         """Poll until the service stops."""
         while not stopping.is_set():
             self.poll()
-            # Without a directory nothing else can be done: look again soon.
+            # Without a directory nothing else can be done, so check again soon.
             stopping.wait(seconds if self._current is not None else min(seconds, 2.0))
         self._store.close()
 
@@ -165,12 +166,12 @@ class DirectorySync:
         for name, render in TABLES.items():
             mode = 0o640 if name == _FOR_DOVECOT else 0o644
             replace_file(os.path.join(self._path, name), render(directory).encode(), mode)
-        # Last, and holding hashes as well: at the next start it stands for all of them.
+        # Written last; it contains hashes as well, and at the next start it represents all of them.
         replace_file(self._last, document, 0o640)
 
 
 def replace_file(path: str, octets: bytes, mode: int) -> None:
-    """Replace a file atomically, or leave it as it is if nothing would change. Raises OSError."""
+    """Replace a file atomically, or leave it if nothing would change. Raise OSError."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         if file.read() == octets and os.fstat(file.fileno()).st_mode & 0o777 == mode:
             return

@@ -1,9 +1,9 @@
-"""Ask Dovecot whether a mailbox holds a mail, by `doveadm search` on a unix socket.
+"""Ask Dovecot whether a mailbox contains a message, with `doveadm search` on a unix socket.
 
-Asked only where the journal does not know how a delivery ended. The socket is that of Dovecot's
-doveadm server (protocol version 1.0, src/doveadm/client-connection-tcp.c), which allows `search`
-and nothing else. All folders of the mailbox are searched for the X-Plexus-Receipt header: rules may
-have filed the mail, its owner may have moved it.
+This is used only if the journal does not know how a delivery ended. The socket belongs to Dovecot's
+doveadm server (protocol version 1.0, src/doveadm/client-connection-tcp.c), which allows only
+`search`. All folders of the mailbox are searched for the X-Plexus-Receipt header, because filters
+may have filed the message, and its owner may have moved it.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ class Doveadm:
         self._path = path
 
     def holds(self, mailbox: str, receipt_id: str) -> bool | None:
-        """Return whether the mailbox holds the mail; None if Dovecot does not say.
+        """Return whether the mailbox contains the message, or None if Dovecot does not answer.
 
-        Dovecot does not say while it is away, or for a mailbox that it does not know: the outcome
-        then stays unknown, and the mail waits.
+        Dovecot does not answer while it is unavailable, or for a mailbox that it does not know. The
+        outcome then stays unknown, and the message waits.
         """
-        # Tabs and line ends separate the protocol's fields; neither can be in what is asked about.
+        # Tabs and line ends separate the protocol's fields; neither can occur in the search.
         command = f"\t{mailbox}\tsearch\tmailbox\t*\theader\tX-Plexus-Receipt\t{receipt_id}\n"
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
             limit_waits(connection, _ANSWER_SECONDS)
@@ -51,7 +51,7 @@ def _line(connection: socket.socket) -> bytes:
 
 
 def _found(connection: socket.socket) -> bool | None:
-    """Read the hits, one a line, up to the line that says how the search ended."""
+    """Read the hits, one per line, up to the line that reports how the search ended."""
     answer = b"\n"
     while len(answer) < _LONGEST_ANSWER:
         octets = connection.recv(4096)

@@ -1,10 +1,10 @@
 """Turn SES's bounce, complaint and delay events into notices in the sender's mailbox.
 
-A notice is transferred like a mail, with the event's own identity in place of a receipt: it reaches
-each mailbox exactly once. An event that cannot be read, or whose sender has no mailbox here, goes
-to the dead letters; feedback on a forward goes to the postmaster, whose address is its return path,
-and is counted (`forward_bounces`). An event that nobody needs to hear of, such as that a mail
-arrived, is logged.
+A notice is transferred like a message, with the event's identity in place of a receipt, so it
+reaches each mailbox exactly once. An event that cannot be parsed, or whose sender has no mailbox
+here, becomes a dead letter. Feedback about a forward goes to the postmaster, whose address is its
+return path, and is counted (`forward_bounces`). Events that need no notice, such as a delivery, are
+logged.
 """
 
 import threading
@@ -42,8 +42,8 @@ class FeedbackLoop:
 
     Attributes:
         receiver, reports: this thread's own connections.
-        breaker: open while Dovecot is away.
-        mailboxes: the way to Dovecot.
+        breaker: open while Dovecot is unavailable.
+        mailboxes: the transfer to Dovecot.
     """
 
     receiver: Receiver
@@ -101,7 +101,7 @@ class FeedbackLoop:
             maillog.unsettled("feedback", str(error), 1)
 
     def _attempt(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
-        """Return what became of an event's notice. Raises AwsError, StoppingError."""
+        """Return the outcome of an event's notice. Raise AwsError, StoppingError."""
         try:
             feedback = read_event(message.body)
             if isinstance(feedback, Arrival):
@@ -139,11 +139,11 @@ class FeedbackLoop:
             self.reports.dead_letter(message, reason, recipient=failed.recipient)
 
     def _count(self, feedback: Feedback, directory: Directory, mailboxes: set[str]) -> None:
-        """Count an event about a forward or a redirect once, however often it comes."""
+        """Count an event about a forward or a redirect once, however often it is received."""
         bounced = bounced_addresses(feedback)
         if not bounced:
             return
-        # What a redirect is sent by is the mailbox whose filter it is.
+        # A redirect is sent by the mailbox whose filter it is.
         is_forward = self.return_path.verify(feedback.sender)
         owner = "" if is_forward else feedback.sent_on_by
         if not is_forward and owner not in mailboxes:

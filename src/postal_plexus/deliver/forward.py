@@ -1,11 +1,11 @@
-"""Forward a mail: hand it to Postfix for addresses outside, which sends it on through SES.
+"""Forward a message: pass it to Postfix, which sends it to outside addresses through SES.
 
-One transaction for each address, by SMTP on Postfix's unix socket. The content goes as it came,
-below trace headers that say on whose behalf; how it must look to leave is decided on the way out,
-in Postfix's container (`mail.outgoing`), which answers for each mail. Postfix cannot be asked
-whether it has a mail, so a forward whose outcome is unknown is sent again: at least once. Spam is
-not forwarded: it would be sent in our name. Nor is what goes to an address from which too much came
-back (`forward_bounces`). A header block of more than 256 KB or 10,000 fields is refused.
+Each address gets one transaction, by SMTP on Postfix's unix socket. The content is sent as it
+arrived, below trace headers that say on whose behalf. How it must be rewritten to leave is decided
+in Postfix's container (`mail.outgoing`), which replies to each message. Postfix cannot be asked
+whether it has a message, so a forward with an unknown outcome is sent again: at least once. Spam is
+not forwarded, because it would be sent in our name. Nor is mail to an address from which too much
+bounced (`forward_bounces`). A header block of more than 256 KB or 10,000 fields is refused.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ from postal_plexus.mail.receipt import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The way to addresses outside. Threads share it.
+    """The transfer to outside addresses. Threads share it.
 
     Attributes:
-        journal: what was intended and what came of it.
-        transfer: the way to Postfix.
+        journal: what was intended and how it ended.
+        transfer: the transfer to Postfix.
         return_path: signs the envelope sender of each forward.
         bounces: which addresses keep bouncing.
     """
@@ -48,7 +48,7 @@ class Forward:
         directory: Directory,
         open_content: Callable[[Copy], Content],
     ) -> list[Disposition]:
-        """Send the mail on to each; return one disposition for each who is still owed it.
+        """Forward the message to each. Return a disposition for each who is still owed it.
 
         Raises:
             StoppingError: as `Transfer.transfer`.
@@ -76,7 +76,8 @@ class Forward:
     ) -> Disposition | None:
         to_return_path = self.return_path.verify(addressee.original) is not None
         refusal = not_forwarded(receipt, addressee.name, to_return_path=to_return_path)
-        # One that was perhaps sent or told of already is none to stop: the transfer knows more.
+        # A forward that may have been sent or reported already is not stopped; the transfer knows
+        # more.
         fresh = state in (None, State.OWED)
         if refusal is None and fresh and self.bounces.stopped(addressee.name, directory):
             return forward_stopped(addressee.name)

@@ -1,15 +1,15 @@
-"""How forwards and redirects to each address outside fare, and when they stop.
+"""Count bounces of forwards and redirects by outside address, and decide when they stop.
 
-SES pauses an account whose mail bounces too often (10 %), and what an alias forwards counts with
-the rest: https://docs.aws.amazon.com/ses/latest/dg/faqs-enforcement.html. So a forward stops when 5
-or more, and more than 10 %, of what went to its address within a week came back. It resumes after a
-week, or when the aliases that lead there change.
+SES pauses an account whose mail bounces too often (10 %), and an alias's forwards count:
+https://docs.aws.amazon.com/ses/latest/dg/faqs-enforcement.html. So a forward stops if 5 or more,
+and more than 10 %, of the messages to its address within a week bounced. It resumes after a week,
+or when the aliases with this destination change.
 
-The redirects of a user's filter to an address stop likewise. How many of them left is not known
-here, at most as many as came to his mailbox; so they stop at a tenth of these, or at 20. Which have
-stopped stands on top of each mail for him, and the way out keeps such a redirect in his mailbox.
-`Record` and its functions are pure;
-`ForwardBounces` keeps the records in the state directory.
+Redirects of a user's filter to an address stop in the same way. How many of them were sent is not
+known here, but at most as many as the mailbox received; so they stop at a tenth of these, or at 20.
+A header on top of each message for the user lists the stopped addresses, and the guard in Postfix's
+container keeps such redirects in the mailbox. `Record` and its functions are pure; `ForwardBounces`
+stores the records in the state directory.
 """
 
 import contextlib
@@ -35,13 +35,16 @@ _WRITE_SECONDS = 60.0
 _LARGEST_FILE = 4 * 1024 * 1024
 
 Day = tuple[int, int, int]
-"""A day since the epoch, and how many forwards left and came back on it."""
+"""A day since the epoch, and how many forwards were sent and bounced on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The last week of one address outside. `stopped_on` is a day, or 0 while it is forwarded to;
-    `aliases` is what `fingerprint` said then."""
+    """The last week of one outside address.
+
+    `stopped_on` is a day, or 0 while messages are forwarded; `aliases` is the `fingerprint` at that
+    time.
+    """
 
     days: tuple[Day, ...] = ()
     stopped_on: int = 0
@@ -62,9 +65,10 @@ def counted(record: Record, day: int, *, sent: int = 0, bounced: int = 0) -> Rec
 
 
 def keeps_bouncing(record: Record, *, is_redirect: bool = False) -> bool:
-    """Whether so much came back that it must stop."""
+    """Whether so many bounced that forwarding must stop."""
     bounced = sum(each[2] for each in record.days)
-    # What came back must have left: the counts of a minute may be lost with the process.
+    # What bounced was sent: a crash of the process may lose the last minute's counts of sent
+    # messages.
     sent = max(bounced, sum(each[1] for each in record.days))
     if is_redirect and bounced >= _MOST_BOUNCED_REDIRECTS:
         return True
@@ -72,13 +76,13 @@ def keeps_bouncing(record: Record, *, is_redirect: bool = False) -> bool:
 
 
 def is_stopped(record: Record, day: int, aliases: str) -> bool:
-    """Whether nothing is forwarded on that day; `aliases` is what leads there now."""
+    """Whether nothing is forwarded on that day; `aliases` is the current fingerprint."""
     recent = 0 <= day - record.stopped_on < _DAYS
     return bool(record.stopped_on) and recent and record.aliases == aliases
 
 
 def fingerprint(destination: str, directory: Directory) -> str:
-    """What changes when the aliases that lead to an address outside do."""
+    """Return a value that changes when the aliases of an outside address change."""
     entries = [
         f"{alias.address}:{','.join(alias.destinations)}"
         for alias in directory.aliases
@@ -88,9 +92,9 @@ def fingerprint(destination: str, directory: Directory) -> str:
 
 
 def bounced_addresses(feedback: Feedback) -> tuple[str, ...]:
-    """For whom an event of SES counts against a forward: bounces and complaints, no delays.
+    """Return the addresses for which an event counts as a bounce of a forward; delays do not count.
 
-    A reject is about the content, an automatic answer about nothing.
+    A reject concerns the content, and an automatic reply means no failure.
     """
     failed = feedback.event == "Bounce" and feedback.kind is FeedbackKind.FAILED
     unwanted = feedback.event == "Complaint" and feedback.feedback_type.lower() != "not-spam"
@@ -100,9 +104,9 @@ def bounced_addresses(feedback: Feedback) -> tuple[str, ...]:
 
 
 class ForwardBounces:
-    """The records, in memory and in a file that no crash leaves half written. Threads share it.
+    """The records, in memory and in a file that is written atomically. Threads share it.
 
-    A file that cannot be read or written costs the counts and nothing else: mail goes on.
+    If the file cannot be read or written, only the counts are lost; delivery continues.
     """
 
     def __init__(self, directory: str) -> None:
@@ -113,7 +117,10 @@ class ForwardBounces:
         self._redirecting = {key.partition(" ")[0] for key in self._records if " " in key}
 
     def sent(self, destination: str) -> None:
-        """Postfix has taken a forward. It is written within a minute or with the next bounce."""
+        """Count a forward that Postfix accepted.
+
+        It is written within a minute or with the next bounce.
+        """
         key, day = _key(destination), _today()
         with self._lock:
             self._records[key] = counted(self._records.get(key, Record()), day, sent=1)
@@ -121,11 +128,14 @@ class ForwardBounces:
                 self._write()
 
     def redirects(self, mailbox: str) -> bool:
-        """Return whether a redirect of one of the mailbox's filters has ever come back."""
+        """Return whether a redirect of one of the mailbox's filters has ever bounced."""
         return mailbox in self._redirecting
 
     def came_to(self, mailbox: str) -> tuple[str, ...]:
-        """Count a mail that comes to a mailbox; return where its redirects have stopped."""
+        """Count a message for a mailbox.
+
+        Return the addresses to which its redirects have stopped.
+        """
         day, stopped = _today(), list[str]()
         with self._lock:
             for key, record in self._records.items():
@@ -137,9 +147,9 @@ class ForwardBounces:
         return tuple(stopped)
 
     def bounced(self, destination: str, directory: Directory, mailbox: str = "") -> bool:
-        """A forward, or a redirect of a mailbox's filter, came back.
+        """Count a bounce of a forward, or of a redirect of a mailbox's filter.
 
-        Returns whether those to this address stop by that.
+        Returns whether this stops those to the address.
         """
         key, day = _key(destination), _today()
         aliases = "" if mailbox else fingerprint(key, directory)
@@ -150,8 +160,8 @@ class ForwardBounces:
                 self._redirecting.add(mailbox)
             record = self._records.get(key, Record())
             if is_stopped(record, day, aliases):
-                return False  # one that was under way
-            # What came before a stop that is over has been answered for.
+                return False  # one that was in progress
+            # What bounced before an expired stop no longer counts.
             record = counted(Record() if record.stopped_on else record, day, bounced=1)
             stops = keeps_bouncing(record, is_redirect=bool(mailbox))
             if stops:
@@ -161,7 +171,7 @@ class ForwardBounces:
         return stops
 
     def stopped(self, destination: str, directory: Directory) -> bool:
-        """Whether forwards to this address have stopped."""
+        """Return whether forwards to this address have stopped."""
         key = _key(destination)
         with self._lock:
             record = self._records.get(key)
@@ -173,7 +183,7 @@ class ForwardBounces:
         return False
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write what has not been written yet."""
         with self._lock:
             if self._records:
                 self._write()
@@ -208,7 +218,7 @@ class ForwardBounces:
 
 
 def _records(value: object) -> dict[str, Record]:
-    """The records in a file's JSON. Raises ValueError for what nobody here has written."""
+    """Parse the records in a file's JSON. Raise ValueError if this service has not written them."""
     found: dict[str, Record] = {}
     with contextlib.suppress(TypeError, AttributeError, OverflowError):
         for key, (days, stopped_on, aliases) in cast("dict[str, list[object]]", value).items():
@@ -222,7 +232,7 @@ def _records(value: object) -> dict[str, Record]:
 
 
 def _key(address: str) -> str:
-    """One spelling of an address, as configured or in `Name <address>`."""
+    """Return one spelling of an address, as configured or in `Name <address>`."""
     return address.rpartition("<")[2].rstrip("> ").strip().lower()
 
 

@@ -1,19 +1,19 @@
-"""The file by which a task holds a mailbox: its name, its text, and the lock beside it. Pure.
+"""The file with which a task holds a mailbox: its name, its text, and the lock beside it. Pure.
 
-The name is the SHA-256 of the address in hex, the text four lines:
+The name is the SHA-256 of the address in hex, and the text has four lines:
 
     plexus-hold 1
     ADDRESS
     BOOT ID           /proc/sys/kernel/random/boot_id
-    UNTIL OWNER       seconds as /proc/uptime counts them, and who may end the hold
+    UNTIL OWNER       seconds as in /proc/uptime, and who may end the hold
 
-Time is the kernel's since its boot, so that no change of a clock ends a hold early or makes one
-last. Anything that is not such a text is no hold; neither is one that ends later than any task asks
-for. `maintenance.mailbox_hold` writes it; `deliver.mailbox_holds` and, for Postfix,
+Times are the kernel's seconds since the boot, so that changing a clock neither ends nor extends a
+hold. A text of any other form is not a hold, nor is one that ends later than any task requests.
+`maintenance.mailbox_hold` writes the file; `deliver.mailbox_holds` and, for Postfix,
 containers/dovecot/holds.lua read it.
 
-A delivery that has begun has a read lock on one octet of the file `.lock` in the same directory,
-which the address determines. A task writes its hold first, and then waits for the write lock.
+A delivery in progress has a read lock on one octet of the file `.lock` in the same directory; the
+address determines the octet. A task writes its hold first, and then waits for the write lock.
 """
 
 import hashlib
@@ -36,12 +36,12 @@ def written(mailbox: str, boot_id: str, until: int, owner: str) -> str:
 
 
 def hold_seconds(text: str, mailbox: str, boot_id: str, now: float) -> float:
-    """Return for how long a hold's text holds the mailbox; 0 where it does not.
+    """Return for how many seconds a hold's text holds the mailbox; 0 if it does not.
 
     Args:
         text: the file's.
-        mailbox: whom it must name.
-        boot_id: of the running kernel; no hold of another boot counts.
+        mailbox: the mailbox that it must name.
+        boot_id: of the running kernel; a hold of another boot does not count.
         now: seconds since that boot.
     """
     lines = text.split("\n")
@@ -55,10 +55,10 @@ def hold_seconds(text: str, mailbox: str, boot_id: str, now: float) -> float:
 
 
 def lock_octet(mailbox: str) -> int:
-    """Return which octet of the lock file stands for the mailbox."""
+    """Return the octet of the lock file that stands for the mailbox."""
     return int.from_bytes(hashlib.sha256(mailbox.encode()).digest()[:4])
 
 
 def lock(kind: int, octet: int) -> bytes:
-    """Return what fcntl(2) takes for a lock of that kind (F_RDLCK ...) on one octet."""
+    """Return the fcntl(2) argument for a lock of that kind (F_RDLCK ...) on one octet."""
     return _FLOCK.pack(kind, os.SEEK_SET, octet, 1, 0)

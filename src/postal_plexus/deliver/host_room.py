@@ -1,19 +1,20 @@
-"""What is left of the host's memory, swap and disks, which all share, and of our own memory.
+"""Free memory, swap and disk space of the host, and the service's own memory.
 
 A container sees the host's /proc/meminfo, and its root is on the host's disk, so `deliver` can
-tell and no agent is needed. One metric, and only while something is short: a metric costs money
-for each hour in which it is written, and an alarm for each metric. The line beside it says what.
-Dovecot's and Postfix's containers write the same metric of theirs, by memory-short.
+measure them without an agent. There is one metric, written only while something is short, because a
+metric costs money for each hour in which it is written, and each alarm costs money. The log line
+beside it names the resource. Dovecot's and Postfix's containers write the same metric for theirs,
+with memory-short.
 """
 
 import os
 from collections.abc import Mapping
 
-# From these percentages on a person should look. Memory is what cannot be dropped or swapped out.
+# At these percentages somebody should look. Memory is what cannot be reclaimed or swapped out.
 MEMORY, SWAP, DISK, STATE = "memory", "swap", "disk", "state volume"
 # Of this container's own limit.
 DELIVER = "deliver"
-# Beside the room for indexes, which is taken in advance (pulumi/deployment/host.py).
+# Without the space for indexes, which is allocated in advance (pulumi/deployment/host.py).
 _STATE_BYTES = 1024**3
 # How many of them are short.
 METRIC = "HostShort"
@@ -21,10 +22,10 @@ SHORT_FROM = {DELIVER: 90, MEMORY: 90, SWAP: 75, DISK: 85, STATE: 80}
 
 
 def used(meminfo: str, disks: Mapping[str, tuple[int, int]]) -> dict[str, int]:
-    """Return the percentages in use, of what exists.
+    """Return the percentages in use, of those that exist.
 
     `meminfo`: the text of /proc/meminfo (proc_meminfo(5)). `disks`: (blocks, blocks available) by
-    name. What cannot be read from them is left out.
+    name. Values that cannot be read are left out.
     """
     amounts: dict[str, int] = {}
     for line in meminfo.splitlines():
@@ -44,16 +45,16 @@ def used(meminfo: str, disks: Mapping[str, tuple[int, int]]) -> dict[str, int]:
 
 
 def short(percentages: Mapping[str, int]) -> dict[str, int]:
-    """Return those of them that a person should know of."""
+    """Return those that are above their limits."""
     return {name: each for name, each in percentages.items() if each >= SHORT_FROM[name]}
 
 
 def disk(found: os.statvfs_result, most: int | None) -> tuple[int, int]:
     """Return (blocks, blocks available) of a file system, as a container may use it.
 
-    `most`: octets beyond which a disk counts as no bigger: the rest of it has another use.
+    `most`: octets that count at most; the rest of the disk is used for something else.
     """
-    # Without the blocks that are kept for root.
+    # Without the blocks that are reserved for root.
     blocks = found.f_blocks - (found.f_bfree - found.f_bavail)
     if most is not None:
         blocks = min(blocks, most // found.f_frsize)
@@ -63,15 +64,15 @@ def disk(found: os.statvfs_result, most: int | None) -> tuple[int, int]:
 def container(stat: str, held: str, limit: str) -> tuple[int, int]:
     """Return (octets, octets available) of a container's memory limit.
 
-    Available is also what the kernel can drop: page cache and its own caches.
+    Available includes what the kernel can reclaim: page cache and its own caches.
 
     Args:
-        stat: the text of memory.stat, of control groups of version 2, or of 1 (with `total_`).
+        stat: the text of memory.stat, of control groups version 2, or of 1 (with `total_`).
         held: that of memory.current, or of memory.usage_in_bytes.
         limit: that of memory.max, or of memory.limit_in_bytes.
 
     Raises:
-        ValueError: one of them is no number: there is no limit.
+        ValueError: one of them is not a number, so there is no limit.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
     """
@@ -89,7 +90,7 @@ def _read(path: str) -> str:
 
 
 def _own_memory(cgroups: str) -> dict[str, tuple[int, int]]:
-    """As `container`; empty where there is no limit, or nothing to read."""
+    """Return what `container` returns, or nothing if there is no limit or nothing can be read."""
     for path, held, limit in (
         (cgroups, "memory.current", "memory.max"),
         (f"{cgroups}/memory", "memory.usage_in_bytes", "memory.limit_in_bytes"),
@@ -103,7 +104,7 @@ def _own_memory(cgroups: str) -> dict[str, tuple[int, int]]:
 
 
 def look(state_path: str, cgroups: str = "/sys/fs/cgroup") -> dict[str, int]:
-    """Return what is short now; nothing that is short, or cannot be read, is an empty answer."""
+    """Return what is short now; empty if nothing is short or can be read."""
     try:
         meminfo = _read("/proc/meminfo")
         disks = {

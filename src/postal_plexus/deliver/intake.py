@@ -1,10 +1,10 @@
-"""The intake: receive entries from the queue while there is room, and hand them to workers.
+"""The intake: receive entries from the queue while there is room, and pass them to workers.
 
-    receivers   long polls; the second one only while the first gets full answers
+    receivers   long polls; the second one runs only while the first gets full responses
     workers     one entry each at a time (`attempt`); started as they are needed
 
 Nothing is received without a directory, while the circuit breaker is open, or while there is no
-room for a whole answer: a request costs the same for one entry as for ten.
+room for a full response, because a request costs the same for one entry as for ten.
 """
 
 import threading
@@ -30,11 +30,11 @@ _AWS_LONGEST_WAIT = 60.0
 class Receiver:
     """Receives from one queue, for one thread.
 
-    While AWS is away it waits, longer each time, and says so once.
+    While AWS is unavailable it waits with backoff, and logs this once.
 
     Args:
         queue: this thread's own connection to it.
-        operation: the name of what is asked, for the log.
+        operation: the name of the operation, for the log.
         stopping: set when the service stops.
     """
 
@@ -46,7 +46,7 @@ class Receiver:
         self._failing_since = 0.0
 
     def receive(self, most: int = RECEIVE_AT_MOST) -> list[QueueMessage]:
-        """Return up to `most` entries; none after a long poll, or after waiting for AWS."""
+        """Return up to `most` entries; none after an empty long poll, or after waiting for AWS."""
         try:
             messages = self.queue.receive(VISIBILITY_SECONDS, most)
         except AwsError as error:
@@ -67,10 +67,10 @@ class Intake:
     """Receivers, workers, and the room between them.
 
     Args:
-        directory, breaker: nothing is received without the one, or while the other is open.
+        directory, breaker: nothing is received without a directory, or while the breaker is open.
         settlement: where entries are held and released.
         metrics: counts what was received.
-        attempts: makes a worker's `Attempts`, with its own connections.
+        attempts: creates a worker's `Attempts`, with its own connections.
         stopping: set when the service stops.
     """
 
@@ -99,7 +99,10 @@ class Intake:
         self.alive_at = time.monotonic()
 
     def receive(self, receiver: Receiver, *, second: bool) -> None:
-        """Receive until the service stops: a receiver's thread. The second one only helps out."""
+        """Receive until the service stops: a receiver's thread.
+
+        The second one runs only under load.
+        """
         while not self._stopping.is_set():
             self.alive_at = time.monotonic()
             if not self._may_receive(second=second):
@@ -122,9 +125,9 @@ class Intake:
                 self._crowded.clear()
 
     def finish(self, seconds: float, abort: Callable[[], None]) -> None:
-        """Let workers finish their current mail; break off what is left after `seconds`.
+        """Let workers finish their current message; after `seconds`, abort the rest.
 
-        To be called when nothing is received any more. `abort` breaks their connections to the next
+        To be called when nothing is received any more. `abort` closes their connections to the next
         hop.
         """
         with self._lock:
@@ -140,7 +143,7 @@ class Intake:
             join(threads, 2.0)
 
     def _may_receive(self, *, second: bool) -> bool:
-        """Return whether to ask for mail now; wait a while before saying no."""
+        """Return whether to receive now; wait for a while before returning False."""
         if not self._directory.wait_available(0.5):
             return False
         if not self._breaker.closed:
@@ -149,7 +152,7 @@ class Intake:
         return not second or self._crowded.wait(0.5)
 
     def _take_room(self) -> int:
-        """Return places for a whole answer; 0 if they did not come free in a while."""
+        """Return places for a full response, or 0 if they did not become free in a while."""
         with self._freed:
             if not self._freed.wait_for(lambda: self._room >= RECEIVE_AT_MOST, 0.5):
                 return 0

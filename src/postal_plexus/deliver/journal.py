@@ -1,30 +1,30 @@
-"""The journal: for each (mail, recipient), what was intended and what came of it, on the volume.
+"""The journal: for each (message, recipient), what was intended and how it ended, on the volume.
 
-It answers one question when a notification comes again: is this recipient still owed the mail? Two
-files of constant size, `journal-0` and `journal-1`, are hash tables of 12-octet entries, mapped
-into memory. Entries go into the younger one; when that is three quarters full, the older one is
-emptied and becomes the younger. So the last 98,000 entries or more are known, in 3 MB, whatever
-comes, and each lookup costs the same. What was forgotten lies before `horizon`.
+It answers one question when a notification comes again: is this recipient still owed the message?
+Two files of constant size, `journal-0` and `journal-1`, are hash tables of 12-octet entries, mapped
+into memory. Entries go into the younger one; when it is three quarters full, the older one is
+emptied and becomes the younger. So at least the last 98,000 entries are known, in 3 MB, and each
+look-up costs the same. What was forgotten is older than `horizon`.
 
-**What a crash can do.** An entry is written by plain stores into a shared mapping: when the process
-is killed, the kernel still has them. A key is stored before the state that makes it count, both at
-addresses where a store is whole, so a kill between them leaves INTENDED, the state that makes us
-ask. When the whole host crashes, pages since the last write-back may be lost; the boot id in the
-files tells, and everything accepted before is then older than `horizon`: not known, so asked about.
-The same holds for a lost volume. When a table is emptied, the horizon that follows lies in the
-other one's header before the first entry goes.
+**Crashes.** An entry is written by plain stores into a shared mapping, which the kernel keeps when
+the process is killed. A key is stored before the state that makes it count, both at addresses where
+a store is atomic, so a kill between them leaves INTENDED, the state for which Dovecot is asked.
+When the whole host crashes, pages since the last write-back may be lost. The boot id in the files
+shows this, and everything accepted before is then older than `horizon`, so its state is unknown and
+Dovecot is asked. The same applies to a lost volume. Before the first entry of a table is cleared,
+the new horizon is in the header of the other table.
 
-**What noise can do.** A file whose header is sound but whose entries are not (a disk's fault) makes
-no look-up endless: one that finds neither its key nor a free place within the longest way that a
-sound table has empties that table, and everything before is in doubt.
+**Damaged data.** A file with a valid header but invalid entries (a disk error) does not make a
+look-up endless. If a look-up finds neither its key nor a free place within the longest probe
+sequence that a valid table can have, it empties the table, and everything before is unknown.
 
-**What a clock can do.** An entry of the future counts as recorded now, and is rewritten so: it
-waits as long as any other. A horizon never lies in the future.
+**Clocks.** An entry with a time in the future counts as recorded now, and is rewritten so: it waits
+as long as any other. A horizon is never in the future.
 
-**Room** for both files is reserved when they are made, so a disk that fills up later cannot stop
-the journal. A volume that cannot hold or open it raises OSError at the start.
+**Space** for both files is allocated when they are created, so a disk that fills up later cannot
+stop the journal. If the volume cannot hold or open the files, OSError is raised at the start.
 
-Keys are the first 8 octets of BLAKE2b: one false "is known" in 10^14 lookups.
+Keys are the first 8 octets of BLAKE2b: one false hit in 10^14 look-ups.
 """
 
 import contextlib
@@ -45,21 +45,21 @@ _USED_AT = 12
 _HEADER_SIZE = 4096
 _HORIZON_AT = 24
 _MAGIC = b"plexusJ1"
-# A sound table is three quarters full at most: with linear probing a way of 500 places is as likely
-# as a false hit.
+# A valid table is at most three quarters full. With linear probing, a probe sequence of 500 places
+# is as unlikely as a false hit.
 _LONGEST_WAY = 4096
 _EPOCH = 1_704_067_200  # 2024-01-01: 29 bits of seconds from here last until 2041
 _SECONDS = (1 << 29) - 1
 
 
 class State(IntEnum):
-    """What is known of one recipient of one mail."""
+    """What is known about one recipient of one message."""
 
-    INTENDED = 0  # sent, or about to be: unknown whether the mailbox has it
-    OWED = 1  # tried; surely not there
+    INTENDED = 0  # sent, or about to be: it is unknown whether the mailbox has it
+    OWED = 1  # tried; certainly not there
     DELIVERED = 2  # in the mailbox, or forwarded
-    FAILING = 3  # failed for good; the bounce or dead letter is about to go out
-    ACCOUNTED = 4  # failed for good, and the sender or the operator knows
+    FAILING = 3  # failed permanently; the bounce or dead letter is about to be sent
+    ACCOUNTED = 4  # failed permanently, and the sender or the operator knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Journal:
         tables = [_Table(os.path.join(directory, f"journal-{index}"), entries) for index in (0, 1)]
         known = [table for table in tables if table.valid]
         if not boot_id or not known or any(table.boot != boot for table in known):
-            # A new volume, or a host that crashed: what came before is not to be relied upon.
+            # A new volume, or the host has crashed: earlier entries cannot be relied on.
             horizon = now
         else:
             horizon = min(now, max(table.horizon for table in known))
@@ -115,7 +115,7 @@ class Journal:
         self.horizon = horizon
 
     def state(self, message_id: str, recipient: str) -> State | None:
-        """Return what is known of one recipient of one mail; None where nothing is."""
+        """Return what is known about one recipient of one message, or None."""
         entry = self.look_up(journal_key(message_id, recipient))
         return entry.state if entry else None
 
@@ -124,7 +124,8 @@ class Journal:
         now = time.time()
         with self._lock:
             for table in (self._young, self._old):
-                # Before the first turn the older table is empty: its pages need not come in.
+                # Before the first turn-over the older table is empty, so its pages need not be
+                # loaded.
                 if table is self._old and not table.used:
                     continue
                 try:
@@ -161,14 +162,15 @@ class Journal:
 
     def _rotate(self, now: float) -> None:
         if self._old.used:
-            # What the older table knew is forgotten: it was filled until the younger was born.
+            # The contents of the older table are forgotten: it was filled until the younger was
+            # created.
             self.horizon = max(self.horizon, min(self._young.born, now))
             self._young.move_horizon(self.horizon)
         self._old.clear(now, self.horizon, self._boot)
         self._young, self._old = self._old, self._young
 
     def _empty(self, table: "_Table", now: float) -> None:
-        """Forget what a table says, which is noise."""
+        """Clear a table whose content is damaged."""
         self.horizon = now
         other = self._old if table is self._young else self._young
         other.move_horizon(now)
@@ -181,14 +183,14 @@ def journal_key(message_id: str, recipient: str) -> bytes:
 
 
 def read_boot_id() -> bytes:
-    """Return what tells this boot of the host from others; b"" where the kernel does not say."""
+    """Return an id of this boot of the host, or b"" if the kernel has none."""
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
         return file.read().strip()
     return b""
 
 
 class _Table:
-    """One file: a header page and a table with linear probing; key 0 marks a free entry."""
+    """One file: a header page and a table with linear probing. Key 0 marks a free entry."""
 
     def __init__(self, path: str, entries: int) -> None:
         self._entries = entries
@@ -200,7 +202,7 @@ class _Table:
                 os.ftruncate(descriptor, 0)
             os.posix_fallocate(descriptor, 0, self.size)
             self._map = mmap.mmap(descriptor, self.size)
-            # A key lies anywhere. Read ahead, the whole file would come into memory at the start.
+            # A key may be anywhere. With read-ahead, the whole file would be loaded at the start.
             self._map.madvise(mmap.MADV_RANDOM)
         finally:
             os.close(descriptor)
@@ -208,14 +210,14 @@ class _Table:
         self.valid = magic == _MAGIC and size == entries
 
     def recount(self) -> None:
-        """Count the entries; the header's number may be too low after a crash of the host."""
+        """Count the entries; after a crash of the host the header's number may be too low."""
         self._map.madvise(mmap.MADV_WILLNEED)
         unpack, step = _ENTRY.unpack_from, _ENTRY.size
         places = range(_HEADER_SIZE, self.size, step)
         self.used = sum(1 for place in places if unpack(self._map, place)[0])
 
     def stamp(self, born: float, horizon: float, boot: bytes) -> None:
-        """Write the header; the magic last."""
+        """Write the header, with the magic last."""
         self.born, self.horizon, self.boot, self.valid = born, horizon, boot, True
         self._blank = False
         header = _HEADER.pack(_MAGIC, self._entries, self.used, born, horizon, boot)
@@ -223,12 +225,15 @@ class _Table:
         self._map[:8] = header[:8]
 
     def move_horizon(self, horizon: float) -> None:
-        """Write another horizon into the header: one store at an address where it is whole."""
+        """Write another horizon into the header, in one atomic store."""
         self.horizon = horizon
         self._map[_HORIZON_AT : _HORIZON_AT + 8] = struct.pack("<d", horizon)
 
     def clear(self, born: float, horizon: float, boot: bytes) -> None:
-        """Forget everything. Killed half way, the file is not valid and is cleared at the start."""
+        """Clear the table.
+
+        After a kill half way, the file is not valid and is cleared at the start.
+        """
         self._map[:8] = b"\0" * 8
         blank = b"\0" * 65536
         for place in range(_HEADER_SIZE, 0 if self._blank else self.size, len(blank)):
@@ -238,7 +243,7 @@ class _Table:
         self.stamp(born, horizon, boot)
 
     def get(self, key: bytes) -> Entry | None:
-        """The entry, or None."""
+        """Return the entry, or None."""
         place, found = self._find(_number(key))
         if not found:
             return None
@@ -246,7 +251,7 @@ class _Table:
         return Entry(_STATES[word >> 29], float((word & _SECONDS) + _EPOCH))
 
     def put(self, key: bytes, state: State, now: float) -> None:
-        """Write an entry; the table must have room."""
+        """Write an entry. The table must have a free place."""
         number = _number(key)
         place, found = self._find(number)
         if not found:

@@ -1,6 +1,6 @@
-"""A lock for each key: two notifications of one mail are never worked on at the same time.
+"""A lock for each key: two notifications for one message are never processed at the same time.
 
-The second one waits until the first is done, and then reads in the journal what is left to do. A
+The second one waits until the first is done, and then looks up in the journal what is left to do. A
 lock exists only while a thread holds it or waits for it.
 """
 
@@ -17,12 +17,12 @@ class KeyedLock:
         self._locks: dict[str, tuple[threading.Lock, int]] = {}
 
     def __len__(self) -> int:
-        """Return how many keys are held or waited for."""
+        """Return the number of keys that are held or waited for."""
         return len(self._locks)
 
     @contextmanager
     def holding(self, key: str) -> Generator[None]:
-        """Hold the lock of `key` for the length of the block; wait for it first."""
+        """Wait for the lock of `key`, and hold it for the duration of the context."""
         with self._lock:
             lock, users = self._locks.get(key) or (threading.Lock(), 0)
             self._locks[key] = (lock, users + 1)

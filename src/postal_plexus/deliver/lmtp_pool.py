@@ -1,14 +1,14 @@
-"""A pool of LMTP connections on a unix socket, kept and shared by all threads.
+"""A pool of LMTP connections on a unix socket, kept open and shared by all threads.
 
-What `deliver` raises says what is known of the mail:
+The exceptions say what is known about the message:
 
     ConnectError               nothing was sent; wait for the server
     TransactionLostError       the connection broke; `outcome` has None for recipients who may have
-                               the mail, and lacks those who surely do not
+                               the message, and lacks those who certainly do not
     lmtp.TransactionError      refused as a whole; nobody has it
 
-and whatever the content's iterator raises, after which nobody has it either: a content is only ever
-ended with all of it sent.
+and whatever the content's iterator raises. Nobody has the message then either, because a content is
+ended only after all of it was sent.
 """
 
 import contextlib
@@ -23,26 +23,26 @@ from postal_plexus.mail.lmtp import LmtpConnection, LmtpError, LmtpProtocolError
 from postal_plexus.mail.reply import Reply
 
 # RFC 5321, section 4.5.3.2.6: ten minutes for the reply to the end of the content. Dovecot on a
-# stalled file system may need them; what is lost by waiting is one of several connections.
+# stalled file system may need them; the wait only occupies one of several connections.
 _ANSWER_SECONDS = 600.0
-# A greeting comes when Dovecot has a process free, which may take a mail's time.
+# Dovecot greets when it has a free process, which may take as long as a delivery.
 _GREETING_SECONDS = 30.0
-# A look costs two changes of threads; a connection that was good a moment ago is still good, or the
-# journal and Dovecot sort it out.
+# Checking costs two thread switches. A connection that worked a moment ago still works; otherwise
+# the journal and Dovecot resolve it.
 _LOOK_AFTER_SECONDS = 0.1
 _READ_AT_ONCE = 16 * 1024
 
 
 class ConnectError(Exception):
-    """No connection to the server can be had."""
+    """The server cannot be connected to."""
 
 
 class TransactionLostError(Exception):
-    """The connection broke in a transaction.
+    """The connection broke during a transaction.
 
     Attributes:
-        outcome: the reply for each recipient who has one; None where the outcome is unknown. A
-            recipient who is missing surely does not have the mail.
+        outcome: the reply for each recipient who has one, or None if the outcome is unknown.
+            Recipients who are missing certainly do not have the message.
     """
 
     def __init__(self, why: str, outcome: dict[str, Reply | None]) -> None:
@@ -65,7 +65,7 @@ class ConnectionPool:
     def deliver(
         self, envelope: Envelope, content: Iterator[tuple[bytes, bool]], size: int | None
     ) -> dict[str, Reply | None]:
-        """Carry one mail; return one reply for each recipient.
+        """Transfer a message. Return one reply for each recipient.
 
         Args:
             envelope: its recipients get the same octets.
@@ -84,7 +84,7 @@ class ConnectionPool:
         return outcome
 
     def reachable(self) -> bool:
-        """Return whether a connection can be had right now."""
+        """Return whether the server can be connected to right now."""
         try:
             connection = self._connect()
         except ConnectError:
@@ -94,13 +94,13 @@ class ConnectionPool:
         return True
 
     def abort(self) -> None:
-        """Break the transactions under way: their threads get TransactionLostError."""
+        """Break the transactions in progress: their threads get TransactionLostError."""
         with self._lock:
             for connection in self._busy:
                 connection.abort()
 
     def close_idle(self, seconds: float = 2.0) -> None:
-        """Close connections that have rested for `seconds`: the server keeps a process for each."""
+        """Close connections that were idle for `seconds`: the server has a process for each."""
         now = time.monotonic()
         with self._lock:
             rested = [connection for connection in self._idle if now - connection.used_at > seconds]
@@ -165,7 +165,7 @@ class _Connection:
         return self._lmtp.state in (State.READY, State.FINISHED)
 
     def alive(self) -> bool:
-        """Return whether the server still holds its end; looked at only after a rest."""
+        """Return whether the server keeps the connection open; checked only after an idle time."""
         if time.monotonic() - self.used_at < _LOOK_AFTER_SECONDS:
             return True
         try:
@@ -174,12 +174,15 @@ class _Connection:
             return True
         except OSError:
             return False
-        return False  # closed, or a farewell that nobody asked for
+        return False  # closed, or an unsolicited farewell
 
     def transact(
         self, envelope: Envelope, content: Iterator[tuple[bytes, bool]], size: int | None
     ) -> dict[str, Reply | None]:
-        """Carry one mail. After any error but a refusal the connection cannot be used again."""
+        """Transfer a message.
+
+        After any error except a refusal, the connection cannot be used again.
+        """
         lmtp = self._lmtp
         try:
             owed = lmtp.begin(envelope, size)
@@ -195,7 +198,7 @@ class _Connection:
                     break
                 self._send(owed + lmtp.content(chunk))
                 owed = b""
-                # One chunk of a long content at a time: what is refused is noticed early.
+                # One chunk of a long content at a time, so that a refusal is noticed early.
                 self._await_replies()
                 if lmtp.state is State.CLOSED:
                     return lmtp.outcome  # every recipient was refused
@@ -217,12 +220,12 @@ class _Connection:
         return lmtp.outcome
 
     def abort(self) -> None:
-        """Wake the thread that waits here. For other threads."""
+        """Wake the thread that is waiting here. For other threads."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Say QUIT, without waiting for the answer, and close."""
+        """Send QUIT, without waiting for the reply, and close."""
         with contextlib.suppress(OSError):
             if self.reusable:
                 self._socket.send(self._lmtp.quit(), socket.MSG_DONTWAIT)
@@ -237,6 +240,6 @@ class _Connection:
             lmtp.receive(self._socket.recv(_READ_AT_ONCE))
 
     def _fates(self, envelope: Envelope) -> dict[str, Reply | None]:
-        """Return the outcome, without the recipients who surely do not have the mail."""
+        """Return the outcome, without the recipients who certainly do not have the message."""
         outcome = self._lmtp.outcome
         return {name: outcome[name] for name in envelope.recipients if name in outcome}

@@ -1,15 +1,15 @@
-"""Mailboxes that take no mail for the moment, because an operator's task works on them.
+"""Mailboxes that temporarily receive no mail because an operator's task works on them.
 
-A task (an import) writes a file into a directory of Dovecot's sockets, which this service may only
-read (`hold_file` has the format, `maintenance.mailbox_hold` is the writer). The task renews it
-every minute; when it is killed, the hold ends by itself, after `LONGEST_SECONDS` at most, and after
-a restart of the host at once. Only files that belong to the directory's owner count.
+A task (an import) writes a file into a directory of Dovecot's sockets that this service may only
+read (`hold_file` defines the format, `maintenance.mailbox_hold` writes it). The task renews it
+every minute. If the task is killed, the hold expires after `LONGEST_SECONDS` at most, and at once
+after a restart of the host. Only files that belong to the directory's owner count.
 
-A transaction that has begun goes on, so a task must wait for its end; while it lasts it has a lock,
+A transaction in progress continues, so a task must wait for its end. While it lasts, it has a lock,
 which ends with its process.
 
-Each mail that is put off was received in vain once more. Those receives are counted here, so that
-they count neither for the waits between attempts nor for what many attempts mean (`policy`).
+Each deferral increases a message's receive count. These receives are counted here, so that they
+affect neither the waits between attempts nor decisions based on the number of attempts (`policy`).
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class MailboxHolds:
     """The holds in a directory. Threads share it.
 
     Args:
-        path: the directory; one that does not exist has no holds.
+        path: the directory; if it does not exist, there are no holds.
         boot_id: of the running kernel.
     """
 
@@ -43,7 +43,7 @@ class MailboxHolds:
         self._receives: dict[str, int] = {}
 
     def seconds(self, mailbox: str) -> float:
-        """Return for how long the mailbox is still held unless that is renewed; 0 if it is not."""
+        """Return for how many seconds the mailbox stays held without a renewal; 0 if it is not."""
         text = self._read(file_name(mailbox))
         left = hold_seconds(text, mailbox, self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
         with self._lock:
@@ -59,13 +59,13 @@ class MailboxHolds:
 
     @contextlib.contextmanager
     def entering(self, mailboxes: Iterable[str]) -> Generator[set[str]]:
-        """Give those that are not held; no hold begins for them within the block."""
+        """Yield those that are not held. No hold begins for them within the context."""
         names = set(mailboxes)
         with contextlib.ExitStack() as locks:
             with contextlib.suppress(OSError):
                 lock = os.open(f"{self._path}/.lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 locks.callback(os.close, lock)
-                # A mailbox that is being held at this moment is seen to be held below.
+                # A mailbox that is being held at this moment is recognized as held below.
                 for mailbox in names:
                     wanted = hold_file.lock(fcntl.F_RDLCK, lock_octet(mailbox))
                     with contextlib.suppress(BlockingIOError):
@@ -73,14 +73,14 @@ class MailboxHolds:
             yield {each for each in names if not self.seconds(each)}
 
     def received_in_vain(self, queue_id: str) -> None:
-        """Note that an entry was put off because of a hold."""
+        """Count that an entry was deferred because of a hold."""
         with self._lock:
             self._receives[queue_id] = self._receives.pop(queue_id, 0) + 1
             if len(self._receives) > _MOST_ENTRIES:
                 del self._receives[next(iter(self._receives))]
 
     def receives_in_vain(self, queue_id: str) -> int:
-        """Return how often an entry was put off because of a hold."""
+        """Return how often an entry was deferred because of a hold."""
         return self._receives.get(queue_id, 0)
 
     def forget(self, queue_id: str) -> None:
@@ -90,7 +90,7 @@ class MailboxHolds:
 
     def _read(self, name: str) -> str:
         with contextlib.suppress(OSError):
-            # Neither a pipe nor a link can make anybody wait, or lead elsewhere.
+            # A pipe or a link can neither block nor redirect the read.
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             file = os.open(f"{self._path}/{name}", flags)
             try:

@@ -1,11 +1,11 @@
-"""What the service says: one JSON object a line on standard output, one function per event.
+"""The service's log: one JSON object per line on standard output, and one function per event.
 
-Every event of a mail carries `receipt`, SES's message id, `message_id`, the sender's own, and
-addresses as the envelope has them; never content, never a secret, and the subject only where the
-operator wants it (`log_subjects`). `plexus trace` reads these lines. What a stranger wrote is
-bounded, and JSON keeps it on its line. A line that cannot be written (the log driver is gone) is
-dropped: mail goes on. Lines of mails that were simply delivered are kept back until the settler has
-deleted their entries, at most 32 of them, so that a busy service writes once for many.
+Every event of a message has `receipt`, SES's message id, `message_id`, the sender's, and addresses
+as in the envelope; never content, never a secret, and the subject only if the operator wants it
+(`log_subjects`). `plexus trace` reads these lines. Data from senders is truncated, and JSON keeps
+it on its line. A line that cannot be written (the log driver is gone) is dropped, and delivery goes
+on. Lines of messages that were simply delivered are buffered until the settler has deleted their
+entries, at most 32 of them, so that a busy service writes once for many.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from postal_plexus.mail.receipt import Receipt
 
 _STDOUT = 1
 _MOST_KEPT = 32
-# A Message-ID has no bound of its own; RFC 5322's line has 998.
+# A Message-ID has no length limit of its own; RFC 5322 limits a line to 998.
 _LONGEST_MESSAGE_ID = 300
 _LONGEST_SUBJECT = 200
 _LONGEST_REPLY = 200
 _LONGEST_REASON = 1000
-# Recipients in a line.
+# Recipients per line.
 _MOST_NAMED = 40
 _log_subjects = False
 _lock = threading.Lock()
@@ -35,7 +35,7 @@ _kept: list[bytes] = []
 
 
 def write(event: str, level: str = "info", /, **fields: object) -> None:
-    """One line. Fields that are None are left out."""
+    """Write one line. Fields that are None are left out."""
     _out(_line(event, level, fields))
 
 
@@ -46,13 +46,13 @@ def _line(event: str, level: str, fields: dict[str, object]) -> dict[str, object
 
 
 def log_subjects(*, wanted: bool = True) -> None:
-    """From now on each mail's lines carry its subject, or no longer."""
+    """Set whether each message's lines contain its subject."""
     global _log_subjects  # noqa: PLW0603  set once, before the service starts
     _log_subjects = wanted
 
 
 def _of(receipt: Receipt) -> dict[str, object]:
-    """Fields by which a mail is found."""
+    """Return the fields by which a message is found."""
     fields: dict[str, object] = {"receipt": receipt.message_id}
     if message_id := receipt.header("message-id").strip():
         fields["message_id"] = printable(message_id, _LONGEST_MESSAGE_ID, "?")
@@ -68,7 +68,7 @@ def _time(seconds: float) -> str:
 
 
 def flush() -> None:
-    """Write the lines that were kept back (`dispositions`)."""
+    """Write the buffered lines (`dispositions`)."""
     with _lock:
         lines = b"".join(_kept)
         _kept.clear()
@@ -78,7 +78,7 @@ def flush() -> None:
 
 
 def metrics(line: dict[str, object]) -> None:
-    """A line for CloudWatch (`metrics`)."""
+    """Write a line for CloudWatch (`metrics`)."""
     _out(line)
 
 
@@ -92,7 +92,7 @@ def _out(line: dict[str, object]) -> None:
 
 
 def started(hostname: str, queue_url: str, events_of: str, *, directory: bool) -> None:
-    """The service is about to receive, or to wait for its first directory."""
+    """Log that the service is about to receive, or to wait for its first directory."""
     write(
         "started",
         hostname=hostname,
@@ -103,37 +103,37 @@ def started(hostname: str, queue_url: str, events_of: str, *, directory: bool) -
 
 
 def stopping(reason: str) -> None:
-    """The word to stop came."""
+    """Log that the service was told to stop."""
     write("stopping", reason=reason)
 
 
 def stopped(finished: int, released: int) -> None:
-    """All is settled; the process ends."""
+    """Log that everything is settled and the process ends."""
     write("stopped", finished=finished, released=released)
 
 
 def intake_stopped(what: str, reason: str) -> None:
-    """Something that every mail needs is gone: nothing is received until it is back."""
+    """Log that something that every message needs is unavailable, so nothing is received."""
     write("intake stopped", "error", what=what, reason=reason)
 
 
 def intake_resumed(what: str, seconds: float) -> None:
-    """It is back."""
+    """Log that it is available again."""
     write("intake resumed", what=what, after_seconds=round(seconds, 1))
 
 
 def aws_down(operation: str, reason: str) -> None:
-    """AWS does not answer; said once, then again only when it is back."""
+    """Log that AWS does not answer. Logged once, and again only after it was back."""
     write("aws unreachable", "error", operation=operation, reason=reason)
 
 
 def aws_back(operation: str, seconds: float) -> None:
-    """AWS answers again."""
+    """Log that AWS answers again."""
     write("aws reachable", operation=operation, after_seconds=round(seconds, 1))
 
 
 def crashed(what: str, error: BaseException, receipt_id: str | None = None) -> None:
-    """Log a bug of this service. The mail that met it stays in the queue."""
+    """Log a bug of this service. The affected message stays in the queue."""
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
@@ -146,21 +146,21 @@ def crashed(what: str, error: BaseException, receipt_id: str | None = None) -> N
 
 
 def directory_taken(etag: str, mailboxes: int, aliases: int) -> None:
-    """A new directory is in use."""
+    """Log that a new directory is in use."""
     write("directory taken", etag=etag, mailboxes=mailboxes, aliases=aliases)
 
 
 def directory_refused(etag: str, reason: str) -> None:
-    """The object in S3 is broken: the last good one stays in use."""
+    """Log that the object in S3 is broken and the last good directory stays in use."""
     write("directory refused", "error", etag=etag, reason=reason)
 
 
 def directory_unreachable(reason: str, *, have_one: bool) -> None:
-    """The object cannot be read; said once."""
+    """Log that the object cannot be read. Logged once."""
     write("directory unreachable", "warning" if have_one else "error", reason=reason)
 
 
-# A mail.
+# A message.
 
 
 def dispositions(
@@ -171,9 +171,9 @@ def dispositions(
     seconds: float,
     octets: int,
 ) -> None:
-    """What became of a mail in this attempt, for every recipient that was still owed.
+    """Log the outcome of this attempt for every recipient that was still owed the message.
 
-    `originals` gives the envelope recipient that led to one.
+    `originals` returns the envelope recipient that led to an addressee.
     """
     about = _of(receipt)
     about["accepted"] = _time(receipt.accepted_at)
@@ -199,11 +199,11 @@ def dispositions(
 def _delivered(
     about: dict[str, object], some: list[Disposition], originals: Callable[[str], str]
 ) -> dict[str, object]:
-    """A line for some of the recipients: the container engine cuts lines at 16 KB."""
+    """Log some of the recipients: the container engine cuts lines at 16 KB."""
     people: dict[str, object] = {
         "recipients": [disposition.recipient for disposition in some],
         "for": [originals(disposition.recipient) for disposition in some],
-        # Dovecot's replies name the sessions of its own lines.
+        # Dovecot's replies contain the session ids of its own log lines.
         "replies": [printable(each.reason, _LONGEST_REPLY, "?") for each in some],
     }
     return _line("delivered", "info", about | people)
@@ -218,53 +218,56 @@ def _keep(line: dict[str, object]) -> None:
 
 
 def asked(receipt_id: str, mailbox: str, *, holds: bool | None) -> None:
-    """Dovecot was asked whether it has a mail whose outcome was unknown."""
+    """Log that Dovecot was asked whether it has a message whose outcome was unknown."""
     answer = {True: "there", False: "not there", None: "no answer"}[holds]
     write("asked", receipt=receipt_id, recipient=mailbox, answer=answer)
 
 
 def unfiltered(receipt: Receipt, mailbox: str, receive_count: int) -> None:
-    """Dovecot ended at this mail before: it was filed past the user's filters."""
+    """Log that a message was delivered without the user's filters, after Dovecot crashed on it."""
     write("unfiltered", "warning", **_of(receipt), recipient=mailbox, receives=receive_count)
 
 
 def mailbox_held(mailbox: str, seconds: float) -> None:
-    """An operator's task works on a mailbox: its mail waits. Logged once a hold."""
+    """Log that a message waits because an operator's task holds its mailbox.
+
+    Logged once per hold.
+    """
     write("mailbox held", recipient=mailbox, for_seconds=round(seconds))
 
 
 def mailbox_released(mailbox: str) -> None:
-    """The mailbox takes mail again; logged at the next mail for it."""
+    """Log that the mailbox accepts mail again; logged at the next message for it."""
     write("mailbox released", recipient=mailbox)
 
 
 def nothing_owed(receipt: Receipt) -> None:
-    """A repeated notification: every recipient has the mail."""
+    """Log a repeated notification: every recipient has the message."""
     write("repeated", **_of(receipt))
 
 
 def redriven(receipt: Receipt, recipient: str) -> None:
-    """A dead letter was put back into the queue: its recipient is owed the mail again."""
+    """Log that a dead letter was redriven: its recipient is owed the message again."""
     write("redriven", **_of(receipt), recipient=recipient)
 
 
 def replayed(receipt: Receipt, mailbox: str) -> None:
-    """An operator brings a mail back into a mailbox that may have lost it."""
+    """Log that an operator replays a message into a mailbox that may have lost it."""
     write("replayed", **_of(receipt), recipient=mailbox)
 
 
 def unrecorded(deliveries: int, reason: str) -> None:
-    """S3 did not take the record of deliveries: these mails cannot be replayed."""
+    """Log that S3 did not accept the record of deliveries: these messages cannot be replayed."""
     write("deliveries not recorded", "warning", entries=deliveries, reason=reason)
 
 
 def setup_notification(queue_id: str) -> None:
-    """SES made or changed a rule."""
+    """Log SES's notification about a created or changed rule."""
     write("setup notification", queue_id=queue_id)
 
 
 def postponed(queue_id: str, seconds: int, reason: str, receipt_id: str | None = None) -> None:
-    """An entry could not be worked on for a reason that will pass."""
+    """Log that an entry could not be processed for a temporary reason."""
     write(
         "postponed",
         "warning",
@@ -278,23 +281,23 @@ def postponed(queue_id: str, seconds: int, reason: str, receipt_id: str | None =
 def dead_lettered(
     receipt: Receipt | None, queue_id: str, reason: str, recipient: str | None
 ) -> None:
-    """A notification went to the dead letters, whole."""
+    """Log that a notification was moved to the dead-letter queue."""
     about = _of(receipt) if receipt else {}
     write("dead-lettered", "error", **about, queue_id=queue_id, recipient=recipient, reason=reason)
 
 
 def bounced(receipt: Receipt, recipients: list[str]) -> None:
-    """SES sends the sender a report."""
+    """Log that SES sends the sender a bounce."""
     write("bounced", **_of(receipt), recipients=recipients)
 
 
 def bounce_refused(receipt: Receipt, reason: str) -> None:
-    """SES does not take the bounce."""
+    """Log that SES does not accept the bounce."""
     write("bounce refused", "warning", **_of(receipt), reason=reason)
 
 
 def feedback(event: Feedback, found: list[Disposition]) -> None:
-    """An event of SES about a mail that we sent reached its sender, or not yet."""
+    """Log that SES's event about a sent message reached its sender, or not yet."""
     write(
         "feedback",
         id=event.feedback_id,
@@ -313,7 +316,7 @@ def feedback(event: Feedback, found: list[Disposition]) -> None:
 
 
 def arrived(event: Arrival) -> None:
-    """Servers of recipients have taken a mail that we sent."""
+    """Log that recipients' servers accepted a message that we sent."""
     write(
         "arrived",
         ses_id=event.ses_id,
@@ -326,12 +329,12 @@ def arrived(event: Arrival) -> None:
 
 
 def forward_stopped(recipient: str, sender: str) -> None:
-    """Too much of what was forwarded to an address came back: nothing is, for a week."""
+    """Log that forwarding to an address stops for a week because too many messages bounced."""
     write("forward stopped", "error", recipient=recipient, sender=sender)
 
 
 def forwards_unwritten(reason: str) -> None:
-    """The counts of forwards cannot be kept: they begin anew with the next start."""
+    """Log that the counts of forwards cannot be stored: they restart from zero after a restart."""
     write("forwards not kept", "warning", reason=reason)
 
 
@@ -341,16 +344,16 @@ def event_remarked(queue_id: str, event: str, message_id: str) -> None:
 
 
 def held(receipt: Receipt, found: list[Disposition]) -> None:
-    """A mail with a virus is among the dead letters, and its readers have a notice, or not yet."""
+    """Log that a message with a virus is a dead letter, and whether its readers have a notice."""
     fates = {each.recipient: each.fate.value for each in found}
     write("held", "warning", **_of(receipt), reason="virus", recipients=fates)
 
 
 def dropped(receipt: Receipt, reason: str) -> None:
-    """A mail ends here, as configured."""
+    """Log that a message was dropped, as configured."""
     write("dropped", "warning", **_of(receipt), reason=reason)
 
 
 def unsettled(operation: str, reason: str, entries: int) -> None:
-    """The queue did not take our word: the entries will come again, and find nothing owed."""
+    """Log that the queue did not accept deletes or releases: the entries will come again."""
     write("unsettled", "warning", operation=operation, reason=reason, entries=entries)

@@ -1,11 +1,10 @@
 """Metrics in CloudWatch's embedded metric format, on standard output among the log lines.
 
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-One line a minute, and one at the end. Eight metrics with one dimension: within the ten that
-CloudWatch gives free. Forwarded and ForwardsBounced are in it only where there is something to
-count. DirectoryRefused and HostShort (`host_room`) have lines of their own, only while there is
-something wrong.
-docs/delivery.md says which alarm each should raise.
+One line a minute, and one at the end. Eight metrics with one dimension, of the ten that CloudWatch
+offers for free. Forwarded and ForwardsBounced are included only if there is something to count.
+DirectoryRefused and HostShort (`host_room`) have lines of their own, written only while there is a
+problem. docs/delivery.md says which alarm each should raise.
 """
 
 import threading
@@ -17,7 +16,7 @@ from postal_plexus.mail.disposition import Disposition, Fate
 
 NAMESPACE = "PostalPlexus"
 _INTERVAL_SECONDS = 60.0
-_MOST_VALUES = 100  # of one metric in one line, by the specification
+_MOST_VALUES = 100  # values of one metric in one line, by the specification
 UNITS = {
     "Received": "Count",
     "Delivered": "Count",
@@ -35,7 +34,7 @@ class Metrics:
     """Counters since the last line. Threads share it."""
 
     def __init__(self, hostname: str, look: Callable[[], dict[str, int]] = dict) -> None:
-        """`look`: what is short on the host, by name the percentage in use."""
+        """Initialize with `look`, which returns what is short on the host: percentages by name."""
         self._hostname = hostname
         self._look = look
         self._lock = threading.Lock()
@@ -44,12 +43,12 @@ class Metrics:
         self._written_at = time.monotonic()
 
     def received(self, entries: int) -> None:
-        """Entries came from the queue."""
+        """Count entries received from the queue."""
         with self._lock:
             self._counts["Received"] += entries
 
     def dispositions(self, found: list[Disposition], age: float, octets: int) -> None:
-        """What became of one mail in one attempt."""
+        """Count the outcome of one message in one attempt."""
         with self._lock:
             counts = self._counts
             for disposition in found:
@@ -66,17 +65,17 @@ class Metrics:
                     counts["Failed"] += 1
 
     def forward_bounced(self) -> None:
-        """SES says that a forward came back, or was complained about."""
+        """Count a forward for which SES reports a bounce or complaint."""
         with self._lock:
             self._counts["ForwardsBounced"] += 1
 
     def dead_lettered(self) -> None:
-        """A notification went to the dead letters."""
+        """Count a dead letter."""
         with self._lock:
             self._counts["DeadLettered"] += 1
 
     def tick(self, in_flight: int, *, force: bool = False) -> None:
-        """Write the line if a minute has passed; to be called every few seconds."""
+        """Write the line if a minute has passed. To be called every few seconds."""
         now = time.monotonic()
         if not force and now - self._written_at < _INTERVAL_SECONDS:
             return
@@ -97,7 +96,7 @@ class Metrics:
             self._write({host_room.METRIC: len(short)}, used=short)
 
     def directory_refused(self) -> None:
-        """A broken directory is there, and the last good one is in use."""
+        """Write that a broken directory exists and the last good one is in use."""
         self._write({"DirectoryRefused": 1})
 
     def _write(self, values: dict[str, object], **properties: object) -> None:

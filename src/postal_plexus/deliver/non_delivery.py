@@ -1,12 +1,12 @@
-"""Tell of a mail that failed for good: a non-delivery report to its sender, or a dead letter.
+"""Report permanent failures: a non-delivery report to the sender, or a dead letter.
 
-A report goes out where `policy.bounce_is_safe` has no objection: one for all recipients of a mail
-that failed in this attempt, written by SES (RFC 3464). Else, or when SES does not take it, the
-notification goes to the dead letters, whole, with recipient and reason as attributes.
+A report is sent if `policy.bounce_is_safe` has no objection: one for all recipients of a message
+that failed in this attempt, written by SES (RFC 3464). Otherwise, or if SES does not accept it, the
+notification goes to the dead-letter queue, with recipient and reason as attributes.
 
-The journal has FAILING before and ACCOUNTED after. A process that dies in between leaves it unknown
-whether the report went out; the recipient then goes to the dead letters, so that no sender is told
-twice and no failure is untold.
+The journal has FAILING before and ACCOUNTED after. If the process dies in between, it is unknown
+whether the report was sent. The recipient then becomes a dead letter, so that no sender is told
+twice and no failure remains unreported.
 """
 
 import threading
@@ -28,13 +28,13 @@ from postal_plexus.mail.printable import printable
 from postal_plexus.mail.receipt import Receipt
 
 _THROTTLED_TRIES = 5
-_BOUNCES_APART_SECONDS = 1.05  # SES takes one a second
-# A sender to many unknown addresses must not keep the workers from other mail.
+_BOUNCES_APART_SECONDS = 1.05  # SES accepts one a second
+# A sender to many unknown addresses must not keep the workers from other messages.
 _LONGEST_WAIT = 5.0
 
 
 class RateLimiter:
-    """Keeps bounces a second apart, over all threads.
+    """Limits bounces to one a second, over all threads.
 
     https://docs.aws.amazon.com/ses/latest/APIReference/API_SendBounce.html
     """
@@ -48,7 +48,7 @@ class RateLimiter:
         """Wait for this thread's turn, or until `stopping` is set.
 
         Returns:
-            False, at once, if more than five others wait; this thread then has no turn.
+            False, immediately, if more than five others wait; this thread then has no turn.
         """
         with self._lock:
             now = self._clock()
@@ -62,7 +62,7 @@ class RateLimiter:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure for good, and the envelope recipient that the sender knows."""
+    """A permanent failure, and the envelope recipient that the sender knows."""
 
     disposition: Disposition
     original: str
@@ -70,12 +70,12 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class NonDelivery:
-    """One worker's way to senders and to the dead letters.
+    """One worker's reports to senders and to the dead-letter queue.
 
     Attributes:
-        dead_letters: makes the dead-letter queue, with this worker's own connection to it.
-        sender: makes this worker's own connection to SES. Both are made when first needed.
-        hostname: who reports, in the report.
+        dead_letters: creates the dead-letter queue, with this worker's own connection to it.
+        sender: creates this worker's own connection to SES. Both are created when first needed.
+        hostname: the reporting MTA in the report.
         rate: shared by all workers.
         stopping: set when the service stops.
     """
@@ -91,10 +91,10 @@ class NonDelivery:
     _sender: BounceSender | None = field(default=None, init=False)
 
     def report(self, message: QueueMessage, receipt: Receipt, failures: Sequence[Failure]) -> None:
-        """Tell of each failure once.
+        """Report each failure once.
 
         Raises:
-            AwsError: not all could be told of; what was told by then is recorded.
+            AwsError: not all could be reported; those that were are recorded.
         """
         objection = bounce_is_safe(receipt, time.time() - receipt.accepted_at)
         loud = [] if objection else [each for each in failures if not each.disposition.quiet]
@@ -116,7 +116,7 @@ class NonDelivery:
         receipt: Receipt | None = None,
         recipient: str = "",
     ) -> None:
-        """Put the entry into the dead-letter queue, whole. Raises AwsError."""
+        """Move the entry to the dead-letter queue. Raise AwsError."""
         if self._queue is None:
             self._queue = self.dead_letters()
         receipt_id = receipt.message_id if receipt else ""
@@ -139,7 +139,7 @@ class NonDelivery:
             self._sender.close()
 
     def _bounce(self, receipt: Receipt, failures: Sequence[Failure]) -> bool:
-        """Return whether SES has taken a bounce for all of them. Raises ThrottledError."""
+        """Return whether SES has accepted a bounce for all of them. Raise ThrottledError."""
         keys = [journal_key(receipt.message_id, each.disposition.recipient) for each in failures]
         fields = bounce_fields(receipt, failures, self.hostname)
         if self._sender is None:
@@ -152,7 +152,7 @@ class NonDelivery:
             try:
                 self._sender.send(fields)
             except ThrottledError as error:
-                self.journal.record(keys, State.OWED)  # SES surely has not taken it
+                self.journal.record(keys, State.OWED)  # SES certainly has not accepted it
                 maillog.bounce_refused(receipt, str(error))
                 if attempt == _THROTTLED_TRIES - 1:
                     return False

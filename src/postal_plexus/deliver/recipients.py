@@ -1,8 +1,8 @@
-"""Resolve a mail's envelope recipients by the directory. Pure.
+"""Resolve a message's envelope recipients with the directory. Pure.
 
-Each mailbox and each address outside comes once, however many recipients lead to it; the first one
-decides about the subaddress. A recipient that is no address, or that nobody has, is unknown; it
-costs no other one the mail.
+Each mailbox and each outside address appears once, however many recipients lead to it; the first
+one determines the subaddress. A recipient that is not an address, or does not exist, is unknown and
+does not affect the others.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from postal_plexus.mail.envelope import RawEnvelope, is_address
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """One mailbox, or one address outside.
+    """One mailbox, or one outside address.
 
     Attributes:
-        name: what the journal knows it by: a mailbox without a subaddress, or an outside address.
-        address: where the mail goes.
+        name: the name in the journal: a mailbox without a subaddress, or an outside address.
+        address: where the message is sent.
         originals: the envelope recipients that led here, in their order.
-        outside: whether the mail is forwarded.
-        former: of a mailbox that was renamed, the name that it had first; else "".
+        outside: whether the message is forwarded.
+        former: the first name of a renamed mailbox; otherwise "".
     """
 
     name: str
@@ -38,36 +38,36 @@ class Addressee:
 
     @property
     def forwarder(self) -> str:
-        """The local address that a forward comes from: the recipient without its subaddress."""
+        """The local address in whose name a forward is sent, without its subaddress."""
         name, _, domain = envelope_parts(self.original)
         try:
             return str(Address(name, domain))
-        except AddressError:  # a catch-all takes what no grammar knows
+        except AddressError:  # a catch-all also matches what is not a valid address
             return f"postmaster@{domain}"
 
     @property
     def loops_at(self) -> str:
-        """The address in a Delivered-To field that shows that the mail has been here before."""
+        """The address in a Delivered-To field that shows that the message has been here before."""
         return self.forwarder if self.outside else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """All addressees of a mail, and the recipients that nobody has."""
+    """All addressees of a message, and the recipients that do not exist."""
 
     mailboxes: tuple[Addressee, ...]
     forwards: tuple[Addressee, ...]
     unknown: tuple[str, ...]
 
     def original(self, name: str) -> str:
-        """Return the envelope recipient that its sender knows for an addressee's name."""
+        """Return the envelope recipient, as its sender knows it, for an addressee's name."""
         for each in self.mailboxes + self.forwards:
             if each.name == name:
                 return each.original
         return name
 
     def only(self, name: str) -> "Recipients":
-        """Return what there is of one addressee, or of one envelope recipient."""
+        """Return only the part about one addressee, or about one envelope recipient."""
 
         def named(each: Addressee) -> bool:
             return name == each.name or name in each.originals
@@ -84,7 +84,7 @@ class Recipients:
 
 
 def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
-    """Return who is to have a mail with this envelope."""
+    """Return who should get a message with this envelope."""
     mailboxes: dict[str, Addressee] = {}
     forwards: dict[str, Addressee] = {}
     unknown: list[str] = []
@@ -102,9 +102,9 @@ def resolve(envelope: RawEnvelope, directory: Directory) -> Recipients:
 
 
 def replayed(replay: Replay, directory: Directory) -> Recipients:
-    """Return the mailbox of a replay and nobody else; nobody if the directory does not have it.
+    """Return only the mailbox of a replay, or nobody if the directory does not have it.
 
-    It need not be one to which the recipients lead today: what it had, it gets.
+    The recipients need not lead to it today: it gets what it had.
     """
     name = replay.mailbox
     if without_subaddress(name) != name or directory.resolve(name).mailboxes != (name,):

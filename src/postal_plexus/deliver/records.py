@@ -1,7 +1,7 @@
-"""The records of deliveries in the archive (`mail.delivered`): written before an entry is deleted.
+"""Write the records of deliveries to the archive (`mail.delivered`) before an entry is deleted.
 
-A record helps only when mailboxes are lost, so no mail waits for it: one that S3 does not take is a
-line in the log, and the entry is deleted all the same.
+A record is needed only when mailboxes are lost, so delivery does not wait for it: if S3 does not
+accept it, this is logged, and the entry is deleted anyway.
 """
 
 import os
@@ -18,7 +18,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """One thread's way to them."""
+    """One thread's connection for them."""
 
     store: Store
     bucket: str

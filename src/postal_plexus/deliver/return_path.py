@@ -1,10 +1,10 @@
 """Sign the return path of forwarded mail, so that real bounces can be told from forged ones.
 
-A forward leaves with the envelope sender `postmaster+fwd-DAY-SIGNATURE@domain` (compare SRS and
-BATV): an address of the alias's domain that takes bounces, signed with a key that only this host
-has, and good for 14 days. A mail to such an address without a good signature is forged, or late.
-The key is made at the first start and lies in the state directory. If it is lost, the bounces of
-forwards that are under way no longer verify.
+The envelope sender of a forward is `postmaster+fwd-DAY-SIGNATURE@domain` (compare SRS and BATV): an
+address of the alias's domain that receives bounces, signed with a key that only this host has, and
+valid for 14 days. A message to such an address without a valid signature is forged, or late. The
+key is created at the first start and stored in the state directory. If it is lost, bounces of
+earlier forwards no longer verify.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ class ReturnPath:
     """Signs and verifies with the key in `directory`. Threads share it.
 
     Raises:
-        OSError: the key can be neither read nor made.
+        OSError: the key can be neither read nor created.
     """
 
     def __init__(self, directory: str, clock: Callable[[], float] = time.time) -> None:
@@ -38,12 +38,12 @@ class ReturnPath:
             self._key = file.read() or b"\0"
 
     def sign(self, domain: str) -> str:
-        """Return the envelope sender of a forward that leaves now."""
+        """Return the envelope sender of a forward that is sent now."""
         day = self._today()
         return f"postmaster+fwd-{day}-{self._signature(day, domain)}@{domain}"
 
     def verify(self, recipient: str) -> bool | None:
-        """Return whether the signature of a return path is good; None if it is no return path."""
+        """Return whether a return path's signature is valid, or None if it is not a return path."""
         match = _SIGNED.fullmatch(recipient)
         if match is None:
             return None

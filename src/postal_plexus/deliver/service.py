@@ -1,17 +1,17 @@
-"""The service: all its parts, its threads, and the order of their end.
+"""The service: all its parts, its threads, and the order in which they stop.
 
     receivers   entries from the queue, while there is room (`intake`)
-    workers     one mail each at a time (`attempt`)
+    workers     one message each at a time (`attempt`)
     settlers    deletes and releases, in batches (`settlement`)
     directory   the directory object, every 30 s (`directory_sync`)
-    feedback    SES's events about mail that was sent (`feedback`)
-    main        signals, the heartbeat, and keeping invisible what is under way
+    feedback    SES's events about sent mail (`feedback`)
+    main        signals, the heartbeat, and extending the visibility of entries in progress
 
-The order of the end, on SIGTERM or SIGINT:
+On SIGTERM or SIGINT, the service stops in this order:
 
-1. nothing new is received; entries that no worker has begun are released;
-2. workers finish their current mail; after 15 s what is left is broken off and released;
-3. settlers send all that has been settled, and the journal is written back.
+1. nothing new is received; entries that no worker has started are released; 2. workers finish their
+current message; after 15 s the rest is aborted and released; 3. settlers send everything that has
+been settled, and the journal is written back.
 """
 
 import contextlib
@@ -64,8 +64,8 @@ _STUCK_SECONDS = 900.0
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT. Return the process's exit status."""
-    # Held back in all threads, and asked for by `_stop_signal`. A handler would run in the middle
-    # of whatever the main thread does; setting an Event there can wait forever for a lock that the
+    # Blocked in all threads, and polled by `_stop_signal`. A handler would run in the middle of
+    # whatever the main thread does, and setting an Event there can wait forever for a lock that the
     # main thread itself holds.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     stopping = threading.Event()
@@ -95,7 +95,7 @@ def _stop_signal(seconds: float) -> str:
 
 
 def _open_journal(config: Config) -> Journal:
-    """Open the journal, waiting for a former process that is about to end. Raises OSError."""
+    """Open the journal, waiting for a former process that is about to end. Raise OSError."""
     deadline = time.monotonic() + _JOURNAL_PATIENCE_SECONDS
     while True:
         try:
@@ -106,7 +106,7 @@ def _open_journal(config: Config) -> Journal:
 
 
 class Service:
-    """All parts, wired: each class gets what it uses."""
+    """All parts, connected: each class gets what it uses."""
 
     def __init__(
         self, config: Config, account: AwsAccount, journal: Journal, stopping: threading.Event
@@ -158,7 +158,7 @@ class Service:
         )
 
     def run(self) -> None:
-        """Start everything, stay until a signal says to stop, end everything."""
+        """Start everything, run until a signal says to stop, and stop everything."""
         config = self._config
         self._directory.load_last()
         maillog.started(
@@ -194,7 +194,7 @@ class Service:
         self._end(settlers)
 
     def _end(self, settlers: list[threading.Thread]) -> None:
-        """Release what is left, send all that is settled, and close everything."""
+        """Release the rest, send everything that is settled, and close everything."""
         released = self._settlement.release_all()
         self._settlement.close()
         join(settlers, _SETTLE_SECONDS)
@@ -266,9 +266,9 @@ class Service:
         return Queue(self._account, self._sqs, url)
 
     def _beat(self) -> None:
-        """Touch the heartbeat while the receivers turn and what is under way gets somewhere.
+        """Touch the heartbeat while the receivers run and messages in progress advance.
 
-        That Dovecot or AWS is away is no reason to be restarted.
+        If Dovecot or AWS is unavailable, that is no reason to restart the service.
         """
         now = time.monotonic()
         receiving = now - self._intake.alive_at < _POLL_AT_MOST_SECONDS

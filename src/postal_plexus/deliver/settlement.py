@@ -1,10 +1,9 @@
-"""The settlement: the only place that takes an entry out of the queue, or lets it go back.
+"""The settlement: the only place that deletes an entry from the queue, or releases it.
 
-Workers hand over each entry exactly once, with `delete` or `release`; a thread of its own sends
-them in batches of up to ten, whatever has gathered while the last batch was under way. What was
-delivered is recorded before that (`records`). Until then the entry is held: `hold` starts that,
-`extend` keeps it invisible to others. An entry that AWS does not let us delete will come again, and
-find nothing owed.
+Workers pass each entry exactly once, with `delete` or `release`. A separate thread sends them in
+batches of up to ten, whatever has accumulated while the last batch was sent. Deliveries are
+recorded before that (`records`). Until then the entry is held: `hold` starts this, and `extend`
+keeps it invisible to others. An entry that AWS does not delete comes again, and is owed to nobody.
 """
 
 import threading
@@ -33,15 +32,15 @@ class _Held:
 
 
 class Settlement:
-    """Entries held and to be settled. Threads share it.
+    """Entries that are held or to be settled. Threads share it.
 
     Args:
-        queue: makes a settling thread's own connection to the queue.
-        records: likewise, its way to the records of deliveries.
-        clock: seconds, from any beginning.
+        queue: creates a settling thread's own connection to the queue.
+        records: creates its connection for the records of deliveries.
+        clock: seconds, from any starting point.
 
     Attributes:
-        deleted: how many entries the queue has taken back.
+        deleted: how many entries have been deleted from the queue.
         progressed_at: when an entry was last settled, by `time.monotonic`.
     """
 
@@ -70,7 +69,7 @@ class Settlement:
                 self._held[message.receipt_handle] = _Held(message, now, now + VISIBILITY_SECONDS)
 
     def delete(self, message: QueueMessage, record: bytes = b"") -> None:
-        """Take an entry out of the queue: nothing is owed for it. `record`: who has the mail."""
+        """Delete an entry from the queue: it is owed to nobody. `record`: who has the message."""
         self.progressed_at = self._clock()
         with self._changed:
             self._held.pop(message.receipt_handle, None)
@@ -79,7 +78,7 @@ class Settlement:
                 self._changed.notify()
 
     def release(self, message: QueueMessage, seconds: int) -> None:
-        """Let an entry come again after `seconds`: something is still owed for it."""
+        """Let an entry come again after `seconds`: it is still owed to somebody."""
         self.progressed_at = self._clock()
         with self._changed:
             held = self._held.pop(message.receipt_handle, None)
@@ -89,7 +88,7 @@ class Settlement:
             self._changed.notify()
 
     def extend(self) -> None:
-        """Keep what is held invisible; to be called every few seconds."""
+        """Keep held entries invisible. To be called every few seconds."""
         now = self._clock()
         with self._changed:
             for held in self._held.values():
@@ -102,7 +101,7 @@ class Settlement:
                 self._changed.notify()
 
     def release_all(self) -> int:
-        """Release everything that is still held; return how many that were."""
+        """Release everything that is still held. Return the number."""
         with self._changed:
             handles = list(self._held)
             self._held.clear()
@@ -112,11 +111,11 @@ class Settlement:
 
     @property
     def held(self) -> int:
-        """How many entries are under way."""
+        """The number of entries in progress."""
         return len(self._held)
 
     def run(self) -> None:
-        """Settle until `close`, and then until all is sent: a settling thread."""
+        """Settle until `close`, and then until everything is sent: a settling thread."""
         queue, records = self._make_queue(), self._make_records()
         while True:
             with self._changed:
@@ -127,8 +126,8 @@ class Settlement:
                         return
                     self._changed.wait()
                 if len(self._deletes) < BATCH_AT_MOST and not self._closing:
-                    # Deletes that come a moment later share the request; a release is not urgent
-                    # either. Nothing is lost by waiting: the mail is in the mailbox.
+                    # Deletes that come a moment later share the request, and a release is not
+                    # urgent. Waiting loses nothing: the message is in the mailbox.
                     self._changed.wait_for(self._full, _GATHER_SECONDS)
                 deletes = _take(self._deletes)
                 releases = _take(self._releases)
@@ -140,7 +139,7 @@ class Settlement:
         return self._closing or len(self._deletes) >= BATCH_AT_MOST
 
     def close(self) -> None:
-        """End `run`, once all is sent that has been handed over."""
+        """End `run` when everything has been sent."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

@@ -1,19 +1,19 @@
-"""The trace fields on top of a mail: what filters and people get to know of it. Pure.
+"""The trace fields on top of a message, for filters and people. Pure.
 
     X-Plexus-Receipt          SES's message id
     X-Plexus-Verdicts         SES's verdicts
-    Authentication-Results    SES's verdicts once more (RFC 8601)
-    X-Plexus-Policy           what follows: `dmarc=junk` or `dmarc=junk-always`, `answer=no`,
-                              `redirect=no` of a mail that is replayed: the filters sent it on then;
-                              `filters=none` where Dovecot could not deliver it with filters
-    X-Plexus-Stopped          addresses to which no filter of this mailbox redirects for now
-    X-Plexus-Sender           the envelope sender, where Return-Path cannot say it
+    Authentication-Results    SES's verdicts in standard form (RFC 8601)
+    X-Plexus-Policy           their consequences: `dmarc=junk` or `dmarc=junk-always`, `answer=no`,
+                              `redirect=no` for a replayed message (redirected before);
+                              `filters=none` if Dovecot could not deliver it with filters
+    X-Plexus-Stopped          addresses to which filters of this mailbox must not redirect for now
+    X-Plexus-Sender           the envelope sender, if Return-Path cannot contain it
     X-Original-To             each envelope recipient that led to this mailbox, and no other
-    X-Auto-Response-Suppress  where nothing may answer by itself; Dovecot's `vacation` obeys it
+    X-Auto-Response-Suppress  if no automatic reply is allowed; Dovecot's `vacation` obeys it
 
-What a sender wrote into `X-Plexus-*` has been renamed (`mail.content`), so filters may trust these.
-A mail may be answered by a machine where a bounce would be safe (`policy`), and where the
-mailbox was addressed in its header (RFC 5230, section 4.5), under any address that leads there.
+Fields `X-Plexus-*` written by a sender have been renamed (`mail.content`), so filters may trust
+these. A message may be answered automatically if a bounce would be safe (`policy`), and if the
+mailbox was addressed in its header (RFC 5230, section 4.5), by any address that leads there.
 """
 
 import re
@@ -33,17 +33,17 @@ _ADDRESSED = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
 _AN_ADDRESS = re.compile(r"""[^\s<>,;:"()\[\]]+@[^\s<>,;:"()\[\]]+""")
 _COMMENT = re.compile(r"\([^()]*\)")
 _AT_A_DOMAIN = re.compile(r"""@([^\s<>,;:"()\[\]@]+)""")
-# How many octets of a field are read that names a hundred thousand people.
+# How many octets are read of a field that names a hundred thousand people.
 _MOST_LOOKED_AT = 64 * 1024
 _LONGEST_ORIGINAL = 320
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One copy of a mail: what its recipients share, and nobody else may see.
+    """One copy of a message: what its recipients share, and nobody else may see.
 
-    All recipients of a transaction get the same octets, so who has trace fields of its own has a
-    copy of its own.
+    All recipients of a transaction get the same octets, so a recipient with its own trace fields
+    gets a copy of its own.
     """
 
     sender: str
@@ -62,17 +62,18 @@ def mailbox_copies(  # noqa: PLR0913  (all that decides what a mailbox gets to k
     stopped: Mapping[str, Iterable[str]] = MappingProxyType({}),
     is_replay: bool = False,
 ) -> list[Copy]:
-    """Return the copies of a mail for mailboxes.
+    """Return the copies of a message for mailboxes.
 
     Args:
-        receipt: SES's record of the mail.
+        receipt: SES's record of the message.
         addressees: the mailboxes.
         directory: who has mail here.
         hostname: the authserv-id.
-        dmarc_to_junk: whether a mail that its From's domain disowns goes to Junk.
-        unfiltered: names of mailboxes that get it past their filters.
-        stopped: by name of the mailbox, the addresses to which its filters redirect nothing.
-        is_replay: it was delivered once, so nothing is answered or sent on again.
+        dmarc_to_junk: whether a message goes to Junk if it fails DMARC and its domain asks for
+            that.
+        unfiltered: names of mailboxes that get it without their filters.
+        stopped: for each mailbox's name, the addresses to which its filters must not redirect.
+        is_replay: it was delivered before, so nothing is answered or redirected again.
     """
     may_answer = not is_replay and not answer_is_safe(receipt)
     policy = mailbox_policy(receipt, directory, dmarc_to_junk=dmarc_to_junk, may_answer=may_answer)
@@ -94,16 +95,17 @@ def mailbox_copies(  # noqa: PLR0913  (all that decides what a mailbox gets to k
 
 
 def notice_copies(receipt_id: str, addressees: tuple[Addressee, ...]) -> list[Copy]:
-    """Return the copies of a notice that a machine may answer."""
+    """Return the copies of a notice that may be answered automatically."""
     trace = (("X-Plexus-Receipt", receipt_id),)
     return _copies("", trace, addressees, lambda each: own_fields(each, answered=True))
 
 
 def forward_copy(receipt: Receipt, addressee: Addressee, return_path: str) -> Copy:
-    """Return the copy of a mail for one address outside."""
+    """Return the copy of a message for one outside address."""
     forwarder = addressee.forwarder
     trace = (
-        # By this one's right it leaves (`mail.outgoing.rules`), so it must be the first.
+        # It names the owner in whose name the message leaves (`mail.outgoing.rules`), so it must be
+        # first.
         ("X-Plexus-Forwarder", forwarder),
         ("X-Plexus-Receipt", receipt.message_id),
         ("X-Plexus-Verdicts", receipt.verdicts.header_value()),
@@ -143,10 +145,10 @@ def _trace_of_mail(receipt: Receipt, hostname: str, policy: str) -> TraceFields:
 def mailbox_policy(
     receipt: Receipt, directory: Directory, *, dmarc_to_junk: bool, may_answer: bool
 ) -> str:
-    """Return the body of X-Plexus-Policy; "" where there is nothing to say.
+    """Return the body of X-Plexus-Policy, or "" if it is not needed.
 
     A From of a hosted domain that fails DMARC goes to Junk whatever its reader has learned: all
-    that we send is signed, so it is forged. Of other domains it may be a mailing list's doing.
+    that we send is signed, so it is forged. For other domains a mailing list may be the reason.
     """
     words: list[str] = []
     if dmarc_to_junk and receipt.verdicts.from_is_disowned:
@@ -160,7 +162,7 @@ def mailbox_policy(
 def own_fields(
     addressee: Addressee, *, answered: bool, filtered: bool = True, stopped: Iterable[str] = ()
 ) -> TraceFields:
-    """Return the fields that are this mailbox's own."""
+    """Return the fields that are only for this mailbox."""
     fields = [("X-Original-To", one_line(each)) for each in addressee.originals]
     if not answered:
         fields.append(("X-Auto-Response-Suppress", "All"))
@@ -171,7 +173,7 @@ def own_fields(
 
 
 def is_addressed(receipt: Receipt, mailbox: str, directory: Directory) -> bool:
-    """Return whether the mail's header names the mailbox, by any address that leads to it."""
+    """Return whether the message's header names the mailbox, by any address that leads to it."""
     text = " ".join(receipt.header_values(*_ADDRESSED))[:_MOST_LOOKED_AT]
     return any(
         mailbox in map(without_subaddress, directory.resolve(found).mailboxes)
@@ -187,5 +189,5 @@ def names_us(values: Iterable[str], directory: Directory) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Return the text as it can stand in a header field: one line, not endless."""
+    """Return the text in a form that is safe in a header field: one line, truncated."""
     return printable(text, _LONGEST_ORIGINAL, "?")

@@ -1,13 +1,13 @@
-"""Transfer a mail to the next hop: exactly once for each (mail, mailbox), whatever dies in between.
+"""Transfer a message to the next hop, exactly once for each (message, mailbox), despite crashes.
 
-The order, for each addressee who is owed a mail:
+The order, for each addressee who is owed a message:
 
-    INTENDED into the journal -> transaction -> DELIVERED, or OWED if it surely was not delivered
+    INTENDED into the journal -> transaction -> DELIVERED, or OWED if it certainly was not delivered
 
-A mail that comes again finds what the journal knows. DELIVERED: nothing to do. OWED, or unknown to
-the journal: transfer it. INTENDED: the outcome was never recorded; Dovecot is asked, once the
-former transaction is certainly over (Dovecot completes one whose client went away). The argument
-for each point of a crash is in docs/delivery.md.
+When a message comes again, the journal's state decides. DELIVERED: nothing to do. OWED, or not in
+the journal: transfer it. INTENDED: the outcome was never recorded, and Dovecot is asked once the
+former transaction is certainly over (Dovecot completes one whose client is gone). docs/delivery.md
+explains each point at which a crash may occur.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ _CLOCKS_DIFFER_SECONDS = 300.0
 
 
 class StoppingError(Exception):
-    """The service stops: the current mail goes back to the queue."""
+    """The service stops: the current message goes back to the queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,11 @@ class Transport:
 
     Attributes:
         pool: the connections to it.
-        breaker: where mail waits while it is away. Without one, mail is deferred.
-        doveadm: asked about unknown outcomes. Without one, a mail whose outcome is unknown is
-            transferred again: rather twice than never.
-        holds: the mailboxes that nothing is transferred to, nor asked about, for the moment.
+        breaker: where messages wait while it is unavailable. Without one, they are deferred.
+        doveadm: asked about unknown outcomes. Without one, a message whose outcome is unknown is
+            transferred again, because a duplicate is better than a loss.
+        holds: the mailboxes to which nothing is transferred for now, and about which nothing is
+            asked.
     """
 
     pool: ConnectionPool
@@ -67,12 +68,12 @@ class Transport:
     holds: MailboxHolds | None = None
 
     def is_held(self, addressee: Addressee) -> bool:
-        """Return whether the mailbox takes nothing for the moment."""
+        """Return whether the mailbox is held."""
         return self.holds is not None and self.holds.seconds(addressee.name) > 0
 
     @contextlib.contextmanager
     def entering(self, addressees: Iterable[Addressee]) -> Generator[list[Addressee]]:
-        """Give those who are not held, and keep them so for the length of the block."""
+        """Yield those that are not held, and prevent holds on them within the context."""
         if self.holds is None:
             yield list(addressees)
             return
@@ -82,14 +83,14 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What is transferred: a mail that SES accepted, or a notice of this service.
+    """What is transferred: a message that SES accepted, or a notice of this service.
 
     Attributes:
-        receipt_id: what the mailbox and the journal know it by.
+        receipt_id: its id in the mailbox and the journal.
         accepted_at: seconds since the epoch.
-        receive_count: how often the queue has given its entry, this time included.
-        in_vain: how many of those receives met nothing but a held mailbox.
-        owed_since: where an operator brought it back: when that was.
+        receive_count: how often its entry was received from the queue, including this time.
+        in_vain: how many of those receives were deferred only because of a held mailbox.
+        owed_since: if an operator brought it back: when.
         asked_for: Dovecot is asked whether the mailbox has it, whatever the journal says.
     """
 
@@ -102,7 +103,7 @@ class Mail:
 
     @property
     def attempts(self) -> int:
-        """How often its delivery was attempted, this time included."""
+        """The number of delivery attempts, including this one."""
         return max(1, self.receive_count - self.in_vain)
 
     @property
@@ -113,17 +114,17 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """A disposition for everybody who was still owed the mail, and the octets of one copy."""
+    """A disposition for everybody who was still owed the message, and the octets of one copy."""
 
     dispositions: list[Disposition]
     octets: int = 0
 
 
 class Transfer:
-    """The way to one next hop. Threads share it.
+    """The transfer to one next hop. Threads share it.
 
     Args:
-        journal: what was intended and what came of it.
+        journal: what was intended and how it ended.
         transport: the next hop.
         policy: what a reply means.
         unknown_seconds: how old an unknown outcome must be before Dovecot is asked.
@@ -140,18 +141,18 @@ class Transfer:
     def transfer(
         self, mail: Mail, copies: Iterable[Copy], open_content: Callable[[Copy], Content]
     ) -> Transferred:
-        """Transfer the mail to all addressees of its copies who are owed it.
+        """Transfer the message to all addressees of its copies who are owed it.
 
         Args:
             mail: what is transferred.
-            copies: each goes out in transactions of its own.
-            open_content: opens the content of a copy; called anew for each transaction.
+            copies: each is sent in transactions of its own.
+            open_content: opens the content of a copy; called again for each transaction.
 
-        Returns:
-            One disposition for each addressee who does not have the mail from an earlier attempt.
+        Returns: One disposition for each addressee who does not have the message from an earlier
+            attempt.
 
         Raises:
-            StoppingError: the service stops. What is known by then is in the journal.
+            StoppingError: the service stops. What is known so far is in the journal.
         """
         found: list[Disposition] = []
         pending: list[Copy] = []
@@ -167,7 +168,8 @@ class Transfer:
             try:
                 carried = self._carry(mail, pending[0], open_content)
             except (MissingError, AwsTransientError) as error:
-                # What cannot be read for one copy cannot be read for the next one either.
+                # If the content cannot be read for one copy, it cannot be read for the next one
+                # either.
                 unread = [each for copy in pending for each in copy.addressees]
                 found += [self._unreadable(mail, each, error) for each in unread]
                 break
@@ -179,9 +181,9 @@ class Transfer:
     def _owed(
         self, mail: Mail, addressees: Iterable[Addressee]
     ) -> tuple[list[Addressee], list[Disposition]]:
-        """Return who is to get the mail now, and dispositions of those who are not to get it.
+        """Return who should get the message now, and dispositions of those who should not.
 
-        Who has it already is in neither.
+        Addressees who already have it are in neither.
         """
         owed: list[Addressee] = []
         others: list[Disposition] = []
@@ -199,7 +201,7 @@ class Transfer:
         return owed, others
 
     def _state(self, mail: Mail, addressee: Addressee) -> State | None:
-        """Return what is known of one addressee; None where it is owed, but the mailbox is held."""
+        """Return what is known about an addressee; None if it is owed but the mailbox is held."""
         key = journal_key(mail.receipt_id, addressee.name)
         entry = self._journal.look_up(key)
         if entry is None and addressee.former:
@@ -220,15 +222,16 @@ class Transfer:
         return self._ask(mail, addressee, key)
 
     def _may_be_forgotten(self, mail: Mail) -> bool:
-        """Return whether the journal may once have known of this mail.
+        """Return whether the journal may have known and forgotten this message.
 
-        A notification that was never received before was never acted upon, unless it has a twin.
+        A notification that was never received before was never processed, unless there are two of
+        it.
         """
         accepted_at = mail.accepted_at - _CLOCKS_DIFFER_SECONDS
         return mail.receive_count > 1 and accepted_at < self._journal.horizon
 
     def _ask(self, mail: Mail, addressee: Addressee, key: bytes) -> State:
-        """Ask Dovecot how it ended: DELIVERED, OWED, or INTENDED if it does not say."""
+        """Ask Dovecot how it ended. Return DELIVERED, OWED, or INTENDED if there is no answer."""
         if self._transport.doveadm is None:
             return State.OWED
         holds = self._transport.doveadm.holds(addressee.name, mail.receipt_id)
@@ -242,7 +245,10 @@ class Transfer:
     def _carry(
         self, mail: Mail, copy: Copy, open_content: Callable[[Copy], Content]
     ) -> Transferred:
-        """Carry one copy in one transaction. While Dovecot is away the mail waits here."""
+        """Transfer one copy in one transaction.
+
+        While Dovecot is unavailable, the message waits here.
+        """
         breaker = self._transport.breaker
         while True:
             if breaker is not None and not breaker.closed and not breaker.wait_closed():
@@ -274,7 +280,10 @@ class Transfer:
     def _transact(
         self, mail: Mail, sender: str, addressees: list[Addressee], content: Content
     ) -> list[Disposition]:
-        """Carry the mail to addressees who are owed it; a disposition for each, all recorded."""
+        """Transfer the message to addressees who are owed it.
+
+        Return their dispositions, all recorded.
+        """
         keys = {each.address: journal_key(mail.receipt_id, each.name) for each in addressees}
         envelope = Envelope(sender, tuple(keys))
         outcome: dict[str, Reply | None] = {}
@@ -289,7 +298,7 @@ class Transfer:
             untouched = [key for each, key in keys.items() if each not in outcome]
             self._journal.record(untouched, State.OWED)
         except AwsTransientError as error:
-            # The content broke off, so it was not ended: nobody has the mail.
+            # The content broke off, so it was not ended: nobody has the message.
             why = str(error)
             self._journal.record(list(keys.values()), State.OWED)
         except HeaderTooLongError as error:
@@ -299,7 +308,7 @@ class Transfer:
         except ConnectError:
             self._journal.record(list(keys.values()), State.OWED)
             raise
-        # Anything else that is raised leaves INTENDED, which is always true.
+        # Any other exception leaves INTENDED, which is always true.
         self._record(keys, outcome)
         age = mail.age
         return [

@@ -1,4 +1,4 @@
-"""The edge to AWS: SQS, S3 and SES over HTTP with SigV4, in as little memory and time as it takes.
+"""The edge to AWS: SQS, S3 and SES over HTTP with SigV4, with little memory and processor time.
 
-Why no SDK: docs/delivery.md has the measurements.
+docs/delivery.md has the measurements that speak against an SDK.
 """

@@ -1,9 +1,9 @@
-"""Where requests' credentials come from: the environment, or the container's endpoint.
+"""The credentials of requests: from the environment, or from the container's endpoint.
 
-As AWS's own clients look for them: `AWS_ACCESS_KEY_ID` and its companions first, then the endpoint
-that ECS names in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `..._FULL_URI`. Those of the endpoint
-are renewed five minutes before they end; while the endpoint is down the old ones serve until then.
-Raises `UnreachableError` or `DeniedError` when there are none to be had at this moment.
+The order is that of AWS's own clients: `AWS_ACCESS_KEY_ID` and its companions first, then the
+endpoint in `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `..._FULL_URI`. Credentials from the
+endpoint are renewed five minutes before they expire; if the endpoint is down, the old ones are used
+until then. Raises `UnreachableError` or `DeniedError` if no credentials are available.
 """
 
 import json
@@ -26,7 +26,7 @@ _RETRY_SECONDS = 10.0
 
 
 class CredentialsSource:
-    """Gives credentials that are valid now. Threads may share one."""
+    """Returns credentials that are currently valid. Threads may share one."""
 
     def __init__(self, environ: Mapping[str, str], tls: "Callable[[], ssl.SSLContext]") -> None:
         self._lock = threading.Lock()
@@ -50,11 +50,11 @@ class CredentialsSource:
 
     @property
     def configured(self) -> bool:
-        """Whether the environment names any source at all."""
+        """Whether the environment names any source."""
         return self._static is not None or bool(self._url)
 
     def get(self) -> Credentials:
-        """Credentials for the next request. Raises UnreachableError, DeniedError."""
+        """Return credentials for the next request. Raise UnreachableError, DeniedError."""
         if self._static is not None:
             return self._static
         current = self._current
@@ -75,7 +75,7 @@ class CredentialsSource:
             return self._current
 
     def forget(self, refused: Credentials) -> None:
-        """AWS refused these: fetch new ones at the next request."""
+        """Discard credentials that AWS refused: the next request fetches new ones."""
         with self._lock:
             if self._current is refused:
                 self._current = None

@@ -26,7 +26,7 @@ class AwsTransientError(AwsError):
 
 
 class UnreachableError(AwsTransientError):
-    """No (whole) answer came."""
+    """There was no complete response."""
 
 
 class ThrottledError(AwsTransientError):
@@ -38,15 +38,15 @@ class ServerFaultError(AwsTransientError):
 
 
 class DeniedError(AwsTransientError):
-    """Not allowed, at this moment."""
+    """Not allowed, at least at this moment."""
 
 
 class MissingError(AwsError):
-    """The thing asked for does not exist."""
+    """The requested thing does not exist."""
 
 
 class RefusedError(AwsError):
-    """AWS understood and declined."""
+    """AWS understood the request and refused it."""
 
 
 _THROTTLES = ("Throttl", "SlowDown", "TooManyRequests", "RequestLimitExceeded", "OverLimit")
@@ -54,7 +54,7 @@ _MISSING = ("NoSuchKey", "NoSuchBucket", "NonExistentQueue", "QueueDoesNotExist"
 
 
 def from_answer(operation: str, status: int, code: str, text: str) -> AwsError:
-    """The error that an answer of that status and AWS error code means."""
+    """Return the error for a response with that status and AWS error code."""
     code = code or f"HTTP {status}"
     if status == 429 or any(word in code for word in _THROTTLES):
         kind: type[AwsError] = ThrottledError

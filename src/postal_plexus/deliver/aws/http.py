@@ -1,13 +1,13 @@
-"""HTTP/1.1 (RFC 9112) as far as AWS's services speak it: one persistent connection on a socket.
+"""HTTP/1.1 (RFC 9112) as far as AWS's services use it: one persistent connection on a socket.
 
-A connection belongs to one thread; `abort` alone may be called from another, and wakes it. Answers
-with Content-Length, in chunks, or ended by the server's close are read; bodies are streamed. Time
-limits are the kernel's (SO_RCVTIMEO), which spares a poll(2) before each read and write. The
-receive buffer is bounded, so that a fast server cannot fill the host's memory ahead of a slow
+A connection belongs to one thread; only `abort` may be called from another, and wakes it. Responses
+with Content-Length, in chunks, or ended by the server's close are supported; bodies are streamed.
+Time limits are the kernel's (SO_RCVTIMEO), which saves a poll(2) before each read and write. The
+receive buffer is limited, so that a fast server cannot fill the host's memory ahead of a slow
 mailbox.
 
-Everything that fails raises `UnreachableError`; a reused connection that turns out to be closed is
-replaced once before that.
+All failures raise `UnreachableError`. If a reused connection turns out to be closed, it is first
+replaced once.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _RECEIVE_BUFFER = 128 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service answers. `prefix` is a path that precedes every request's ("" mostly)."""
+    """The address of a service. `prefix` is a path before that of every request (usually "")."""
 
     secure: bool
     host: str
@@ -39,13 +39,13 @@ class Endpoint:
 
     @property
     def authority(self) -> str:
-        """The Host header: the port only where it is not the scheme's own."""
+        """The Host header: with the port only if it is not the scheme's default."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
     @classmethod
     def parse(cls, url: str) -> "Endpoint":
-        """Read http(s)://host[:port][/prefix]. Raises ValueError."""
+        """Parse http(s)://host[:port][/prefix]. Raise ValueError."""
         scheme, separator, rest = url.partition("://")
         if not separator or scheme not in {"http", "https"}:
             raise ValueError(f"{url!r} is not an http or https URL")
@@ -64,7 +64,7 @@ def _has_port(authority: str) -> bool:
 
 
 class HttpConnection:
-    """One connection to one endpoint, made when first needed and again when lost."""
+    """One connection to one endpoint, opened when first needed and again when lost."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class HttpConnection:
         self._aborted = False
 
     def exchange(self, request: bytes, *, repeatable: bool = True) -> "Answer":
-        """Send a whole request, give the answer with its body still to be read.
+        """Send a complete request. Return the response, with its body not yet read.
 
-        `repeatable` says that the request may reach the server twice: only then is a connection
-        that was used before used again, since it may break at any moment.
+        `repeatable` means that the request may reach the server twice. Only then is an existing
+        connection reused, because it may break at any moment.
         """
         if not repeatable:
             self.close()
@@ -101,7 +101,7 @@ class HttpConnection:
             raise self._unreachable(error) from error
 
     def receive(self, size: int) -> bytes:
-        """Up to `size` octets of the answer. Raises UnreachableError."""
+        """Return up to `size` octets of the response. Raise UnreachableError."""
         try:
             octets = self._socket.recv(size) if self._socket else b""
         except OSError as error:
@@ -110,7 +110,7 @@ class HttpConnection:
         return octets
 
     def receive_into(self, view: memoryview) -> int:
-        """As `receive`, into a buffer. Raises UnreachableError."""
+        """Receive into a buffer, as `receive`. Raise UnreachableError."""
         try:
             count = self._socket.recv_into(view) if self._socket else 0
         except OSError as error:
@@ -119,14 +119,14 @@ class HttpConnection:
         return count
 
     def close(self) -> None:
-        """Forget the connection; the next exchange makes a new one."""
+        """Close the connection; the next exchange opens a new one."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()
             self._socket = None
 
     def abort(self) -> None:
-        """Wake the thread that waits on this connection, for good. For other threads."""
+        """Permanently wake the thread that is waiting on this connection. For other threads."""
         self._aborted = True
         connected = self._socket
         if connected is not None:
@@ -143,7 +143,7 @@ class HttpConnection:
                 status = _status(head)
                 if status >= 200:
                     return Answer(self, status, head[:end], head[end + 4 :])
-                head = head[end + 4 :]  # 100 Continue and its like (RFC 9110, section 15.2)
+                head = head[end + 4 :]  # 100 Continue and similar (RFC 9110, section 15.2)
                 continue
             more = connected.recv(_READ_AT_ONCE) if len(head) < _LONGEST_HEAD else b""
             if not more:
@@ -161,7 +161,7 @@ class HttpConnection:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
             if self.endpoint.secure:
                 connected = self._tls().wrap_socket(connected, server_hostname=self.endpoint.host)
-                # OpenSSL would start a read again and again that the kernel has ended.
+                # OpenSSL would repeatedly restart a read that the kernel has ended.
                 connected.settimeout(self._answer_seconds)
             else:
                 connected.settimeout(None)
@@ -179,13 +179,13 @@ class HttpConnection:
 
 
 class Answer:
-    """An answer's status, headers and body. Read the body to its end, or `discard` it."""
+    """A response's status, headers and body. Read the body to its end, or `discard` it."""
 
     def __init__(self, connection: HttpConnection, status: int, head: bytes, begun: bytes) -> None:
         self.status = status
         self._connection = connection
         self._head = head
-        self._begun = begun  # of the body, what came along with the head
+        self._begun = begun  # the part of the body that arrived with the head
         self._chunked = False
         self._closes = self.header("connection").lower() == "close"
         self.length: int | None = None
@@ -204,7 +204,7 @@ class Answer:
         self._finish_if_over()
 
     def header(self, name: str) -> str:
-        """The first header of that lower-case name, or ""."""
+        """Return the first header with that lower-case name, or ""."""
         lower = self._head.lower()
         start = lower.find(f"\r\n{name}:".encode())
         if start < 0:
@@ -219,7 +219,7 @@ class Answer:
         return self._ended or (self._left == 0 and not self._chunked)
 
     def read(self, size: int) -> bytes:
-        """Up to `size` octets, fewer only at the end of the body. Raises UnreachableError."""
+        """Return up to `size` octets, fewer only at the end of the body. Raise UnreachableError."""
         if self._chunked:
             return self._read_chunked(size)
         want = size if self._left is None else min(size, self._left)
@@ -251,7 +251,7 @@ class Answer:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def discard(self) -> None:
-        """Give up on the rest of the body; costs the connection unless the body is over."""
+        """Discard the rest of the body. This closes the connection unless the body is over."""
         if self._left != 0:
             self._connection.close()
 
@@ -270,7 +270,7 @@ class Answer:
         return bytes(buffer) if have == want else bytes(buffer[:have])
 
     def _read_chunked(self, size: int) -> bytes:
-        """RFC 9112, section 7.1. `_left` counts the current chunk; 0 with no head: all is over."""
+        """Read a chunked body (RFC 9112, section 7.1). `_left` counts the current chunk."""
         parts: list[bytes] = []
         have = 0
         while have < size and self._chunked:

@@ -1,7 +1,7 @@
-"""SQS by its JSON protocol (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/).
+"""SQS through its JSON protocol (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/).
 
-Times are whole seconds. Every call raises AwsError; a batch whose single entries fail returns those
-entries, since the rest of the batch did what it should.
+Times are whole seconds. Every call raises AwsError. If single entries of a batch fail, the call
+returns them, because the rest of the batch succeeded.
 """
 
 import json
@@ -30,9 +30,9 @@ class QueueMessage:
 
     Attributes:
         receive_count: 1 at the first.
-        redriven: set when a dead letter came back into the queue: to whom it could not be
-            delivered, or "" where that is not told.
-        replay: set when an operator replays the mail: for which mailbox.
+        redriven: set if a dead letter was put back into the queue: the recipient to whom it could
+            not be delivered, or "" if that is not known.
+        replay: set if an operator replays the message: the mailbox.
         sent_at: when it was put into the queue, in seconds since the epoch.
     """
 
@@ -46,7 +46,7 @@ class QueueMessage:
 
     @property
     def owed_since(self) -> float | None:
-        """Since when the mail is owed again; None for an entry that SES's word brought."""
+        """Since when the message is owed again, or None for an entry from SES."""
         return None if self.redriven is None and self.replay is None else self.sent_at
 
 
@@ -69,9 +69,9 @@ class Queue:
                 "WaitTimeSeconds": _POLL_SECONDS,
                 "VisibilityTimeout": visibility,
                 "MessageSystemAttributeNames": _ASKED,
-                # The name of the same before 2024, for emulators; AWS takes both.
+                # The name used before 2024, for emulators; AWS accepts both.
                 "AttributeNames": _ASKED,
-                # Of a dead letter that was put back, and of a replay.
+                # Attributes of a redriven dead letter, and of a replay.
                 "MessageAttributeNames": [REASON, RECIPIENT, REPLAY],
             },
             attempts=1,
@@ -82,7 +82,7 @@ class Queue:
             raise UnreachableError("ReceiveMessage", "BadAnswer", type(error).__name__) from error
 
     def delete(self, receipt_handles: list[str]) -> list[str]:
-        """Delete up to ten entries; returns the handles that failed."""
+        """Delete up to ten entries. Return the handles that failed."""
         entries = [
             {"Id": str(index), "ReceiptHandle": handle}
             for index, handle in enumerate(receipt_handles)
@@ -91,7 +91,7 @@ class Queue:
         return [receipt_handles[index] for index in _failed(answer)]
 
     def change_visibility(self, wanted: list[tuple[str, int]]) -> list[str]:
-        """Hide up to ten entries (handle, seconds) from now; returns the handles that failed."""
+        """Hide up to ten entries (handle, seconds) from now. Return the handles that failed."""
         entries = [
             {"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
             for index, (handle, seconds) in enumerate(wanted)
@@ -118,7 +118,7 @@ class Queue:
         self._session.close()
 
     def abort(self) -> None:
-        """Wake the thread that waits. For other threads."""
+        """Wake the waiting thread. For other threads."""
         self._session.abort()
 
     def _call(self, operation: str, fields: dict[str, object], attempts: int = 4) -> _Answer:
@@ -147,7 +147,7 @@ class Queue:
 
 
 def sqs_signer(region: str) -> Signer:
-    """The signer that all queues share."""
+    """Return the signer that all queues share."""
     return Signer("sqs", region)
 
 

@@ -1,4 +1,4 @@
-"""SES's SendBounce, by the query protocol of its first API.
+"""SES's SendBounce, through the query protocol of its v1 API.
 
 https://docs.aws.amazon.com/ses/latest/APIReference/API_SendBounce.html: within 24 hours of the
 receipt, from a verified identity, about one a second. SES writes the report (RFC 3464).
@@ -20,7 +20,7 @@ class BounceSender:
         )
 
     def send(self, fields: dict[str, str]) -> None:
-        """One bounce, in one attempt: a second one might reach the sender twice.
+        """Send one bounce, in one attempt: a second one might reach the sender twice.
 
         Raises AwsError.
         """

@@ -1,8 +1,9 @@
-"""One thread's way to one AWS service: signs, sends, retries, and reads errors.
+"""One thread's access to one AWS service: it signs, sends, retries, and parses errors.
 
 Retries of transient errors wait with full jitter
-(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and give up at once when
-the service shuts down. Credentials that AWS refuses are fetched anew before the next attempt.
+(https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/) and stop at once when
+the service shuts down. If AWS refuses the credentials, new ones are fetched before the next
+attempt.
 """
 
 import json
@@ -26,10 +27,10 @@ _LONGEST_WAIT = 5.0
 
 
 class Tls:
-    """The one TLS context: certificates verified, host names checked; made when first needed.
+    """The one TLS context, with verified certificates and host names; created when first needed.
 
-    Loading the certificate authorities costs 20 ms and a megabyte, which a plain HTTP endpoint
-    need not pay.
+    Loading the certificate authorities costs 20 ms and a megabyte, which a plain HTTP endpoint does
+    not need.
     """
 
     def __init__(self, ca_file: str) -> None:
@@ -38,7 +39,7 @@ class Tls:
         self._context: ssl.SSLContext | None = None
 
     def __call__(self) -> "ssl.SSLContext":
-        """The context. Raises OSError if the file of authorities cannot be read."""
+        """Return the context. Raise OSError if the file of authorities cannot be read."""
         with self._lock:
             if self._context is None:
                 import ssl  # noqa: PLC0415  (megabytes that only TLS needs)
@@ -49,7 +50,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class AwsAccount:
-    """What all sessions share: region, credentials, endpoints, and the word to stop."""
+    """What all sessions share: region, credentials, endpoints, and the stop event."""
 
     region: str
     credentials: CredentialsSource
@@ -61,7 +62,10 @@ class AwsAccount:
     def from_environment(
         cls, environ: "Mapping[str, str]", region: str, stopping: threading.Event
     ) -> "AwsAccount":
-        """As AWS's own clients read it. Raises ValueError for an endpoint that is no URL."""
+        """Read the environment as AWS's own clients do.
+
+        Raise ValueError for an invalid endpoint URL.
+        """
         tls = Tls(environ.get("AWS_CA_BUNDLE", ""))
         everywhere = environ.get("AWS_ENDPOINT_URL", "")
         endpoints = {
@@ -79,7 +83,7 @@ class AwsAccount:
         return "amazonaws.com.cn" if self.region.startswith("cn-") else "amazonaws.com"
 
     def endpoint(self, service: str, default_host: str) -> Endpoint:
-        """A service's endpoint: the environment's word, else the region's own."""
+        """Return a service's endpoint: the environment's, or else the region's."""
         url = self.endpoints.get(service)
         return Endpoint.parse(url) if url else Endpoint(secure=True, host=default_host, port=443)
 
@@ -112,7 +116,7 @@ class AwsSession:
         attempts: int = 4,
         repeatable: bool = True,
     ) -> Answer:
-        """Send until answered with 2xx or 304. Raises an AwsError of `operation` otherwise."""
+        """Send until there is a 2xx or 304 response. Otherwise raise an AwsError of `operation`."""
         attempt = 0
         while True:
             attempt += 1
@@ -134,7 +138,7 @@ class AwsSession:
             except AwsTransientError as error:
                 if isinstance(error, DeniedError) and credentials is not None:
                     self.account.credentials.forget(credentials)
-                # While the service stops there is time for one more try, but not for waiting.
+                # While the service stops, there is time for one more attempt, but not for waiting.
                 if attempt >= attempts or (attempt > 1 and self.account.stopping.is_set()):
                     raise
                 self.account.stopping.wait(full_jitter(attempt))
@@ -144,22 +148,22 @@ class AwsSession:
         self._connection.close()
 
     def abort(self) -> None:
-        """Wake the thread that waits for an answer. For other threads."""
+        """Wake the thread that is waiting for a response. For other threads."""
         self._connection.abort()
 
 
 def full_jitter(attempt: int, first: float = _FIRST_WAIT, longest: float = _LONGEST_WAIT) -> float:
-    """Seconds to wait after the `attempt`th failure in a row."""
+    """Return how many seconds to wait after the `attempt`th failure in a row."""
     return jitter() * min(longest, first * 2 ** min(attempt - 1, 20))
 
 
 def jitter() -> float:
-    """A number in 0..1, by chance. (`random` costs 3 ms and half a megabyte at the start.)"""
+    """Return a random number in 0..1. (`random` costs 3 ms and half a megabyte at the start.)"""
     return int.from_bytes(os.urandom(4), "big") / 0xFFFFFFFF
 
 
 def _error(operation: str, answer: Answer) -> AwsError:
-    """Read the error in either of AWS's forms: JSON (SQS) or XML (S3, SES)."""
+    """Parse the error in either of AWS's forms: JSON (SQS) or XML (S3, SES)."""
     try:
         body = answer.read_all(1024 * 1024)
     except AwsError:
@@ -178,6 +182,6 @@ def _error(operation: str, answer: Answer) -> AwsError:
 
 
 def element(xml: bytes, name: str) -> str:
-    """The text of the first element of that name in AWS's plain answers."""
+    """Return the text of the first element with that name in AWS's simple responses."""
     _, found, rest = xml.partition(f"<{name}>".encode())
     return rest.partition(b"</")[0].decode("utf-8", "replace").strip() if found else ""

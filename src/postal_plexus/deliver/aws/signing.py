@@ -1,6 +1,6 @@
 """AWS Signature Version 4 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
 
-Pure but for OpenSSL's hashes. Only what this service sends is covered: headers in one line each,
+Pure except for OpenSSL's hashes. It covers only what this service sends: headers of one line each,
 no query string.
 """
 
@@ -15,7 +15,7 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key; `expires_at` is in seconds since the epoch, None for one that lasts."""
+    """An access key. `expires_at` is in seconds since the epoch, or None for a permanent one."""
 
     access_key: str
     secret_key: str
@@ -41,9 +41,9 @@ class Signer:
         credentials: Credentials,
         now: float,
     ) -> bytes:
-        """Request line and headers, signed, with the blank line.
+        """Return request line and headers, signed, with the blank line.
 
-        `headers` have lower-case names and hold `host`; `path` is percent-encoded already. All
+        `headers` have lower-case names and include `host`; `path` is already percent-encoded. All
         headers are signed.
         """
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
@@ -73,19 +73,19 @@ class Signer:
             key = f"AWS4{secret}".encode()
             for part in (day, self._region, self._service, "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            # One store: another thread sees the old pair or the new one, and either signs.
+            # One store: another thread sees the old pair or the new one, and either is valid.
             self._key, self._key_is_for = key, (secret, day)
             return key
         return self._key
 
 
 def payload_hash(payload: bytes) -> str:
-    """What a request's payload is signed with."""
+    """Return the hash with which a request's payload is signed."""
     return hashlib.sha256(payload).hexdigest()
 
 
 def percent_encode(path: str) -> str:
-    """RFC 3986, as S3 wants an object's key: once, with slashes kept."""
+    """Encode an object's key as S3 requires (RFC 3986): once, with slashes kept."""
     octets = path.encode()
     if _UNRESERVED.issuperset(octets):
         return path

@@ -1,6 +1,6 @@
-"""S3: objects read as streams, small ones written.
+"""S3: objects read as streams, and small objects written.
 
-Raises AwsError; `MissingError` where the object does not exist.
+Raises AwsError; `MissingError` if the object does not exist.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, payload_has
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as it was at one moment."""
+    """An object at one moment."""
 
     octets: bytes
     etag: str
@@ -27,18 +27,18 @@ class Store:
         self._sessions: dict[str, AwsSession] = {}
 
     def open(self, bucket: str, key: str) -> Answer:
-        """The object's content, to be read to its end or discarded."""
+        """Return the object's content, to be read to its end or discarded."""
         return self._get("GetObject", bucket, key, {})
 
     def read_if_changed(self, bucket: str, key: str, etag: str) -> StoredObject | None:
-        """The whole object, or None if it still has that ETag ("" for none known)."""
+        """Return the whole object, or None if it still has that ETag ("" if none is known)."""
         answer = self._get("GetObject", bucket, key, {"if-none-match": etag} if etag else {})
         if answer.status == 304:
             return None
         return StoredObject(answer.read_all(), answer.header("etag"))
 
     def put(self, bucket: str, key: str, octets: bytes, attempts: int) -> None:
-        """Write a small object, or the same one again."""
+        """Write a small object, or overwrite it with the same content."""
         session, path = self._place(bucket, key)
         digest = payload_hash(octets)
         headers = {"x-amz-content-sha256": digest, "content-length": str(len(octets))}
@@ -52,7 +52,7 @@ class Store:
             session.close()
 
     def abort(self) -> None:
-        """Wake the thread that waits. For other threads."""
+        """Wake the waiting thread. For other threads."""
         for session in tuple(self._sessions.values()):
             session.abort()
 
@@ -68,9 +68,9 @@ class Store:
         )
 
     def _place(self, bucket: str, key: str) -> tuple[AwsSession, str]:
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: the bucket in
-        # the host name, but for endpoints of our own and for dots, which no wildcard certificate
-        # covers.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: the bucket is
+        # in the host name, except for custom endpoints and for names with dots, which no wildcard
+        # certificate covers.
         in_path = bool(self._account.endpoints.get("s3")) or "." in bucket
         path = f"/{bucket}/{key}" if in_path else f"/{key}"
         return self._session("" if in_path else bucket), percent_encode(path)
@@ -86,5 +86,5 @@ class Store:
 
 
 def s3_signer(region: str) -> Signer:
-    """The signer that all stores share."""
+    """Return the signer that all stores share."""
     return Signer("s3", region)
