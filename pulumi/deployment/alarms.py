@@ -118,7 +118,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         ),
         Alarm(
             "dead-letters",
-            "Mail could not be delivered and was put aside: see the dead letters.",
+            "Messages could not be delivered: see plexus dead-letters list.",
             (
                 Metric(
                     "AWS/SQS",
@@ -133,21 +133,21 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         *_receipt_alarms(watched.rules),
         Alarm(
             "bounces",
-            "Of the mail sent from this account 5 % bounces; SES stops sending at 10 %.",
+            "5 % of the mail from this account bounces; SES pauses sending at 10 %.",
             (Metric("AWS/SES", "Reputation.BounceRate", {}, "Average", 3600),),
             "GreaterThanThreshold",
             _BOUNCE_RATE,
         ),
         Alarm(
             "complaints",
-            "Of the mail sent from this account 0.1 % is called spam; SES stops at 0.5 %.",
+            "0.1 % of the mail from this account is reported as spam; SES pauses sending at 0.5 %.",
             (Metric("AWS/SES", "Reputation.ComplaintRate", {}, "Average", 3600),),
             "GreaterThanThreshold",
             _COMPLAINT_RATE,
         ),
         Alarm(
             "instance",
-            "The mail host fails its status checks; the group replaces it.",
+            "The mail host fails its status checks; the Auto Scaling group replaces it.",
             (
                 Metric(
                     "AWS/EC2",
@@ -168,7 +168,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         *_missed_alarms(watched),
         Alarm(
             "store-credits",
-            "The mail store has used up its burst credits: it will become slow.",
+            "The mail store has used up its burst credits and will become slow.",
             (
                 Metric(
                     "AWS/EFS",
@@ -183,7 +183,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         ),
         Alarm(
             "store-size",
-            f"The mailboxes have grown past {mailboxes_gb} GB: is that meant to be?",
+            f"The mailboxes have grown past {mailboxes_gb} GB: is that intended?",
             (
                 Metric(
                     "AWS/EFS",
@@ -199,15 +199,15 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
         # Dovecot and Postfix write these metrics only when there is something to tell.
         Alarm(
             "indexes",
-            "The indexes of mailboxes fill 80 % of their room: raise indexes-gb. At 90 % those for "
-            "search are removed; without any room mail waits.",
+            "The mailboxes' indexes use 80 % of their space: increase indexes-gb. At 90 % search "
+            "indexes are removed; without free space mail waits.",
             (counted(watched, "IndexVolumeUsed", "Maximum", 900),),
             "GreaterThanOrEqualToThreshold",
             80,
         ),
         Alarm(
             "submission-limit",
-            "A user has reached the limit of what one may send: is the password stolen?",
+            "A user has reached the sending limit: has the password been stolen?",
             (counted(watched, "SubmissionsOverLimit"),),
             "GreaterThanThreshold",
             0,
@@ -231,9 +231,9 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
         # of their own memory. ECS's MemoryUtilization would not do: it counts page cache.
         Alarm(
             "host-short",
-            "The mail host has hardly any memory, swap or disk left, or its state volume is nearly "
-            "full, or a container has used its memory up to what it cannot drop: the log line with "
-            "HostShort says which, under `used`.",
+            "The mail host is short of memory, swap or disk, its state volume is nearly full, or a "
+            "container is near its memory limit. The log line with HostShort says which, under "
+            "`used`.",
             (counted(watched, "HostShort", "Maximum"),),
             "GreaterThanThreshold",
             0,
@@ -241,8 +241,8 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
         ),
         Alarm(
             "surplus-credits",
-            "The mail host uses more processor time than its size pays for, and that is billed: "
-            "see what is busy, or take a bigger instance-type.",
+            "The mail host uses more processor time than its instance type includes, and AWS bills "
+            "the rest: find out what is busy, or use a larger instance-type.",
             (processor_credits(watched, "CPUSurplusCreditsCharged", "Sum", 86400),),
             "GreaterThanThreshold",
             _SURPLUS_CREDITS,
@@ -259,7 +259,7 @@ def _service_alarms(watched: Watched) -> list[Alarm]:
     return [
         Alarm(
             f"service-{container}",
-            f"{container} does not run.",
+            f"{container} is not running.",
             (
                 Metric(
                     "AWS/ECS",
@@ -282,8 +282,8 @@ def _missed_alarms(watched: Watched) -> list[Alarm]:
     return [
         Alarm(
             f"missed-{what}",
-            f"The schedule could not start {what}; each message in the queue {what}-missed says "
-            "why, in its attributes ERROR_CODE and ERROR_MESSAGE. Purge it when mended.",
+            f"The schedule could not start {what}; each message in the queue {what}-missed has "
+            "the reason in its attributes ERROR_CODE and ERROR_MESSAGE. Purge it afterwards.",
             (
                 Metric(
                     "AWS/SQS",
@@ -304,24 +304,24 @@ def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
     return (
         Alarm(
             "deferred",
-            f"deliver has put off {_MANY_DEFERRED} deliveries in 15 minutes: Dovecot or the mail "
-            "store is in trouble.",
+            f"deliver has deferred {_MANY_DEFERRED} deliveries in 15 minutes: check Dovecot and "
+            "the mail store.",
             (counted(watched, "Deferred", period=900),),
             "GreaterThanThreshold",
             _MANY_DEFERRED,
         ),
         Alarm(
             "failed",
-            f"{_MANY_FAILED} deliveries have failed for good within an hour: a mailbox is full, "
-            "the directory is wrong, or somebody guesses addresses.",
+            f"{_MANY_FAILED} deliveries have failed permanently within an hour: a mailbox is full, "
+            "the directory is wrong, or somebody is guessing addresses.",
             (counted(watched, "Failed", period=3600),),
             "GreaterThanThreshold",
             _MANY_FAILED,
         ),
         Alarm(
             "faults",
-            "deliver met a fault of its own, or refused a broken directory and goes on with the "
-            "last good one: see its log for `fault` and `directory refused`.",
+            "deliver has met a bug, or has refused a broken directory and continues with the last "
+            "good one: see `fault` and `directory refused` in its log.",
             (Metric(namespace(stack), FAULTS, {}, "Sum"),),
             "GreaterThanThreshold",
             0,
@@ -336,9 +336,13 @@ def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
         (
             "PublishFailure",
             "receipt-failures",
-            "SES can't store or announce received mail: lost in four hours. See the policies.",
+            "SES cannot store or announce received mail. It retries for 4 hours: check the policies.",
         ),
-        ("PublishExpired", "receipt-losses", "SES has given up on received mail: it is lost."),
+        (
+            "PublishExpired",
+            "receipt-losses",
+            "SES has given up on storing or announcing received mail: it is lost.",
+        ),
     ):
         for start in range(0, len(rules), _METRICS_AN_EXPRESSION):
             part = rules[start : start + _METRICS_AN_EXPRESSION]

@@ -193,9 +193,9 @@ def alarm(stack: str) -> Alarm:
     return Alarm(
         "certificate",
         "The mail host's certificate has less than 20 days left, or the hourly task that renews it "
-        "does not run. In this order: the alarm missed-certbot (ECS did not start the task; the "
-        "reason is in the queue), the certbot log group (what the authority said; CAA), and "
-        "`plexus dns` (whether the registrar names our name servers).",
+        "does not run. Check, in this order: the alarm missed-certbot (ECS did not start the task; "
+        "the reason is in the queue), the certbot log group (the authority's error; CAA), and "
+        "`plexus dns` (whether the registrar has our name servers).",
         (Metric(namespace(stack), METRIC, {}, "Minimum", 21_600),),
         "LessThanThreshold",
         _ALARM_DAYS,

@@ -37,7 +37,7 @@ def failed_deployment(account: str, region: str, cluster: str) -> Event:
     services = f"arn:aws:ecs:{region}:{account}:service/{cluster}/"
     return Event(
         "deployment",
-        "A service's tasks do not start or do not last",
+        "A service's tasks do not start, or stop again",
         {
             "source": ["aws.ecs"],
             "detail-type": ["ECS Service Action", "ECS Deployment State Change"],
@@ -51,8 +51,8 @@ def failed_deployment(account: str, region: str, cluster: str) -> Event:
             },
         },
         {"what": "$.detail.eventName", "service": "$.resources[0]", "when": "$.time"},
-        "ECS cannot keep <service> running: <what>, <when>. Mail waits meanwhile. The reason is in "
-        "the events of aws ecs describe-services; then docs/deploy.md, What errors mean.",
+        "ECS cannot keep <service> running: <what>, <when>. Mail waits meanwhile. See the events "
+        "in aws ecs describe-services, then docs/deploy.md, What errors mean.",
     )
 
 
@@ -75,8 +75,8 @@ def failed_patches(account: str, region: str, project: str) -> Event:
             },
         },
         {"project": "$.detail.project-name", "status": "$.detail.build-status"},
-        "The weekly patches (<project>) ended with <status>: the images that were in service still "
-        "are, without Debian's latest fixes. The reason is in the log group <project>; see "
+        "The weekly patches (<project>) ended with <status>. The previous images are still in "
+        "service, without Debian's latest fixes. The reason is in the log group <project>; see "
         "docs/deploy.md, Patches.",
     )
 
@@ -88,7 +88,7 @@ def critical_findings(account: str, region: str, images: str) -> Event:
     """
     return Event(
         "findings",
-        "An image has a critical security hole",
+        "An image has a critical vulnerability",
         {
             "source": ["aws.ecr"],
             "detail-type": ["ECR Image Scan"],
@@ -100,8 +100,8 @@ def critical_findings(account: str, region: str, images: str) -> Event:
             },
         },
         {"image": "$.detail.repository-name", "digest": "$.detail.image-digest"},
-        "ECR's scan of <image> (<digest>) found a critical hole; its console lists it. `make "
-        "patch` brings a fix in now, if Debian has one (docs/deploy.md, Patches).",
+        "ECR's scan of <image> (<digest>) found a critical vulnerability; its console lists it. "
+        "If Debian has a fix, `make patch` deploys it now (docs/deploy.md, Patches).",
     )
 
 

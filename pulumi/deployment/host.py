@@ -75,8 +75,8 @@ def warn_of_spot_quota(provider: aws.Provider) -> None:
         return
     if quota < _LEAST_VCPUS:
         pulumi.warn(
-            f"the account's quota of Spot instances is {quota:.0f} vCPUs, so no host will come: set"
-            " postal-plexus:spot to false for now, and ask for more with `aws service-quotas"
+            f"the account's quota of Spot instances is {quota:.0f} vCPUs, so no host will start:"
+            " set postal-plexus:spot to false for now, and request more with `aws service-quotas"
             f" request-service-quota-increase --service-code ec2 --quota-code {_SPOT_QUOTA}"
             " --desired-value 8`"
         )

@@ -71,7 +71,7 @@ def test_a_wrong_token_is_refused(address: str, browser: Browser) -> None:
             answer = found.page.goto(wrong)
             assert answer is not None
             assert 403 == answer.status
-            assert "Mail in flight" not in found.page.content()
+            assert "Mail in transit" not in found.page.content()
             assert [] == found.page.context.cookies()
 
 
@@ -84,7 +84,7 @@ def test_a_mail_is_seen_on_its_way(desk: Desk, opened: Window) -> None:
         content = b"Subject: on its way\r\n\r\nhello\r\n"
         assert {} == desk.receive(sender, [desk.ann], content)
         mail = opened.page.locator("#flight .journey", has_text=sender)
-        expect(mail).to_contain_text("on its way")
+        expect(mail).to_contain_text("in transit")
         expect(mail.locator(".passed .stage")).to_have_text(["accepted", "stored", "queued"])
         expect(mail.locator(".ahead .stage")).to_have_text(["delivered"])
         waiting = opened.page.locator("#queues tr", has_text="incoming mail")
@@ -183,10 +183,10 @@ def test_a_dead_letter_is_dropped_after_a_question(desk: Desk, opened: Window) -
     expect(page.locator("dl")).to_contain_text(mark)
     page.get_by_role("link", name="Drop …").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_contain_text("for good?")
-    page.get_by_role("button", name="Drop for good").focus()
+    expect(page.locator("h1")).to_contain_text("permanently?")
+    page.get_by_role("button", name="Drop permanently").focus()
     page.keyboard.press("Enter")
-    expect(page.locator(".flash")).to_have_text("Dropped for good.")
+    expect(page.locator(".flash")).to_have_text("Dropped permanently.")
     expect(letter).to_have_count(0)
 
 
@@ -227,7 +227,7 @@ def test_mailboxes_and_waiting_mails_by_a_button(desk: Desk, opened: Window) -> 
     expect(mailboxes.first).to_contain_text("@example.org")
     assert {desk.ann, desk.ben} <= set(page.locator("#mailboxes tbody th").all_inner_texts())
     page.locator("#look-waiting").click()
-    expect(page.locator("#waiting")).not_to_contain_text("has to look")
+    expect(page.locator("#waiting")).not_to_contain_text("runs a task")
 
 
 @pytest.mark.parametrize("size", [DESKTOP, TELEPHONE], ids=["desktop", "telephone"])
@@ -261,7 +261,7 @@ def test_everybody_can_use_it(
         page.get_by_role("link", name="Drop …").click()
         page.wait_for_url("**/drop")
         assert ([], True) == (found.barriers(), found.is_as_wide_as_the_window())
-        page.get_by_role("button", name="Drop for good").click()
+        page.get_by_role("button", name="Drop permanently").click()
         expect(page.locator(".flash")).to_be_visible()
         assert [] == found.complaints
 

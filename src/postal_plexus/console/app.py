@@ -47,14 +47,14 @@ _MAIL_POLICY = (
     " style-src 'unsafe-inline'; img-src data:{remote}; frame-ancestors 'self'"
 )
 _MAIL_HEAD = (
-    '<!doctype html><html><head><meta charset="utf-8"><title>A mail</title><style>'
+    '<!doctype html><html><head><meta charset="utf-8"><title>A message</title><style>'
     "body{margin:16px;font:15px/1.5 system-ui,sans-serif;color:#111;background:#fff}"
     "</style></head>"
 )
 _DONE = {
     "delivered": "Put back into the queue: it will be delivered.",
-    "dropped": "Dropped for good.",
-    "gone": "That dead letter is not there any more.",
+    "dropped": "Dropped permanently.",
+    "gone": "That dead letter no longer exists.",
 }
 
 
@@ -192,7 +192,7 @@ class Console:
         name = request.path_params["name"]
         look = self._looks().get(name)
         if look is None:
-            return _missing("There is nothing to look at.")
+            return _missing("There is nothing to load.")
         try:
             self._looked[name] = look()
         except OperationError as error:
@@ -253,7 +253,7 @@ class Console:
         """Show a mail of the outbox: rendered, as text, or as it is."""
         found = self._content(request)
         if found is None:
-            return _missing("There is no such mail in the outbox.")
+            return _missing("There is no such message in the outbox.")
         sent, content = found
         shown = mailview.view(content)
         views = [name for name, there in (("html", shown.html), ("text", shown.text)) if there] + [
@@ -273,7 +273,7 @@ class Console:
         """Give a mail's HTML, for a frame in which it can do nothing."""
         found = self._content(request)
         if found is None:
-            return _missing("There is no such mail in the outbox.")
+            return _missing("There is no such message in the outbox.")
         remote = request.query_params.get("remote") == "1"
         html = mailview.view(found[1], remote=remote).html
         page = f"{_MAIL_HEAD}<body>{html}</body></html>"
@@ -292,7 +292,7 @@ class Console:
         """Give a mail to be saved."""
         found = self._content(request)
         if found is None:
-            return _missing("There is no such mail in the outbox.")
+            return _missing("There is no such message in the outbox.")
         return _saved(found[1], f"{found[0].id}.eml", "message/rfc822")
 
     def mail_part(self, request: Request) -> Response:

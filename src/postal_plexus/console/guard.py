@@ -30,7 +30,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 class Refusal(Enum):
     """Why a request gets nothing: the status and what the page says."""
 
-    HOST = 421, "This page has another name. Open the address that was printed."
+    HOST = 421, "This page must be opened under another name. Use the address that was printed."
     STRANGER = (
         403,
         (
@@ -38,8 +38,8 @@ class Refusal(Enum):
             " and for a desk `plexus local status`."
         ),
     )
-    SITE = 403, "Another web site asked for this. Nothing was done."
-    FORM = 403, "This form did not come from this page, or the page is old. Nothing was done."
+    SITE = 403, "Another web site requested this. Nothing was done."
+    FORM = 403, "This form does not belong to this page, or the page is outdated. Nothing was done."
 
     @property
     def status(self) -> int:

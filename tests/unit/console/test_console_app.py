@@ -111,7 +111,7 @@ def test_a_dead_letter_by_its_button(act: str, told: str) -> None:
     data = {"form": form_of(ours.get("/letters/l1").text)}
     assert told in ours.post(f"/letters/l1/{act}", headers=POSTED, data=data).text
     assert [(act, "l1")] == stack.done
-    assert "not there any more" in ours.post(f"/letters/l1/{act}", headers=POSTED, data=data).text
+    assert "no longer exists" in ours.post(f"/letters/l1/{act}", headers=POSTED, data=data).text
     assert [(act, "l1")] == stack.done
     listed = ours.get("/panel/letters").text
     assert "/letters/l2" in listed
@@ -245,7 +245,7 @@ def test_what_aws_refuses_is_said_in_its_place() -> None:
     stack = Stack(failure=AccessError("AWS refuses SQS GetQueueAttributes; ask for it"))
     page = browser(stack).get("/").text
     assert "AWS refuses SQS GetQueueAttributes" in page
-    assert "Mail in flight" in page
+    assert "Mail in transit" in page
 
 
 def test_a_panel_that_has_not_changed_is_not_sent() -> None:
@@ -283,7 +283,7 @@ def test_a_task_looks_only_when_it_is_asked_to() -> None:
     stack = Stack(waiting=[WAITING], mailboxes=[MAILBOX, MAILBOX | {"most": 0, "login": None}])
     ours = browser(stack)
     page = ours.get("/").text
-    assert "has to ask Dovecot" in page
+    assert "asks Dovecot" in page
     data = {"form": form_of(page)}
     assert 403 == ours.post("/look/mailboxes", headers=POSTED).status_code
     found = ours.post("/look/mailboxes", headers=POSTED, data=data).text
