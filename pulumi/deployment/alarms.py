@@ -336,7 +336,7 @@ def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
         (
             "PublishFailure",
             "receipt-failures",
-            "SES cannot store or announce received mail. It retries for 4 hours: check the policies.",
+            "SES cannot store or announce received mail. It retries for 4 hours: check policies.",
         ),
         (
             "PublishExpired",
