@@ -1,11 +1,11 @@
 """How mail clients and other mail servers find this mail system. Pure: names and bytes, no I/O.
 
-For each domain of a stack: the host name that clients connect to, the DNS records that lead there
-(SRV, MTA-STS, TLS reports, CAA), and the small files in which clients read their settings
+For each domain of a stack: the host name to which clients connect, the DNS records that lead there
+(SRV, MTA-STS, TLS reports, CAA), and the small files from which clients read their settings
 (Thunderbird's autoconfig, Outlook's autodiscover, Apple's profile, the MTA-STS policy).
 
-Knows domain names only, neither mailboxes nor the directory: none of it changes when a mailbox is
-added, and nothing here tells an outsider who has mail.
+It uses only domain names, neither mailboxes nor the directory: nothing changes when a mailbox is
+added, and nothing here reveals who has a mailbox.
 """
 
 from postal_plexus.autoconfig.apple import apple_profile

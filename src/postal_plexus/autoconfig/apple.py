@@ -1,9 +1,9 @@
 """Apple's configuration profile with one mail account (payload `com.apple.mail.managed`).
 
 https://developer.apple.com/documentation/devicemanagement/mail. Without an address it is one file
-for the whole domain: iOS and macOS then ask for the address and the user name on installing, and
-for the password in any case, which is never in a profile. It is not signed: the device shows "Not
-Signed" in red, and installs it. Signing would need a key at the place that serves the file.
+for the whole domain: iOS and macOS then ask for the address and the user name on installation. They
+always ask for the password, which is never in a profile. It is not signed: the device shows "Not
+Signed" in red, but installs it. Signing would need a key on the server of the file.
 
 Identifiers and UUIDs derive from the names, so that a newer profile replaces an older one.
 """
@@ -24,7 +24,7 @@ CONTENT_TYPE = "application/x-apple-aspen-config"
 
 
 def apple_profile(setup: ClientSetup, *, address: str | None = None) -> bytes:
-    """The profile as an XML property list; with `address` it asks for the password only."""
+    """Return the profile as an XML property list; with `address` it asks only for the password."""
     identifier = ".".join(reversed(setup.domain.split("."))) + ".postal-plexus"
     if address is not None:
         identifier += "." + address.partition("@")[0]

@@ -1,20 +1,20 @@
-"""Outlook's autodiscover answer ("POX", [MS-OXDSCLI]), as one that fits every mailbox of a domain.
+"""Outlook's autodiscover response ("POX", [MS-OXDSCLI]), one for all mailboxes of a domain.
 
-Outlook sends a POST that holds the address. What answers here is static and cannot read it (S3
-refuses POST; a CloudFront Function may answer one but is not shown its body), so the answer leaves
-`LoginName` out. Left out, Outlook starts from the part before the "@" as the user's name
-([MS-OXDSCLI] 2.2.4.1.1.2.6.28); our logins are whole addresses, therefore `DomainRequired` is "on"
-and `DomainName` names the domain. What each Outlook makes of it could not be tried here, and the
-"new Outlook" and the mobile apps ask a service of Microsoft's first: docs/clients.md says what to
-type when the name comes out wrong.
+Outlook sends a POST that contains the address. The static site cannot read it (S3 refuses POST, and
+a CloudFront Function may answer one but does not see its body), so the response omits `LoginName`.
+Outlook then starts with the part before the "@" as the user's name ([MS-OXDSCLI] 2.2.4.1.1.2.6.28).
+Our logins are whole addresses, so `DomainRequired` is "on" and `DomainName` names the domain. How
+each Outlook handles this could not be tested, and the "new Outlook" and the mobile apps ask a
+Microsoft service first: docs/clients.md says what to enter if the name is wrong.
 
-Newer Outlooks first ask `autodiscover.json` where the XML is; `edge_function.js` answers.
+Newer Outlooks first ask `autodiscover.json` for the location of the XML; `edge_function.js`
+answers.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
+from xml.etree import ElementTree as Xml  # builds only; no foreign data is parsed here
 
 from postal_plexus.autoconfig.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
 
@@ -29,7 +29,7 @@ _ENCRYPTION = {Tls.FROM_START: "SSL", Tls.STARTTLS: "TLS"}
 
 
 def autodiscover(setup: ClientSetup) -> bytes:
-    """The answer for one domain, UTF-8 with declaration."""
+    """Return the response for one domain, in UTF-8 with a declaration."""
     root = Xml.Element("Autodiscover", xmlns=RESPONSE)
     response = Xml.SubElement(root, "Response", xmlns=OUTLOOK)
     account = Xml.SubElement(response, "Account")
@@ -49,7 +49,7 @@ def _protocol(account: Xml.Element, kind: str, setup: ClientSetup, service: Serv
     _text(protocol, "DomainRequired", "on")
     _text(protocol, "DomainName", setup.domain)
     _text(protocol, "SPA", "off")
-    # `Encryption` overrules `SSL` where a client knows it; `SSL` alone cannot say STARTTLS.
+    # `Encryption` overrides `SSL` in clients that know it; `SSL` alone cannot express STARTTLS.
     _text(protocol, "SSL", "on")
     _text(protocol, "Encryption", _ENCRYPTION[service.tls])
     _text(protocol, "AuthRequired", "on")

@@ -1,14 +1,13 @@
-"""Which host name the clients of each domain connect to, and under which names settings are found.
+"""The host names of each domain for clients, and for the sites with their settings.
 
-The decision: every domain has a client host of its own, `mail.<domain>`, for IMAP and submission
-alike, and one certificate names them all. A user of example.net types `mail.example.net` and never
-sees the name of a foreign domain; a domain can leave the stack (or the stack can leave AWS) without
-a single client being touched, because the name belongs to the domain. The price is that the
-certificate shows every client which domains share the stack; `shared=True` trades that back:
-all domains then use the stack's mail host name.
+Every domain has a client host of its own, `mail.<domain>`, for IMAP and submission, and one
+certificate covers them all. A user of example.net enters `mail.example.net` and never sees the name
+of another domain. A domain can leave the stack (or the stack AWS) without a change in any client,
+because the name belongs to the domain. The disadvantage is that the certificate shows every client
+which domains share the stack. With `shared=True` all domains use the stack's mail host instead.
 
-One name for both protocols, not imap.D and smtp.D: a name costs one of the 100 that a certificate
-of Let's Encrypt holds, and each must be validated whenever the certificate is renewed.
+There is one name for both protocols, not imap.D and smtp.D, because each name uses one of the 100
+that a certificate from Let's Encrypt can hold, and must be validated at each renewal.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ MAX_CERTIFICATE_NAMES = 100
 
 
 class ClientSetupError(ValueError):
-    """The domains cannot all be given client hosts. The text says what to configure instead."""
+    """Not all domains can have client hosts. The text says what to configure instead."""
 
 
 @dataclass(frozen=True)
 class ClientSetup:
-    """The names of one domain. All are A-labels in lower case, without a trailing dot."""
+    """The names for one domain. All are A-labels in lower case, without a trailing dot."""
 
     domain: str
     host: str
@@ -41,7 +40,7 @@ class ClientSetup:
 
     @property
     def autodiscover(self) -> str:
-        """Where Outlook asks."""
+        """Where Outlook reads its settings."""
         return f"autodiscover.{self.domain}"
 
     @property
@@ -51,16 +50,16 @@ class ClientSetup:
 
     @property
     def site_names(self) -> tuple[str, ...]:
-        """The names of the domain's web site, the first being its certificate's subject."""
+        """The names of the domain's web site; the first is its certificate's subject."""
         return (self.autoconfig, self.autodiscover, self.mta_sts)
 
 
 def client_setups(
     domains: Iterable[str], *, mail_host: str, shared: bool = False
 ) -> tuple[ClientSetup, ...]:
-    """The setup of each domain, in the order given; `mail_host` is the stack's own host name.
+    """Return the setup of each domain, in the given order; `mail_host` is the stack's host name.
 
-    Raises ClientSetupError when one certificate cannot hold all client hosts.
+    Raises ClientSetupError if one certificate cannot hold all client hosts.
     """
     setups = tuple(
         ClientSetup(domain=domain, host=mail_host if shared else f"mail.{domain}")
@@ -76,5 +75,5 @@ def client_setups(
 
 
 def certificate_names(setups: Iterable[ClientSetup], *, mail_host: str) -> tuple[str, ...]:
-    """What the mail host's certificate must name: the mail host first, each name once."""
+    """Return the names in the mail host's certificate: the mail host first, each name once."""
     return tuple(dict.fromkeys((mail_host, *(setup.host for setup in setups))))

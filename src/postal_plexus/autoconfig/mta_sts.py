@@ -1,9 +1,9 @@
 """The MTA-STS policy (RFC 8461): others must reach our MX by TLS, with a certificate in its name.
 
-The policy's id is derived from its text, so it changes exactly when the policy does, and a deploy
-that changes nothing registers nothing. `testing` is where a domain starts: senders report (TLS-RPT)
-but deliver; `enforce` once reports stay empty; `none` is the way out (RFC 8461 section 8.3: publish
-it for at least the old max_age before taking record and file away).
+The policy's id is derived from its text, so it changes exactly when the policy does, and a
+deployment that changes nothing registers nothing. A domain starts with `testing`: senders report
+failures (TLS-RPT) but deliver. Use `enforce` once the reports show no failures. To stop, use `none`
+(RFC 8461 section 8.3: publish it for at least the old max_age before removing record and file).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class MtaStsMode(Enum):
 
 _MAX_AGE = {
     MtaStsMode.TESTING: 86_400,
-    # Weeks are what RFC 8461 section 3.2 suggests: shorter than the refresh of a quiet sender
-    # would leave gaps, and longer would outlast a mistake.
+    # RFC 8461 section 3.2 suggests weeks: a shorter time than a quiet sender's refresh would leave
+    # gaps, and a longer one would prolong mistakes.
     MtaStsMode.ENFORCE: 14 * 86_400,
     MtaStsMode.NONE: 86_400,
 }
@@ -45,7 +45,7 @@ class MtaStsPolicy:
 
     @property
     def text(self) -> bytes:
-        """The policy file, ASCII with CRLF line ends (RFC 8461 section 3.2)."""
+        """The policy file, in ASCII with CRLF line ends (RFC 8461 section 3.2)."""
         lines = [
             "version: STSv1",
             f"mode: {self.mode.value}",

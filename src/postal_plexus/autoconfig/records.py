@@ -1,10 +1,10 @@
-"""The DNS records that lead clients and senders to us, as data that Route 53 takes as it is.
+"""The DNS records for clients and senders, in the form that Route 53 accepts.
 
-`values` are in the form that Pulumi's and Terraform's Route 53 record takes: TXT without the outer
-quotes (the provider adds them), host names absolute with a trailing dot. Addresses of the hosts are
-not here: they are known only when the program runs.
+`values` have the form of Pulumi's and Terraform's Route 53 record: TXT without the outer quotes
+(the provider adds them), host names absolute with a trailing dot. Addresses of the hosts are not
+included, because they are known only when the program runs.
 
-CAA records sit on the names that this stack serves, not on the domain: on an adopted zone they must
+CAA records are on the names that this stack serves, not on the domain: in an adopted zone they must
 not forbid the authority that the domain's web site uses.
 """
 
@@ -40,10 +40,10 @@ def client_records(
     sieve: bool = False,
     certificate_authority: str = LETS_ENCRYPT,
 ) -> tuple[Record, ...]:
-    """What any domain has: SRV for each service, TLS-RPT, and who may certify the client host.
+    """Return the records of any domain: SRV for each service, TLS-RPT, and the client host's CAA.
 
-    `tls_reports` is the address that reports of failed TLS go to. The CAA record stands in the
-    domain that the host belongs to, so it is left out where a domain uses another domain's host.
+    `tls_reports` is the address for reports of failed TLS. The CAA record is in the domain to which
+    the host belongs, so it is omitted if a domain uses another domain's host.
     """
     domain = setup.domain
     offered = (*SERVICES, SIEVE) if sieve else SERVICES
@@ -52,22 +52,22 @@ def client_records(
         for service in offered
     ]
     records += [Record(f"_{label}._tcp.{domain}", "SRV", ("0 0 0 .",)) for label in ABSENT]
-    # RFC 8460 section 3: senders report here, once a day.
+    # RFC 8460 section 3: senders report to this address, once a day.
     rua = f"v=TLSRPTv1; rua=mailto:{tls_reports}"
     records.append(Record(f"_smtp._tls.{domain}", "TXT", (txt_value(rua),)))
     if setup.host.endswith(f".{domain}"):
-        # RFC 8657: by DNS-01 only, so that a new owner of the address gets no certificate.
+        # RFC 8657: by DNS-01 only, so that a new owner of the IP address gets no certificate.
         issue = f'0 issue "{certificate_authority}; validationmethods=dns-01"'
         records.append(Record(setup.host, "CAA", (issue, '0 issuewild ";"')))
     return tuple(records)
 
 
 def site_records(setup: ClientSetup, policy: MtaStsPolicy) -> tuple[Record, ...]:
-    """What a domain has once its web site answers: autodiscover, MTA-STS, CAA.
+    """Return the records of a domain whose web site is available: autodiscover, MTA-STS, CAA.
 
-    Not before: a sender that finds the MTA-STS record but no policy logs a failure, and a client
-    that finds the SRV record waits for a time-out. The addresses of the site (aliases of the
-    distribution) are made by the program.
+    They must not exist before: a sender that finds the MTA-STS record but no policy logs a failure,
+    and a client that finds the SRV record waits for a time-out. The program creates the site's
+    addresses (aliases of the distribution).
     """
     domain = setup.domain
     return (
@@ -78,5 +78,5 @@ def site_records(setup: ClientSetup, policy: MtaStsPolicy) -> tuple[Record, ...]
 
 
 def txt_value(text: str) -> str:
-    """A TXT value of any length in the provider's form: strings of 255 bytes, joined by `""`."""
+    """Return a TXT value in the provider's form: strings of 255 bytes, joined by `""`."""
     return '""'.join(text[start : start + 255] for start in range(0, len(text), 255))

@@ -1,7 +1,7 @@
-"""The services that clients use, once: protocol, port, kind of TLS, and the SRV name (RFC 6186).
+"""The services for clients, defined once: protocol, port, kind of TLS, and SRV name (RFC 6186).
 
-RFC 8314 prefers TLS from the first byte, so `imaps` and `submissions` come first wherever a client
-takes the first entry; 587 with STARTTLS is kept for clients that know no other.
+RFC 8314 prefers TLS from the first byte, so `imaps` and `submissions` come first if a client uses
+the first entry; 587 with STARTTLS is for clients that support nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from enum import Enum
 
 
 class Tls(Enum):
-    """How a connection becomes encrypted. There is no third way in: nothing is offered in clear."""
+    """How a connection is encrypted.
+
+    There is no other way: no service is offered without encryption.
+    """
 
     FROM_START = "SSL/TLS"
     STARTTLS = "STARTTLS"
@@ -19,7 +22,7 @@ class Tls(Enum):
 
 @dataclass(frozen=True)
 class Service:
-    """One port that clients connect to. `name` is the SRV service label without its underscore."""
+    """One port for clients. `name` is the SRV service label without its underscore."""
 
     name: str
     port: int
@@ -32,7 +35,7 @@ SUBMISSION = Service("submission", 587, Tls.STARTTLS)
 SIEVE = Service("sieve", 4190, Tls.STARTTLS)  # ManageSieve, RFC 5804 section 1.8
 
 SERVICES = (IMAPS, SUBMISSIONS, SUBMISSION)
-"""What every stack serves."""
+"""The services of every stack."""
 
 ABSENT = ("imap", "pop3", "pop3s")
-"""Service labels answered with the root as target: RFC 6186 section 3.4, "not available here"."""
+"""Service labels whose target is the root: RFC 6186 section 3.4, "not available here"."""

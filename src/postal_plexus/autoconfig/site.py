@@ -1,8 +1,8 @@
-"""The web site of a domain: the files that clients and senders fetch, and the function before them.
+"""A domain's web site: the files that clients and senders fetch, and the function in front of them.
 
-All is static and lives in a bucket; CloudFront serves it for autoconfig.D, autodiscover.D and
+All files are static and in a bucket; CloudFront serves them for autoconfig.D, autodiscover.D and
 mta-sts.D. The function (CloudFront's JavaScript 2.0) does what files cannot: answer Outlook's POST,
-and find a file whatever the letter case of its path. It cannot see a request's body.
+and find a file regardless of the letter case of its path. It cannot see a request's body.
 """
 
 from __future__ import annotations
@@ -36,23 +36,24 @@ class SiteFile:
 
 
 def site_files(setup: ClientSetup, policy: MtaStsPolicy) -> tuple[SiteFile, ...]:
-    """All files of one domain's site. Which of its names a file is asked under does not matter."""
+    """Return all files of one domain's site; each is available under all of the site's names."""
     config = thunderbird.autoconfig(setup)
     return (
         SiteFile(thunderbird.PATH, "text/xml; charset=utf-8", config),
         SiteFile(thunderbird.WELL_KNOWN_PATH, "text/xml; charset=utf-8", config),
         SiteFile(autodiscover.PATH, "text/xml; charset=utf-8", autodiscover.autodiscover(setup)),
         SiteFile(apple.PATH, apple.CONTENT_TYPE, apple.apple_profile(setup)),
-        # text/plain: RFC 8461 section 3.2. Short, so that a new policy is not hidden by a cache.
+        # text/plain: RFC 8461 section 3.2. A short time, so that a cache does not hide a new
+        # policy.
         SiteFile(mta_sts.PATH, "text/plain; charset=utf-8", policy.text, max_age=300),
         SiteFile("/index.html", "text/html; charset=utf-8", _page(setup)),
     )
 
 
 def edge_function(*, shared_host: str | None = None) -> str:
-    """The JavaScript that CloudFront runs on each request; one for all domains of a stack.
+    """Return the JavaScript that CloudFront runs on each request; one for all domains of a stack.
 
-    `shared_host` is the client host where all domains use one, else None for mail.<domain>.
+    `shared_host` is the client host if all domains use one, or None for mail.<domain>.
     """
     source = (
         resources.files("postal_plexus.autoconfig").joinpath("edge_function.js").read_text("utf-8")
@@ -68,7 +69,7 @@ def edge_function(*, shared_host: str | None = None) -> str:
 
 
 def _page(setup: ClientSetup) -> bytes:
-    """The page for people: what to type, and Apple's profile to install."""
+    """Return the page for people: what to enter, and Apple's profile to install."""
     rows = "".join(
         f"<tr><td>{service.name}<td>{html.escape(setup.host)}<td>{service.port}"
         f"<td>{service.tls.value}"

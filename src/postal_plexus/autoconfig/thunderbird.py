@@ -1,15 +1,15 @@
-"""Thunderbird's autoconfig file, format 1.1, which K-9, Evolution, KMail and Delta Chat read too.
+"""Thunderbird's autoconfig file, format 1.1, also read by K-9, Evolution, KMail and Delta Chat.
 
 https://www.ietf.org/archive/id/draft-ietf-mailmaint-autoconfig-00.html, and
 https://wiki.mozilla.org/Thunderbird:Autoconfiguration:ConfigFileFormat. The client fills in
-%EMAILADDRESS% itself, so one static file serves every mailbox of a domain, and says of none that
-it exists. Clients take the first server of a kind that they can use: the order is the preference.
+%EMAILADDRESS%, so one static file serves every mailbox of a domain and reveals none. Clients use
+the first server of a kind that they support: the order is the preference.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as Xml  # builds only; nothing foreign is parsed here
+from xml.etree import ElementTree as Xml  # builds only; no foreign data is parsed here
 
 from postal_plexus.autoconfig.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
 
@@ -23,7 +23,7 @@ _SOCKET_TYPE = {Tls.FROM_START: "SSL", Tls.STARTTLS: "STARTTLS"}
 
 
 def autoconfig(setup: ClientSetup) -> bytes:
-    """The file for one domain, UTF-8 with declaration."""
+    """Return the file for one domain, in UTF-8 with a declaration."""
     root = Xml.Element("clientConfig", version="1.1")
     provider = Xml.SubElement(root, "emailProvider", id=setup.domain)
     _text(provider, "domain", setup.domain)

@@ -1,12 +1,12 @@
-"""The mail host's certificate: asked for, renewed and put where Dovecot and Postfix read it.
+"""The mail host's certificate: requested, renewed and installed for Dovecot and Postfix.
 
-Runs as a short task on the mail host, once an hour: looks at the certificate that is there, and
-mostly finds nothing to do. When something is due, certbot gets a certificate by DNS-01 through
-Route 53, and the new pair of certificate and key takes the old one's place at once.
+It runs as a short task on the mail host, once an hour. It checks the existing certificate, and
+usually there is nothing to do. If something is due, certbot gets a certificate by DNS-01 through
+Route 53, and the new certificate and key replace the old ones at once.
 
-`policy` (pure: what is due), `certificate` (reading one), `delegation` (is a domain ours on the
-internet yet?), `certbot`, `tls_directory` (the shared directory), `task` (the run).
+`policy` (pure: what is due), `certificate` (reading one), `delegation` (whether a domain is
+delegated to us), `certbot`, `tls_directory` (the shared directory), `task` (the run).
 
-Fails by leaving the old certificate where it is, one log line that says why, and exit status 1;
-each run ends with the days that are left, which is what the alarm watches.
+On failure the old certificate stays in use, one log line gives the reason, and the exit status is
+1. Each run ends with the days that are left, which the alarm watches.
 """

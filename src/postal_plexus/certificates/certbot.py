@@ -1,9 +1,9 @@
-"""certbot: gets a certificate from an ACME authority by DNS-01 through Route 53.
+"""Run certbot to get a certificate from an ACME authority by DNS-01 through Route 53.
 
-One lineage, named `plexus`, in the state directory, with the account's key. certbot finds zone and
-credentials by itself (boto3; in ECS the task's role). The account is made at the first run.
+There is one lineage, named `plexus`, in the state directory, with the account's key. certbot finds
+zone and credentials itself (boto3; in ECS the task's role). The first run creates the account.
 
-Fails by CertbotError with the last lines of what certbot said.
+Raises CertbotError with the last lines of certbot's output.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LINEAGE = "plexus"
-# Two minutes for Route 53 to publish, and as much again for the authority to look from everywhere.
+# Two minutes for Route 53 to publish, and as much again for the authority to check from everywhere.
 TIMEOUT_SECONDS = 600
 _LINES_KEPT = 15
 
 
 class CertbotError(Exception):
-    """No certificate was to be had; the text is certbot's."""
+    """certbot got no certificate; the text is certbot's."""
 
 
 @dataclass(frozen=True)
 class Certbot:
-    """One ACME directory, and where certbot keeps its state."""
+    """One ACME directory, and the path of certbot's state."""
 
     directory_url: str
     state: Path
@@ -36,16 +36,16 @@ class Certbot:
 
     @property
     def chain(self) -> Path:
-        """The last certificate with its chain."""
+        """The path of the last certificate with its chain."""
         return self.state / "live" / LINEAGE / "fullchain.pem"
 
     @property
     def key(self) -> Path:
-        """The last certificate's key."""
+        """The path of the last certificate's key."""
         return self.state / "live" / LINEAGE / "privkey.pem"
 
     def issue(self, names: Sequence[str], *, subset: bool = False) -> None:
-        """Have a new certificate in the lineage. Raises CertbotError."""
+        """Get a new certificate into the lineage. Raise CertbotError."""
         command = self.command(names, subset=subset)
         try:
             done = subprocess.run(  # noqa: S603
@@ -64,7 +64,7 @@ class Certbot:
             raise CertbotError("\n".join(lines[-_LINES_KEPT:]))
 
     def command(self, names: Sequence[str], *, subset: bool) -> list[str]:
-        """certbot's command line."""
+        """Return certbot's command line."""
         contact = ["--email", self.email] if self.email else ["--register-unsafely-without-email"]
         return [
             "/usr/bin/certbot",
@@ -79,7 +79,7 @@ class Certbot:
             LINEAGE,
             # `policy` has decided what is due; certbot does not decide again.
             "--force-renewal",
-            # The names are exactly these: without it certbot asks when one has gone.
+            # Exactly these names: without this option certbot asks when one has been removed.
             "--renew-with-new-domains",
             "--key-type",
             "ecdsa",

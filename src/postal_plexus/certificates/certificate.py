@@ -1,6 +1,6 @@
-"""Reading a certificate, and telling whether a key belongs to it.
+"""Read a certificate, and check whether a key belongs to it.
 
-Fails by CertificateError for what is not a PEM certificate or key.
+Raises CertificateError for what is not a PEM certificate or key.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class CertificateError(Exception):
-    """A file is not the certificate or key that it should be."""
+    """A file is not a valid certificate or key."""
 
 
 def read(path: Path) -> x509.Certificate | None:
-    """The first certificate of a chain file; None where there is no file."""
+    """Return the first certificate of a chain file, or None if there is no file."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except FileNotFoundError:
@@ -35,7 +35,7 @@ def read(path: Path) -> x509.Certificate | None:
 
 
 def validity(certificate: x509.Certificate) -> Validity:
-    """Names, time, and whether it only vouches for itself."""
+    """Return names, times, and whether it is self-signed."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = frozenset(extension.value.get_values_for_type(x509.DNSName))
@@ -50,7 +50,7 @@ def validity(certificate: x509.Certificate) -> Validity:
 
 
 def belongs(key: bytes, certificate: x509.Certificate) -> bool:
-    """Whether the PEM key is the certificate's."""
+    """Return whether the PEM key belongs to the certificate."""
     try:
         public = load_pem_private_key(key, password=None).public_key()
     except (ValueError, TypeError) as error:

@@ -1,6 +1,6 @@
-"""Whether a domain's name servers on the internet are those of our zone.
+"""Check whether a domain's public name servers are those of our zone.
 
-Fails by saying "not delegated" for whatever cannot be resolved: the next run asks again.
+Whatever cannot be resolved counts as not delegated: the next run checks again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def resolver(name_server: str | None) -> dns.resolver.Resolver:
-    """The host's resolver, or the one at `address:port`."""
+    """Return the host's resolver, or the one at `address:port`."""
     if name_server is None:
         return dns.resolver.Resolver()
     address, _, port = name_server.partition(":")
@@ -31,10 +31,10 @@ def delegated(
     zones: Mapping[str, Collection[str]],
     ask: dns.resolver.Resolver,
 ) -> frozenset[str]:
-    """Those of `names` whose zone answers on the internet.
+    """Return those of `names` whose zone is publicly delegated.
 
-    `zones`: domain to the name servers that Route 53 gave its zone; without any the zone was
-    adopted and counts as delegated. A name in none of the zones is never ours to ask for.
+    `zones`: for each domain, the name servers that Route 53 assigned to its zone; a zone without
+    any was adopted and counts as delegated. A name in none of the zones is never delegated.
     """
     ready = {domain for domain, servers in zones.items() if _is_ours(domain, servers, ask)}
     return frozenset(

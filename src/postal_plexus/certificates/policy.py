@@ -1,12 +1,12 @@
-"""When to ask for a certificate, and for which names. Pure.
+"""When to request a certificate, and for which names. Pure.
 
-The rules, in the order in which they count:
-- A name is asked for once its domain is delegated to our zone: before, no authority could see the
-  challenge, and each failed try counts against a rate limit. A name that the certificate already
-  has stays in, delegated or not, so that a slip of DNS takes no working name away.
-- A certificate is due when a name is missing in it, or when it is old.
-- Where certbot fails for all names together and the end is near, the names that can be had are
-  better than none.
+The rules, by precedence:
+- A name is requested once its domain is delegated to our zone: before, no authority could see the
+  challenge, and each failed attempt counts against a rate limit. A name that the certificate
+  already has stays in, delegated or not, so that a DNS mistake does not disable a working name.
+- A certificate is due when it lacks a name, or when it is old.
+- If certbot fails for all names together and the certificate expires soon, it requests only those
+  names that work, because some names are better than none.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ALARM_BEFORE = timedelta(days=20)
-"""The alarm on the days that are left; a certificate must be renewed well before."""
+"""The alarm's threshold in days; a certificate must be renewed well before."""
 
 RENEW_BEFORE = timedelta(days=23)
 
 
 @dataclass(frozen=True)
 class Validity:
-    """What matters of a certificate that is there: its names and its time."""
+    """The relevant parts of an existing certificate: its names and its times."""
 
     names: frozenset[str]
     not_before: datetime
@@ -35,14 +35,15 @@ class Validity:
     self_signed: bool
 
     def left(self, now: datetime) -> timedelta:
-        """Until it ends; negative once it has."""
+        """The time until it expires; negative afterwards."""
         return self.not_after - now
 
     def due(self, now: datetime) -> bool:
-        """Whether it is old: a third of its time left (as Let's Encrypt asks), or 23 days.
+        """Return whether it is old: a third of its lifetime (as Let's Encrypt asks), or 23 days.
 
-        The authority's 90 days shrink to 64 and 45; a third of 45 days would come after the alarm,
-        hence the 23 days. Of a certificate of a few days half of its time is waited for at most.
+        Let's Encrypt reduces its 90 days to 64 and then 45; a third of 45 days would come after the
+        alarm, hence the 23 days. For a certificate of a few days, half of its lifetime is the
+        limit.
         """
         lifetime = self.not_after - self.not_before
         return self.left(now) < min(max(lifetime / 3, RENEW_BEFORE), lifetime / 2)
@@ -50,7 +51,7 @@ class Validity:
 
 @dataclass(frozen=True)
 class Order:
-    """A certificate to ask for. `reason` is for the log: `first`, `names` or `age`."""
+    """A certificate to request. `reason` is for the log: `first`, `names` or `age`."""
 
     names: tuple[str, ...]
     reason: str
@@ -62,10 +63,10 @@ def order(
     current: Validity | None,
     now: datetime,
 ) -> Order | None:
-    """What to ask for now; None when nothing is due or nothing can be had.
+    """Return what to request now, or None if nothing is due or possible.
 
-    `wanted`: all client host names, the mail host first. `delegated`: those of them whose domain
-    is ours on the internet. `current`: the certificate in place, None if there is none.
+    `wanted`: all client host names, the mail host first. `delegated`: those whose domain is
+    publicly delegated to us. `current`: the certificate in use, or None.
     """
     trusted = None if current is None or current.self_signed else current
     covered: frozenset[str] = frozenset() if trusted is None else trusted.names
@@ -82,5 +83,5 @@ def order(
 
 
 def accepts_subset(current: Validity | None, now: datetime) -> bool:
-    """Whether a certificate for some of the names is better than waiting for all of them."""
+    """Return whether a certificate for some of the names is better than waiting for all of them."""
     return current is None or current.self_signed or current.left(now) < ALARM_BEFORE

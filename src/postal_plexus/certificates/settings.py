@@ -1,4 +1,7 @@
-"""The task's environment, read once. SettingsError names the variable and what it should hold."""
+"""The task's environment, read once.
+
+SettingsError names the variable and what it should contain.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ if TYPE_CHECKING:
 
 
 class SettingsError(Exception):
-    """A variable is missing or not what it should be."""
+    """A variable is missing or invalid."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`zones`: domain to the name servers of its zone. `name_server`: `address:port`, or None."""
+    """`zones`: for each domain, the name servers of its zone.
+
+    `name_server`: `address:port`, or None.
+    """
 
     names: tuple[str, ...]
     zones: Mapping[str, tuple[str, ...]]
@@ -29,7 +35,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """All settings; raises SettingsError."""
+    """Return all settings. Raise SettingsError."""
     names = tuple(environment.get("PLEXUS_CERTIFICATE_NAMES", "").split())
     if not names:
         raise SettingsError("PLEXUS_CERTIFICATE_NAMES must hold the host names, space between")

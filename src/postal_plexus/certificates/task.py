@@ -1,10 +1,10 @@
-"""One run of the task, from looking at the certificate to the line that the alarm watches.
+"""One run of the task, from checking the certificate to the line that the alarm watches.
 
-Logs one JSON object a line. `certificate.status` ends every run and carries `days_left`, also after
-a failure; 0 while there is none but a self-signed one.
+It logs one JSON object per line. `certificate.status` ends every run and has `days_left`, also
+after a failure; it is 0 while there is only a self-signed certificate.
 
-Exit status: 0 in order, or another run is under way; 1 a certificate was due and is not there;
-2 the environment is not what it should be.
+Exit status: 0 in order, or another run is in progress; 1 a certificate was due and could not be
+obtained; 2 the environment is invalid.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 
 def log(event: str, **fields: object) -> None:
-    """One line of JSON on standard output."""
+    """Print one line of JSON."""
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **fields}
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 
 
 def main(environment: Mapping[str, str] | None = None) -> int:
-    """Runs once; returns the exit status."""
+    """Run once. Return the exit status."""
     try:
         settings = read_settings(os.environ if environment is None else environment)
     except SettingsError as error:
@@ -66,7 +66,7 @@ def _run(settings: Settings) -> int:
 
 
 def _obtain(settings: Settings, certbot: Certbot, tls: TlsDirectory) -> None:
-    """Asks for what is due, and puts it in use."""
+    """Request what is due, and put it in use."""
     now = datetime.now(UTC)
     current = _validity(tls)
     ready = delegated(settings.names, settings.zones, resolver(settings.name_server))
@@ -83,17 +83,17 @@ def _obtain(settings: Settings, certbot: Certbot, tls: TlsDirectory) -> None:
         seen = tuple(name for name in due.names if name in ready)
         if len(due.names) == 1 or not seen or not policy.accepts_subset(current, now):
             raise
-        # A zone that is gone makes certbot give up, so its names are left out here; what the
-        # authority itself finds wrong with a name, certbot can leave out.
+        # certbot gives up if a zone no longer exists, so its names are removed here. Names that the
+        # authority itself rejects can be dropped by certbot.
         log("certificate.partial", names=seen, reason=str(error))
         certbot.issue(seen, subset=True)
     _install_newer(certbot, tls)
 
 
 def _install_newer(certbot: Certbot, tls: TlsDirectory) -> None:
-    """Puts certbot's last certificate in use where it is not, or no longer.
+    """Put certbot's last certificate in use if it is not.
 
-    That is so after each issue; on a new host whose directory is empty or has Dovecot's
+    This is the case after each issue; on a new host whose directory is empty or has Dovecot's
     self-signed pair; and after a run that was killed in between.
     """
     issued = read(certbot.chain)
@@ -133,7 +133,7 @@ def _validity(tls: TlsDirectory) -> Validity | None:
 
 @contextmanager
 def _alone(settings: Settings) -> Generator[bool]:
-    """Whether this is the only run: the schedule and the start of a host may come together."""
+    """Whether this is the only run: the schedule and the start of a host may coincide."""
     descriptor = os.open(settings.state / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:

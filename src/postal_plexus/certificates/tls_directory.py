@@ -1,12 +1,11 @@
-"""The directory in which Dovecot and Postfix read certificate and key.
+"""The directory from which Dovecot and Postfix read certificate and key.
 
-`certificate.pem` and `key.pem` are links through `current`, which is a link to a directory with
-one pair. A new pair gets a directory of its own, and one rename of `current` changes both files:
-a daemon that starts at that moment never sees a key that does not fit. Plain files (the
-self-signed pair that Dovecot makes on a new host) are first moved behind such links.
+`certificate.pem` and `key.pem` are links through `current`, which is a link to a directory with one
+pair. A new pair gets a directory of its own, and one rename of `current` changes both files: a
+daemon that starts at that moment never sees a key that does not match. Plain files (the self-signed
+pair that Dovecot creates on a new host) are first moved behind such links.
 
-Fails by OSError, or CertificateError for a pair that does not fit; in both cases `current` is what
-it was.
+Raises OSError, or CertificateError for a pair that does not match; `current` is then unchanged.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ _FILES = (CERTIFICATE, KEY)
 
 
 class TlsDirectory:
-    """The directory at `path`. New files belong to the process's user and group: 0640."""
+    """The directory at `path`. New files have the process's user and group, and mode 0640."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def certificate(self) -> x509.Certificate | None:
-        """The certificate in use; None where there is none, or nothing that can be read as one."""
+        """The certificate in use, or None if there is none that can be read."""
         try:
             return read(self._path / CERTIFICATE)
         except CertificateError:
             return None
 
     def install(self, chain: bytes, key: bytes, certificate: x509.Certificate) -> None:
-        """Puts a pair in use. `certificate` is the chain's first."""
+        """Put a pair in use. `certificate` is the chain's first."""
         if not belongs(key, certificate):
             raise CertificateError("the key does not belong to the certificate")
         before = self._target()
@@ -62,7 +61,7 @@ class TlsDirectory:
             return None
 
     def _store(self, name: str, files: dict[str, bytes]) -> str:
-        """A directory with the files, complete or not there at all."""
+        """Create a directory with the files, either complete or not at all."""
         fresh = self._path / f".{name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
@@ -81,7 +80,7 @@ class TlsDirectory:
         return name
 
     def _adopt_plain_files(self) -> None:
-        """Moves a pair of plain files behind the links, so that they are not changed one by one."""
+        """Move a pair of plain files behind the links, so that they are not changed one by one."""
         paths = [self._path / name for name in _FILES]
         if any(path.is_symlink() or not path.is_file() for path in paths):
             return
@@ -101,7 +100,7 @@ class TlsDirectory:
         fresh.replace(path)
 
     def _remove_all_but(self, kept: set[str | None]) -> None:
-        """The pair before stays, for a daemon that has just begun to read it."""
+        """Keep the previous pair, for a daemon that has just begun to read it."""
         for entry in self._path.iterdir():
             ours = entry.name.startswith(("issued-", ".issued-", "plain", ".plain"))
             if ours and entry.name not in kept:

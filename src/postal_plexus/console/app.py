@@ -1,7 +1,7 @@
-"""The page's addresses, and what each answers. What is shown of mails, templates escape.
+"""The page's URLs and their responses. Templates escape everything from messages.
 
-A fragment of the page (`/panel/...`) is what the page's script asks for again and again; it has an
-ETag, so that what has not changed is not sent.
+The page's script requests fragments (`/panel/...`) repeatedly; they have an ETag, so that unchanged
+ones are not sent.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _DONE = {
 
 
 def application(sources: Sources, keys: Keys) -> ASGIApp:
-    """Make the page of a stack."""
+    """Create the page of a stack."""
     console = Console(sources, keys)
     routes = [
         Route("/", console.page),
@@ -81,14 +81,14 @@ def application(sources: Sources, keys: Keys) -> ASGIApp:
 
 @dataclass(frozen=True)
 class _Letters:
-    """The dead letters as they were read last, and how many there were then."""
+    """The dead letters as last read, and how many there were."""
 
     letters: tuple[Letter, ...]
     total: int
 
 
 class Console:
-    """The endpoints. They run in threads, since AWS's library waits for its answers."""
+    """The endpoints. They run in threads, because the AWS library blocks."""
 
     def __init__(self, sources: Sources, keys: Keys) -> None:
         self._sources = sources
@@ -105,9 +105,9 @@ class Console:
     # --- the page and its panels ---
 
     def page(self, request: Request) -> Response:
-        """Give the whole page, with what is quick to have."""
+        """Return the whole page, with what can be loaded quickly."""
         quick = ("flight", "queues", "waiting", "mailboxes", "outbox", "cost")
-        # Templates have escaped what is in them.
+        # Templates have escaped their content.
         shown = {name: Markup(self._shown(name)) for name in quick}  # noqa: S704
         return self._html(
             "page.html",
@@ -116,7 +116,7 @@ class Console:
         )
 
     def panel(self, request: Request) -> Response:
-        """Give one panel; 304 if it is as the asker has it."""
+        """Return one panel, or 304 if it is unchanged."""
         name = request.path_params["name"]
         if name not in self._panels():
             return _missing("There is no such panel.")
@@ -141,7 +141,7 @@ class Console:
         }
 
     def _shown(self, name: str) -> str:
-        """Render a panel; what cannot be looked at is said in its place."""
+        """Render a panel. An error is shown in its place."""
         try:
             values: Mapping[str, Any] = self._panels()[name]()
         except OperationError as error:
@@ -179,7 +179,7 @@ class Console:
             return self._html("problem.html", 502, problem=str(error))
         return RedirectResponse("/#cost", 303)
 
-    # --- what only a task on the mail host can see ---
+    # --- what only a task on the mail host can read ---
 
     def _looks(self) -> Mapping[str, Callable[[], Sequence[Line]] | None]:
         return {"waiting": self._sources.waiting, "mailboxes": self._sources.mailboxes}
@@ -188,7 +188,7 @@ class Console:
         return {"lines": self._looked.get(name), "can_look": self._looks()[name] is not None}
 
     def look(self, request: Request) -> Response:
-        """Start a task that looks, and wait for it: some seconds, so only when asked to."""
+        """Run a read-only task, and wait for it: some seconds, so only on request."""
         name = request.path_params["name"]
         look = self._looks().get(name)
         if look is None:
@@ -210,11 +210,11 @@ class Console:
         return self._letters.letters
 
     def letter(self, request: Request) -> Response:
-        """Show one, whole."""
+        """Show one completely."""
         return self._with_letter(request, "letter.html")
 
     def confirm_drop(self, request: Request) -> Response:
-        """Ask whether it may go."""
+        """Ask for confirmation."""
         return self._with_letter(request, "drop.html")
 
     def _with_letter(self, request: Request, template: str) -> Response:
@@ -227,11 +227,11 @@ class Console:
         return self._html(template, letter=found)
 
     def deliver(self, request: Request) -> Response:
-        """Put one back to be delivered."""
+        """Put one back into the queue."""
         return self._act(request, "delivered")
 
     def drop(self, request: Request) -> Response:
-        """Remove one for good."""
+        """Delete one permanently."""
         return self._act(request, "dropped")
 
     def _act(self, request: Request, done: str) -> Response:
@@ -250,7 +250,7 @@ class Console:
     # --- the outbox ---
 
     def mail(self, request: Request) -> Response:
-        """Show a mail of the outbox: rendered, as text, or as it is."""
+        """Show a message of the outbox: rendered, as text, or as source."""
         found = self._content(request)
         if found is None:
             return _missing("There is no such message in the outbox.")
@@ -270,7 +270,7 @@ class Console:
         )
 
     def mail_html(self, request: Request) -> Response:
-        """Give a mail's HTML, for a frame in which it can do nothing."""
+        """Return a message's HTML, for a frame in which it can do nothing."""
         found = self._content(request)
         if found is None:
             return _missing("There is no such message in the outbox.")
@@ -289,14 +289,14 @@ class Console:
         )
 
     def mail_raw(self, request: Request) -> Response:
-        """Give a mail to be saved."""
+        """Return a message for download."""
         found = self._content(request)
         if found is None:
             return _missing("There is no such message in the outbox.")
         return _saved(found[1], f"{found[0].id}.eml", "message/rfc822")
 
     def mail_part(self, request: Request) -> Response:
-        """Give an attachment to be saved."""
+        """Return an attachment for download."""
         found = self._content(request)
         part = found and mailview.attachment(found[1], request.path_params["number"])
         if not part:
@@ -332,7 +332,7 @@ _MARKS = {
 
 
 def _saved(octets: bytes, name: str, kind: str) -> Response:
-    """Give octets that a browser saves and never shows."""
+    """Return octets that a browser saves and never shows."""
     plain = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
     return Response(
         octets,

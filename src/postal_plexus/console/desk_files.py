@@ -1,6 +1,6 @@
-"""What a desk keeps in files: its services' logs, and its mail to the world.
+"""The files of a desk that the page shows: its services' logs, and its outbox.
 
-A file that is not there yet has nothing in it.
+A file that does not exist counts as empty.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from postal_plexus.tracing.step import Step
 
-# Of a log's end; hundreds of mails.
+# Read from a log's end; enough for hundreds of messages.
 _TAIL = 192 * 1024
-# Of a mail's beginning: the fields that a list shows.
+# Read from a message's beginning: the fields that a list shows.
 _HEADER = 32 * 1024
 
 
 def steps(logs: Path) -> Iterator[Step]:
-    """Give what the end of a desk's logs says of mails."""
+    """Return the steps of messages from the end of a desk's logs."""
     for line in tail(logs / "daemon.log", _TAIL):
         if (step := journeys.of_stand_in(line)) is not None:
             yield step
@@ -37,22 +37,22 @@ def steps(logs: Path) -> Iterator[Step]:
 
 
 class OutboxFiles:
-    """The outbox of a desk: two files a mail (`awsdesk.ses.outbox`)."""
+    """The outbox of a desk: two files per message (`awsdesk.ses.outbox`)."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # A mail that is there does not change.
+        # A message in the outbox does not change.
         self._read = lru_cache(maxsize=500)(self._sent)
 
     def newest(self, most: int) -> list[Sent]:
-        """Give the newest ones."""
+        """Return the newest ones."""
         names = sorted((each.stem for each in self._directory.glob("*.json")), reverse=True)
         found = (self._read(name) for name in names[:most])
         return [sent for sent in found if sent is not None]
 
     def content(self, identifier: str) -> tuple[Sent, bytes] | None:
-        """Give one of them, whole; None if there is none of this id."""
-        # Only a name that is there: no path is made of what a request says.
+        """Return the content of one, or None if the id does not exist."""
+        # Only an existing name: no path is built from a request.
         if all(identifier != each.stem for each in self._directory.glob("*.json")):
             return None
         sent = self._read(identifier)

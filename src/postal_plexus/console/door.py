@@ -1,7 +1,7 @@
-"""The door of the page: ASGI around the application, which asks `guard` about each request.
+"""ASGI middleware around the application, which asks `guard` about each request.
 
-It reads a form before the application does, bounded, and gives it on in `scope["state"]`; it sets
-the headers that keep browsers strict on each answer, also on refusals.
+It reads a form before the application does, with a size limit, and passes it on in
+`scope["state"]`. It sets the security headers on each response, including refusals.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADERS = {
     "content-security-policy": PAGE_POLICY,
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    # Not no-referrer: with that a browser says Origin: null of our own forms.
+    # Not no-referrer: with that, a browser sends Origin: null with our own forms.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -42,14 +42,14 @@ _HEADERS = {
 
 
 class Door:
-    """Lets in whom `guard` lets in."""
+    """Passes on requests that `guard` accepts."""
 
     def __init__(self, application: ASGIApp, keys: Keys) -> None:
         self._application = application
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             return
 
@@ -86,7 +86,7 @@ class Door:
         await self._application(scope, receive, strict)
 
     def _enter(self, headers: Headers, given: str) -> Response:
-        """Answer the printed address: a cookie, and the address without its token."""
+        """Handle the printed address: set a cookie, and redirect to it without the token."""
         if (wrong := guard.wrong_place(self._keys, headers)) is not None:
             return _refuse(wrong)
         if not self._keys.opens(given):
@@ -99,7 +99,7 @@ class Door:
 
 
 def _token(scope: Scope) -> str | None:
-    """Give the token of a request for the printed address."""
+    """Return the token of a request for the printed address."""
     if scope["path"] != "/" or scope["method"] != "GET":
         return None
     found = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("token")
@@ -107,7 +107,7 @@ def _token(scope: Scope) -> str | None:
 
 
 async def _read(receive: Receive) -> str | None:
-    """Read a form's body; None if it is too large."""
+    """Read a form's body, or return None if it is too large."""
     body = b""
     while True:
         message = await receive()

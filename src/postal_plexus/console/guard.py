@@ -1,14 +1,14 @@
-"""Who may ask the page for what: one decision about each request, made before anything else.
+"""Access control of the page: one decision about each request, made before anything else.
 
 The page can drop mail, and other programs on this machine, other users of it and every web site
 that its operator visits can send requests to it. So a request needs
 
 - the host name that was printed: a foreign one that resolves to 127.0.0.1 is DNS rebinding;
-- the session's cookie, which only the printed address gives (it carries a token of 256 bits);
-- not to come from another site, as far as the browser says (Fetch Metadata, W3C);
+- the session's cookie, which only the printed address sets (it contains a token of 256 bits);
+- not to come from another site, according to the browser (Fetch Metadata, W3C);
 - if it changes anything: our own Origin, and a token that only our pages have (OWASP's
-  "Cross-Site Request Forgery Prevention"). Cookies do not tell ports of one host apart, so
-  SameSite alone would let another program's page on 127.0.0.1 act.
+  "Cross-Site Request Forgery Prevention"). Cookies do not distinguish ports of a host, so SameSite
+  alone would let another program's page on 127.0.0.1 act.
 
 Pure.
 """
@@ -28,7 +28,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
 class Refusal(Enum):
-    """Why a request gets nothing: the status and what the page says."""
+    """Why a request is refused: the status and the text of the page."""
 
     HOST = 421, "This page must be opened under another name. Use the address that was printed."
     STRANGER = (
@@ -48,20 +48,20 @@ class Refusal(Enum):
 
     @property
     def text(self) -> str:
-        """What a person reads."""
+        """The text for people."""
         return self.value[1]
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What opens the page. All of it derives from `token`, so that a restart ends no session."""
+    """The keys of the page. All derive from `token`, so that a restart ends no session."""
 
     token: str
     port: int
 
     @property
     def cookie(self) -> str:
-        """The cookie's name; it has the port, since cookies do not tell ports apart."""
+        """The cookie's name. It includes the port, because cookies do not distinguish ports."""
         return f"plexus-console-{self.port}"
 
     @property
@@ -71,21 +71,21 @@ class Keys:
 
     @property
     def form(self) -> str:
-        """What each form carries."""
+        """The token in each form."""
         return self._derived("form")
 
     @property
     def address(self) -> str:
-        """Where the page is, with the token: for its operator only."""
+        """The page's address, with the token: for its operator only."""
         return f"http://127.0.0.1:{self.port}/?token={self.token}"
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The names under which it answers."""
+        """The host names under which it answers."""
         return frozenset({f"127.0.0.1:{self.port}", f"localhost:{self.port}"})
 
     def opens(self, token: str) -> bool:
-        """Tell whether this is the token of the printed address."""
+        """Return whether this is the token of the printed address."""
         return _same(token, self.token)
 
     def _derived(self, purpose: str) -> str:
@@ -93,13 +93,13 @@ class Keys:
 
 
 def refusal(keys: Keys, method: str, headers: Mapping[str, str], form: str) -> Refusal | None:
-    """Decide about a request that does not carry the printed address's token.
+    """Decide about a request without the printed address's token.
 
     Args:
-        keys: what opens the page.
-        method: of HTTP.
-        headers: names in lower case; a field that is given twice is joined by a comma.
-        form: the token that its form carries, or nothing.
+        keys: the keys of the page.
+        method: the HTTP method.
+        headers: names in lower case; repeated fields are joined by a comma.
+        form: the token in its form, or nothing.
     """
     if (wrong := wrong_place(keys, headers)) is not None:
         return wrong
@@ -114,10 +114,10 @@ def refusal(keys: Keys, method: str, headers: Mapping[str, str], form: str) -> R
 
 
 def wrong_place(keys: Keys, headers: Mapping[str, str]) -> Refusal | None:
-    """Refuse what asks for another host, or comes from another site."""
+    """Refuse requests for another host, or from another site."""
     if headers.get("host", "").lower() not in keys.hosts:
         return Refusal.HOST
-    # Absent in old browsers and other programs; "none" is an address that was typed or opened.
+    # Missing in old browsers and other programs; "none" means that the address was typed or opened.
     if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
         return Refusal.SITE
     return None

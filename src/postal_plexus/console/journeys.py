@@ -1,7 +1,7 @@
-"""Mails on their way, as the page shows them: stages with times, out of what the services log.
+"""Messages in transit as the page shows them: stages with times, from the services' logs.
 
-`tracing` reads the lines and joins them; here are the steps that only a desk logs, since its SES
-tells what it does, and the few stages of which a person sees at a glance where a mail is. Pure.
+`tracing` reads the lines and joins them. This module adds the steps that only a desk logs, because
+its SES logs what it does, and reduces them to a few stages. Pure.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Way(Enum):
-    """Whether a mail comes in or goes out."""
+    """Whether a message is incoming or outgoing."""
 
     IN = "in"
     OUT = "out"
 
 
 class Standing(Enum):
-    """How it stands with a mail."""
+    """The state of a message."""
 
     MOVING = "moving"
     DONE = "done"
@@ -43,19 +43,19 @@ STAGES = {
     Way.IN: ("accepted", "stored", "queued", "filed", "delivered"),
     Way.OUT: ("submitted", "queued", "sent", "arrived"),
 }
-"""What a mail passes, in order, by its way. What nobody has logged of a mail is left out of it."""
+"""The stages of a message, in order, by its way. Stages that nothing has logged are left out."""
 
-# Not promised to come: whether they are told depends on the stack and on the mail.
+# These may not follow: whether they are reported depends on the stack and on the message.
 _NOT_PROMISED = frozenset({"stored", "queued", "filed", "arrived"})
 _ENDED_BADLY = frozenset({State.FAILED, State.BOUNCED, State.HELD, State.DROPPED})
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One mail's way so far.
+    """One message's path so far.
 
     Attributes:
-        passed: each stage that it has reached, with when, in seconds of the epoch.
+        passed: each stage that it has reached, with the time in seconds since the epoch.
         ahead: the stages that are still to come.
         said: the newest step in words.
     """
@@ -73,7 +73,7 @@ class Shown:
 
 
 def shown(steps: Iterable[Step], most: int = 50) -> list[Shown]:
-    """Join steps into mails, the newest first."""
+    """Join steps into messages, the newest first."""
     found = journey.journeys(steps)
     return [_shown(each) for each in reversed(found[-most:])]
 
@@ -87,7 +87,7 @@ def _shown(mail: Journey) -> Shown:
     standing = _standing(mail)
     stages = STAGES[way]
     reached = max((stages.index(each) for each in passed), default=-1)
-    # What comes before a stage that it has reached has not been logged.
+    # Earlier stages than the one reached have not been logged.
     ahead = [
         each
         for each in stages[reached + 1 :]
@@ -122,7 +122,7 @@ def _standing(mail: Journey) -> Standing:
 
 
 def _stage(way: Way, step: Step) -> str:
-    """Tell which stage a step is, or nothing."""
+    """Return the stage of a step, or nothing."""
     states = {fate.state for fate in step.fates}
     return _incoming(step, states) if way is Way.IN else _outgoing(step, states)
 
@@ -154,7 +154,7 @@ _CONTAINER = re.compile(r"(\S+) (?:stdout|stderr) [FP] (.*)")
 
 
 def of_container(service: str, lines: Iterable[str]) -> Iterator[Step]:
-    """Read a container's log as its engine keeps it: time, stream, and the line."""
+    """Parse a container's log as its engine stores it: time, stream, and the line."""
     for line in lines:
         if found := _CONTAINER.match(line):
             try:
@@ -180,7 +180,7 @@ _SENDER = re.compile(r"\bsender=<([^>]*)>")
 
 
 def of_stand_in(line: str) -> Step | None:
-    """Read one line of the desk's SES."""
+    """Parse one line of the desk's SES."""
     found = SES_LINE.match(line)
     if found is None or found[2] not in _OF_SES or not (key := _ID.search(found[3])):
         return None

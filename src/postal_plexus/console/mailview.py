@@ -1,9 +1,9 @@
-"""A mail as the page shows it: fields, text, HTML that can do nothing, attachments, source.
+"""A message as the page shows it: fields, text, harmless HTML, attachments, source.
 
-Everything in a mail is its sender's. What keeps its HTML harmless is the browser: it stands in a
-frame without scripts, forms and an origin, under a policy that loads nothing (`app`). Besides,
-`nh3` removes what such a policy does not govern, as links that open connections ahead of time, and
-what has no use there. Pure; any octets give a view.
+Everything in a message is its sender's. The browser keeps its HTML harmless: it is shown in a frame
+without scripts, forms and an origin, under a policy that loads nothing (`app`). In addition, `nh3`
+removes what such a policy does not cover, such as links that open connections ahead of time, and
+what is not needed. Pure; any octets produce a view.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
 
 MOST_SHOWN = 2_000_000
-"""Octets of text, of HTML and of source that are shown; the rest is in the download."""
+"""How many octets of text, of HTML and of source are shown; the rest is in the download."""
 _MOST_INLINE = 8_000_000
 _MOST_PARTS = 500
 _LONGEST_NAME = 120
 
-# Which a browser or a desktop opens without running anything of the sender's.
+# Types that a browser or a desktop opens without running anything of the sender's.
 _QUIET_TYPES = frozenset(
     {
         *("image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf"),
@@ -39,7 +39,7 @@ _QUIET_TYPES = frozenset(
     }
 )
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp"})
-# Beyond nh3's own: how mails are laid out. `style` elements are taken as text, policy stays.
+# In addition to nh3's own: the layout of messages. `style` elements are removed.
 _TAGS = nh3.ALLOWED_TAGS | {"font", "center", "style"}
 _EVERYWHERE = frozenset(
     {
@@ -54,8 +54,8 @@ _ATTRIBUTES = {
     "a": {"href", "name"},
 }
 _ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)
-# In a style; the policy of the frame forbids what these do not see. A sheet of another server is
-# never loaded, pictures only if somebody wants them.
+# Within a style. The frame's policy forbids what these miss. Style sheets of other servers are
+# never loaded, images only on request.
 _SHEETS = re.compile(r"@import\b[^;<]*", re.IGNORECASE)
 _PICTURES = re.compile(
     r"""\burl\(\s*(?:["']|&quot;)?\s*(?!["'\s]|&quot;|data:)[^)<]*\)?""", re.IGNORECASE
@@ -66,7 +66,7 @@ _UNSAFE_IN_NAMES = re.compile(r'[\\/:*?"<>|;]')
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A part to be saved. `name` is safe as a file's name; `size` in octets, decoded."""
+    """A part to be saved. `name` is safe as a file's name; `size` is in octets, decoded."""
 
     number: int
     name: str
@@ -76,7 +76,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class MailView:
-    """A mail. `html` is empty where it has none; `remote` tells whether it wants other servers."""
+    """A message. `html` is empty if it has none; `remote` is whether it refers to other servers."""
 
     fields: tuple[tuple[str, str], ...]
     subject: str
@@ -89,10 +89,10 @@ class MailView:
 
 
 def view(content: bytes, *, remote: bool = False) -> MailView:
-    """Read a mail.
+    """Parse a message.
 
     Args:
-        content: the mail, any octets.
+        content: the message, any octets.
         remote: whether its HTML keeps what loads from other servers.
     """
     message = _parsed(content)
@@ -119,7 +119,7 @@ def view(content: bytes, *, remote: bool = False) -> MailView:
 
 
 def attachment(content: bytes, number: int) -> tuple[Attachment, bytes] | None:
-    """Give one part, decoded, by its number in `view`; None if there is none."""
+    """Return one part, decoded, by its number in `view`, or None."""
     for place, part in enumerate(_parts(_parsed(content))):
         if place == number:
             octets = _octets(part)
@@ -128,7 +128,7 @@ def attachment(content: bytes, number: int) -> tuple[Attachment, bytes] | None:
 
 
 def summary(beginning: bytes) -> dict[str, str]:
-    """Give `from`, `to` and `subject` of a mail's first octets."""
+    """Return `from`, `to` and `subject` from a message's first octets."""
     try:
         message = BytesHeaderParser(policy=policy.default).parsebytes(beginning)
     except (MessageError, ValueError, LookupError):
@@ -140,12 +140,12 @@ def _parsed(content: bytes) -> EmailMessage:
     try:
         return BytesParser(policy=policy.default).parsebytes(content)
     except RecursionError:
-        # Nested deeper than any mail: the fields, and the source.
+        # Nested deeper than any real message: only the fields, and the source.
         return BytesHeaderParser(policy=policy.default).parsebytes(content)
 
 
 def _parts(message: EmailMessage) -> Iterator[EmailMessage]:
-    """Give the parts that have content of their own, an attached mail as one of them."""
+    """Return the parts that have content of their own; an attached message is one part."""
     waiting: list[Any] = [message]
     for _ in range(_MOST_PARTS):
         if not waiting:
@@ -175,7 +175,7 @@ def _octets(part: EmailMessage) -> bytes:
         if isinstance(payload, bytes):
             return payload
         nested: list[Any] = part.get_payload()  # pyright: ignore[reportAssignmentType]
-        return bytes(nested[0]) if nested else b""  # a mail in this one
+        return bytes(nested[0]) if nested else b""  # a message inside this one
     except (ValueError, LookupError, TypeError, AttributeError, UnicodeError):
         return b""
 
@@ -198,7 +198,7 @@ def _field(message: EmailMessage, name: str) -> str:
     try:
         return printable(str(message.get(name, "")), 1000).strip()
     except (MessageError, ValueError, LookupError, TypeError, AttributeError):
-        # What the parser of this field cannot read.
+        # The parser cannot parse this field.
         raw = next((value for key, value in message.raw_items() if key.lower() == name), "")
         return printable(str(raw).encode("utf-8", "replace").decode(), 1000).strip()
 
@@ -209,7 +209,7 @@ def _type(part: EmailMessage) -> str:
 
 
 def _name(part: EmailMessage, number: int) -> str:
-    """Give a name that no file system reads as a path, a device or something hidden."""
+    """Return a name that no file system takes for a path, a device or a hidden file."""
     try:
         given = part.get_filename() or ""
     except (HeaderParseError, ValueError, LookupError, AttributeError, TypeError):
@@ -228,7 +228,7 @@ def _content_id(part: EmailMessage) -> str:
 
 
 def _images(parts: list[EmailMessage]) -> dict[str, str]:
-    """Give the images that the mail brings along, by Content-ID, as data: URLs."""
+    """Return the images in the message, by Content-ID, as data: URLs."""
     found: dict[str, str] = {}
     room = _MOST_INLINE
     for part in parts:
@@ -240,7 +240,7 @@ def _images(parts: list[EmailMessage]) -> dict[str, str]:
 
 
 class _Page:
-    """Makes HTML harmless; remembers which images it used, and whether it wants other servers."""
+    """Makes HTML harmless; notes which images it uses, and whether it refers to other servers."""
 
     def __init__(self, images: dict[str, str], *, keep_remote: bool) -> None:
         self._images = images
@@ -249,7 +249,7 @@ class _Page:
         self.wants_remote = False
 
     def harmless(self, html: str) -> str:
-        """Give the HTML without what acts and, unless it is wanted, without what loads."""
+        """Return the HTML without active content and, unless requested, without what loads."""
         cleaned = nh3.clean(
             html,
             tags=_TAGS,

@@ -1,4 +1,4 @@
-"""The template engine of the page, and how times, sizes and durations read."""
+"""The page's template engine, and the format of times, sizes and durations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from postal_plexus.mail.printable import printable
 
 
 def templates() -> Environment:
-    """Make the template engine: it escapes everything, and knows what it is given."""
+    """Create the template engine: it escapes everything, and knows the filters below."""
     made = Environment(
         loader=PackageLoader("postal_plexus.console"),
         autoescape=True,
@@ -32,7 +32,7 @@ def templates() -> Environment:
 
 
 def _clock(moment: float) -> str:
-    """Tell a time of today, or a day."""
+    """Format a time of today, or a day."""
     then = datetime.fromtimestamp(moment).astimezone()
     return f"{then:%H:%M:%S}" if then.date() == datetime.now().astimezone().date() else _day(then)
 
@@ -51,7 +51,7 @@ def _size(octets: int) -> str:
 
 
 def _took(seconds: float) -> str:
-    """Tell a duration in the unit that reads best."""
+    """Format a duration in a suitable unit."""
     if seconds < 1:
         return f"{max(0, round(seconds * 1000))} ms"
     return f"{seconds:.1f} s" if seconds < 60 else _age(seconds)

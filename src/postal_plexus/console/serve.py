@@ -1,6 +1,6 @@
-"""Serve the page on 127.0.0.1, until it is told to end.
+"""Serve the page on 127.0.0.1 until told to stop.
 
-Requests are not logged: the first one carries the token.
+Requests are not logged, because the first one contains the token.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 USUAL_PORT = 8025
-"""Where people look for mail that was caught."""
+"""The usual port of programs that show caught mail."""
 _WATCH_SECONDS = 2.0
 _END_SECONDS = 2
 
 
 class PortTakenError(Exception):
-    """Something else listens there."""
+    """The port is in use."""
 
 
 def new_token() -> str:
-    """Give a token that nobody guesses: 256 bits."""
+    """Return a new token of 256 random bits."""
     return secrets.token_urlsafe(32)
 
 
 def listen(ports: Sequence[int]) -> socket.socket:
-    """Open the page's socket on the first of these ports that is to be had; 0 is any.
+    """Open the page's socket on the first available port of these; 0 means any.
 
     Raises:
-        PortTakenError: none of them is.
+        PortTakenError: none is available.
     """
     reasons: list[str] = []
     for port in ports:
@@ -55,7 +55,7 @@ def listen(ports: Sequence[int]) -> socket.socket:
 
 
 def serve(application: ASGIApp, listening: socket.socket, wanted: Callable[[], bool]) -> None:
-    """Answer until SIGINT or SIGTERM comes, or it is not wanted any more."""
+    """Serve until SIGINT or SIGTERM, or until the page is no longer wanted."""
     config = uvicorn.Config(
         application,
         log_level="warning",

@@ -1,6 +1,6 @@
-"""Where the page has things from: each a function that it calls, so that it knows no desk.
+"""The page's data sources: functions that it calls, so that it does not depend on a desk.
 
-What AWS refuses raises OperationError; the page then says so in that place, and goes on.
+If AWS refuses, they raise OperationError; the page shows it in that place, and continues.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Line = dict[str, Any]
-"""What a task on the mail host says of one thing."""
+"""One result line of a task on the mail host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A mail that left for the world, as a list shows it."""
+    """A sent message, as a list shows it."""
 
     id: str
     sent_at: datetime
@@ -38,39 +38,39 @@ class Sent:
 
 
 class Outbox(Protocol):
-    """A desk's mails to the world. AWS has none: there they are gone."""
+    """A desk's sent messages. On AWS there are none, because they have left."""
 
     def newest(self, most: int) -> Sequence[Sent]:
-        """Give the newest ones."""
+        """Return the newest ones."""
         ...
 
     def content(self, identifier: str) -> tuple[Sent, bytes] | None:
-        """Give one of them, whole; None if there is none of this id."""
+        """Return the content of one, or None if the id does not exist."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a month is estimated to cost: lines of what, why and dollars."""
+    """The estimated monthly cost: lines with item, basis and dollars."""
 
     lines: tuple[tuple[str, str, float], ...]
     prices_of: str
 
     @property
     def total(self) -> float:
-        """All lines together, in dollars."""
+        """The sum of all lines, in dollars."""
         return sum(usd for _, _, usd in self.lines)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the page shows. None: there is no such thing here.
+    """What the page shows. None means that it does not exist here.
 
     Attributes:
-        title: which stack, for a person.
-        poll_seconds: how often an open page asks anew.
-        waiting: the mails in Postfix's queue, as `plexus queue list` has them: a task looks.
-        mailboxes: as `plexus mailbox list` has them: a task looks.
+        title: the stack's name for people.
+        poll_seconds: how often an open page refreshes.
+        waiting: the messages in Postfix's queue, as `plexus queue list` shows them, through a task.
+        mailboxes: as `plexus mailbox list` shows them, through a task.
     """
 
     title: str
@@ -87,7 +87,7 @@ class Sources:
 
 
 class Kept(Generic[T]):
-    """A value that is made when it is asked for, and kept for some seconds; for any thread."""
+    """A value that is computed on demand and kept for some seconds; for any thread."""
 
     def __init__(self, make: Callable[[], T], seconds: float) -> None:
         self._make = make
@@ -97,7 +97,7 @@ class Kept(Generic[T]):
         self._until = 0.0
 
     def get(self) -> T:
-        """Give the value; raise what making it raises."""
+        """Return the value; raise what computing it raises."""
         with self._lock:
             value = self._value
             if value is None or time.monotonic() >= self._until:
@@ -106,6 +106,6 @@ class Kept(Generic[T]):
             return value
 
     def forget(self) -> None:
-        """Have it made anew the next time."""
+        """Discard the value, so that it is computed again."""
         with self._lock:
             self._until = 0.0

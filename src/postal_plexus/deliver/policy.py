@@ -1,37 +1,37 @@
-"""Decide what becomes of a mail, and what a failure means: the one place that does. Pure.
+"""Decide what happens to a message, and what a failure means. No other module does. Pure.
 
-`screen` decides about the whole mail before anything is done with it; `Policy` and the functions
-below it, about one recipient in one attempt.
+`screen` decides about the whole message before anything is done with it; `Policy` and the functions
+below it decide about one recipient in one attempt.
 
-Scope, as Postfix has it: what concerns the service holds everything (`circuit_breaker`), what
-concerns the mail concerns all its recipients, what a reply says concerns one recipient.
+The scope is as in Postfix: what concerns the service stops everything (`circuit_breaker`), what
+concerns the message affects all its recipients, and a reply affects one recipient.
 
-    trouble                                 then
+    failure                                 consequence
     --------------------------------------  -------------------------------------------------------
-    Dovecot unreachable, volume unwritable  intake stops, mails under way wait; resumes by itself
-    SQS unreachable, throttles              waits, growing with jitter to 60 s; one log line
+    Dovecot unreachable, volume unwritable  intake stops, messages wait; resumes automatically
+    SQS unreachable, throttles              waits, with backoff and jitter to 60 s; one log line
     S3 unreachable, throttles, denies       deferred
     object missing                          deferred; at the 5th receive failed, dead letter
-    notification cannot be read             dead letter, whole, with the reason
-    bucket is not our archive               dead letter, whole, with the reason
-    no mailbox at that address              failed 5.1.1, by a directory not older than the mail
-    the directory cannot be read for that   deferred for 15 minutes, then by the last good one
+    notification cannot be parsed           dead letter, unchanged, with the reason
+    bucket is not our archive               dead letter, unchanged, with the reason
+    no mailbox at that address              failed 5.1.1, if the directory is not older
+    the directory cannot be read for that   deferred for 15 minutes, then the last good one is used
     reply 4xx (recipient, MAIL, DATA)       deferred
     over quota (x.2.2, 552), 4xx or 5xx     deferred for the configured time, then failed 5.2.2
-    reply 5xx otherwise                     failed, with the reply's status
-    connection lost, nothing sent whole     deferred, soon
+    any other 5xx reply                     failed, with the reply's status
+    connection lost, nothing sent whole     deferred, briefly
     outcome unknown                         deferred until it is old enough to ask Dovecot
-    unknown again at the 5th receive        then transferred past the user's filters
+    unknown again at the 5th receive        transferred without the user's filters
     header above 3.5 MB, or 100,000 fields  failed 5.3.4; a forward's above 256 KB, or 10,000
-    more than 50 Received, our Delivered-To failed 5.4.6, dead letter: a loop is never answered
+    more than 50 Received, our Delivered-To failed 5.4.6, dead letter: a loop is never bounced
     virus                                   as configured: dead letter, Junk, dropped
     a forward's destination keeps bouncing  failed 5.2.1 for a week (`forward_bounces`)
-    mailbox held by an operator's task      again in seconds, for as long as that takes
+    mailbox held by an operator's task      again in seconds, as long as it is held
     deferred for more than 5 days           failed 4.4.7
-    a fault of our own                      deferred
+    a bug in this service                   deferred
 
     failed, and a bounce is safe            bounce; if SES refuses it, dead letter; if five others
-                                            wait for their turn, deferred
+                                            are waiting for the rate limit, deferred
     failed otherwise                        dead letter with recipient and reason
 """
 
@@ -50,22 +50,22 @@ from postal_plexus.mail.verdicts import Verdict
 GIVE_UP_SECONDS = 5 * 86400.0
 MOST_RECEIVED = 50
 MISSING_OBJECT_RECEIVES = 5
-# SES refuses a bounce 24 hours after the receipt; what is not on its way by then never goes.
+# SES refuses a bounce 24 hours after the receipt; a bounce that is not sent before never is.
 BOUNCE_SECONDS = 23.5 * 3600.0
-# What LMTP bears within its memory (dovecot.conf) where no filter takes more; measured, with a
-# margin: it ends at 8 MB in one field, at 4 MB in a subject, and at 350,000 short fields.
+# What LMTP can handle within its memory (dovecot.conf), without a filter that needs more. Measured,
+# with a margin: it crashes at 8 MB in one field, at 4 MB in a subject, and at 350,000 short fields.
 HEADER_BOUND = HeaderBound(octets=3584 * 1024, fields=100_000)
-# What is read before a forward begins, since a loop may show anywhere in it.
+# What is read before a forward begins, because a loop may show anywhere in it.
 FORWARD_HEADER_BOUND = HeaderBound(octets=256 * 1024, fields=10_000)
-# A mail that Dovecot's process ended at so often, perhaps by what a filter makes of it, is filed
+# A message on which Dovecot's process crashed this often, perhaps because of a filter, is delivered
 # without the filters.
 UNFILTERED_RECEIVES = 5
 _FIRST_RETRY_SECONDS = 15
 _LONGEST_RETRY_SECONDS = 2 * 3600
-# A hold of a few seconds is the rule; at one a minute the queue's own limit of receives is far.
+# A hold usually lasts a few seconds. With one receive a minute, the queue's own limit is far away.
 _FIRST_HELD_SECONDS = 3
 _LONGEST_HELD_SECONDS = 60
-# How long a directory that cannot be read keeps a mail from an address that seems not to exist.
+# How long a message to an unknown address waits while the directory cannot be read.
 DIRECTORY_SECONDS = 900.0
 _LIST_PRECEDENCES = ("bulk", "list", "junk")
 # DISABLED: the operator has turned scanning off.
@@ -73,7 +73,7 @@ _NO_SPAM = (Verdict.PASS, Verdict.DISABLED)
 
 
 class VirusPolicy(Enum):
-    """What becomes of a mail in which SES found a virus. Never the inbox."""
+    """What happens to a message in which SES found a virus. It never goes to the inbox."""
 
     DEAD_LETTER = "dead-letter"
     JUNK = "junk"
@@ -81,7 +81,7 @@ class VirusPolicy(Enum):
 
 
 class Action(Enum):
-    """What is done with a mail as a whole."""
+    """What is done with a message as a whole."""
 
     DELIVER = auto()
     HOLD = auto()  # as a dead letter, with a notice to each reader
@@ -93,9 +93,10 @@ class Policy:
     """What the operator can choose.
 
     Attributes:
-        over_quota_seconds: how long a full mailbox is waited for.
-        virus: what becomes of a mail with a virus. One that goes to Junk is filed there by Sieve.
-        dmarc_to_junk: whether a mail that fails DMARC goes to Junk, where its domain asks for that.
+        over_quota_seconds: how long a message for a full mailbox is retried.
+        virus: what happens to a message with a virus. Sieve files those for Junk.
+        dmarc_to_junk: whether a message goes to Junk if it fails DMARC and its domain asks for
+            that.
     """
 
     over_quota_seconds: float
@@ -103,7 +104,7 @@ class Policy:
     dmarc_to_junk: bool = True
 
     def screen(self, receipt: Receipt) -> Action:
-        """Return what is done with the whole mail."""
+        """Return what is done with the whole message."""
         if receipt.verdicts.virus is Verdict.FAIL:
             if self.virus is VirusPolicy.DEAD_LETTER:
                 return Action.HOLD
@@ -112,7 +113,7 @@ class Policy:
         return Action.DELIVER
 
     def of_reply(self, recipient: str, reply: Reply, age: float) -> Disposition:
-        """Return a recipient's disposition by the reply to a mail accepted `age` seconds ago."""
+        """Return the disposition for the reply about a message accepted `age` seconds ago."""
         if reply.positive:
             return Disposition(recipient, Fate.DELIVERED, reply.status, str(reply))
         if is_over_quota(reply):
@@ -125,44 +126,47 @@ class Policy:
 
 
 def deferred(recipient: str, status: str, reason: str, age: float) -> Disposition:
-    """Return the disposition to try again, or to give up where that has been done for 5 days."""
+    """Return the disposition to retry, or to give up after 5 days of retries."""
     if age > GIVE_UP_SECONDS:
         return Disposition(recipient, Fate.FAILED, "4.4.7", f"given up: {reason}")
     return Disposition(recipient, Fate.DEFERRED, status, reason)
 
 
 def held(recipient: str) -> Disposition:
-    """Return the disposition of a mailbox that a task works on, however old the mail."""
+    """Return the disposition for a mailbox held by a task, however old the message is."""
     return Disposition(recipient, Fate.HELD, "4.2.1", "the mailbox is held for a task")
 
 
 def unreadable(
     recipient: str, reason: str, *, missing: bool, attempts: int, age: float
 ) -> Disposition:
-    """Return the disposition where the content cannot be read; `missing`: there is no object."""
+    """Return the disposition if the content cannot be read.
+
+    `missing`: the object does not exist.
+    """
     if missing and attempts >= MISSING_OBJECT_RECEIVES:
         return Disposition(recipient, Fate.FAILED, "5.3.0", f"the content is gone: {reason}")
     return deferred(recipient, "4.3.0", reason, age)
 
 
 def header_too_long(recipient: str, reason: str) -> Disposition:
-    """Return the failure of a mail whose header block goes beyond its bound."""
+    """Return the failure of a message whose header block exceeds its limit."""
     return Disposition(recipient, Fate.FAILED, "5.3.4", reason)
 
 
 def unknown_mailbox(recipient: str) -> Disposition:
-    """Return the failure of a recipient that nobody has."""
+    """Return the failure of a recipient that does not exist."""
     return Disposition(recipient, Fate.FAILED, "5.1.1", "no such mailbox")
 
 
 def forged_bounce(recipient: str) -> Disposition:
-    """Return the failure of what claims to be the bounce of a forward and is not."""
+    """Return the failure of a message that claims to be the bounce of a forward and is not."""
     reason = "not a genuine bounce of a forward"
     return Disposition(recipient, Fate.FAILED, "5.7.1", reason, quiet=True)
 
 
 def untold(recipient: str) -> Disposition:
-    """Return the failure of which it is not known whether the sender has been told."""
+    """Return the failure for which it is not known whether the sender has been told."""
     reason = "failed earlier; whether that was told is unknown"
     return Disposition(recipient, Fate.FAILED, "5.3.0", reason, quiet=True)
 
@@ -170,10 +174,10 @@ def untold(recipient: str) -> Disposition:
 def loops(
     addressees: Sequence[Addressee], received: int, delivered_to: set[str]
 ) -> list[Disposition]:
-    """Return a failure for each addressee whose mail goes round. A loop is never answered.
+    """Return a failure for each addressee whose message is in a loop. A loop is never bounced.
 
     Args:
-        addressees: who is about to get the mail.
+        addressees: who is about to get the message.
         received: how many Received fields it has.
         delivered_to: the addresses of its Delivered-To fields.
     """
@@ -187,7 +191,7 @@ def loops(
 
 
 def not_forwarded(receipt: Receipt, recipient: str, *, to_return_path: bool) -> Disposition | None:
-    """Return the failure of a mail that must not be sent on in our name, or None."""
+    """Return the failure of a message that must not be forwarded in our name, or None."""
     verdicts = receipt.verdicts
     objections = (
         (to_return_path, "a bounce of a forward is not forwarded"),
@@ -203,17 +207,17 @@ def not_forwarded(receipt: Receipt, recipient: str, *, to_return_path: bool) -> 
 def forward_stopped(recipient: str) -> Disposition:
     """Return the failure of a forward whose destination keeps bouncing.
 
-    The sender knows the alias only, so where it leads is not told.
+    The sender knows only the alias, so the text does not reveal its destination.
     """
     reason = "mail to this address cannot be passed on at present"
     return Disposition(recipient, Fate.FAILED, "5.2.1", reason)
 
 
 def queued(disposition: Disposition) -> Disposition:
-    """Return the disposition of a forward by Postfix's: what it took is queued, not delivered."""
+    """Return a forward's disposition from Postfix's: what it accepted is queued, not delivered."""
     if disposition.fate is Fate.DELIVERED:
         return replace(disposition, fate=Fate.FORWARDED)
-    # A loop is never answered: the answer would go round as well.
+    # A loop is never bounced, because the bounce would loop as well.
     return replace(disposition, quiet=disposition.quiet or disposition.status == "5.4.6")
 
 
@@ -230,13 +234,13 @@ def is_over_quota(reply: Reply) -> bool:
 
 
 def retry_after(receive_count: int, jitter: float) -> int:
-    """Return seconds until the next attempt: 15, doubled each time, to 2 h; `jitter` in 0..1."""
+    """Return seconds until the next attempt: 15, doubled each time, up to 2 h; `jitter` in 0..1."""
     growing = _FIRST_RETRY_SECONDS * 2 ** min(max(receive_count, 1) - 1, 16)
     return int(min(growing, _LONGEST_RETRY_SECONDS) * (1.0 + 0.2 * jitter))
 
 
 def is_held(found: Sequence[Disposition]) -> bool:
-    """Return whether held mailboxes alone keep a mail in the queue."""
+    """Return whether only held mailboxes keep a message in the queue."""
     fates = {each.fate for each in found}
     return Fate.HELD in fates and Fate.DEFERRED not in fates
 
@@ -244,12 +248,12 @@ def is_held(found: Sequence[Disposition]) -> bool:
 def next_attempt(
     found: Sequence[Disposition], receive_count: int, in_vain: int, jitter: float
 ) -> int | None:
-    """Return seconds until a mail's next attempt; None where nothing is owed to anyone.
+    """Return seconds until a message's next attempt, or None if nobody is owed it.
 
     Args:
         found: its dispositions.
-        receive_count: how often the queue has given its entry, this time included.
-        in_vain: how many of those receives, before this one, met nothing but a held mailbox.
+        receive_count: how often its entry was received from the queue, including this time.
+        in_vain: how many of those receives, before this one, were deferred only for a held mailbox.
         jitter: in 0..1.
     """
     if any(each.fate is Fate.DEFERRED for each in found):
@@ -260,15 +264,17 @@ def next_attempt(
 
 
 def bounce_is_safe(receipt: Receipt, age: float) -> str:
-    """Return why no bounce may be sent, or "" where it reaches the true sender and no one else."""
+    """Return why no bounce may be sent, or "" if it reaches only the true sender."""
     return answer_is_safe(receipt) or ("too old for SES to bounce" if age > BOUNCE_SECONDS else "")
 
 
 def answer_is_safe(receipt: Receipt) -> str:
-    """Return why no machine may answer, or "": the rule for bounces, `vacation` and `reject` alike.
+    """Return why no automatic reply may be sent, or "".
 
-    The sender must exist and be authentic, else the answer is backscatter; it must not be a
-    machine's (RFC 3834, section 2), nor may the mail be spam or carry a virus.
+    Applies to bounces, `vacation` and `reject`.
+
+    The sender must exist and be authentic, otherwise the reply is backscatter. It must not be
+    automatic (RFC 3834, section 2), and the message must be neither spam nor contain a virus.
     """
     verdicts = receipt.verdicts
     automatic = receipt.header("auto-submitted").strip().lower()
@@ -287,22 +293,22 @@ def answer_is_safe(receipt: Receipt) -> str:
 
 
 def _sender_is_authentic(receipt: Receipt) -> bool:
-    """Whether mail to the envelope sender goes to who really sent this.
+    """Return whether mail to the envelope sender reaches whoever really sent this.
 
-    SPF says so itself. DMARC proves the domain in From, which says it of a sender of that domain
-    only: a sender who signs for its own domain may still write any address into MAIL FROM.
+    SPF proves this. DMARC proves only the domain in From, so it counts only for a sender of that
+    domain: a sender who signs for its own domain may still write any address into MAIL FROM.
     """
     verdicts = receipt.verdicts
     if verdicts.spf is Verdict.PASS:
         return True
     domain = ascii_domain(receipt.envelope.sender.rpartition("@")[2])
     proven = ascii_domain(receipt.header("from").rpartition("@")[2].rstrip(" \t\r\n>"))
-    # Without a From among all headers DMARC has nothing to pass by.
+    # Without a From, DMARC cannot pass.
     return verdicts.dmarc is Verdict.PASS and f".{domain}".endswith(f".{proven}" if proven else "")
 
 
 def bounce_type(status: str) -> str:
-    """Return SES's word for an enhanced status code."""
+    """Return SES's bounce type for an enhanced status code."""
     known = {
         "5.1.1": "DoesNotExist",
         "5.2.2": "ExceededQuota",

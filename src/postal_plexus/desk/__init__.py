@@ -1,1 +1,1 @@
-"""What is ours about a desk: its stack, its accounts, the demonstration, how it is."""
+"""The product's part of a desk: its stack, its accounts, the demonstration, its status."""

@@ -1,6 +1,6 @@
-"""The desk's accounts: a generated password for every mailbox, kept in the desk directory (0600).
+"""The desk's accounts: a generated password for every mailbox, in the desk directory (0600).
 
-Hashes are kept too: a hash made anew at each `up` would change the directory each time.
+Hashes are stored too: a new hash at each `up` would change the directory each time.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Account:
 
 
 def load(path: Path) -> dict[str, Account]:
-    """Give the accounts by address; none if there is no such file or it is broken."""
+    """Return the accounts by address; none if the file is missing or broken."""
     try:
         given = cast("list[dict[str, Any]]", json.loads(path.read_text(encoding="utf-8")))
         return {one["address"]: Account(**one) for one in given}
@@ -40,7 +40,7 @@ def load(path: Path) -> dict[str, Account]:
 
 
 def for_mailboxes(path: Path, addresses: Iterable[str]) -> list[Account]:
-    """Give an account for each mailbox, making what is missing, and keep them."""
+    """Return an account for each mailbox, create missing ones, and store them."""
     had = load(path)
     accounts = [had.get(address) or _new(address) for address in addresses]
     document = json.dumps([asdict(one) for one in accounts], indent=2)
@@ -49,7 +49,7 @@ def for_mailboxes(path: Path, addresses: Iterable[str]) -> list[Account]:
 
 
 def _new(address: str) -> Account:
-    # Letters and digits: one that begins with a hyphen is an option to many a program.
+    # Letters and digits: many programs take a password with a leading hyphen for an option.
     password = "".join(secrets.choice(ascii_letters + digits) for _ in range(16))
     hasher = PasswordHasher(
         time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=1, type=Type.ID

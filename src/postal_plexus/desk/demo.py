@@ -1,10 +1,10 @@
-"""The demonstration that `make run` ends with: one mail comes in, its answer goes out, each timed.
+"""The demonstration at the end of `make run`: a message arrives and its reply leaves, with times.
 
-A mail is handed to SES by SMTP as the world would, and read over IMAP as its user would; then that
-user answers through Postfix, and the answer is awaited in the outbox. What happens in between is
-taken from the logs of the services, so the times are theirs. The mails are ordinary ones and stay.
+A message is sent to SES by SMTP as from the internet, and read over IMAP as by its user. Then that
+user replies through Postfix, and the reply is awaited in the outbox. The steps in between come from
+the services' logs, so the times are theirs. The messages are ordinary ones and stay.
 
-Fails with `DemoError`, which names the step that did not come in time and where to look.
+Raises `DemoError`, which names the step that did not happen in time and where to look.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
     from postal_plexus.desk.status import DeskStatus
 
 STEP_TIMEOUT = 30.0
-"""Seconds that one step may take before the demonstration gives up."""
+"""How many seconds one step may take."""
 
 LOG_LAG = 3.0
-"""Seconds that a line of a log may come later than what it tells of."""
+"""How many seconds a log line may come later than its event."""
 
 FRIEND = "friend@elsewhere.example"
 
 
 class DemoError(Exception):
-    """A step of the demonstration did not happen; says which, and where to look."""
+    """A step of the demonstration did not happen. The text says which, and where to look."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """Both timelines, each in seconds since a client began to hand its mail over."""
+    """Both timelines, each in seconds since a client began to send its message."""
 
     incoming: tuple[Step, ...]
     outgoing: tuple[Step, ...]
 
 
 def run(status: DeskStatus) -> Demonstration:
-    """Send one mail in and its answer out; raises DemoError."""
+    """Send a message in and its reply out. Raise DemoError."""
     if not status.healthy or not status.accounts:
         raise DemoError("the desk is not up and healthy; run `plexus local up`")
     if status.locked_out:
@@ -115,7 +115,7 @@ def _answer(
 
 
 def _logged(status: DeskStatus, begun: float) -> list[Step]:
-    """What the logs say of the mail. deliver's line may be a moment behind the mail itself."""
+    """Return the logged steps of a message. deliver's line may come a moment after the message."""
     end = time.monotonic() + LOG_LAG
     while not demo_log.is_whole(steps := demo_log.incoming(status.logs, begun)):
         if time.monotonic() > end:
@@ -136,7 +136,7 @@ def _letter(sender: str, recipient: str, mark: str) -> EmailMessage:
 
 
 def _await(what: str, status: DeskStatus, probe: Callable[[], bool]) -> float:
-    """When `probe` first was true, in seconds of the epoch; raises DemoError."""
+    """Return when `probe` first was true, in seconds since the epoch. Raise DemoError."""
     end = time.monotonic() + STEP_TIMEOUT
     while not probe():
         if time.monotonic() > end:

@@ -1,7 +1,7 @@
-"""What the services' logs tell of one mail on its way, as steps of a timeline.
+"""The steps of one message from the services' logs, as a timeline.
 
-Reads the end of the daemon's log (the SES stand-in's events) and of `deliver`'s. A line that is
-not understood is passed over: the timeline then lacks that step, and nothing else.
+It reads the end of the daemon's log (the SES stand-in's events) and of `deliver`'s. An unknown line
+is skipped; then only that step is missing from the timeline.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _OUTGOING = {"ses.sent": "SES took it from Postfix"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happened, and when: seconds after the beginning."""
+    """What happened, and when, in seconds since the beginning."""
 
     seconds: float
     what: str
 
 
 def incoming(logs: Path, begun: float) -> list[Step]:
-    """The steps of the first mail that SES accepted after `begun`, in seconds of the epoch."""
+    """Return the steps of the first message that SES accepted after `begun` (epoch seconds)."""
     events = list(_daemon_events(logs, begun))
     receipt = next((_message_id(e.text) for e in events if e.name == "ses.accepted"), None)
     steps = [
@@ -52,12 +52,12 @@ def incoming(logs: Path, begun: float) -> list[Step]:
 
 
 def is_whole(steps: list[Step]) -> bool:
-    """Whether the steps reach to the mailbox."""
+    """Return whether the steps reach the mailbox."""
     return any(step.what == _DELIVERED for step in steps)
 
 
 def outgoing(logs: Path, begun: float) -> list[Step]:
-    """The steps of mail that SES sent after `begun`, in seconds of the epoch."""
+    """Return the steps of mail that SES sent after `begun`, in seconds since the epoch."""
     return [
         Step(event.time - begun, _OUTGOING[event.name])
         for event in _daemon_events(logs, begun)
@@ -80,7 +80,7 @@ def _message_id(text: str) -> str | None:
 def _daemon_events(logs: Path, begun: float) -> Iterator[_Event]:
     for line in tail(logs / "daemon.log", _TAIL):
         if found := SES_LINE.match(line):
-            # Local time, in whole milliseconds: an event of the first one is not before it.
+            # Local time in whole milliseconds: an event in the same millisecond is not before it.
             time = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f").timestamp()  # noqa: DTZ007
             if time >= begun - 0.001:
                 yield _Event(max(time, begun), found[2], found[3])
@@ -88,7 +88,7 @@ def _daemon_events(logs: Path, begun: float) -> Iterator[_Event]:
 
 def _deliver_lines(logs: Path) -> Iterator[tuple[float, dict[str, Any]]]:
     for line in tail(logs / "deliver.log", _TAIL):
-        # The container engine puts its own time and stream before the service's JSON.
+        # The container engine adds its own time and stream before the service's JSON.
         _, brace, rest = line.partition("{")
         try:
             fields = cast("dict[str, Any]", json.loads(brace + rest))

@@ -1,8 +1,8 @@
-"""Whether the directory that was deployed has reached the three services.
+"""Check whether the deployed directory has reached the three services.
 
-`deliver` follows the object in S3 and writes its tables for Dovecot and Postfix; Postfix makes maps
-of its own. Until all have it, a new address gets no mail and a new password no login. What this
-process may not read (the passwords' table, to others than root) is left out.
+`deliver` follows the object in S3 and writes its tables for Dovecot and Postfix; Postfix builds
+maps from them. Until all have it, a new address gets no mail and a new password no login. Files
+that this process may not read (the passwords' table, except for root) are skipped.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def directory_object(desk: DeskSettings, place: str) -> bytes:
-    """The directory as it is followed, at `s3://bucket/key`; b"" for no place. Raises OSError."""
+    """Return the directory object at `s3://bucket/key`; b"" for no place. Raise OSError."""
     bucket, _, key = place.removeprefix("s3://").partition("/")
     if not key:
         return b""
-    # Dear, and only needed here.
+    # Slow to import, and needed only here.
     boto3: Any = importlib.import_module("boto3")
     exceptions: Any = importlib.import_module("botocore.exceptions")
     client = boto3.client(
@@ -42,9 +42,9 @@ def directory_object(desk: DeskSettings, place: str) -> bytes:
 
 
 def has_arrived(document: bytes, tables: Path, postfix_maps: Path) -> bool:
-    """Whether the tables, and what Postfix has made of them, are those of the directory object.
+    """Return whether the tables, and Postfix's maps, are those of the directory object.
 
-    A broken object never arrives: the last good one stays, so there is nothing to wait for.
+    A broken object never arrives: the last good one stays in use, so there is nothing to wait for.
     """
     try:
         directory = Directory.from_json(document)

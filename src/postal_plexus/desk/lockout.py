@@ -1,4 +1,4 @@
-"""When ten wrong passwords have locked out every client of a desk.
+"""Detect and lift the state in which ten wrong passwords have locked out all clients of a desk.
 
 Dovecot's `passwords.lua` blocks an address after ten wrong passwords within a quarter of an hour.
 The ports of a desk lead through the container network's gateway, so all its clients have that one
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from awsdesk.layout import DeskLayout
 
-# As dovecot.conf's `passdb lua` has them.
+# As in dovecot.conf's `passdb lua`.
 ADDRESS_GUESSES = 10
 WINDOW_SECONDS = 900
 _NOTES = "/var/lib/plexus/run/dovecot/guesses"
 
 
 def note(layout: DeskLayout) -> str:
-    """Say until when clients are locked out, and what lifts it; empty if they are not."""
+    """Return until when clients are locked out, and how to lift it; empty if they are not."""
     until = max((end for _, end in _blocked(layout)), default=0)
     if not until:
         return ""
@@ -35,7 +35,7 @@ def note(layout: DeskLayout) -> str:
 
 
 def lift(layout: DeskLayout) -> bool:
-    """Let clients in again; tell whether they were locked out."""
+    """Let clients in again. Return whether they were locked out."""
     blocked = list(_blocked(layout))
     for path, _ in blocked:
         path.unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def lift(layout: DeskLayout) -> bool:
 
 
 def _blocked(layout: DeskLayout) -> Iterator[tuple[Path, int]]:
-    """Give the notes of each blocked address, and when its block ends, in seconds of the epoch."""
+    """Return the notes of each blocked address, and the end of its block in epoch seconds."""
     since = int(time.time()) - WINDOW_SECONDS
     try:
         notes = list(layout.host_path(_NOTES).glob("address-*"))
@@ -54,5 +54,5 @@ def _blocked(layout: DeskLayout) -> Iterator[tuple[Path, int]]:
             if len(within) >= ADDRESS_GUESSES:
                 yield path, within[-ADDRESS_GUESSES] + WINDOW_SECONDS
     except (OSError, ValueError):
-        # Not ours to read without root, or removed meanwhile: nothing is known.
+        # Not readable without root, or removed meanwhile: nothing is known.
         return

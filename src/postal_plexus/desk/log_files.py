@@ -1,4 +1,4 @@
-"""A desk's log files, as they are read: their ends, and the form of the daemon's lines."""
+"""Read a desk's log files: their ends, and the format of the daemon's lines."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SES_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \w+ \S+ (ses\.\w+) (.*)")
-"""A line in which the desk's SES tells what it does: local time, event, fields."""
+"""A line of the desk's SES: local time, event, fields."""
 
 
 def tail(path: Path, octets: int) -> list[str]:
-    """Give the lines at the end of a log; none of one that is not there yet."""
+    """Return the lines at the end of a log; none if it does not exist."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - octets))

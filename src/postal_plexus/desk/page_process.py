@@ -1,8 +1,8 @@
-"""The process that serves a desk's page: started by `up`, ended by `down`.
+"""The process that serves a desk's page: started by `up`, stopped by `down`.
 
-Its address has a token; it is kept in a file that only the desk's owner reads, so that `up` again
-gives the same one and open pages go on. The desk does not need the page: what keeps it from
-starting is told, and no more.
+Its address contains a token. It is stored in a file that only the desk's owner can read, so that
+the next `up` uses the same one and open pages keep working. The desk works without the page: if it
+cannot start, this is only reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class PageKey:
-    """How the page is opened: kept until `down`."""
+    """The keys of the page, stored until `down`."""
 
     address: str
     token: str
@@ -40,7 +40,7 @@ class PageKey:
 
 
 def kept(layout: DeskLayout) -> PageKey | None:
-    """Read what is kept; None if nothing is, or it is broken."""
+    """Return the stored keys, or None if there are none or they are broken."""
     try:
         return PageKey(**json.loads(layout.page.read_bytes()))
     except (OSError, ValueError, TypeError):
@@ -48,12 +48,12 @@ def kept(layout: DeskLayout) -> PageKey | None:
 
 
 def keep(layout: DeskLayout, key: PageKey) -> None:
-    """Keep it, for its owner alone. Raise OSError."""
+    """Store the keys, for their owner alone. Raise OSError."""
     files.replace(layout.page, json.dumps(asdict(key)).encode() + b"\n")
 
 
 def address(layout: DeskLayout) -> str:
-    """Give the page's address; empty if none is served."""
+    """Return the page's address; empty if none is being served."""
     found = kept(layout)
     return found.address if found and lock.holder(layout.page_lock) is not None else ""
 
@@ -66,7 +66,7 @@ class Starting:
         self._process = process
 
     def await_address(self, tell: Callable[[str], None]) -> None:
-        """Wait until it is served; tell if it is not."""
+        """Wait until it is served; report if it is not."""
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             found = kept(self._layout)
@@ -78,7 +78,7 @@ class Starting:
 
 
 def start(layout: DeskLayout, *, any_port: bool) -> Starting:
-    """Start the page of a desk that is deployed, in place of one that runs."""
+    """Start the page of a deployed desk, replacing one that runs."""
     _end(layout)
     words = [sys.executable, "-m", "postal_plexus.cli", "console", "--desk", str(layout.root)]
     if any_port and kept(layout) is None:
@@ -96,7 +96,7 @@ def start(layout: DeskLayout, *, any_port: bool) -> Starting:
 
 
 def stop(layout: DeskLayout) -> None:
-    """End the page, and forget its token."""
+    """Stop the page, and delete its token."""
     _end(layout)
     layout.page.unlink(missing_ok=True)
 

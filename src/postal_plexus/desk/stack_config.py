@@ -1,7 +1,7 @@
 """The configuration that the desk deploys: a stack file with the desk's passwords and images.
 
-A stack file for real AWS can be tried as it is: sealed secrets are not needed, since every mailbox
-gets another password here anyway.
+A stack file for real AWS can be used unchanged: encrypted secrets are not needed, because every
+mailbox gets another password here anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from postal_plexus.desk.accounts import Account
 
 DEFAULT_STACK_FILE = Path(__file__).with_name("stack.yaml")
-# What the desk plays AWS for has no owner elsewhere.
+# The resources that the desk emulates have no owner elsewhere.
 _NOT_ON_A_DESK = ("aws:profile",)
 
 
@@ -34,7 +34,7 @@ class StackConfig:
 
 
 def read(stack_file: Path, accounts_file: Path, images: Mapping[str, str]) -> StackConfig:
-    """Read a stack file and make it the desk's.
+    """Read a stack file and adapt it to the desk.
 
     Raises:
         OSError: the file cannot be read.
@@ -52,7 +52,7 @@ def read(stack_file: Path, accounts_file: Path, images: Mapping[str, str]) -> St
         {**entry, "password-hash": hashes[str(mailbox.address)]}
         for entry, mailbox in zip(entries, directory.mailboxes, strict=True)
     ]
-    # The desk's own authority brings the certificate.
+    # The desk's own authority issues the certificate.
     settings["postal-plexus:images"] = {"certbot": NO_IMAGE, **images}
     region = str(settings.get("aws:region") or "us-east-1")
     settings["aws:region"] = region

@@ -1,4 +1,4 @@
-"""What a desk says of itself: `plexus local status --json`."""
+"""The status of a desk: `plexus local status --json`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where something listens."""
+    """The address of a service."""
 
     host: str
     port: int
@@ -26,7 +26,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where people and their programs connect to; the fields are names of ports."""
+    """The addresses for people and their programs; the fields are names of ports."""
 
     ses_inbound: Endpoint
     ses_smtp: Endpoint
@@ -40,13 +40,13 @@ class Endpoints:
 
     @classmethod
     def of(cls, ports: Ports) -> Endpoints:
-        """Give the endpoints of a desk's ports."""
+        """Return the endpoints for a desk's ports."""
         return cls(**{one.name: Endpoint(LOOPBACK, ports.named()[one.name]) for one in fields(cls)})
 
 
 @dataclass(frozen=True)
 class ContainerState:
-    """One container; `health` is HEALTHY, UNHEALTHY, STARTING or UNKNOWN (it has no check)."""
+    """One container. `health` is HEALTHY, UNHEALTHY, STARTING or UNKNOWN (without a check)."""
 
     name: str
     container: str
@@ -57,7 +57,7 @@ class ContainerState:
 
     @classmethod
     def of(cls, task: Mapping[str, Any]) -> ContainerState:
-        """Read one from the daemon's health."""
+        """Parse one from the daemon's health."""
         return cls(
             name=str(task["task"]),
             container=str(task.get("container", "")),
@@ -69,13 +69,13 @@ class ContainerState:
 
     @property
     def is_well(self) -> bool:
-        """Whether it runs, and is not known to be unwell."""
+        """Whether it is running and not known to be unhealthy."""
         return self.running and self.health in {"HEALTHY", "UNKNOWN"}
 
 
 @dataclass(frozen=True)
 class DeskStatus:
-    """A desk: how to reach it, who has mail on it, how it is."""
+    """A desk: how to reach it, who has mail on it, its state."""
 
     directory: Path
     running: bool
@@ -86,19 +86,19 @@ class DeskStatus:
     ca_file: Path
     outbox: Path
     logs: Path
-    # Why no client is let in now, and what lifts it; empty if nothing keeps them out.
+    # Why clients are locked out now, and how to lift it; empty if they are not.
     locked_out: str = ""
-    # Where the page is, with its token; empty if none is served.
+    # The page's address, with its token; empty if none is being served.
     page: str = ""
 
     @property
     def healthy(self) -> bool:
-        """Whether everything that should run does, and is well."""
+        """Whether everything that should run is running, and healthy."""
         return self.running and bool(self.containers) and all(c.is_well for c in self.containers)
 
     @property
     def endpoints(self) -> Endpoints:
-        """Where the desk is reached.
+        """The addresses of the desk.
 
         Raises:
             LookupError: it was never up.
@@ -108,7 +108,7 @@ class DeskStatus:
         return Endpoints.of(self.settings.ports)
 
     def document(self) -> dict[str, object]:
-        """Give the JSON document."""
+        """Return the JSON document."""
         return {
             "healthy": self.healthy,
             "running": self.running,
@@ -136,12 +136,12 @@ class DeskStatus:
         }
 
     def aws(self) -> dict[str, str]:
-        """Give its AWS's place and its owner's credentials; empty before the first up."""
+        """Return its AWS's endpoint and its owner's credentials; empty before the first up."""
         desk = self.settings
         if desk is None:
             return {}
         return {
-            # By TLS: the archive's bucket policy refuses anything else.
+            # With TLS, because the archive's bucket policy refuses anything else.
             "endpoint_url": f"https://{LOOPBACK}:{desk.ports.aws_tls}",
             "ca_bundle": str(self.ca_file),
             "region": desk.region,
@@ -151,7 +151,7 @@ class DeskStatus:
 
 
 def cannot_start(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say which containers will not start by themselves, each reason once."""
+    """Return which containers cannot start, each reason once."""
     reasons: dict[str, list[str]] = {}
     for task in tasks:
         if int(task.get("failed_starts", 0)) >= GIVE_UP_STARTS and not task["running"]:

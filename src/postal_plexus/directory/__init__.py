@@ -1,8 +1,9 @@
-"""Who has mail here: domains, mailboxes and aliases, their lookups and renderings. Pure.
+"""Who has mail here: domains, mailboxes and aliases, their look-ups and renderings. Pure.
 
-`postal_plexus.config` makes a directory of the stack file, on the operator's side. Three modules
-here are for that side only, and `deliver` does not load them: `idn` needs the library `idna`,
-`password_hash` says which hashes a mailbox may have, and `receipt_rules` makes rules for SES.
+`postal_plexus.config` creates a directory from the stack file, on the operator's side. Three
+modules here are only for that side, and `deliver` does not load them: `idn` needs the library
+`idna`, `password_hash` decides which hashes a mailbox may have, and `receipt_rules` creates rules
+for SES.
 """
 
 from postal_plexus.directory.address import Address, AddressError, without_subaddress

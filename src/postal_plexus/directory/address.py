@@ -1,14 +1,14 @@
-"""An e-mail address as RFC 5321 spells it, and the one form in which this system compares it.
+"""An e-mail address as in RFC 5321, and the form in which this system compares it.
 
-Two kinds of address meet here. **Hosted** ones are ours: their local part is a plain dot-string,
-compared without regard to case and therefore kept in lower case, never with a subaddress. All
-**others** keep their local part to the letter, because only its host may interpret it (RFC 5321,
-2.4). Domains are A-labels ("xn--...") in lower case in both; `idn` makes them.
+There are two kinds of addresses. **Hosted** ones are ours: their local part is a plain dot-string,
+compared without regard to case and therefore stored in lower case, never with a subaddress. All
+**others** keep their local part unchanged, because only its host may interpret it (RFC 5321, 2.4).
+Domains are A-labels ("xn--...") in lower case in both; `idn` converts them.
 
-`user+tag` is the subaddress `tag` of `user`. The split is the one that Postfix and Dovecot make
-with `recipient_delimiter = +`: at the first plus sign, unless nothing would be left before it.
+`user+tag` is the subaddress `tag` of `user`. It is split as by Postfix and Dovecot with
+`recipient_delimiter = +`: at the first plus sign, unless nothing would be left before it.
 
-Fails with AddressError, whose text completes the sentence "the address ...". No I/O.
+Raises AddressError, whose text completes the sentence "the address ...". No I/O.
 """
 
 import re
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from postal_plexus.mail.envelope import ascii_domain
 
 ADDRESS_LIMIT = 254
-"""Octets in an address: RFC 5321, 4.5.3.1.3 allows a path 256, its two angle brackets included."""
+"""Maximum octets of an address: RFC 5321, 4.5.3.1.3 allows 256 with two angle brackets."""
 
 LOCAL_PART_LIMIT = 64
-"""Octets in a local part, the subaddress and any quotes included: RFC 5321, 4.5.3.1.1."""
+"""Maximum octets of a local part, including the subaddress and quotes: RFC 5321, 4.5.3.1.1."""
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-# The last label is no number, in no spelling: a name that ends in one is an IPv4 address, or is
-# taken for one by what connects (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+# The last label must not be a number in any spelling: a name that ends in one is an IPv4 address,
+# or programs take it for one (https://url.spec.whatwg.org/#ends-in-a-number-checker).
 _NUMBER = r"(?:[0-9]+|0x[0-9a-f]*)"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?!.*\.{_NUMBER}\Z){_LABEL}(?:\.{_LABEL})+")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
@@ -32,20 +32,20 @@ _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*")
 _QUOTED_STRING = re.compile(r'"((?:[ !#-\[\]-~]|\\[ -~])*)"')
 _PRINTABLE = re.compile(r"[ -~]*")
 
-# What may name a local mailbox or alias is narrower than atext: "/" would leave the user's
-# directory, "+" starts a subaddress, a leading "#" makes a comment of the line in Postfix's and
+# The name of a local mailbox or alias is more restricted than atext: "/" would leave the user's
+# directory, "+" starts a subaddress, a leading "#" turns the line into a comment in Postfix's and
 # Dovecot's tables, and Postfix refuses a leading "-" (allow_min_user).
 _HOSTED_ATEXT = r"[a-z0-9!#$%&'*=?^_`{|}~-]"
 _HOSTED = re.compile(rf"(?![#-])(?=[^@]{{1,64}}@){_HOSTED_ATEXT}+(?:\.{_HOSTED_ATEXT}+)*@")
 
 
 class AddressError(ValueError):
-    """A text is not an address; says why, to complete "the address ..."."""
+    """A text is not an address. The error's text completes "the address ..."."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A mailbox's address (RFC 5321, Mailbox), taken apart and without quotes.
+    """A mailbox's address (RFC 5321, Mailbox), split and without quotes.
 
     Raises:
         AddressError: it is not an address; the text completes "the address ...".
@@ -72,10 +72,10 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> "Address":
-        """Take `text` apart; quotes that are not needed fall away (RFC 5321, 4.1.2).
+        """Parse `text`. Unnecessary quotes are removed (RFC 5321, 4.1.2).
 
         Raises AddressError. Address literals (`ann@[192.0.2.1]`) and non-ASCII texts are refused:
-        the first name no domain of anybody's, the second are made ASCII by `idn` before.
+        the former belong to no domain, and `idn` converts the latter to ASCII before.
         """
         local, at, domain = text.rpartition("@")
         if not at:
@@ -88,7 +88,7 @@ class Address:
         return cls(name, _lower(domain), subaddress)
 
     def without_subaddress(self) -> "Address":
-        """The address of the mailbox that this one belongs to."""
+        """The address of the mailbox to which this one belongs."""
         return self if self.subaddress is None else Address(self.local_part, self.domain)
 
     def _quoted(self) -> str:
@@ -110,20 +110,20 @@ def split_subaddress(local_part: str) -> tuple[str, str | None]:
 
 
 def without_subaddress(address: str) -> str:
-    """The mailbox of a delivered address: `user+tag@d` to `user@d`. For hosted addresses."""
+    """Return the mailbox of a hosted address: `user@d` for `user+tag@d`."""
     local, _, domain = address.rpartition("@")
     return f"{split_subaddress(local)[0]}@{domain}"
 
 
 def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
-    """Take an envelope recipient apart as leniently as the world writes them.
+    """Parse an envelope recipient leniently.
 
-    Returns local part and domain in lower case, and the subaddress as it was written, or None
-    where there is none or it could not stand in an address. Angle brackets, a source route and a
-    trailing dot fall away, and a domain in U-labels becomes A-labels. Never raises: what is no
-    address comes back as parts that no directory knows. Of a local part only ASCII is put into
-    lower case, since other scripts have capitals that would fold onto ASCII letters, and thus onto
-    other people.
+    Returns local part and domain in lower case, and the subaddress as written, or None if there is
+    none or it cannot be part of an address. Angle brackets, a source route and a trailing dot are
+    removed, and U-labels in the domain are converted to A-labels. Never raises: for an invalid
+    address it returns parts that no directory contains. Only ASCII letters of a local part are
+    converted to lower case, because capital letters of other scripts could be folded to ASCII
+    letters, and so to another person's address.
     """
     local, _, domain = recipient.strip(" <>").rpartition("@")
     if local.startswith("@"):
@@ -139,12 +139,12 @@ def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
 
 
 def is_domain(text: str) -> bool:
-    """Whether `text` is a domain name as it is kept here: A-labels, lower case, two or more."""
+    """Return whether `text` is a domain name in its stored form: lower-case A-labels, at least 2."""
     return _DOMAIN.fullmatch(text) is not None
 
 
 def is_hosted(text: str) -> bool:
-    """Whether `text` is an address as we host it: lower case, no subaddress, a safe dot-string."""
+    """Return whether `text` is a hosted address: lower case, no subaddress, a safe dot-string."""
     local = _HOSTED.match(text)
     return local is not None and len(text) <= ADDRESS_LIMIT and is_domain(text[local.end() :])
 
@@ -154,7 +154,7 @@ def _lower(text: str) -> str:
 
 
 def _fault_of(local_part: str) -> str:
-    """Say what keeps `local_part` from being a dot-string."""
+    """Return why `local_part` is not a dot-string."""
     if not local_part:
         return "has nothing before the @"
     if not local_part.isascii():

@@ -1,9 +1,9 @@
-"""What a directory is made of: a domain, a mailbox, an alias.
+"""The entries of a directory: a domain, a mailbox, an alias.
 
-Addresses are texts in the form of `address.is_hosted`, or for destinations outside that of
-`str(Address)`; so a directory of 10,000 mailboxes stays small, and its lookups need no parsing.
-Each entry checks on construction that it can stand in a line of Postfix's and Dovecot's tables
-without meaning something else there; what is wrong raises DirectoryError.
+Addresses are texts in the form of `address.is_hosted`, or of `str(Address)` for outside
+destinations. So a directory of 10,000 mailboxes stays small, and its look-ups need no parsing. Each
+entry checks at construction that it can be written into a line of Postfix's and Dovecot's tables
+without another meaning there; otherwise it raises DirectoryError.
 """
 
 import re
@@ -15,19 +15,19 @@ from postal_plexus.directory.address import Address, AddressError, is_domain, is
 _PASSWORD_HASH = re.compile(r"\{[A-Z0-9][A-Z0-9.-]*\}[!-9;-~]+")
 _APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 MAIN = "main"
-"""What the list of last logins calls the mailbox's own password; no app password has this name."""
+"""The own password's name in the list of last logins; no app password has this name."""
 
 
 class DirectoryError(ValueError):
-    """A directory cannot be what it says; the reader keeps the one that it has."""
+    """A directory is not valid. Its reader keeps the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A hosted mail domain, and who gets the mail to its addresses that nobody has.
+    """A hosted mail domain, and who gets mail for its unknown addresses.
 
     Raises:
-        DirectoryError: one of them is not what it should be.
+        DirectoryError: one of them is not valid.
     """
 
     name: str
@@ -44,13 +44,13 @@ class Domain:
 class Mailbox:
     """A mailbox: its address, which is its user's login, and the hashes of the user's passwords.
 
-    `app_passwords` are those of single devices: a name (`is_app_name`) and its hash each. `send_as`
-    are hosted addresses that the user may write as, besides those whose mail the mailbox gets.
-    `quota_mb` is how much mail there may be, in MiB; None for what Dovecot allows everybody.
-    `stored_as` is its first address, if it has another now: there its mail lies.
+    `app_passwords` are names (`is_app_name`) and hashes of passwords of single devices. `send_as`
+    are hosted addresses from which the user may send, besides those whose mail the mailbox gets.
+    `quota_mb` is its size limit in MiB, or None for Dovecot's default. `stored_as` is its first
+    address, if it has been renamed: its mail is stored there.
 
     Raises:
-        DirectoryError: one of them is not what it should be.
+        DirectoryError: one of them is not valid.
     """
 
     address: str
@@ -89,7 +89,7 @@ class Mailbox:
 
     @property
     def storage(self) -> str:
-        """The address under which its mail lies. A new address does not change it."""
+        """The address under which its mail is stored. Renaming does not change it."""
         return self.stored_as or self.address
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class Alias:
     """A hosted address whose mail goes to one or more others, local or outside.
 
     Raises:
-        DirectoryError: one of them is not what it should be, or there is no destination.
+        DirectoryError: one of them is not valid, or there is no destination.
     """
 
     address: str
@@ -117,12 +117,12 @@ class Alias:
 
 
 def is_app_name(text: str) -> bool:
-    """Whether an app password may be called so: a to z, 0 to 9 and -, at most 32 of them."""
+    """Return whether this can name an app password: up to 32 of a to z, 0 to 9 and -."""
     return text != MAIN and _APP_NAME.fullmatch(text) is not None
 
 
 def require_address(text: str) -> None:
-    """Raise DirectoryError unless `text` is an address exactly as it is kept here."""
+    """Raise DirectoryError unless `text` is an address exactly in its stored form."""
     try:
         as_kept = str(Address.parse(text))
     except AddressError as error:
@@ -132,5 +132,5 @@ def require_address(text: str) -> None:
 
 
 def clipped(text: str) -> str:
-    """Show foreign text in an error: printable, and short enough for one log line."""
+    """Return foreign text for an error: printable, and short enough for one log line."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")

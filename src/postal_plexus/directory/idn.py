@@ -1,8 +1,8 @@
-"""Domain names as people write them, and as they are kept: U-labels and A-labels (RFC 5891).
+"""Convert domain names between U-labels, as people write them, and A-labels (RFC 5891).
 
-Only this module knows the library `idna`; the service on the small host never imports it. Names
-are mapped as UTS 46 says before (capitals, full-width dots), so that `Bücher.example` is the same
-domain however it was typed. Fails with AddressError.
+Only this module uses the library `idna`; the service on the small host never imports it. Names are
+first mapped by UTS 46 (capitals, full-width dots), so that `Bücher.example` is the same domain
+however it was typed. Raises AddressError.
 """
 
 import idna
@@ -11,7 +11,7 @@ from postal_plexus.directory.address import Address, AddressError, is_domain
 
 
 def kept_domain(text: str) -> str:
-    """The form in which the domain `text` is kept. Raises AddressError, to complete "it ..."."""
+    """Return the stored form of the domain `text`. Raise AddressError, to complete "it ..."."""
     if text.endswith("."):
         raise AddressError("ends in a dot")
     try:
@@ -27,7 +27,7 @@ def kept_domain(text: str) -> str:
 
 
 def kept_address(text: str) -> Address:
-    """Parse an address whose domain may be written in any script. Raises AddressError."""
+    """Parse an address whose domain may be written in any script. Raise AddressError."""
     local, at, domain = text.rpartition("@")
     if not at:
         raise AddressError("has no @")
@@ -35,7 +35,7 @@ def kept_address(text: str) -> Address:
 
 
 def shown(text: str) -> str:
-    """An address or a domain as a person reads it, with U-labels where there are any."""
+    """Return an address or a domain for people to read, with U-labels if there are any."""
     local, at, domain = text.rpartition("@")
     try:
         return local + at + idna.decode(domain)

@@ -1,18 +1,18 @@
-"""The directory: who gets a mail to an address, and how that is kept as one object.
+"""The directory: who gets mail for an address, and its storage as one object.
 
-A Directory is made from the stack file (`postal_plexus.config`), written by the Pulumi program as
-one JSON object, and followed by the three containers. It holds the entries as configured and an
-index made once, so that a lookup is one dictionary access for a mailbox and one for each
+A Directory is created from the stack file (`postal_plexus.config`), written by the Pulumi program
+as one JSON object, and loaded by the three containers. It holds the entries as configured and an
+index created once, so that a look-up is one dictionary access for a mailbox and one for each
 destination of an alias. Nothing here does I/O or needs a library.
 
-How an address is resolved, in this order:
+An address is resolved in this order:
 
-1. A mailbox gets its mail; a subaddress stays on the address, for the user's filters.
-2. An alias hands its mail to its destinations, each resolved in the same way. The subaddress with
-   which an alias was addressed is dropped; one that a destination itself carries is kept.
-3. `postmaster` exists at every domain (RFC 5321, 4.5.1): where it is neither configured nor taken
-   by a catch-all, it is the domain's first mailbox, or the first mailbox of all.
-4. The catch-all of a domain gets what is left there.
+1. A mailbox gets its mail. A subaddress stays on the address, for the user's filters.
+2. An alias's mail goes to its destinations, each resolved in the same way. The subaddress with
+   which an alias was addressed is dropped; a destination's own is kept.
+3. `postmaster` exists at every domain (RFC 5321, 4.5.1). If it is neither configured nor matched by
+   a catch-all, it is the domain's first mailbox, or else the first mailbox of all.
+4. A domain's catch-all gets the rest.
 5. Everything else is unknown: the resolution is empty.
 
 **The object**, schema version 1 or 2, is JSON in UTF-8:
@@ -24,12 +24,12 @@ How an address is resolved, in this order:
                     "send_as": ["office@example.org"]}, ...],
      "aliases": [{"address": "info@example.org", "destinations": ["ann@example.org"]}, ...]}
 
-Fields that a reader does not know are ignored, so that a newer program can add them (such as a
-quota) while older containers still run. A field that is dangerous to ignore needs a new
-version, which older readers refuse: 2 has a mailbox with `stored_as`, the address under which its
-mail lies; who ignored that would deliver to an empty mailbox beside it.
+Readers ignore unknown fields, so that a newer program can add some (such as a quota) while older
+containers are still running. A field that must not be ignored needs a new version, which older
+readers refuse: version 2 has a mailbox with `stored_as`, the address under which its mail is
+stored. A reader that ignored it would deliver to an empty mailbox.
 
-Fails with DirectoryError, and with nothing else, whatever bytes are read.
+Raises only DirectoryError, whatever bytes are read.
 """
 
 import json
@@ -41,29 +41,29 @@ from postal_plexus.directory.address import envelope_parts
 from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
 
 SCHEMA_VERSIONS = (1, 2)
-"""The second where a mailbox has `stored_as`."""
+"""Version 2 is used if a mailbox has `stored_as`."""
 
 SIZE_LIMIT = 16 * 1024 * 1024
-"""Bytes of the largest object that is read; 10,000 mailboxes take about 2 MB."""
+"""Maximum bytes of an object that is read; 10,000 mailboxes take about 2 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Who gets a mail: local mailboxes, each once, and addresses outside. Empty: unknown."""
+    """Who gets a message: local mailboxes, each once, and outside addresses. Empty: unknown."""
 
     mailboxes: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
-        """Whether anyone gets the mail."""
+        """Whether anyone gets the message."""
         return bool(self.mailboxes or self.outside)
 
 
 class Directory:
-    """Domains, mailboxes and aliases in their configured order, and the lookups over them.
+    """Domains, mailboxes and aliases in their configured order, and the look-ups in them.
 
-    Never changed once it is made, so threads share it.
+    Immutable, so threads can share it.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Directory:
 
     def _check(self) -> None:
         ours, taken = self._catch_alls, self._mailboxes | self._aliases.keys()
-        # An empty directory would refuse all mail: no one means that, so it must be a mistake.
+        # An empty directory would refuse all mail. Nobody wants that, so it must be a mistake.
         if not ours or not self._mailboxes:
             raise DirectoryError("has no domain or no mailbox")
         if len(ours) < len(self.domains):
@@ -129,9 +129,9 @@ class Directory:
         return self.domains, self.mailboxes, self.aliases
 
     def resolve(self, recipient: str) -> Resolution:
-        """Say who gets a mail to `recipient`, an envelope recipient as the world wrote it.
+        """Return who gets a message to `recipient`, an envelope recipient in any form.
 
-        Each mailbox comes once, however many ways lead to it; the first way decides about the
+        Each mailbox appears once, however many paths lead to it; the first path determines the
         subaddress. Loops of aliases end. Never raises.
         """
         if recipient in self._mailboxes:
@@ -148,9 +148,9 @@ class Directory:
         return self._follow(self._handed_on(address, domain))
 
     def may_be_new(self, recipient: str) -> bool:
-        """Whether a newer directory may say something else of an address than this one.
+        """Return whether a newer directory may resolve an address differently.
 
-        It may where nobody has it, or only a catch-all or the implied postmaster takes it.
+        This is so if the address is unknown, or matches only a catch-all or the implied postmaster.
         """
         if recipient in self._mailboxes:
             return False
@@ -159,7 +159,7 @@ class Directory:
         return address not in self._mailboxes and address not in self._configured
 
     def first_address(self, mailbox: str) -> str:
-        """Give the address that a mailbox had before it was renamed; "" if it never was."""
+        """Return the first address of a renamed mailbox, or "" if it was never renamed."""
         return self._stored_as.get(mailbox, "")
 
     def hosts(self, domain: str) -> bool:
@@ -189,7 +189,7 @@ class Directory:
         return Resolution(tuple(mailboxes.values()), tuple(outside))
 
     def _handed_on(self, address: str, domain: str) -> tuple[str, ...]:
-        """Where an address at one of our domains that is no mailbox hands its mail."""
+        """Return the destinations of a hosted address that is not a mailbox."""
         if destinations := self._aliases.get(address):
             return destinations
         catch_all = self._catch_alls[domain]
@@ -200,16 +200,16 @@ class Directory:
         return next(at_domain, self.mailboxes[0].address)
 
     def hosted_addresses(self) -> Iterator[str]:
-        """Every address that exists by itself: mailboxes, aliases, and each domain's postmaster.
+        """Yield every address that exists: mailboxes, aliases, and each domain's postmaster.
 
-        Not what only a catch-all takes.
+        Addresses that only a catch-all matches are not included.
         """
         for mailbox in self.mailboxes:
             yield mailbox.address
         yield from self._aliases
 
     def to_json(self) -> bytes:
-        """Write the directory object; equal directories give equal bytes."""
+        """Return the directory object; equal directories produce equal bytes."""
         document = {
             "version": SCHEMA_VERSIONS[any(each.stored_as for each in self.mailboxes)],
             "domains": [
@@ -228,7 +228,7 @@ class Directory:
 
     @classmethod
     def from_json(cls, document: bytes) -> "Directory":
-        """Read a directory object; raises DirectoryError unless all of it is sound."""
+        """Parse a directory object. Raise DirectoryError unless all of it is valid."""
         if len(document) > SIZE_LIMIT:
             raise DirectoryError(f"is larger than {SIZE_LIMIT} bytes")
         try:
@@ -276,7 +276,7 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One JSON object of the document; its fields are taken out by type, or DirectoryError."""
+    """One JSON object of the document; its fields are read by type, or raise DirectoryError."""
 
     fields: dict[str, object]
     place: str

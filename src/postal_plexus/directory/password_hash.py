@@ -1,16 +1,16 @@
-"""Which password hashes a mailbox may have, and why another is refused.
+"""Which password hashes a mailbox may have, and why others are refused.
 
-Accepted are the schemes that Dovecot verifies and that are slow on purpose. A new hash is Argon2id
-(`plexus password` makes it); the others are there so that users of another server keep theirs.
+Accepted are the schemes that Dovecot can verify and that are deliberately slow. New hashes are
+Argon2id (from `plexus password`); the others allow users of another server to keep theirs.
 
-An Argon2 hash says itself how much memory its verification takes, and that memory is Dovecot's,
-in a container that lives on a host of 512 MB. A hash that takes more than the container can give
-does not fail to verify: it takes the process down, for all users, at any stranger's login. Hence
-MEMORY_LIMIT_KIB. MEMORY_KIB and TIME_COST are one of the equivalent settings of OWASP's Password
-Storage Cheat Sheet, the one with the least memory and the most passes (7 MiB, five passes, one
-lane). One lane also because libsodium, with which Dovecot verifies, has no threads.
+An Argon2 hash specifies how much memory its verification takes, and this is Dovecot's memory, in a
+container on a host with 512 MB. A hash that needs more than the container has does not merely fail:
+it crashes the process, for all users, whenever a stranger tries to log in. Hence MEMORY_LIMIT_KIB.
+MEMORY_KIB and TIME_COST are the one of the equivalent settings in OWASP's Password Storage Cheat
+Sheet with the least memory and the most passes (7 MiB, five passes, one lane). One lane also
+because libsodium, with which Dovecot verifies, has no threads.
 
-No texts of passwords or hashes in any answer: they end in logs.
+No result contains a password or hash, because results end up in logs.
 """
 
 import re
@@ -23,7 +23,7 @@ MEMORY_LIMIT_KIB = 32 * 1024
 _BASE64 = r"[A-Za-z0-9+/]+"
 _CRYPT64 = r"[A-Za-z0-9./]"
 _ARGON2 = rf"\$v=19\$m=(?P<memory>\d{{1,9}}),t=\d\d?,p=\d\d?\${_BASE64}\${_BASE64}"
-# Costs end where one login would take seconds of the host's CPU.
+# The limits keep one login below seconds of the host's CPU.
 SCHEMES = {
     "ARGON2ID": rf"\$argon2id{_ARGON2}",
     "ARGON2I": rf"\$argon2i{_ARGON2}",
@@ -38,14 +38,14 @@ _SCHEME = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class HashFault:
-    """Why a password hash is refused, to complete "the password hash ...", and the way out."""
+    """Why a password hash is refused, to complete "the password hash ...", and the remedy."""
 
     what: str
     remedy: str
 
 
 def fault_of(text: str, address: str) -> HashFault | None:
-    """Say what is wrong with `address`'s password hash, or None."""
+    """Return what is wrong with `address`'s password hash, or None."""
     make_one = f"Make one with: plexus password {address}"
     parts = _SCHEME.fullmatch(text)
     if parts is None and text.startswith("$argon2id$"):

@@ -1,18 +1,18 @@
 """The directory as SES receipt rules: which recipients each rule names.
 
-SES refuses a recipient that no rule names in the SMTP dialogue, so the rules are the edge where
-unknown mailboxes end. An address in a rule also takes its subaddresses; a domain takes all its
-addresses, which is what a catch-all needs. SES allows 500 recipients a rule and 200 rules a set
-(Amazon SES Developer Guide, "Service quotas in Amazon SES"). All rules do the same, and none may
-stop the evaluation: a mail to recipients of two rules must be received by both.
+SES refuses a recipient that no rule names during the SMTP session, so unknown mailboxes are refused
+there. An address in a rule also matches its subaddresses; a domain matches all its addresses, which
+a catch-all needs. SES allows 500 recipients per rule and 200 rules per set (Amazon SES Developer
+Guide, "Service quotas in Amazon SES"). All rules do the same, and none may stop the evaluation: a
+message to recipients of two rules must be received by both.
 
-Recipients are distributed by a hash of each: one rule while they fit, else two by the hash's first
-bit, each of which splits by the next bit only when it is full. So the rules follow from the
-directory alone, and one address more or less changes one rule, or splits one, or joins two. A rule
+Recipients are distributed by a hash of each: one rule while they fit, otherwise two by the hash's
+first bit, each of which is split by the next bit only when it is full. So the rules depend only on
+the directory, and adding or removing an address changes one rule, splits one, or joins two. A rule
 is named by its bits, so that the others keep their names.
 
-Fails with DirectoryError where 200 rules cannot hold the recipients. Since rules split in half,
-that comes between 60,000 and 65,000 recipients.
+Raises DirectoryError if 200 rules cannot hold the recipients. Because rules are split in half, this
+happens between 60,000 and 65,000 recipients.
 """
 
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def receipt_rules(directory: Directory) -> tuple[RuleRecipients, ...]:
 
 def _split(name: str, recipients: list[str], depth: int) -> Iterator[RuleRecipients]:
     if len(recipients) <= RECIPIENTS_A_RULE:
-        # An empty half gets no rule: SES reads an empty list as "every recipient".
+        # An empty half gets no rule: for SES an empty list means "every recipient".
         if recipients:
             yield RuleRecipients(name, tuple(recipients))
         return

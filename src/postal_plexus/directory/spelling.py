@@ -1,20 +1,20 @@
-"""How people type the domains that are kept as A-labels: a table from that to what is kept.
+"""A table from the ways in which people type non-ASCII domains to their stored form, for Dovecot.
 
-Dovecot gets names as clients send them: `Eva@STRASSE.example` says another domain than
+Dovecot gets names as clients send them: `Eva@STRASSE.example` names another domain than
 `eva@straße.example`, but `eva@Straße.example`, with any normalization of its letters and any width
-of its dots, is the same (UTS 46, nontransitional, without the rare mappings). Its script has no
-table of Unicode, so it gets what the stack's own domains need; nothing where all are ASCII:
+of its dots, is the same (UTS 46, nontransitional, without the rare mappings). Dovecot's Lua script
+has no Unicode tables, so it gets what the stack's own domains need; nothing if all are ASCII:
 
     spelling<TAB>typed<TAB>kept      replace each `typed` in the domain by `kept`, in this order
     domain<TAB>U-labels<TAB>A-labels
 
-U-labels are what Punycode (RFC 3492) says of the A-labels; that these are sound IDNA 2008 is
-checked by `idn`, on the operator's side. Nothing fails here.
+U-labels are the Punycode decoding (RFC 3492) of the A-labels; `idn` checks on the operator's side
+that these are valid IDNA 2008. Nothing here raises.
 """
 
 from collections.abc import Iterable, Iterator
 
-# RFC 3490, 3.1 names the dots that people type; the alphabet of A-labels has a width of its own.
+# RFC 3490, 3.1 lists the dots that people type; the alphabet of A-labels has other widths too.
 _DOTS = "\u3002\uff0e\uff61"
 _ASCII = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _WIDE_AND_NARROW = range(0xFF01, 0xFFEF)
@@ -33,7 +33,7 @@ def dovecot_domains(domains: Iterable[str]) -> str:
 
 
 def u_labels(domain: str) -> str:
-    """A domain in A-labels as a person reads it; a label that is no Punycode stays as it is."""
+    """Return a domain in A-labels for people to read; a label that is not Punycode stays."""
     return ".".join(map(_u_label, domain.split(".")))
 
 
@@ -42,15 +42,15 @@ def _u_label(label: str) -> str:
         return label
     try:
         shown = label[4:].encode("ascii").decode("punycode")
-        shown.encode()  # Punycode can hold surrogates, which are no text
+        shown.encode()  # Punycode can encode surrogates, which are not text
     except UnicodeError:
         return label
     return shown
 
 
 def _spellings(kept: set[str]) -> Iterator[tuple[str, str]]:
-    """First each letter's other cases and widths, then what composes letters, the longest first."""
-    # A megabyte of tables, for those who have such a domain.
+    """Yield each letter's other cases and widths, then compositions, the longest first."""
+    # A megabyte of tables, only for stacks with such a domain.
     from unicodedata import decomposition, normalize  # noqa: PLC0415
 
     letters = {part for letter in kept for part in normalize("NFD", letter) + letter}

@@ -1,12 +1,12 @@
-"""The directory as Dovecot and Postfix read it.
+"""The directory in the formats of Dovecot and Postfix.
 
-Each function gives a file's whole text. Dovecot's is a passwd-file; Postfix's are in the source
-format of postmap(1), a key and a value a line, and give the same answers as `Directory.resolve`
+Each function returns a file's whole text. Dovecot's is a passwd-file; Postfix's are in the source
+format of postmap(1), a key and a value per line, and give the same results as `Directory.resolve`
 with `recipient_delimiter = +` and `propagate_unmatched_extensions =` (empty: an alias's subaddress
-is dropped). One difference remains, which Postfix's lookup cannot avoid: in a domain with a
-catch-all, a mailbox that one of our own users addresses with a subaddress gets the mail without it.
+is dropped). Postfix's look-up order makes one difference unavoidable: in a domain with a catch-all,
+if one of our own users addresses a mailbox with a subaddress, the message arrives without it.
 
-Nothing fails here: what could mean something else in a table is kept out by `entries`.
+Nothing here raises: `entries` excludes what could have another meaning in a table.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,21 +18,21 @@ from postal_plexus.directory.model import Directory, Resolution
 from postal_plexus.directory.spelling import dovecot_domains
 
 MAIL_STORE = "/srv/mail"
-"""Where the mail store is in Dovecot's container; `mail_home` is the rule below it."""
+"""The mail store's path in Dovecot's container; `mail_home` is the rule for paths below it."""
 
 _NO_PASSWORD = "{CRYPT}*"  # noqa: S105
-"""No password has it: crypt(3) makes no hash of one character."""
+"""No password has this hash: crypt(3) creates no hash of one character."""
 
 
 def dovecot_passwd(directory: Directory) -> str:
     """Render the users for Dovecot's passwd-file: `address:{SCHEME}hash::::::app-X={SCHEME}hash`.
 
-    Uid, gid and home are the same rule for all users, so they stand in Dovecot's configuration;
-    only a mailbox that was renamed has a home of its own. Its first address stays a user too: mail
-    under way to it arrives, and passwords.lua takes it as a login of the mailbox (`renamed`).
+    Uid, gid and home follow the same rule for all users, so they are in Dovecot's configuration;
+    only a renamed mailbox has a home field. Its first address remains a user too: mail in transit
+    to it arrives, and passwords.lua accepts it as a login of the mailbox (`renamed`).
 
-    A quota of a mailbox's own is an extra field that overrides Dovecot's setting. App passwords are
-    extra fields that passwords.lua reads; Dovecot itself makes nothing of them.
+    A mailbox's own quota is an extra field that overrides Dovecot's setting. App passwords are
+    extra fields that passwords.lua reads; Dovecot itself ignores them.
     """
     taken = {mailbox.address for mailbox in directory.mailboxes}
     return "".join(
@@ -66,21 +66,24 @@ def _quota_field(mailbox: Mailbox) -> Iterator[str]:
 
 
 def postfix_virtual_domains(directory: Directory) -> str:
-    """Render virtual_mailbox_domains: the domains whose mail stays here."""
+    """Render virtual_mailbox_domains: the domains whose mail is delivered here."""
     return _lines((domain.name, "OK") for domain in directory.domains)
 
 
 def postfix_virtual_mailboxes(directory: Directory) -> str:
-    """Render virtual_mailbox_maps: which recipients exist; LMTP takes the mail, not a path."""
+    """Render virtual_mailbox_maps: which recipients exist.
+
+    LMTP delivers, so no paths are needed.
+    """
     return _lines((mailbox.address, "OK") for mailbox in directory.mailboxes)
 
 
 def postfix_virtual_aliases(directory: Directory) -> str:
-    """Render virtual_alias_maps: aliases, postmasters and catch-alls, each resolved to the end.
+    """Render virtual_alias_maps: aliases, postmasters and catch-alls, each fully resolved.
 
-    Postfix gives a catch-all (`@domain`) every address of the domain that has no entry of its own.
-    So in such a domain what must not be caught gets one that says itself: each mailbox, each
-    subaddress that an alias names, and an alias that leads to nobody.
+    For Postfix, a catch-all (`@domain`) matches every address of the domain without an entry of its
+    own. So in such a domain, whatever must not be caught gets an entry to itself: each mailbox,
+    each subaddress that an alias names, and an alias that leads to nobody.
     """
     catch_alls = _catch_alls(directory)
     lines: dict[str, tuple[str, ...]] = {}
@@ -105,10 +108,10 @@ def postfix_virtual_aliases(directory: Directory) -> str:
 def postfix_sender_logins(directory: Directory) -> str:
     """Render smtpd_sender_login_maps: which logins may send as an address.
 
-    A mailbox may send as itself, as each alias that leads to it, as what its catch-all takes, and
-    as what its entry names (`send_as`), which takes nothing away from anybody else. Postfix strips
-    subaddresses before it looks an address up. An alias that leads only outside belongs to no
-    login; it names itself, which is none, lest a catch-all give it to somebody.
+    A mailbox may send as itself, as each alias that leads to it, as what its catch-all receives,
+    and as the addresses in its `send_as`, which does not affect others. Postfix strips subaddresses
+    before it looks up an address. An alias that leads only outside belongs to no login; its entry
+    names itself, which is not a login, so that a catch-all does not give it to somebody.
     """
     lines: dict[str, tuple[str, ...]] = {m.address: (m.address,) for m in directory.mailboxes}
     for address in _handed_on(directory):
@@ -118,7 +121,7 @@ def postfix_sender_logins(directory: Directory) -> str:
             lines[f"@{domain.name}"] = _logins(directory.resolve(domain.catch_all))
     for mailbox in directory.mailboxes:
         for address in mailbox.send_as:
-            # An entry of its own hides the catch-all's, so those who have that come along.
+            # An entry of its own hides the catch-all's, so the catch-all's owners are added.
             logins = lines.get(address) or lines.get(f"@{_domain(address)}") or ()
             lines[address] = tuple(dict.fromkeys((*logins, mailbox.address)))
     return _lines((address, ", ".join(logins)) for address, logins in lines.items() if logins)
@@ -134,17 +137,17 @@ TABLES: Mapping[str, Callable[[Directory], str]] = MappingProxyType(
         "postfix-sender-logins": postfix_sender_logins,
     }
 )
-"""File name -> its renderer: the files beside `directory.json` that the containers follow."""
+"""File name -> its renderer: the files beside `directory.json` that the containers load."""
 
 
 def _handed_on(directory: Directory) -> Iterator[str]:
-    """The addresses that exist without being a mailbox: aliases and implied postmasters."""
+    """Yield the addresses that exist without being a mailbox: aliases and implied postmasters."""
     mailboxes = {mailbox.address for mailbox in directory.mailboxes}
     return (address for address in directory.hosted_addresses() if address not in mailboxes)
 
 
 def _catch_alls(directory: Directory) -> dict[str, tuple[str, ...]]:
-    """Each domain with a catch-all that leads to somebody, and to whom."""
+    """Yield each domain with a catch-all that leads to somebody, and its recipients."""
     resolved = {
         domain.name: _recipients(directory.resolve(domain.catch_all))
         for domain in directory.domains

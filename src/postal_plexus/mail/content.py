@@ -1,18 +1,18 @@
-"""A mail's content on its way into a mailbox: transforms that take and give chunks of any size.
+"""Transform a message's content in chunks of any size on its way into a mailbox.
 
 `LineEnds` makes every line end CRLF, `HeaderBlock` puts trace headers on top and renames forged
-ones, `DotStuffing` prepares for DATA (RFC 5321, section 4.5.2). Chained in that order they decide
-between a delivery and SMTP smuggling: behind `LineEnds` no bare CR or LF exists that a server
-could read as the end of the content. Each holds back a bounded number of octets, whatever comes.
-None of them fails: every octet string is a mail, but for a header block that goes on for longer
-than its `HeaderBlock` may (`HeaderTooLongError`).
+ones, `DotStuffing` prepares for DATA (RFC 5321, section 4.5.2). Chained in that order they prevent
+SMTP smuggling: after `LineEnds` there is no bare CR or LF that a server could take for the end of
+the content. Each buffers a limited number of octets. None of them fails, because every octet string
+is a message, except if a header block is longer than its `HeaderBlock` allows
+(`HeaderTooLongError`).
 """
 
 import re
 from dataclasses import dataclass
 
-# The longest field that is looked at whole before it is decided about; longer ones are decided
-# against (renamed), since only our own name can make anyone write so long a one.
+# The longest field that is examined completely before a decision. Longer ones are renamed, because
+# only somebody who uses our name has a reason to write such a long one.
 _LONGEST_FIELD = 4096
 _SHORTEST_OWN = b"x-plexus-"
 _RESULTS = b"authentication-results"
@@ -20,31 +20,31 @@ _DELIVERED_TO = b"delivered-to:"
 _MOST_DELIVERED_TO = 128
 _FORGED = b"X-Forged-"
 TraceFields = tuple[tuple[str, str], ...]
-"""Name and value of each field that goes on top of a mail."""
+"""Name and value of each field to put on top of a message."""
 _NAME_END = re.compile(rb"[ \t\r\n]*:")
 
 
 class HeaderTooLongError(Exception):
-    """The header block goes beyond its bound."""
+    """The header block exceeds its limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderBound:
-    """So many octets and fields a header block may have."""
+    """The octets and fields that a header block may have."""
 
     octets: int
     fields: int
 
 
 class LineEnds:
-    """Makes bare LF and bare CR into CRLF, and ends the content with one."""
+    """Converts bare LF and bare CR to CRLF, and ends the content with CRLF."""
 
     def __init__(self) -> None:
         self._held_cr = False
         self._open_line = False
 
     def feed(self, chunk: bytes) -> bytes:
-        """The chunk with CRLF line ends; a CR at its end waits for what follows."""
+        """Return the chunk with CRLF line ends; a CR at its end waits for the next chunk."""
         if self._held_cr:
             chunk = b"\r" + chunk
         self._held_cr = chunk.endswith(b"\r")
@@ -59,20 +59,20 @@ class LineEnds:
         return chunk
 
     def finish(self) -> bytes:
-        """What is still owed at the end of the content."""
+        """Return what is still due at the end of the content."""
         owed = b"\r\n" if self._held_cr or self._open_line else b""
         self._held_cr = self._open_line = False
         return owed
 
 
 class DotStuffing:
-    """Doubles the dot that begins a line. Takes content with CRLF line ends only."""
+    """Doubles a dot at the beginning of a line. Requires content with CRLF line ends."""
 
     def __init__(self) -> None:
         self._at_line_start = True
 
     def feed(self, chunk: bytes) -> bytes:
-        """The chunk, stuffed."""
+        """Return the chunk, dot-stuffed."""
         if not chunk:
             return b""
         stuffed = chunk.replace(b"\n.", b"\n..")
@@ -85,13 +85,13 @@ class DotStuffing:
 class HeaderBlock:
     """Puts `trace` headers on top and renames headers that only we may write.
 
-    Renamed, by an `X-Forged-` in front, are all `X-Plexus-*` and each `Authentication-Results` that
-    names our `authserv_id` (RFC 8601, section 5). Takes content with CRLF line ends only. After the
-    header block, chunks pass untouched.
+    All `X-Plexus-*` and each `Authentication-Results` that names our `authserv_id` (RFC 8601,
+    section 5) get the prefix `X-Forged-`. Requires content with CRLF line ends. After the header
+    block, chunks pass unchanged.
 
-    `received` counts the Received fields seen so far and `delivered_to` holds the addresses of the
-    Delivered-To fields (lower case): what loop detection needs. `feed` raises HeaderTooLongError
-    when a chunk ends beyond the `bound`, and the header block has not ended.
+    `received` counts the Received fields so far and `delivered_to` holds the addresses of the
+    Delivered-To fields (lower case), both for loop detection. `feed` raises HeaderTooLongError if a
+    chunk ends beyond the `bound` and the header block has not ended.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class HeaderBlock:
     ) -> None:
         self._bound = bound
         self._octets = self._fields = 0
-        # Values may come from an envelope: whatever is in them, each stays one line.
+        # Values may come from an envelope: whatever they contain, each stays on one line.
         self._trace = b"".join(
             f"{name}: {value}\r\n".encode()
             if value.isprintable()
@@ -116,11 +116,11 @@ class HeaderBlock:
 
     @property
     def complete(self) -> bool:
-        """Whether the whole header block has been seen."""
+        """Return whether the whole header block has been seen."""
         return not self._in_header
 
     def feed(self, chunk: bytes) -> bytes:
-        """The chunk, with its header lines checked; up to 4 KB may wait for what follows."""
+        """Return the chunk with its header lines checked; up to 4 KB may wait for the next."""
         if not self._in_header:
             return chunk
         if not chunk:
@@ -132,7 +132,7 @@ class HeaderBlock:
         return self._begin(octets) + self._header(octets)
 
     def finish(self) -> bytes:
-        """What was held back at the end of the content, and the trace headers of an empty one."""
+        """Return what is still buffered at the end, and the trace headers of an empty content."""
         held, self._held = self._held, b""
         if not self._in_header:
             return held
@@ -143,8 +143,8 @@ class HeaderBlock:
         if self._started:
             return b""
         self._started = True
-        # A first line that begins with white space would continue our last trace header, and so
-        # let a sender write into it. It gets a header of its own to continue.
+        # If the first line begins with white space, it would continue our last trace header, and
+        # the sender could write into it. So it gets a header of its own to continue.
         continued = b"X-Plexus-Continued:\r\n" if content[:1] in (b" ", b"\t") else b""
         return self._trace + continued
 
@@ -161,11 +161,11 @@ class HeaderBlock:
         return self._partial(octets)
 
     def _partial(self, octets: bytes) -> bytes:
-        """Pass on the whole fields; hold back the last, which may go on in the next chunk."""
+        """Pass on the complete fields; keep the last, which may continue in the next chunk."""
         self._must_be_within_bound()
         cut = _last_field(octets)
         if cut == 0 and self._in_line:
-            # The line's beginning is decided already: all but a line end may pass.
+            # The line's beginning is decided already: everything except a line end may pass.
             cut = len(octets)
         elif len(octets) - cut > _LONGEST_FIELD:
             passed = self._lines(octets)
@@ -186,7 +186,7 @@ class HeaderBlock:
             raise HeaderTooLongError(f"the header has more than {bound.fields} fields")
 
     def _lines(self, octets: bytes) -> bytes:
-        """Whole lines of the header block (the first one may be the rest of a line)."""
+        """Return whole lines of the header block (the first may be the rest of a line)."""
         lower = octets.lower()
         self.received += lower.count(b"\nreceived:")
         if not self._in_line and lower.startswith(b"received:"):
@@ -220,7 +220,7 @@ class HeaderBlock:
                 self.delivered_to.add(address.decode("ascii", "replace"))
             return
         if _NAME_END.match(field, len(name)) is None:
-            return  # a longer name that only begins alike
+            return  # a longer name with the same beginning
         value = field[:end]
         whole = end < len(field) or len(field) < _LONGEST_FIELD
         if not whole or self._authserv_id in _authserv(value.partition(b":")[2]):
@@ -228,10 +228,10 @@ class HeaderBlock:
 
 
 def _authserv(value: bytes) -> bytes:
-    """Who an Authentication-Results field says it is from (RFC 8601, section 2.2), and no less.
+    """Return the authserv-id of an Authentication-Results field (RFC 8601, section 2.2).
 
-    Comments and white space may stand before, quotes around it. Where a comment or quoted string
-    has no end, another reader may see anything: then all of the value counts.
+    Comments and white space may precede it, and it may be quoted. If a comment or quoted string has
+    no end, readers may differ: then all of the value counts.
     """
     found = bytearray()
     depth, quoted, escaped = 0, False, False
@@ -256,7 +256,7 @@ def _authserv(value: bytes) -> bytes:
 
 
 def _field_end(field: bytes) -> int:
-    """Where a header field ends: at the first line end that no white space follows."""
+    """Return where a header field ends: at the first line end that no white space follows."""
     end = field.find(b"\r\n")
     while end >= 0 and field[end + 2 : end + 3] in (b" ", b"\t"):
         end = field.find(b"\r\n", end + 2)
@@ -264,9 +264,9 @@ def _field_end(field: bytes) -> int:
 
 
 def _last_field(octets: bytes) -> int:
-    """Where the last header field of a chunk begins, with all its continuation lines."""
+    """Return where the last header field of a chunk begins, with all its continuation lines."""
     start = octets.rfind(b"\n")
-    # A line end that closes the chunk may be followed by a continuation line in the next one.
+    # A line end at the end of a chunk may be followed by a continuation line in the next one.
     if start == len(octets) - 1:
         start = octets.rfind(b"\n", 0, start)
     while start >= 0 and octets[start + 1 : start + 2] in (b" ", b"\t"):

@@ -1,9 +1,9 @@
-"""A dead letter: the queue entry of a mail, whole, with these attributes.
+"""A dead letter: the unchanged queue entry of a message, with these attributes.
 
-`deliver` writes them, and reads them of a letter that was put back; operators' tools read them.
+`deliver` writes them, and reads those of a redriven dead letter; operators' commands read them.
 """
 
 REASON, RECIPIENT, RECEIPT = "Reason", "Recipient", "Receipt"
-"""Why it could not be delivered; to whom, or nothing for all; SES's id of the mail."""
+"""The reason; the recipient, or nothing for all; SES's id of the message."""
 VIRUS = "virus"
-"""The reason of a mail that is held because SES found a virus in it."""
+"""The reason of a message that is held because SES found a virus in it."""

@@ -1,8 +1,10 @@
-"""Records of deliveries: what `deliver` writes beside the archive, and `plexus replay` reads. Pure.
+"""Records of deliveries: `deliver` writes them to the archive, and `plexus replay` reads them.
 
-A mail as SES stored it does not say whom it was for: SES writes no envelope, and a blind recipient
-or an alias stands in no header. So `deliver` keeps the queue's entry, and for each mailbox that has
-the mail the envelope recipients that led there. A replay is that entry once more, for one mailbox.
+Pure.
+
+A message as SES stored it does not contain its envelope: blind-copy recipients and aliases are in
+no header. So `deliver` stores the queue's entry, and for each mailbox that has the message the
+envelope recipients that led there. A replay is that entry again, for one mailbox.
 """
 
 import json
@@ -11,7 +13,10 @@ from dataclasses import dataclass
 from typing import cast
 
 PREFIX = "deliveries/"
-"""Where the records lie in the archive, named by time: DATE/TIME-RANDOM.jsonl, in UTC."""
+"""The prefix of the records in the archive.
+
+They are named by time: DATE/TIME-RANDOM.jsonl, in UTC.
+"""
 REPLAY = "Replay"
 """The attribute of a queue entry that makes it a replay. Only operators can set one: what SES and
 SNS send has no attributes, whatever the mail says."""
@@ -19,11 +24,11 @@ SNS send has no attributes, whatever the mail says."""
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of the queue that was delivered.
+    """One delivered entry of the queue.
 
     Attributes:
-        mailboxes: by name of each mailbox that has the mail, the recipients that led there.
-        entry: the queue's, as it came.
+        mailboxes: for each mailbox that has the message, by name, the recipients that led there.
+        entry: the queue's, unchanged.
     """
 
     mailboxes: Mapping[str, tuple[str, ...]]
@@ -32,20 +37,20 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """For which mailbox a mail comes again, and by which of its envelope recipients."""
+    """The mailbox for which a message comes again, and the envelope recipients that led there."""
 
     mailbox: str
     originals: tuple[str, ...]
 
 
 def write_record(record: Record) -> bytes:
-    """Give the record as one line of JSON."""
+    """Return the record as one line of JSON."""
     document = {"mailboxes": record.mailboxes, "entry": record.entry}
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 def read_records(octets: bytes) -> Iterator[Record]:
-    """Read lines of `write_record`. What is no record is left out: it costs no other the mail."""
+    """Parse lines of `write_record`. Lines that are not records are skipped."""
     for line in octets.splitlines():
         fields = _fields(line)
         entry, mailboxes = fields.get("entry"), fields.get("mailboxes")
@@ -55,12 +60,12 @@ def read_records(octets: bytes) -> Iterator[Record]:
 
 
 def write_replay(replay: Replay) -> str:
-    """Give the value of the attribute."""
+    """Return the value of the attribute."""
     return json.dumps({"mailbox": replay.mailbox, "originals": replay.originals})
 
 
 def read_replay(value: str) -> Replay:
-    """Read the attribute's value; what is not of this form names no mailbox ("")."""
+    """Parse the attribute's value; an invalid one names no mailbox ("")."""
     fields = _fields(value)
     mailbox = fields.get("mailbox")
     return Replay(mailbox if isinstance(mailbox, str) else "", _texts(fields.get("originals")))

@@ -1,7 +1,7 @@
-"""The disposition: what became of one mail for one recipient.
+"""The disposition: the outcome of one message for one recipient.
 
-Every recipient of every attempt ends with exactly one (RFC 3464, section 2.3.3, names the
-actions). What a failure means is not decided here but in `deliver.policy`.
+Every recipient of every attempt ends with exactly one (RFC 3464, section 2.3.3, names the actions).
+`deliver.policy` decides what a failure means, not this module.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from enum import Enum
 
 
 class Fate(Enum):
-    """The ends that an attempt can have for one recipient."""
+    """The outcomes that an attempt can have for one recipient."""
 
     DELIVERED = "delivered"
-    FORWARDED = "forwarded"  # Postfix has it in its queue; whether it arrives is not known yet
+    FORWARDED = "forwarded"  # Postfix has it in its queue; it is not known yet whether it arrives
     DEFERRED = "deferred"
-    HELD = "held"  # an operator's task works on the mailbox: again in seconds, and no attempt
+    HELD = "held"  # an operator's task holds the mailbox: again in seconds
     FAILED = "failed"
 
 
@@ -22,7 +22,8 @@ class Fate(Enum):
 class Disposition:
     """One recipient's fate, with its enhanced status code (RFC 3463) and the reason in words.
 
-    `quiet` is a failure that the sender must not be told: a loop, or one that was perhaps told.
+    `quiet` marks a failure that the sender must not be told: a loop, or one that may have been
+    told.
     """
 
     recipient: str

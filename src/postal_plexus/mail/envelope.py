@@ -1,17 +1,17 @@
-"""The envelope: who sent a mail and who is to have it (RFC 5321, section 2.3.1).
+"""The envelope: who sent a message and who should get it (RFC 5321, section 2.3.1).
 
-An envelope's addresses are put on the wire between angle brackets, so an address that could end
-the command early is refused here, with `EnvelopeError`, and nowhere else. What SES accepted is a
-`RawEnvelope`: any texts, each to be judged by itself, since one odd address must not cost another
-recipient the mail. `wire_sender` says what becomes of an odd sender.
+An envelope's addresses are sent between angle brackets, so an address that could end the command
+early is refused here, with `EnvelopeError`, and nowhere else. What SES accepted is a `RawEnvelope`:
+any texts, each checked separately, because one malformed address must not affect other recipients.
+`wire_sender` decides about an unusual sender.
 """
 
 import re
 from dataclasses import dataclass
 
-# RFC 5321 section 4.1.2 without the optional source route: dot-string or quoted string, then a
-# domain or an address literal. The local part is read generously (SES has accepted it already);
-# what must never pass is a control character, a space or an angle bracket outside quotes.
+# RFC 5321 section 4.1.2 without the optional source route: a dot-string or quoted string, then a
+# domain or an address literal. The local part is checked leniently, because SES has accepted it
+# already. A control character, a space or an angle bracket outside quotes must never pass.
 _ADDRESS = re.compile(
     r"""(?:"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*"|[\x21\x23-\x3b\x3d\x3f\x41-\x7e]+)"""
     r"""@(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[\x21-\x3b\x3d\x3f-\x5a\x5e-\x7e]+\])"""
@@ -19,7 +19,7 @@ _ADDRESS = re.compile(
 _LONGEST_PATH = 512  # twice RFC 5321's 256, section 4.5.3.1.3: seen in the wild, harmless to us
 
 
-# The same with characters beyond ASCII (RFC 6531): Dovecot takes such a sender as it is.
+# The same with non-ASCII characters (RFC 6531): Dovecot accepts such a sender unchanged.
 _UTF8_SENDER = re.compile(
     r"""[\x21\x23-\x3b\x3d\x3f\x41-\x7e\xa1-\U0010ffff]+"""
     r"""@[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"""
@@ -28,7 +28,7 @@ _SOURCE_ROUTE = re.compile(r"@[^:<>\s]*:")
 
 
 class EnvelopeError(ValueError):
-    """An address that cannot be put on the wire."""
+    """An address that cannot be used in an SMTP command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Envelope(RawEnvelope):
     """Envelope sender ("" for the null sender of a bounce) and its recipients, each once.
 
     Raises:
-        EnvelopeError: not all of it can be put on the wire.
+        EnvelopeError: some of it cannot be used in an SMTP command.
     """
 
     def __post_init__(self) -> None:
@@ -61,11 +61,11 @@ class Envelope(RawEnvelope):
 
 
 def wire_sender(sender: str) -> str:
-    """The sender with which a mail from `sender` is delivered; "" where nobody can be answered.
+    """Return the sender for delivering a message from `sender`; "" if it is not an address.
 
-    A trailing dot and a source route fall away (RFC 5321, appendix F.2), a domain in U-labels
-    becomes A-labels. What is then no address (`MAILER-DAEMON`, a blank in it) is the null sender:
-    nothing that is sent to it could arrive.
+    A trailing dot and a source route are removed (RFC 5321, appendix F.2), and U-labels in the
+    domain become A-labels. If the result is not an address (`MAILER-DAEMON`, or with a space), it
+    is the null sender: nothing that is sent to it could arrive.
     """
     if not sender or is_address(sender):
         return sender
@@ -75,11 +75,11 @@ def wire_sender(sender: str) -> str:
 
 
 def ascii_domain(domain: str) -> str:
-    """The domain as it is compared: A-labels (RFC 5891), lower case, no trailing dot.
+    """Return the domain for comparison: A-labels (RFC 5891), lower case, no trailing dot.
 
-    Without the tables of IDNA, which the service need not carry: a label of NFC in lower case,
-    which is what a U-label is, has exactly one A-label. What is no U-label gives a name that no
-    domain has, or stays as it is. Never raises.
+    This works without the IDNA tables, which the service does not need: a label in NFC and lower
+    case, as every U-label is, has exactly one A-label. A label that is not a U-label gives a name
+    that no domain has, or stays as it is. Never raises.
     """
     domain = domain.removesuffix(".")
     if domain.isascii():
@@ -94,7 +94,8 @@ def _ascii_label(label: str) -> str:
 
     mapped = normalize("NFC", label.lower())
     try:
-        # A label that becomes ASCII by mapping was no U-label: it must not pass for another's name.
+        # A label that becomes ASCII by mapping was not a U-label; it must not pass for another
+        # name.
         return label if mapped.isascii() else f"xn--{mapped.encode('punycode').decode()}"
     except UnicodeError:
         return label
@@ -109,5 +110,5 @@ def _is_utf8_sender(text: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether `text` can stand between the angle brackets of MAIL FROM and RCPT TO."""
+    """Return whether `text` can be used between the angle brackets of MAIL FROM and RCPT TO."""
     return len(text) <= _LONGEST_PATH and _ADDRESS.fullmatch(text) is not None

@@ -2,14 +2,14 @@
 
 SES publishes bounces, complaints, delivery delays, rejects and rendering failures
 (https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html).
-`read_event` reads one body of the events queue: a `Feedback`, of which `feedback_notice.render`
-makes the mail; an `Arrival` (SES's delivery event) or a `Remark`, which are only logged: the latter
-are other kinds, those of the future, and the text that SES sends to a topic when it is told of it.
-Raises NotificationError for what is neither.
+`read_event` parses one body of the events queue. It returns a `Feedback`, which
+`feedback_notice.render` turns into a message, or an `Arrival` (SES's delivery event) or a `Remark`,
+which are only logged. A Remark is any other kind, including future ones, and the text that SES
+sends to a newly configured topic. Anything else raises NotificationError.
 
-What a bounce says is taken from its recipients, not from its type: an automatic answer (out of
-office) comes as a transient bounce in which nothing failed. A type, subtype or kind that is not
-known yet never becomes "was not delivered".
+The meaning of a bounce is taken from its recipients, not from its type: an automatic reply (out of
+office) arrives as a transient bounce in which nothing failed. An unknown type, subtype or kind
+never becomes "was not delivered".
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from postal_plexus.mail.receipt import NotificationError, unwrap
 _Fields = dict[str, object]
 
 _TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES"
-# Transient bounces in which delivery was given up, whatever else they say.
+# Transient bounces in which delivery was given up, whatever else they contain.
 _FAILED_SUBTYPES = frozenset(
     {
         "MailboxFull",
@@ -37,17 +37,17 @@ _FAILED_SUBTYPES = frozenset(
 
 
 class FeedbackKind(Enum):
-    """What SES says of a mail."""
+    """What SES reports about a message."""
 
     FAILED = "failed"  # not delivered
-    UNCERTAIN = "uncertain"  # an answer by a machine, or something SES could not read
+    UNCERTAIN = "uncertain"  # an automatic reply, or something that SES could not parse
     COMPLAINT = "complaint"
     DELAYED = "delayed"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackRecipient:
-    """One recipient that the event speaks of; what it does not say is ""."""
+    """One recipient of the event; missing values are ""."""
 
     address: str
     action: str
@@ -57,12 +57,12 @@ class FeedbackRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """One event that a sender should hear of.
+    """One event that a sender should be told.
 
-    `feedback_id` is the same whenever the same event comes again. `event` and `reason` are SES's
-    words: "Bounce" and "Transient/General", "Reject" and "Bad content"; `ses_id` is its id of the
-    mail. `sent_on_by` is the address
-    of ours that a forward or a redirect was sent on by (`mail.outgoing` wrote X-Loop), or "".
+    `feedback_id` is the same whenever the same event is received again. `event` and `reason` are
+    SES's words: "Bounce" and "Transient/General", "Reject" and "Bad content"; `ses_id` is its id of
+    the message. `sent_on_by` is our address in whose name a forward or redirect was sent
+    (`mail.outgoing` wrote X-Loop), or "".
     """
 
     kind: FeedbackKind
@@ -83,9 +83,9 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """The servers of these recipients have taken a mail that was sent, with this reply.
+    """The recipients' servers have accepted a sent message, with this reply.
 
-    `ses_id` is SES's id of the mail, `message_id` what the sender's own program gave it, or "".
+    `ses_id` is SES's id of the message, `message_id` the one from the sender's program, or "".
     """
 
     ses_id: str
@@ -98,13 +98,13 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """An event that is only logged: its kind, and SES's id of the mail or ""."""
+    """An event that is only logged: its kind, and SES's id of the message or ""."""
 
     event: str
     message_id: str
 
 
-# The object of each event and the list of recipients in it; without a list, all the mail's.
+# Each event's object and its list of recipients; without a list, all of the message's recipients.
 _EVENTS = {
     "Bounce": ("bounce", "bouncedRecipients"),
     "Complaint": ("complaint", "complainedRecipients"),
@@ -115,7 +115,7 @@ _EVENTS = {
 
 
 def read_event(body: str) -> Feedback | Arrival | Remark:
-    """Read one queue body. Raises NotificationError."""
+    """Parse one queue body. Raise NotificationError."""
     event = _event(body)
     if isinstance(event, Remark):
         return event
@@ -153,7 +153,7 @@ def read_event(body: str) -> Feedback | Arrival | Remark:
 
 
 def _arrival(event: _Fields) -> Arrival | None:
-    """Read a delivery event; None where it tells nothing, since nobody's mail hangs on it."""
+    """Parse a delivery event; return None if it is incomplete, because no message depends on it."""
     try:
         details, mail = _fields(event, "delivery"), _fields(event, "mail")
         happened_at = _time(_text(details, "timestamp") or _text(mail, "timestamp"))
@@ -180,7 +180,7 @@ def _event(body: str) -> _Fields | Remark:
     try:
         return unwrap(body)
     except NotificationError:
-        if _TOPIC_VALIDATED in body:  # in SNS's envelope, where delivery is not raw
+        if _TOPIC_VALIDATED in body:  # in SNS's envelope, without raw message delivery
             return Remark("topic validated", "")
         raise
 
@@ -190,7 +190,7 @@ def _kind(name: str, details: _Fields) -> FeedbackKind:
         case "DeliveryDelay":
             return FeedbackKind.DELAYED
         case "Complaint":
-            # SES complains in the recipient's name where it has not even sent the mail.
+            # SES reports a complaint in the recipient's name even if it has not sent the message.
             is_held = "suppress" in _text(details, "complaintSubType").lower()
             return FeedbackKind.FAILED if is_held else FeedbackKind.COMPLAINT
         case "Bounce":
@@ -205,7 +205,7 @@ def _kind_of_bounce(details: _Fields) -> FeedbackKind:
     actions = {_text(each, "action").lower() for each in people} - {""}
     if actions and "failed" not in actions:
         return FeedbackKind.DELAYED if actions == {"delayed"} else FeedbackKind.UNCERTAIN
-    # An automatic answer carries no status: only a delivery status notification does.
+    # An automatic reply has no status: only a delivery status notification has one.
     is_reported = bool(actions) or any(_text(each, "status")[:1] in {"4", "5"} for each in people)
     is_failed = bounce_type == "Permanent" or subtype in _FAILED_SUBTYPES or is_reported
     return FeedbackKind.FAILED if is_failed else FeedbackKind.UNCERTAIN
@@ -244,7 +244,7 @@ def _recipients(details: _Fields, mail: _Fields, people: str) -> tuple[FeedbackR
 def _identity(
     name: str, ses_id: str, details: _Fields, recipients: tuple[FeedbackRecipient, ...]
 ) -> str:
-    """The same for the same event; the prefix is that of ids that journals hold already."""
+    """Return an id that is the same for the same event; journals contain ids with its prefix."""
     what = _text(details, "feedbackId") or _text(details, "timestamp")
     addresses = ",".join(sorted(recipient.address for recipient in recipients))
     identity = f"{name}|{ses_id}|{what}|{addresses}"
@@ -253,7 +253,7 @@ def _identity(
 
 
 def _own_message_id(mail: _Fields) -> str:
-    """The Message-ID that the sender's own program gave; SES puts its own in the mail it sends."""
+    """Return the Message-ID from the sender's program, which SES replaces when it sends."""
     for header in _list(mail, "headers"):
         if _text(header, "name").lower() == "message-id":
             value = _text(header, "value").strip()
@@ -263,7 +263,7 @@ def _own_message_id(mail: _Fields) -> str:
 
 
 def _sent_on_by(mail: _Fields) -> str:
-    """The first X-Loop: the way out puts its own above all others."""
+    """Return the first X-Loop: the guard puts its own above all others."""
     for header in _list(mail, "headers"):
         if _text(header, "name").lower() == "x-loop":
             return _text(header, "value").strip().lower()
@@ -271,12 +271,12 @@ def _sent_on_by(mail: _Fields) -> str:
 
 
 def _line(text: str) -> str:
-    """One line: no control characters, not endless."""
+    """Return one line: without control characters, truncated."""
     return printable(text, 600).strip()
 
 
 def _address(source: str) -> str:
-    """The address in `Name <address>` or by itself."""
+    """Return the address in `Name <address>`, or the bare address."""
     return source.rpartition("<")[2].rstrip("> ") if "<" in source else source.strip()
 
 

@@ -1,8 +1,8 @@
-"""The notice that tells a sender what SES says of a mail.
+"""The notice that tells a sender what SES reports about a message.
 
-A delivery status notification (RFC 3464) where delivery failed or is delayed, a feedback report
-(RFC 5965) for a complaint, plain text where nothing is known to have failed; threaded by
-In-Reply-To to the mail that it speaks of. Pure; the same octets whenever it is rendered.
+It is a delivery status notification (RFC 3464) if delivery failed or is delayed, a feedback report
+(RFC 5965) for a complaint, and plain text if nothing is known to have failed; threaded by
+In-Reply-To with the message. Pure; every rendering has the same octets.
 """
 
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from postal_plexus.mail.feedback import Feedback, FeedbackKind
 from postal_plexus.mail.printable import printable
 
-# RFC 5965, 7.3, and "not-spam" (RFC 6430): what a feedback report may say besides "abuse".
+# RFC 5965, 7.3, and "not-spam" (RFC 6430): the types of a feedback report besides "abuse".
 _COMPLAINTS = {
     "": "{who} marked your mail as unwanted:",
     "abuse": "{who} marked your mail as unwanted:",
@@ -34,7 +34,7 @@ _SUPPRESSED = (
     " complained about before."
 )
 _ON_OUR_LIST = "The list belongs to this mail system: its operator can remove the address."
-# To the postmaster, who is told since no author of a forwarded mail can mend it.
+# To the postmaster, because the author of a forwarded message cannot correct the cause.
 _OF_A_FORWARD = (
     "You did not write this mail: an alias here forwards to that address. If nobody has it any",
     "more, take it out of the alias. Where too much comes back, forwarding stops for a week.",
@@ -43,7 +43,7 @@ _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
 
 
 def render(feedback: Feedback, to: str, hostname: str) -> bytes:
-    """Give the notice, with CRLF line ends."""
+    """Return the notice, with CRLF line ends."""
     lines = [
         f"From: Mail delivery <mailer-daemon@{hostname}>",
         f"To: <{to}>",
@@ -103,7 +103,7 @@ def _headline(feedback: Feedback) -> str:
 
 
 def _explanation(feedback: Feedback) -> list[str]:
-    """What to know besides; each paragraph with an empty line behind it."""
+    """Return additional explanations, each a paragraph followed by an empty line."""
     if feedback.sender.startswith("postmaster+fwd-"):
         return [*_OF_A_FORWARD, "", *_reason_in_words(feedback)]
     return _reason_in_words(feedback)
@@ -131,7 +131,7 @@ def _reason_in_words(feedback: Feedback) -> list[str]:
 
 
 def _feedback_report(feedback: Feedback) -> bytes:
-    """RFC 5965, section 3."""
+    """Return the report of RFC 5965, section 3."""
     lines = [
         "Content-Type: message/feedback-report",
         "",
@@ -146,7 +146,7 @@ def _feedback_report(feedback: Feedback) -> bytes:
 
 
 def _delivery_status(feedback: Feedback) -> bytes:
-    """RFC 3464, section 2."""
+    """Return the status of RFC 3464, section 2."""
     action = "delayed" if feedback.kind is FeedbackKind.DELAYED else "failed"
     is_transient = action == "delayed" or feedback.reason.startswith("Transient")
     lines = [
@@ -181,15 +181,15 @@ def _subject(feedback: Feedback) -> str:
 
 
 def _date(moment: float) -> str:
-    """RFC 5322, section 3.3."""
+    """Return a date as in RFC 5322, section 3.3."""
     return datetime.fromtimestamp(moment, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000")
 
 
 def _line(text: str) -> str:
-    """One line of a header: no control characters, not endless."""
+    """Return one line for a header: without control characters, truncated."""
     return printable(text, 600).strip()
 
 
 def _token(text: str) -> str:
-    """A token of RFC 2045, or "": anything else is no feedback type."""
+    """Return a token of RFC 2045, or "": anything else is not a feedback type."""
     return text if text.replace("-", "").isalnum() and text.isascii() else ""

@@ -1,7 +1,8 @@
-"""A mail that is held because SES found a virus in it: the notice to its reader, and its release.
+"""A message held because SES found a virus in it: the notice to its reader, and its release.
 
-The notice says from whom and when, and by which id the operator finds it; of what the sender wrote,
-nothing. `release` makes of the dead letter the queue entry that delivers the mail after all. Pure.
+The notice says who sent it and when, and by which id the operator can find it, but contains nothing
+that the sender wrote. `release` turns the dead letter into a queue entry that delivers the message.
+Pure.
 """
 
 import json
@@ -12,21 +13,21 @@ from postal_plexus.mail.receipt import RELEASE, Receipt, unwrap
 
 
 def release(body: str) -> str:
-    """The queue entry that delivers what a dead letter holds as if SES had found no virus.
+    """Return the queue entry that delivers a dead letter's message as if SES had found no virus.
 
-    `body` is the dead letter's, in either form; sent to the mail queue, the result is delivered
-    once to each recipient who does not have the mail. Raises NotificationError.
+    `body` is the dead letter's, in either form. Sent to the mail queue, the result is delivered
+    once to each recipient who does not have the message. Raises NotificationError.
     """
     return json.dumps({**unwrap(body), RELEASE: "virus"})
 
 
 def held_id(receipt: Receipt) -> str:
-    """What mailbox and journal know the notice by."""
+    """Return the id of the notice in mailbox and journal."""
     return f"held-{receipt.message_id}"
 
 
 def render_held(receipt: Receipt, to: str, hostname: str) -> bytes:
-    """The notice, with CRLF line ends; the same octets whenever it is rendered."""
+    """Return the notice, with CRLF line ends; every rendering has the same octets."""
     moment = datetime.fromtimestamp(receipt.accepted_at, UTC)
     lines = [
         f"From: Mail delivery <mailer-daemon@{hostname}>",

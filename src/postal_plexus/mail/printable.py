@@ -1,6 +1,6 @@
-"""Text of strangers on one line: in a header field, an attribute, a log or on a terminal."""
+"""Text from outside on one line: for a header field, an attribute, a log or a terminal."""
 
 
 def printable(text: str, most: int | None = None, instead: str = " ") -> str:
-    """Give the first `most` characters, with `instead` for each that is not printable."""
+    """Return the first `most` characters, with `instead` for each that is not printable."""
     return "".join(char if char.isprintable() else instead for char in text[:most])

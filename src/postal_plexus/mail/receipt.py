@@ -1,10 +1,10 @@
-"""The receipt: SES's record of one accepted mail, read from the queue's notification.
+"""The receipt: SES's record of one accepted message, parsed from the queue's notification.
 
 The queue's body is SNS's JSON with the notification as a string in `Message`, or, with raw message
-delivery, the notification itself; both are read. What is neither raises `NotificationError`, whose
-text is the reason that goes to the dead letters. Sender and recipients may be any text: each is
-judged by itself, later, so that an odd one costs nobody else the mail. SES's own setup
-notification, published whenever a receipt rule is made, is recognised: there is no mail behind it.
+delivery, the notification itself; both are supported. Anything else raises `NotificationError`,
+whose text is the reason in the dead letter. Sender and recipients may be any text: each is checked
+separately later, so that a malformed one does not affect the others. SES's own setup notification,
+published whenever a receipt rule is created, is recognised: it has no message.
 """
 
 import json
@@ -18,26 +18,26 @@ from postal_plexus.mail.verdicts import Verdict, Verdicts, read_verdict
 
 _SETUP = "AMAZON_SES_SETUP_NOTIFICATION"
 RELEASE = "plexusRelease"
-"""The notification's field by which the operator releases a mail that was held (`mail.held`)."""
+"""The notification's field with which the operator releases a held message (`mail.held`)."""
 _LONGEST_MESSAGE_ID = 256
 _Fields = dict[str, object]
 
 
 class NotificationError(ValueError):
-    """A queue body that is no notification of received mail; the text says why, for a person."""
+    """A queue body is not a notification of received mail. The text says why, for people."""
 
 
 class SetupNotification:
-    """SES made or changed a receipt rule: nothing to deliver."""
+    """SES created or changed a receipt rule: nothing to deliver."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What SES accepted.
 
-    `accepted_at` is seconds since the epoch. `headers` are the mail's own as SES's JSON has them,
-    unread until `header` is asked: the sender's words, and few mails need them.
-    `headers_truncated` says that there were more.
+    `accepted_at` is seconds since the epoch. `headers` are the message's as in SES's JSON, parsed
+    only when `header` is called: the sender wrote them, and few messages need them.
+    `headers_truncated` means that there were more.
     """
 
     message_id: str
@@ -50,11 +50,11 @@ class Receipt:
     headers_truncated: bool = False
 
     def header(self, name: str) -> str:
-        """The first header of that name in lower case, or ""."""
+        """Return the first header with that lower-case name, or ""."""
         return next(self.header_values(name), "")
 
     def header_values(self, *names: str) -> Iterator[str]:
-        """The values of all headers of these names in lower case, in their order."""
+        """Return the values of all headers with these lower-case names, in their order."""
         for header in self.headers:
             if isinstance(header, dict):
                 fields = cast("_Fields", header)
@@ -64,7 +64,7 @@ class Receipt:
 
 
 def read_notification(body: str) -> Receipt | SetupNotification:
-    """Read one queue body. Raises NotificationError; never anything else, whatever the body."""
+    """Parse one queue body. Raise only NotificationError, whatever the body."""
     notification = unwrap(body)
     kind = notification.get("notificationType")
     mail = _fields(notification, "mail")
@@ -98,7 +98,7 @@ def read_notification(body: str) -> Receipt | SetupNotification:
 
 
 def unwrap(body: str) -> dict[str, object]:
-    """The notification in either body form of the queue. Raises NotificationError."""
+    """Return the notification in either body form of the queue. Raise NotificationError."""
     outer = _object(body, "the body")
     if "notificationType" in outer or "eventType" in outer:
         return outer
@@ -109,7 +109,7 @@ def unwrap(body: str) -> dict[str, object]:
 
 
 def is_released(body: str) -> bool:
-    """Whether an operator has released this entry's mail. Raises NotificationError."""
+    """Return whether an operator has released this entry's message. Raise NotificationError."""
     return RELEASE in unwrap(body)
 
 
@@ -125,9 +125,9 @@ def _object(text: str, what: str) -> _Fields:
 
 def _envelope(mail: _Fields, receipt: _Fields) -> RawEnvelope:
     source = mail.get("source")
-    # A sender that is no text is nobody who could be answered.
+    # A sender that is not a text cannot be replied to.
     sender = _whole(source) if isinstance(source, str) else ""
-    # Never mail.destination: that one comes from the headers and knows no Bcc.
+    # Never mail.destination: it comes from the headers and lacks Bcc.
     recipients = receipt.get("recipients")
     if not isinstance(recipients, list) or not recipients:
         raise NotificationError("receipt.recipients is missing or empty")
@@ -139,7 +139,7 @@ def _envelope(mail: _Fields, receipt: _Fields) -> RawEnvelope:
 
 
 def _whole(text: str) -> str:
-    """The text without half characters, which JSON can spell and nothing else can carry."""
+    """Return the text without lone surrogates, which JSON can express but UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -151,7 +151,7 @@ def _verdicts(receipt: _Fields, *, released: bool) -> Verdicts:
     policy = receipt.get("dmarcPolicy")
     return Verdicts(
         spam=read_verdict(status("spamVerdict")),
-        # What a person has looked at is neither proven clean nor a virus.
+        # What a person has checked is neither proven clean nor a virus.
         virus=Verdict.GRAY if released else read_verdict(status("virusVerdict")),
         spf=read_verdict(status("spfVerdict")),
         dkim=read_verdict(status("dkimVerdict")),

@@ -1,7 +1,7 @@
 """Replies of an SMTP or LMTP server (RFC 5321 section 4.2, enhanced codes RFC 2034 and 3463).
 
-`ReplyReader` turns arbitrary chunks into whole replies. A server that speaks no SMTP, or a reply
-that grows without end, raises `ReplyError`; the connection is then of no further use.
+`ReplyReader` turns arbitrary chunks into whole replies. If a server does not speak SMTP, or a reply
+never ends, it raises `ReplyError`; the connection can then no longer be used.
 """
 
 import re
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 _LINE = re.compile(rb"([2345][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)")
-_LONGEST_REPLY = 64 * 1024  # far above RFC 5321's 512 a line; bounds memory, nothing else
+_LONGEST_REPLY = 64 * 1024  # far above RFC 5321's 512 per line; only bounds memory
 
 
 class ReplyError(Exception):
-    """The server sent something that is no reply."""
+    """The server sent something that is not a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Code, enhanced status code ("" where the server gave none), and the text of all lines."""
+    """Code, enhanced status code ("" if the server sent none), and the text of all lines."""
 
     code: int
     enhanced: str
@@ -36,7 +36,7 @@ class Reply:
 
     @property
     def status(self) -> str:
-        """The enhanced status code, or the vaguest true one (RFC 3463, section 3.1)."""
+        """The enhanced status code, or the most general correct one (RFC 3463, section 3.1)."""
         return self.enhanced or f"{min(self.code // 100, 5) if self.code >= 400 else 2}.0.0"
 
     @property
@@ -49,7 +49,7 @@ class Reply:
 
 
 class ReplyReader:
-    """Collects octets, gives replies."""
+    """Collects octets and returns replies."""
 
     def __init__(self) -> None:
         self._octets = b""
@@ -58,7 +58,7 @@ class ReplyReader:
         self._size = 0
 
     def feed(self, octets: bytes) -> list[Reply]:
-        """All replies that are complete with these octets. Raises ReplyError."""
+        """Return all replies that these octets complete. Raise ReplyError."""
         *lines, self._octets = (self._octets + octets).split(b"\n")
         replies: list[Reply] = []
         for line in lines:

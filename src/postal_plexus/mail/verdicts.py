@@ -1,7 +1,7 @@
-"""SES's verdicts on a mail, and the two header lines in which they travel to the mailbox.
+"""SES's verdicts on a message, and the two header lines that carry them to the mailbox.
 
-They are taken from the notification's JSON only: headers inside a mail are the sender's words.
-A status that SES may invent later reads as `UNKNOWN` and never counts as passed.
+They are taken only from the notification's JSON, because a sender can write headers. An unknown
+status is read as `UNKNOWN` and never counts as passed.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Verdict(Enum):
     UNKNOWN = "UNKNOWN"
 
 
-# RFC 8601, section 2.7: what SES's status means as a result of SPF, DKIM and DMARC.
+# RFC 8601, section 2.7: SES's status as a result of SPF, DKIM and DMARC.
 _RESULT = {
     Verdict.PASS: "pass",
     Verdict.FAIL: "fail",
@@ -33,13 +33,13 @@ _POLICIES = {"NONE": "none", "QUARANTINE": "quarantine", "REJECT": "reject"}
 
 
 def read_verdict(status: object) -> Verdict:
-    """The verdict that a JSON value names; anything unknown is `UNKNOWN`."""
+    """Return the verdict that a JSON value names; anything unknown is `UNKNOWN`."""
     return _KNOWN.get(status, Verdict.UNKNOWN) if isinstance(status, str) else Verdict.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """All that SES said about one mail. `dmarc_policy` is there only where DMARC failed."""
+    """All verdicts on one message. `dmarc_policy` exists only if DMARC failed."""
 
     spam: Verdict = Verdict.UNKNOWN
     virus: Verdict = Verdict.UNKNOWN
@@ -50,19 +50,19 @@ class Verdicts:
 
     @property
     def from_is_disowned(self) -> bool:
-        """DMARC failed, and the domain in From asks to quarantine or reject such mail."""
+        """Whether DMARC failed, and the domain in From asks to quarantine or reject such mail."""
         policy = _POLICIES.get(self.dmarc_policy.upper(), "none")
         return self.dmarc is Verdict.FAIL and policy != "none"
 
     def header_value(self) -> str:
-        """The body of `X-Plexus-Verdicts`."""
+        """Return the body of `X-Plexus-Verdicts`."""
         return (
             f"spam={self.spam.value}; virus={self.virus.value}; spf={self.spf.value}; "
             f"dkim={self.dkim.value}; dmarc={self.dmarc.value}"
         )
 
     def authentication_results(self, authserv_id: str) -> str:
-        """The body of `Authentication-Results` (RFC 8601), as far as SES tells."""
+        """Return the body of `Authentication-Results` (RFC 8601), as far as SES reports it."""
         policy = _POLICIES.get(self.dmarc_policy.upper())
         return (
             f"{authserv_id}; spf={_RESULT[self.spf]}; dkim={_RESULT[self.dkim]}; "

@@ -1,5 +1,5 @@
-"""What other servers report of mail in our name: DMARC aggregates and TLS reports.
+"""Reports of other servers about mail in our name: DMARC aggregate reports and TLS reports.
 
-Pure: octets in, values out. A report is written by a stranger: archives are unpacked to a bound,
-XML is read without entities, and what cannot be read is an error that names the report.
+Pure: octets in, values out. Strangers write the reports: archives are unpacked up to a limit, XML
+is parsed without entities, and an unreadable report raises an error that names it.
 """

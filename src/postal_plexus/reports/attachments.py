@@ -1,7 +1,7 @@
-"""Find the report in a mail, or in a file: XML or JSON, plain, gzipped or zipped.
+"""Find the report in a message or a file: XML or JSON, plain, gzipped or zipped.
 
 RFC 7489, section 7.2.1.1 (DMARC: application/gzip, or zip in practice), and RFC 8460, section 5.3
-(TLS: application/tlsrpt+gzip or +json). Reporters name types and files as they like, so the
+(TLS: application/tlsrpt+gzip or +json). Reporters use various types and file names, so the
 content's first octets decide.
 """
 
@@ -17,20 +17,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# The largest real reports are some MB; what unpacks to more is no report, or an attack.
+# The largest real reports have some MB; anything that unpacks to more is not a report, or an
+# attack.
 LARGEST = 32 * 1024 * 1024
 MOST_MEMBERS = 20
 MOST_PARTS = 200
-# Some reporters gzip a zip; no deeper.
+# Some reporters gzip a zip; deeper nesting is not supported.
 _LAYERS = 2
 
 
 class ReportError(Exception):
-    """A report cannot be read; the text says why."""
+    """A report cannot be parsed; the text says why."""
 
 
 def documents(octets: bytes) -> Iterator[bytes]:
-    """Give the XML and JSON documents in a mail, an archive or a plain file.
+    """Return the XML and JSON documents in a message, an archive or a plain file.
 
     Raises:
         ReportError: an archive is broken, encrypted or too large when unpacked.
@@ -54,7 +55,7 @@ def _of_mail(octets: bytes) -> Iterator[bytes]:
 
 
 def _kind(octets: bytes) -> str | None:
-    """Tell what a content is by its first octets; None: no report."""
+    """Return the kind of a content by its first octets, or None if it is not a report."""
     if octets.startswith(b"\x1f\x8b"):
         return "gzip"
     if octets.startswith(b"PK\x03\x04"):
@@ -66,7 +67,7 @@ def _kind(octets: bytes) -> str | None:
 
 
 def _unpacked(octets: bytes, layers: int = _LAYERS) -> Iterator[bytes]:
-    """Give a document itself, or the documents in at most `layers` archives around them."""
+    """Return a document itself, or the documents in at most `layers` archives around them."""
     kind = _kind(octets)
     if kind in {"xml", "json"}:
         yield octets
@@ -76,7 +77,7 @@ def _unpacked(octets: bytes, layers: int = _LAYERS) -> Iterator[bytes]:
 
 
 def _gunzip(octets: bytes) -> bytes:
-    """Unpack the first member of a gzip file; some reporters let line ends follow it."""
+    """Unpack the first member of a gzip file; some reporters append line ends."""
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         found = unpacker.decompress(octets, LARGEST + 1)
@@ -95,7 +96,7 @@ def _unzip(octets: bytes) -> Iterator[bytes]:
                 raise ReportError(f"more than {MOST_MEMBERS} files in one archive")
             left = LARGEST
             for member in members:
-                # What a header says of the size may be a lie: read no more than the bound.
+                # The size in a header may be wrong, so read no more than the limit.
                 with archive.open(member) as packed:
                     found = packed.read(left + 1)
                 left -= len(_bounded(found, left))
@@ -103,7 +104,7 @@ def _unzip(octets: bytes) -> Iterator[bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise ReportError(f"the zip archive is broken ({error})") from error
     except (RuntimeError, NotImplementedError) as error:
-        # Encrypted, or packed by a method that Python does not know.
+        # Encrypted, or compressed with a method that Python does not support.
         raise ReportError(f"the zip archive cannot be unpacked ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""What the reports of a domain say together: who sends in its name, and which policy is safe."""
+"""Summarize the reports of a domain: who sends in its name, and which policy is safe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from postal_plexus.reports.dmarc import Aggregate, Row
     from postal_plexus.reports.tls import TlsReport
 
-# Amazon signs what SES sends with its own domain too.
+# Amazon also signs what SES sends with its own domain.
 SES_DOMAIN = "amazonses.com"
 # How many days of reports make a stricter policy safe: some mail is sent once a month.
 ENOUGH_DAYS = 14
-# More of what fails than this share has been forwarded: `reject` would lose it.
+# If more than this share of failures was forwarded, `reject` would lose it.
 FORWARDED_SHARE = 0.01
 
 
@@ -33,18 +33,18 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Mails that failed, from one address of the internet, of one kind."""
+    """Messages that failed, from one IP address, of one kind."""
 
     address: str
     kind: Kind
     count: int
     proved: tuple[str, ...]
-    """Domains that the mails did prove, such as that of a mailing service."""
+    """Domains that the messages did authenticate, such as that of a mailing service."""
 
 
 @dataclass(frozen=True, slots=True)
 class DomainDigest:
-    """What DMARC reports say of one domain."""
+    """The content of DMARC reports about one domain."""
 
     domain: str
     policy: str
@@ -57,16 +57,16 @@ class DomainDigest:
 
     @property
     def days(self) -> int:
-        """How many days lie between the first report's begin and the last one's end."""
+        """The number of days from the first report's begin to the last one's end."""
         return max(0, (self.end - self.begin).days)
 
     def count(self, kind: Kind) -> int:
-        """Give how many mails failed for a reason."""
+        """Return how many messages failed for a reason."""
         return sum(source.count for source in self.failing if source.kind is kind)
 
     @property
     def safe_policy(self) -> str:
-        """The strictest policy that these reports show to cost no mail of the domain's own."""
+        """The strictest policy that, by these reports, affects none of the domain's own mail."""
         if self.days < ENOUGH_DAYS or not self.mails or self.count(Kind.OURS):
             return "none"
         if self.count(Kind.SERVICE):
@@ -95,7 +95,7 @@ _STRICTNESS = defaultdict(int, {"none": 0, "quarantine": 1, "reject": 2})
 
 @dataclass(frozen=True, slots=True)
 class TlsDigest:
-    """What TLS reports say of one domain."""
+    """The content of TLS reports about one domain."""
 
     domain: str
     reporters: tuple[str, ...]
@@ -107,7 +107,7 @@ class TlsDigest:
 
 
 def domains(reports: Iterable[Aggregate]) -> tuple[DomainDigest, ...]:
-    """Sum up by domain; a report that came twice counts once."""
+    """Summarize by domain; a report that arrived twice counts once."""
     once = {(each.organisation, each.report_id, each.domain, each.begin): each for each in reports}
     by_domain: defaultdict[str, list[Aggregate]] = defaultdict(list)
     for report in once.values():
@@ -147,8 +147,8 @@ def _kind(row: Row, domain: str) -> Kind:
     if "mailing_list" in row.reasons or "forwarded" in row.reasons:
         return Kind.FORWARDED
     if claims_us and not any(_within(each, domain) for each in proved):
-        # Our signature is there and no longer holds: the mail was ours before somebody changed it.
-        # A forger could write one too, but gains nothing.
+        # Our signature exists but no longer verifies: the message was ours before it was changed. A
+        # forger could also write one, but gains nothing.
         return Kind.FORWARDED
     if any(_within(each, SES_DOMAIN) or _within(each, domain) for each in proved):
         return Kind.OURS
@@ -156,7 +156,7 @@ def _kind(row: Row, domain: str) -> Kind:
 
 
 def _proved(row: Row) -> set[str]:
-    """Give the domains that a row's mails proved, aligned or not."""
+    """Return the domains that a row's messages authenticated, aligned or not."""
     return {proof.domain for proof in (*row.signatures, *row.senders) if proof.result == "pass"}
 
 
@@ -165,7 +165,7 @@ def _within(name: str, domain: str) -> bool:
 
 
 def tls(reports: Iterable[TlsReport]) -> tuple[TlsDigest, ...]:
-    """Sum up TLS reports by domain; a report that came twice counts once."""
+    """Summarize TLS reports by domain; a report that arrived twice counts once."""
     once = {(each.organisation, each.report_id, each.begin): each for each in reports}
     found: defaultdict[str, list[TlsReport]] = defaultdict(list)
     for report in once.values():

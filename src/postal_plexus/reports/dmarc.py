@@ -1,4 +1,4 @@
-"""Read DMARC aggregate reports: RFC 7489, appendix C, and what reporters make of it."""
+"""Parse DMARC aggregate reports: RFC 7489, appendix C, and the deviations of reporters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LATEST = 253402300799  # year 9999
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What one DKIM signature or the SPF check proved: the domain, and the result's word."""
+    """What one DKIM signature or the SPF check authenticated: the domain, and the result."""
 
     domain: str
     result: str
@@ -36,10 +36,10 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Mails from one address of the internet that were judged alike.
+    """Messages from one IP address with the same results.
 
-    `dkim` and `spf` tell whether it passed *and* its domain is aligned with From, which is what
-    DMARC asks; `signatures` and `senders` are the bare results.
+    `dkim` and `spf` are whether the check passed *and* its domain is aligned with From, as DMARC
+    requires; `signatures` and `senders` are the raw results.
     """
 
     source: str
@@ -75,10 +75,10 @@ class Aggregate:
 
 
 def read(octets: bytes) -> Aggregate:
-    """Read one report.
+    """Parse one report.
 
     Raises:
-        ReportError: it is no aggregate report, or lacks what identifies it.
+        ReportError: it is not an aggregate report, or lacks its identification.
     """
     # Some reporters wrap it into an element from the schema.
     root = next((each for each in _parse(octets).iter() if _name(each) == "feedback"), None)
@@ -109,12 +109,12 @@ def read(octets: bytes) -> Aggregate:
 
 
 def _parse(octets: bytes) -> Element:
-    """Parse XML of a stranger: no entities, no network, and over a reporter's small mistakes."""
+    """Parse a stranger's XML: without entities and network, and despite small mistakes."""
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, recover=True, huge_tree=False
     )
     if octets[:2] not in _UTF_16 and not _ENCODING.search(octets[:200]):
-        # An octet that is no UTF-8 would cost the text around it.
+        # An octet that is not UTF-8 would lose the text around it.
         octets = octets.decode("utf-8", "replace").encode()
     try:
         root = etree.fromstring(octets, parser)
@@ -158,12 +158,12 @@ def _proofs(results: Element | None, method: str) -> Iterator[Proof]:
 
 
 def _name(element: Element) -> str:
-    """Give an element's name without its namespace; a comment's or an entity's is no word."""
+    """Return an element's name without its namespace; "" for a comment or an entity."""
     return str(element.tag).rpartition("}")[2].lower()
 
 
 def _children(parent: Element | None, name: str) -> Iterator[Element]:
-    """Give the children of a name; those within an element from the schema are children too."""
+    """Return the children of a name, including those within an element from the schema."""
     for each in parent if parent is not None else ():
         if _name(each) == name:
             yield each
@@ -176,7 +176,7 @@ def _child(parent: Element | None, name: str) -> Element | None:
 
 
 def _text(parent: Element | None, name: str) -> str:
-    """Give the text of a child, on one line of 300 characters at most; empty if there is none."""
+    """Return the text of a child, on one line of at most 300 characters; empty if there is none."""
     found = _child(parent, name)
     text = found.text if found is not None else None
     return one_line(text or "")
@@ -187,7 +187,7 @@ def _number(text: str, default: int) -> int:
 
 
 def _moment(text: str) -> datetime:
-    """Give a time in seconds since 1970 (the RFC), or written out (some reporters)."""
+    """Parse a time in seconds since 1970 (the RFC), or in text form (some reporters)."""
     whole = text.partition(".")[0]
     if whole.isascii() and whole.isdigit() and len(whole) < 13 and int(whole) <= _LATEST:
         return datetime.fromtimestamp(int(whole), UTC)

@@ -1,4 +1,4 @@
-"""Fields of a report, whose text is a stranger's."""
+"""Fields of a report, whose text a stranger wrote."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from postal_plexus.mail.printable import printable
 
 
 def one_line(text: str) -> str:
-    """Give a text as one line of 300 characters at most that a terminal shows as it is."""
+    """Return a text as one line of at most 300 characters that is safe on a terminal."""
     return " ".join(printable(text, 2000).split())[:300]
 
 
 def moment(text: str) -> datetime:
-    """Read a date and time of ISO 8601, in UTC unless it says otherwise. Raise ValueError."""
+    """Parse a date and time of ISO 8601, in UTC by default. Raise ValueError."""
     try:
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)

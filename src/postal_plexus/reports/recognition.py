@@ -1,10 +1,10 @@
-"""Tell by the first octets of a received mail whether it holds a report that can be believed."""
+"""Recognize by the first octets of a received message whether it has a trustworthy report."""
 
 from __future__ import annotations
 
 import re
 
-# A report's header, and in a multipart that of its attachment, lie within.
+# They contain a report's header, and in a multipart that of its attachment.
 HEAD = 16 * 1024
 
 _NAMED = re.compile(
@@ -23,14 +23,14 @@ _PROVED = re.compile(rb"\n[ \t]+(?:dkim|spf)=pass\b")
 
 
 def may_hold_report(head: bytes) -> bool:
-    """Tell whether a mail looks like one with a DMARC or TLS report."""
+    """Return whether a message looks like one with a DMARC or TLS report."""
     return bool(_NAMED.search(head) or _TYPED.search(head))
 
 
 def is_authenticated(head: bytes) -> bool:
-    """Tell whether SES saw the sender proved by DKIM or SPF (RFC 7489, section 7.2.1.1).
+    """Return whether SES authenticated the sender by DKIM or SPF (RFC 7489, section 7.2.1.1).
 
-    SES writes its results above everything that the sender wrote; only the first is believed.
+    SES writes its results above everything that the sender wrote; only the first is trusted.
     """
     header = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
     for field in re.split(rb"\r?\n(?![ \t])", header):

@@ -1,4 +1,4 @@
-"""Read TLS reports, RFC 8460: whether other servers reached us encrypted, and found our policy."""
+"""Parse TLS reports, RFC 8460: whether other servers reached us encrypted, and found our policy."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class TlsReport:
 
 
 def read(octets: bytes) -> TlsReport:
-    """Read one report.
+    """Parse one report.
 
     Raises:
-        ReportError: it is none, or lacks what identifies it.
+        ReportError: it is not a TLS report, or lacks its identification.
     """
     try:
         found: object = json.loads(octets.decode("utf-8-sig"))
@@ -103,7 +103,7 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _list(value: object) -> list[dict[str, Any]]:
-    """Give the objects in a list; Google once sent a single object where the RFC has a list."""
+    """Return the objects in a list; Google once sent a single object where the RFC has a list."""
     if isinstance(value, dict):
         return [cast("dict[str, Any]", value)]
     members = cast("list[object]", value) if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Lines of `deliver`: one JSON object each (`deliver.maillog`)."""
+"""Parse lines of `deliver`: one JSON object each (`deliver.maillog`)."""
 
 import json
 import re
@@ -20,14 +20,14 @@ from postal_plexus.tracing.step import (
 _Fields = dict[str, object]
 
 _ID = re.compile(r"[\w.+/=-]{1,256}", re.ASCII)
-# Postfix's and Dovecot's words for what they have taken; the second names Dovecot's session.
+# Postfix's and Dovecot's replies to accepted messages; the second contains Dovecot's session.
 _QUEUED = re.compile(r"250 2\.0\.0 Ok: (?:\d{1,12} bytes )?queued as ([0-9A-Za-z]{6,32})")
 _SAVED = re.compile(r"250 2\.0\.0 <[^>]{1,320}> ([\w+/:.=-]{8,80}) Saved", re.ASCII)
 _MOST_PEOPLE = 1000
 
 
 def steps(at: datetime, line: str) -> tuple[Step, ...]:
-    """Give what a line says; nothing for one that is of no mail.
+    """Return the steps in a line; none if it is not about a message.
 
     Args:
         at: when it was written, for a line without a time of its own.
@@ -50,7 +50,7 @@ def steps(at: datetime, line: str) -> tuple[Step, ...]:
 
 
 class _Line:
-    """The fields of a line, read with care."""
+    """The fields of a line, with their types checked."""
 
     def __init__(self, at: datetime, fields: _Fields) -> None:
         self.at = at
@@ -99,7 +99,7 @@ class _Line:
         )
 
     def accepted(self, recipients: tuple[str, ...]) -> tuple[Step, ...]:
-        """SES's own step, of which the attempt's lines tell."""
+        """Return SES's own step, which the attempt's lines imply."""
         moment = _moment(self.fields.get("accepted"))
         if moment is None or not self.ids:
             return ()
@@ -134,7 +134,7 @@ def _of_one(line: _Line, text: str, fate: Fate, ids: frozenset[str]) -> tuple[St
 
 
 def _everybody(people: tuple[str, ...], firsts: tuple[str, ...]) -> tuple[str, ...]:
-    """Whom the mail is for, and whom its sender knows."""
+    """Return whom the message is for, and whom its sender knows."""
     return tuple(dict.fromkeys(each for each in (*people, *firsts) if each))
 
 
@@ -271,7 +271,7 @@ EVENTS: dict[str, Callable[[_Line], tuple[Step, ...]]] = {
     "replayed": _replayed,
     "unfiltered": _unfiltered,
 }
-"""What each event of a mail says."""
+"""The parser of each event about a message."""
 
 
 def _status(line: _Line) -> str:

@@ -1,10 +1,10 @@
-"""Lines of Dovecot's LMTP: what filters made of a mail, and by which rule.
+"""Parse lines of Dovecot's LMTP: what filters did with a message, and by which rule.
 
     lmtp(USER)<PID><SESSION>: Info: sieve: msgid=<ID>: fileinto action: stored mail into mailbox 'F'
     lmtp(USER)<PID><SESSION>: Info: sieve rule: session=<SESSION> action=fileinto by=rules: line 3
 
-The session is that of the reply to whoever has brought the mail. Dovecot takes a Message-ID up to
-its first `>` and has no blanks in it, so that what looks like an action within one is none.
+The session is that of the reply to the LMTP client. Dovecot logs a Message-ID up to its first `>`
+and without blanks, so that text that looks like an action within one is not an action.
 """
 
 import re
@@ -33,7 +33,7 @@ _TO = re.compile(r"(?:forwarded to|sent vacation response to) <(.*)>", re.DOTALL
 
 
 def steps(at: datetime, line: str) -> tuple[Step, ...]:
-    """Give what a line says; nothing for one that is of no mail."""
+    """Return the steps in a line; none if it is not about a message."""
     if len(line) > LONGEST_LINE:
         return ()
     found = _LINE.fullmatch(line)
@@ -55,7 +55,7 @@ def steps(at: datetime, line: str) -> tuple[Step, ...]:
 def _told(user: str, action: str, said: str, *, is_good: bool) -> tuple[str, tuple[Fate, ...]]:
     if not is_good:
         return f"trouble for {user}: {words(said)}", ()
-    # Twice, and one of them is somebody's words.
+    # It occurs twice, and one occurrence is a stranger's text.
     if said.count("mailbox '") < 2 and (stored := _STORED.fullmatch(said)):
         folder = words(stored[1])
         return f"stored for {user} in {folder}", (Fate(user, State.DELIVERED, "", folder),)

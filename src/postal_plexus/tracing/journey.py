@@ -1,9 +1,9 @@
-"""Journeys: the steps of each mail together, and which of them somebody asks for.
+"""Journeys: the steps of each message together, and which of them match a search.
 
-Steps are of one mail if they share an id that a service gave: SES's of the receipt or of the sent
-mail, Postfix's queue id, Dovecot's session. What Dovecot did without a reply that came back (its
-client went away) has no such link; it joins the one journey that has its Message-ID and its
-mailbox, and none if there are several, since anyone can send a mail with the Message-ID of another.
+Steps belong to one message if they share an id from a service: SES's of the receipt or of the sent
+message, Postfix's queue id, Dovecot's session. What Dovecot did without a reply that came back (its
+client was gone) has no such link. It joins the one journey that has its Message-ID and its mailbox,
+and none if there are several, because anyone can send a message with the Message-ID of another.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ _ENDED = frozenset(
         State.DROPPED,
     }
 )
-# What a later line may say of a recipient, and does not undo: events and lines overtake each other.
+# States that a later line does not undo: events and lines may arrive out of order.
 _STAYS: dict[State, frozenset[State]] = {
     State.SENT: frozenset(
         {State.ARRIVED, State.COMPLAINED, State.FAILED, State.BOUNCED, State.SENT}
@@ -44,7 +44,7 @@ _SHORTEST_BEGINNING = 8
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The newest word on one recipient: `since` when it was said, `rule` what filed it."""
+    """The newest state of one recipient: `since` is its time, `rule` what filed it."""
 
     fate: Fate
     since: datetime
@@ -52,13 +52,13 @@ class Outcome:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether nothing more will happen automatically."""
         return self.fate.state in _ENDED
 
 
 @dataclass(frozen=True)
 class Journey:
-    """One mail's way: its steps in order of time, each once."""
+    """One message's path: its steps in order of time, each once."""
 
     steps: tuple[Step, ...]
 
@@ -79,22 +79,22 @@ class Journey:
 
     @cached_property
     def message_ids(self) -> tuple[str, ...]:
-        """The Message-IDs, without brackets; a mail that is sent on may have several."""
+        """The Message-IDs, without brackets; a forwarded message may have several."""
         return tuple(dict.fromkeys(step.message_id for step in self.steps if step.message_id))
 
     @cached_property
     def sender(self) -> str | None:
-        """The envelope sender that it came with; None where no line says it."""
+        """The original envelope sender, or None if no line has it."""
         return next((step.sender for step in self.steps if step.sender is not None), None)
 
     @cached_property
     def subject(self) -> str:
-        """The subject in plain text; "" where it is not logged."""
+        """The subject in plain text; "" if it is not logged."""
         return decoded(next((step.subject for step in self.steps if step.subject), ""))
 
     @cached_property
     def addresses(self) -> frozenset[str]:
-        """Everybody whom a line names, in lower case."""
+        """All addresses that occur in a line, in lower case."""
         found = {step.sender for step in self.steps if step.sender}
         found |= {each for step in self.steps for each in step.recipients}
         found |= {fate.recipient for step in self.steps for fate in step.fates}
@@ -102,7 +102,7 @@ class Journey:
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """What became of it for each recipient, in the order in which they are first named."""
+        """The outcome for each recipient, in the order of their first occurrence."""
         found: dict[str, Outcome] = {}
         filed = {
             each: step.rule.removeprefix("fileinto ")
@@ -121,7 +121,7 @@ class Journey:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether something is still to happen, as far as is known."""
+        """Whether something is still expected to happen."""
         if not self.outcomes:
             return any(step.text for step in self.steps) and not self._ended_otherwise
         return not all(each.is_final for each in self.outcomes)
@@ -136,10 +136,10 @@ def _replaces(old: Fate, new: Fate) -> bool:
     if old.state in _STAYS.get(new.state, ()):
         return False
     if new.state is State.DELIVERED and not new.folder:
-        # That Dovecot took it says less than what a filter did with it.
+        # That Dovecot accepted it says less than what a filter did with it.
         filed = (State.DISCARDED, State.REDIRECTED, State.BOUNCED)
         return not old.folder and old.state not in filed
-    # Stored and sent on: stored.
+    # Stored and redirected counts as stored.
     return not (old.folder and new.state in (State.REDIRECTED, State.DISCARDED))
 
 
@@ -166,7 +166,7 @@ def journeys(steps: Iterable[Step]) -> list[Journey]:
 
 
 def _with_unanswered(found: list[Journey]) -> list[Journey]:
-    """Join what Dovecot did alone to the only journey that it can be of."""
+    """Join Dovecot's unlinked steps to the only journey to which they can belong."""
     by_name: dict[tuple[str, str], list[Journey]] = {}
     alone: list[Journey] = []
     rest: list[Journey] = []
@@ -200,12 +200,12 @@ def _with_unanswered(found: list[Journey]) -> list[Journey]:
 
 
 def is_asked_for(journey: Journey, what: str) -> bool:
-    """Tell whether a journey is what somebody asks for.
+    """Return whether a journey matches a search.
 
     Args:
-        journey: one mail's way.
-        what: its Message-ID, an id of a service or the beginning of one, an address in its
-            envelope (`@example.org`: any of that domain), or a part of its subject.
+        journey: one message's path.
+        what: its Message-ID, an id of a service or the beginning of one, an address in its envelope
+            (`@example.org`: any of that domain), or a part of its subject.
     """
     plain = what.strip()
     bare = bare_message_id(plain)
@@ -233,7 +233,7 @@ def _without_subaddress(address: str) -> str:
 
 
 def decoded(subject: str) -> str:
-    """Give a subject as it is read (RFC 2047); as it stands where that fails."""
+    """Return a subject decoded (RFC 2047), or unchanged if that fails."""
     if "=?" not in subject:
         return subject
     try:

@@ -1,8 +1,8 @@
-"""Lines of Postfix and its guard.
+"""Parse lines of Postfix and its guard.
 
 Postfix writes `program[pid]: QUEUEID: name=value, ...` and replaces what is not printable. Each
-pattern belongs to the one program that writes such lines, and is bound at both ends, so that a
-recipient, a Message-ID or a reply that looks like the rest of a line stays what it is.
+pattern is for the one program that writes such lines, and is anchored at both ends, so that a
+recipient, a Message-ID or a reply that looks like the rest of a line is not taken for it.
 """
 
 import re
@@ -24,7 +24,7 @@ _LINE = re.compile(
     re.DOTALL,
 )
 _QUEUED = re.compile(r"(?!NOQUEUE)([0-9A-Za-z]{6,32}): (.*)", re.DOTALL)
-# In a quoted local part anything may stand.
+# A quoted local part may contain anything.
 _PATH = r'<((?:"(?:[^"\\]|\\.)*"|[^">])*)>'
 _TO = re.compile(
     rf"to={_PATH}, (?:orig_to={_PATH}, )?relay=([^,]{{1,300}}), (?:conn_use=\d+, )?"
@@ -61,7 +61,7 @@ _OF_QUEUE = {
 
 
 def steps(at: datetime, line: str) -> tuple[Step, ...]:
-    """Give what a line says; nothing for one that is of no mail."""
+    """Return the steps in a line; none if it is not about a message."""
     if len(line) > LONGEST_LINE:
         return ()
     if line.startswith("submission-guard: "):
@@ -73,7 +73,7 @@ def steps(at: datetime, line: str) -> tuple[Step, ...]:
     queued = _QUEUED.fullmatch(found[2])
     if queued is not None:
         return _of_program(at, program, ways, queued)
-    # Refused before it had a queue id: a mail of which there is no other line.
+    # Refused before it had a queue id: a message about which there is no other line.
     ids = frozenset({f"refusal:{at.isoformat()}{found[2][:200]}"})
     return _refused(at, ids, found[2].removeprefix("NOQUEUE: "))
 

@@ -7,9 +7,9 @@ from postal_plexus.mail.printable import printable
 from postal_plexus.tracing.journey import Journey, Outcome
 from postal_plexus.tracing.step import State, Step
 
-# A longer one than any service of ours writes; what is longer is cut for the terminal only.
+# Longer than any line of our services; longer text is truncated, only on the terminal.
 _LONGEST_TEXT = 700
-# By then SES has nearly always said what came of a mail.
+# By then SES has nearly always reported the outcome.
 _SOON = timedelta(minutes=15)
 _LONG = timedelta(days=1)
 
@@ -35,7 +35,7 @@ _AHEAD = {
 
 
 def headline(journey: Journey) -> str:
-    """Give a journey in one line: when, whose, to whom."""
+    """Return a journey in one line: when, from whom, to whom."""
     sender = "?" if journey.sender is None else journey.sender or "<> (a bounce or notice)"
     people = [each.fate.recipient for each in journey.outcomes] or sorted(
         journey.addresses - {sender.lower()}
@@ -46,13 +46,13 @@ def headline(journey: Journey) -> str:
 
 
 def summary(journey: Journey) -> str:
-    """Give what became of it in a few words."""
+    """Return the outcome in a few words."""
     states = dict.fromkeys(_AHEAD[each.fate.state] for each in journey.outcomes)
     return "; ".join(states) or ("waits" if journey.is_under_way else journey.steps[-1].text)
 
 
 def lines(journey: Journey, now: datetime) -> Iterator[str]:
-    """Give the whole journey: ids, each step with its time, what became of it for each."""
+    """Return the whole journey: ids, each step with its time, the outcome for each recipient."""
     yield headline(journey)
     for name in journey.message_ids:
         yield f"  Message-ID <{printable(name)}>"
@@ -98,7 +98,7 @@ def _unknown(journey: Journey, now: datetime) -> str:
 
 
 def document(journey: Journey) -> dict[str, object]:
-    """Give a journey as JSON has it. Times in UTC (RFC 3339)."""
+    """Return a journey for JSON. Times are in UTC (RFC 3339)."""
     return {
         "message_ids": list(journey.message_ids),
         "ids": {kind: list(journey.named(kind)) for kind in (*_KINDS, "session")},
@@ -126,7 +126,7 @@ def _step(step: Step) -> dict[str, object]:
 
 
 def span(time: timedelta) -> str:
-    """Say how long, in its largest unit."""
+    """Return a duration, in its largest unit."""
     seconds = max(0.0, time.total_seconds())
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:

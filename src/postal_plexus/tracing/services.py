@@ -1,4 +1,4 @@
-"""The services whose logs are read, each with what reads its lines."""
+"""The services whose logs are read, each with the parser of its lines."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ SERVICES = tuple(_READERS)
 
 
 def steps_of(service: str, at: datetime, line: str) -> tuple[Step, ...]:
-    """Give what a line of a service's log says; nothing for one that is of no mail.
+    """Return the steps in a line of a service's log; none if it is not about a message.
 
     Args:
         service: by our name.

@@ -1,4 +1,4 @@
-"""One step of a mail's way, as a line of a log tells it."""
+"""One step of a message's path, from a line of a log."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from enum import Enum
 from postal_plexus.mail.printable import printable
 
 LONGEST_LINE = 64 * 1024
-"""Octets of a line that are looked at; no service writes as much, and longer ones are left out."""
+"""Maximum octets of a line; no service writes as much, and longer ones are skipped."""
 
 _LONGEST_WORDS = 600
 _LONGEST_ADDRESS = 320
@@ -15,25 +15,25 @@ _LONGEST_MESSAGE_ID = 300
 
 
 class State(Enum):
-    """What a step says of one recipient."""
+    """The state of one recipient in a step."""
 
-    WAITING = "waiting"  # will be tried again
+    WAITING = "waiting"  # will be retried
     DELIVERED = "delivered"  # in a mailbox here
-    DISCARDED = "discarded"  # the recipient's own filter threw it away
-    REDIRECTED = "redirected"  # the recipient's own filter sent it on, and kept nothing
+    DISCARDED = "discarded"  # the recipient's own filter discarded it
+    REDIRECTED = "redirected"  # the recipient's own filter redirected it, and kept nothing
     FORWARDED = "forwarded"  # on its way to another address
-    SENT = "sent"  # SES has it, and has not said yet what came of it
-    ARRIVED = "arrived"  # the recipient's server has taken it
-    COMPLAINED = "complained"  # it arrived, and was called unwanted
+    SENT = "sent"  # SES has it, and has not reported the outcome yet
+    ARRIVED = "arrived"  # the recipient's server has accepted it
+    COMPLAINED = "complained"  # it arrived, and was reported as unwanted
     FAILED = "failed"
     BOUNCED = "bounced"  # failed, and the sender is told
-    HELD = "held"  # among the dead letters
+    HELD = "held"  # in the dead-letter queue
     DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a mail for one recipient: `words` are the other side's, or why."""
+    """The outcome of a message for one recipient: `words` are the other server's, or the reason."""
 
     recipient: str
     state: State
@@ -47,11 +47,11 @@ class Step:
 
     Attributes:
         where: the service: SES, S3, deliver, Dovecot or Postfix.
-        text: what happened, for people; "" for what only tells more of the mail.
-        ids: what services call this mail, each with its kind in front: `receipt:`, `queue:`,
-            `ses:`, `session:`. Steps with one in common are of one mail.
-        message_id: the sender's own name for the mail, without brackets; "" where not told.
-        sender: the envelope sender; None where not told.
+        text: what happened, for people; "" if the step only adds details.
+        ids: the services' ids of this message, each with its kind in front: `receipt:`, `queue:`,
+            `ses:`, `session:`. Steps with one in common belong to one message.
+        message_id: the sender's id of the message, without brackets; "" if unknown.
+        sender: the envelope sender; None if unknown.
         rule: the action of a filter and the rule that asked for it: `fileinto rules: line 3`.
     """
 
@@ -68,17 +68,17 @@ class Step:
 
 
 def words(text: object) -> str:
-    """Give what another side said as one bounded line; "" for what is no text."""
+    """Return another server's text as one truncated line; "" if it is not text."""
     return printable(text, _LONGEST_WORDS, "?").strip() if isinstance(text, str) else ""
 
 
 def address(text: object) -> str:
-    """Give an address of an envelope as one bounded line."""
+    """Return an envelope address as one truncated line."""
     return printable(text, _LONGEST_ADDRESS, "?") if isinstance(text, str) else ""
 
 
 def bare_message_id(text: object) -> str:
-    """Give a Message-ID without white space and brackets, bounded."""
+    """Return a Message-ID without white space and brackets, truncated."""
     if not isinstance(text, str):
         return ""
     return printable(text.strip(), _LONGEST_MESSAGE_ID, "?").removeprefix("<").removesuffix(">")

@@ -1,6 +1,6 @@
-"""Header fields of a mail that leaves: which may stand once only, which never leave. Pure.
+"""Header fields of an outgoing message: which may occur only once, and which are removed. Pure.
 
-Names are in lower case. Values are octets as Postfix gives them: folds are LF and white space.
+Names are in lower case. Values are octets as Postfix passes them: folds are LF and white space.
 """
 
 from collections.abc import Iterable
@@ -26,18 +26,18 @@ ONCE_ONLY = frozenset((
 # SES acts on X-SES-*; the others are what Sieve and `deliver` trust, and what forged ones are
 # renamed to.
 NEVER = ("x-ses-", "x-plexus-", "x-forged-")
-# What former hops vouched for. Anyone may have written them, so they do not leave in our name.
+# Claims of former hops. Anyone may have written them, so they do not leave in our name.
 VERDICTS = frozenset(
     ("authentication-results", "received-spf", "x-sieve", "x-sieve-redirected-from")
 )
-# A signature over a From that is replaced can only fail; the rest speaks of a mail that ended here.
+# A signature over a replaced From can only fail; the others concern a message that ended here.
 NOT_IN_OUR_NAME = frozenset(
     ("dkim-signature", "domainkey-signature", "sender", "bcc", "return-path")
 )
 ADDRESSES = ("to", "cc", "reply-to")
 LOOP = "X-Loop"
 LONGEST_LINE = 998
-"""Octets of a line without its CRLF (RFC 5322, 2.1.1)."""
+"""Maximum octets of a line without its CRLF (RFC 5322, 2.1.1)."""
 
 
 class Field:
@@ -66,7 +66,7 @@ class Change:
 
 
 class Header:
-    """A header block that is being edited; `changes` brings the edits in the order to make them."""
+    """A header block being edited; `changes` returns the edits in the order to apply them."""
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self._fields = list(fields)
@@ -77,20 +77,20 @@ class Header:
         self._added: list[Change] = []
 
     def names(self) -> tuple[str, ...]:
-        """Names of the fields that are there, in lower case, each once."""
+        """Names of the existing fields, in lower case, each once."""
         return tuple(self._places)
 
     def count(self, key: str) -> int:
-        """How many there were at first."""
+        """Return how many there were originally."""
         return len(self._places.get(key, ()))
 
     def first(self, key: str) -> bytes | None:
-        """The first one's value, as it came."""
+        """Return the first one's original value."""
         places = self._places.get(key)
         return self._fields[places[0]].value if places else None
 
     def all(self, key: str) -> list[bytes]:
-        """Every one's value, as it came."""
+        """Return every one's original value."""
         return [self._fields[place].value for place in self._places.get(key, ())]
 
     def remove(self, key: str, keep: int = 0) -> None:
@@ -99,7 +99,7 @@ class Header:
             self._new[place] = None
 
     def set(self, name: str, value: str) -> None:
-        """Make the first one say this, remove the others; add one if there is none."""
+        """Set the first one's value and remove the others; add one if there is none."""
         places = self._places.get(name.lower(), ())
         if places:
             self.remove(name.lower(), keep=1)
@@ -109,11 +109,11 @@ class Header:
             self._added.append(Change(name, 0, value))
 
     def refold(self, key: str, nth: int, value: str) -> None:
-        """Make the nth one (from 0) say this unless it is changed or removed already."""
+        """Set the nth one's value (from 0) unless it is changed or removed already."""
         self._new.setdefault(self._places[key][nth], value)
 
     def changes(self) -> list[Change]:
-        """From the last to the first, so that the count of each name stays true."""
+        """Return the changes from the last to the first, so that field numbers stay valid."""
         made: list[Change] = []
         for places in self._places.values():
             made += [
@@ -125,7 +125,7 @@ class Header:
 
 
 def is_well_folded(name: str, value: bytes) -> bool:
-    """Whether no line is too long, and none but blanks (which some take for the header's end)."""
+    """Return whether no line is too long or blank (some take a blank line for the header's end)."""
     first, *others = value.split(b"\n")
     longest = max((len(name) + 2 + len(first), *map(len, others)))
     return longest <= LONGEST_LINE and all(line.strip() for line in others)

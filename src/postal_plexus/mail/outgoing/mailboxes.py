@@ -1,8 +1,8 @@
-"""Lists of addresses in header fields: read as generously as people write them, written strictly.
+"""Lists of addresses in header fields: read as leniently as people write them, written strictly.
 
-`read` takes any octets and never fails, in linear time and without recursion: what it cannot read
-is in `faults`. What it writes is RFC 5322's mailbox-list in ASCII: names by RFC 2047, local parts
-quoted where RFC 5321 wants that, domains as A-labels.
+`read` accepts any octets and never fails, in linear time and without recursion: what it cannot
+parse is in `faults`. It writes RFC 5322's mailbox-list in ASCII: names by RFC 2047, local parts
+quoted if RFC 5321 requires it, domains as A-labels.
 """
 
 import re
@@ -22,7 +22,7 @@ _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-# RFC 2047, section 5 (3): what an encoded word may hold within a phrase.
+# RFC 2047, section 5 (3): what an encoded word may contain within a phrase.
 _ENCODED_WORD = r"=\?[A-Za-z0-9*_-]+\?[BbQq]\?[A-Za-z0-9!*+/=_-]{1,200}\?="
 _ENCODED = re.compile(rf"{_ENCODED_WORD}(?: {_ENCODED_WORD})*")
 _ANY_ENCODED = re.compile(
@@ -44,7 +44,7 @@ class Mailbox:
 
     @property
     def address(self) -> str:
-        """The address as it is written (RFC 5321, Mailbox)."""
+        """The address in its written form (RFC 5321, Mailbox)."""
         return written_address(self.local, self.domain)
 
     def __str__(self) -> str:
@@ -52,7 +52,10 @@ class Mailbox:
 
 
 class Mailboxes:
-    """What a field says. `clean`: it may stay as it is. `faults`: what is no address in it."""
+    """A field's content.
+
+    `clean`: it may stay as it is. `faults`: the parts that are not addresses.
+    """
 
     __slots__ = ("claimed", "clean", "empty_group", "faults", "mailboxes", "text")
 
@@ -70,7 +73,7 @@ class Mailboxes:
 
 
 def as_text(value: bytes) -> str:
-    """A field's octets as text without control characters: UTF-8, or else Latin-1."""
+    """Return a field's octets as text without control characters: UTF-8, or else Latin-1."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -79,7 +82,7 @@ def as_text(value: bytes) -> str:
 
 
 def read(value: bytes) -> Mailboxes:
-    """Read a field's value, with its folds. Never fails."""
+    """Parse a field's value, with its folds. Never fails."""
     found = Mailboxes(as_text(value))
     found.clean = value.isascii() and not re.search(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", value)
     element: list[tuple[str, str]] = []
@@ -125,7 +128,7 @@ def read(value: bytes) -> Mailboxes:
 
 
 def _tokens(found: Mailboxes) -> list[tuple[str, str]]:
-    """(kind, text): atom, quoted, literal, special, comment."""
+    """Yield (kind, text): atom, quoted, literal, special, comment."""
     text = found.text
     tokens: list[tuple[str, str]] = []
     place = 0
@@ -156,7 +159,7 @@ def _tokens(found: Mailboxes) -> list[tuple[str, str]]:
 
 
 def _comment(text: str, place: int) -> tuple[int, str]:
-    """Where a comment that began before `place` ends, and what it says."""
+    """Return where a comment that began before `place` ends, and its content."""
     depth, began = 1, place
     for match in _COMMENT.finditer(text, place):
         if match[0] == "(":
@@ -189,7 +192,7 @@ def _element(
         end = next((i for i, token in enumerate(tokens) if token == ("special", ">")), len(tokens))
         before, inner = tokens[:start], tokens[start + 1 : end]
         if ("special", ":") in inner and inner[0] == ("special", "@"):
-            # A route (RFC 5322, 4.4): the address stands behind it.
+            # A route (RFC 5322, 4.4): the address follows it.
             inner = inner[len(inner) - inner[::-1].index(("special", ":")) :]
             found.clean = False
         address = _address(found, inner) if end == len(tokens) - 1 else None
@@ -218,7 +221,7 @@ def _element(
 
 
 def _address(found: Mailboxes, tokens: list[tuple[str, str]]) -> tuple[str, str] | None:
-    """Local part and domain of an addr-spec; None if it is none."""
+    """Return local part and domain of an addr-spec, or None if it is not one."""
     if len(tokens) != 3 or tokens[1] != ("special", "@"):
         return None
     (local_kind, local), _, (domain_kind, domain) = tokens
@@ -237,10 +240,10 @@ def _address(found: Mailboxes, tokens: list[tuple[str, str]]) -> tuple[str, str]
 
 
 def a_labels(domain: str) -> str | None:
-    """A domain as DNS has it; None if it is none.
+    """Return a domain as in DNS, or None if it is not valid.
 
-    IDNA 2008 (RFC 5891) for lower-case U-labels: what a user types for a hosted domain. Which
-    characters a registry would allow is not asked, since the name is only compared, or answered to.
+    IDNA 2008 (RFC 5891) for lower-case U-labels, as a user types a hosted domain. It does not check
+    which characters a registry would allow, because the name is only compared, or replied to.
     """
     if not domain.isascii():
         import unicodedata  # noqa: PLC0415  (half a megabyte that few need)
@@ -270,12 +273,12 @@ def _local(local: str) -> str:
 
 
 def written_address(local: str, domain: str) -> str:
-    """An address of an unquoted local part and a domain."""
+    """Return the address of an unquoted local part and a domain."""
     return f"{_local(local)}@{domain}"
 
 
 def written(mailboxes: list[Mailbox]) -> str:
-    """A field's value, folded so that no line is long. Line ends are LF."""
+    """Return a field's value, folded so that no line is long. Line ends are LF."""
     lines: list[str] = []
     for each in mailboxes:
         text = str(each)
@@ -287,7 +290,7 @@ def written(mailboxes: list[Mailbox]) -> str:
 
 
 def phrase(name: str) -> str:
-    """A display name in ASCII (RFC 5322 phrase; RFC 2047 where it must be). Folded with LF."""
+    """Return a display name in ASCII (RFC 5322 phrase; RFC 2047 if necessary), folded with LF."""
     name = " ".join(name.split())
     if _ENCODED.fullmatch(name) and len(name) < 4 * _LONGEST_NAME:
         return name.replace(" ", "\n ") if len(name) > 60 else name
@@ -300,7 +303,7 @@ def phrase(name: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """Text with its encoded words read (RFC 2047); those that cannot be read stay as they are."""
+    """Return text with its encoded words decoded (RFC 2047); invalid ones stay as they are."""
 
     def read_one(match: re.Match[str]) -> str:
         charset, encoding, value = match.groups()
@@ -318,7 +321,7 @@ def decoded(text: str) -> str:
 
 
 def encoded_words(text: str) -> str:
-    """RFC 2047: B-encoded words of UTF-8, whole characters each, folded with LF."""
+    """Return RFC 2047 B-encoded words of UTF-8, each with whole characters, folded with LF."""
     words: list[str] = []
     piece = b""
     for char in text:

@@ -1,13 +1,14 @@
-"""Bodies with lines over 998 octets, re-encoded part by part so that every line is short. Pure.
+"""Re-encode bodies with lines over 998 octets part by part, so that every line is short. Pure.
 
-RFC 5322, 2.1.1 allows 998 octets; Postfix would cut a longer line anywhere, amid a character too.
-Each MIME part with a long line gets another Content-Transfer-Encoding (RFC 2045): quoted-printable
-for text, else base64. Multiparts and attached mails may not be encoded themselves (RFC 2046,
-5.2.1), so their parts are. Lines of a preamble stay. Within a multipart/signed this breaks the
-signature (RFC 1847, 2.1: its first part is opaque to relays); `Survey.breaks_signature` says so.
+RFC 5322, 2.1.1 allows 998 octets; Postfix would break a longer line anywhere, even within a
+character. Each MIME part with a long line gets another Content-Transfer-Encoding (RFC 2045):
+quoted-printable for text, otherwise base64. Multiparts and attached messages must not be encoded
+themselves (RFC 2046, 5.2.1), so their parts are. Lines of a preamble stay. Within a
+multipart/signed this breaks the signature (RFC 1847, 2.1: its first part is opaque to relays);
+`Survey.breaks_signature` reports that.
 
 Two passes over the same chunks, of any size, with CRLF line ends: `survey`, then `recoded`. Memory
-is bounded whatever comes: a line may be 40 MB long.
+is bounded for any input: a line may be 40 MB long.
 """
 
 import re
@@ -33,7 +34,7 @@ _SOFT = "soft"
 
 
 class LongestLine:
-    """Measures the longest line of chunks, without its line end."""
+    """Measures the longest line in chunks, without its line end."""
 
     __slots__ = ("_open", "octets")
 
@@ -47,13 +48,13 @@ class LongestLine:
         lengths = list(map(len, lines))
         lengths[0] += self._open
         self._open = lengths[-1]
-        # A CR before LF is the line end's.
+        # A CR before LF belongs to the line end.
         longest = max(lengths) - (1 if len(lengths) > 1 else 0)
         self.octets = max(self.octets, longest)
 
 
 class _Part:
-    """What is known of a part: from its header, and from the first pass over its body."""
+    """What is known about a part, from its header and from the first pass over its body."""
 
     __slots__ = (
         *("boundary", "encoding", "is_mail", "is_signed", "is_text"),
@@ -94,7 +95,7 @@ class _Part:
 
     @property
     def remedy(self) -> str:
-        """How its body is to be written anew; "" if it may stay."""
+        """How its body must be re-encoded; "" if it may stay."""
         if not self.long or not self.leaf:
             return ""
         if self.encoding == b"base64":
@@ -107,9 +108,9 @@ class _Part:
 
 
 class Survey:
-    """What the first pass found: each part's remedy in their order, and the size of the result.
+    """The result of the first pass: each part's remedy in order, and the size of the result.
 
-    `breaks_signature`: a part that is to be written anew stands in a multipart/signed.
+    `breaks_signature`: a part that must be re-encoded is in a multipart/signed.
     """
 
     __slots__ = ("breaks_signature", "octets", "remedies")
@@ -121,12 +122,12 @@ class Survey:
 
     @property
     def needed(self) -> bool:
-        """Whether any part is to be written anew."""
+        """Whether any part must be re-encoded."""
         return any(self.remedies)
 
     @property
     def top_encoding(self) -> str:
-        """Content-Transfer-Encoding that the mail's own header is to have; "" if it stays."""
+        """The new Content-Transfer-Encoding of the message's own header; "" if it stays."""
         return _new_encoding(self.remedies[0])
 
 
@@ -135,7 +136,7 @@ def _new_encoding(remedy: str) -> str:
 
 
 def survey(header: bytes, chunks: Iterable[bytes]) -> Survey:
-    """Find the parts with long lines. `header` is the mail's own Content-* fields, as lines."""
+    """Find the parts with long lines. `header` is the message's own Content-* fields, as lines."""
     parts: list[_Part] = []
     for _ in _walk(header, chunks, parts, _nothing):
         pass
@@ -154,7 +155,7 @@ def survey(header: bytes, chunks: Iterable[bytes]) -> Survey:
 
 
 def recoded(header: bytes, chunks: Iterable[bytes], found: Survey) -> Iterator[bytes]:
-    """The body with every part's remedy applied."""
+    """Yield the body with every part's remedy applied."""
 
     def writer(number: int) -> "_Writer | None":
         remedy = found.remedies[number] if number < len(found.remedies) else ""
@@ -176,10 +177,10 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
     parts: list[_Part],
     writer_of: "Callable[[int], _Writer | None]",
 ) -> Iterator[bytes]:
-    """Go through a body line by line; gives it with the writers' changes."""
+    """Go through a body line by line; yield it with the writers' changes."""
     stack: list[bytes] = []
-    signed: list[bool] = []  # of each open multipart: whether it is, or stands in, a signed one
-    held: list[bytes] | None = None  # header lines of the part that begins, until its blank line
+    signed: list[bool] = []  # for each open multipart: whether it is, or is in, a signed one
+    held: list[bytes] | None = None  # header lines of the new part, until its blank line
     held_octets = 0
     part = _Part(header)
     parts.append(part)
@@ -245,7 +246,7 @@ def _walk(  # noqa: PLR0912, PLR0915  (one state machine, in one place)
 
 
 def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Lines with their ends; long ones in pieces that never part a CR from its LF."""
+    """Yield lines with their ends; long ones in pieces that never separate a CR from its LF."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -263,7 +264,7 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _closed(line: bytes, stack: list[bytes]) -> tuple[int, bool] | None:
-    """(level, whether it is the last) if a line is one of the open boundaries."""
+    """Return (level, whether it is the last) if a line is one of the open boundaries."""
     said = line.rstrip(b" \t\r\n")
     for level in range(len(stack) - 1, -1, -1):
         if said == stack[level]:
@@ -274,7 +275,7 @@ def _closed(line: bytes, stack: list[bytes]) -> tuple[int, bool] | None:
 
 
 def _with_encoding(header: bytes, encoding: str) -> bytes:
-    """A part's header, blank line included, with another Content-Transfer-Encoding."""
+    """Return a part's header, including the blank line, with another Content-Transfer-Encoding."""
     kept: list[bytes] = []
     leaving = False
     for line in header.splitlines(keepends=True):
@@ -307,7 +308,7 @@ class _Quoted(_Writer):
     def feed(self, piece: bytes, *, ends: bool) -> bytes:
         text = piece.rstrip(b"\r\n") if ends else piece
         quoted = b2a_qp(text, istext=True).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-        # A line of a dot alone, or a "From ", needs no care here: Postfix stuffs dots.
+        # A line with only a dot, or a "From ", needs no care here: Postfix stuffs dots.
         return quoted + (b"\r\n" if ends else b"=\r\n")
 
 

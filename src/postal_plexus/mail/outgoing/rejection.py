@@ -1,8 +1,8 @@
-"""A rejection that Dovecot writes for a filter (RFC 5429): may its sender be told, and of what.
+"""A rejection that Dovecot writes for a filter (RFC 5429): may its sender be told, and what.
 
-It holds the header of the mail that was rejected, with the verdicts and the policy that `deliver`
-has set. Telling a sender that SES could not authenticate would be backscatter, and no machine
-answers a machine or a list, so the rules for bounces hold here as well.
+It contains the header of the rejected message, with the verdicts and the policy from `deliver`.
+Telling a sender whom SES could not authenticate would be backscatter, and automatic messages and
+lists must not get automatic replies, so the rules for bounces apply here as well.
 """
 
 import re
@@ -18,10 +18,11 @@ _OURS = re.compile(
 
 
 def is_safe(body: bytes, *, outside: bool) -> bool:
-    """Whether the sender of the rejected mail may be told.
+    """Return whether the sender of the rejected message may be told.
 
-    Only what follows the last header of an attached mail counts: what a user or a stranger wrote
-    stands before it. A mail without verdicts came from a local user, to whom it may return.
+    Only what follows the last header of an attached message counts, because a user or a stranger
+    may have written what precedes it. A message without verdicts came from a local user, to whom it
+    may be returned.
     """
     _, found, header = body.rpartition(_HEADER)
     verdicts = _VERDICTS.search(header) if found else None
@@ -36,6 +37,6 @@ def is_safe(body: bytes, *, outside: bool) -> bool:
 
 
 def without_marks(body: bytes) -> bytes:
-    """The body without our own marks and others' verdicts in the header of the rejected mail."""
+    """Return the body without our marks and others' verdicts in the rejected message's header."""
     before, found, header = body.rpartition(_HEADER)
     return before + found + _OURS.sub(b"", header)

@@ -1,20 +1,19 @@
-"""What may leave, by whose right, and how it is changed: one function of values. Pure.
+"""What may leave, in whose name, and how it is changed: one pure function.
 
-    way         owner                              its mails
+    way         owner                              its messages
     submission  the login                          what a user's program submits
-    forward     the alias (X-Plexus-Forwarder)     what `deliver` sends on to addresses outside
+    forward     the alias (X-Plexus-Forwarder)     what `deliver` forwards to outside addresses
     sieve       the user whose filter it is        redirect; vacation, notify, reject
     bounce      nobody                             Postfix's own notices
 
-Each ends with Edits, or with a Refusal that somebody sees: the client, `deliver` (and so the
-sender or the dead letters), Dovecot's log. A redirect that may not leave is *turned*: it goes to
-its owner's mailbox with the reason in X-Plexus-Not-Sent, since Dovecot would try it endlessly or
-lose it. One of a mail that is replayed is dropped: it left when the mail came first.
+Each ends with Edits, or with a Refusal that somebody sees: the client, `deliver` (and so the sender
+or the dead-letter queue), or Dovecot's log. A redirect that may not leave is *turned*: it goes to
+its owner's mailbox with the reason in X-Plexus-Not-Sent, because Dovecot would retry it endlessly
+or lose it. A redirect of a replayed message is dropped: it was sent the first time.
 
-The null sender, which SES refuses (501), never leaves: a receipt of a user's program (RFC 8098)
-gets the user's address, a redirect or a rejection its owner's, and a notice of Postfix's own that
-would leave goes to the mailboxes that may send as the address that it is for, or else to the
-operator's.
+The null sender, which SES refuses (501), never leaves. A receipt from a user's program (RFC 8098)
+gets the user's address, a redirect or a rejection its owner's. A notice from Postfix that would
+leave goes to the mailboxes that may send as its recipient address, or else to the operator's.
 """
 
 import re
@@ -57,14 +56,14 @@ NOTICE = "X-Plexus-Notice"
 NOT_SENT = "X-Plexus-Not-Sent"
 
 MOST_CHANGES = 200
-"""Postfix's cleanup makes edits in quadratic time: 1,000 take 36 ms, 20,000 end it."""
+"""Postfix's cleanup applies edits in quadratic time: 1,000 take 36 ms, and 20,000 make it fail."""
 _MOST_REFERENCES = 40
 _ID = re.compile(rb"<[!-;=?-~]{1,250}>")
 _HELP = "write it as: Name <you@example.org>"
 
 
 class Mail:
-    """One mail, as far as the rules look at it. `sender` and `recipients` are the envelope's."""
+    """One message, as far as the rules examine it. `sender` and `recipients` are the envelope's."""
 
     __slots__ = ("fields", "owner", "recipients", "sender", "way")
 
@@ -79,7 +78,7 @@ class Mail:
 
 
 class Refusal:
-    """Why a mail does not leave: an SMTP reply, and whether it is turned to its owner instead."""
+    """Why a message does not leave: an SMTP reply, and whether it goes to its owner instead."""
 
     __slots__ = ("code", "owner", "status", "text")
 
@@ -94,10 +93,11 @@ class Refusal:
 
 
 class Edits:
-    """How a mail is changed before it leaves.
+    """How a message is changed before it leaves.
 
-    `owner` is whose limits it counts against; `sender` and `recipients` the envelope to have, or
-    None if it stays; `on_top` fields to put before all others; `outside` whether SES gets the mail.
+    `owner` is whose limits it counts against; `sender` and `recipients` are the new envelope, or
+    None to keep it; `on_top` are fields to put before all others; `outside` is whether SES gets the
+    message.
     """
 
     __slots__ = ("automatic", "changes", "on_top", "outside", "owner", "recipients", "sender")
@@ -113,7 +113,7 @@ class Edits:
 
 
 class _RefusedError(Exception):
-    """A refusal, from wherever it is found."""
+    """A refusal, raised wherever it is found."""
 
     def __init__(self, text: str, status: str = "5.7.1", code: str = "550") -> None:
         super().__init__(text)
@@ -121,7 +121,7 @@ class _RefusedError(Exception):
 
 
 def decide(mail: Mail, senders: Senders) -> Edits | Refusal:
-    """Say what becomes of a mail. Never raises."""
+    """Decide what happens to a message. Never raises."""
     try:
         edits = _decided(mail, senders)
     except _RefusedError as refused:
@@ -155,7 +155,7 @@ def _decided(mail: Mail, senders: Senders) -> Edits:
 
 
 def is_redirect(fields: list[Field]) -> bool:
-    """Whether Dovecot redirects this: its own two fields stand before all that a user writes."""
+    """Return whether Dovecot redirects this: its own two fields precede all that a user writes."""
     return len(fields) > 1 and (fields[0].key, fields[1].key) == (
         "x-sieve",
         "x-sieve-redirected-from",
@@ -163,14 +163,14 @@ def is_redirect(fields: list[Field]) -> bool:
 
 
 def is_sent_already(fields: list[Field]) -> bool:
-    """Whether this is the redirect of a replayed mail (`deliver.trace_fields`)."""
+    """Return whether this is the redirect of a replayed message (`deliver.trace_fields`)."""
     return is_redirect(fields) and any(
         each.key == POLICY and NOT_AGAIN in as_text(each.value) for each in fields
     )
 
 
 def turned(owner: str, reason: str) -> Edits:
-    """A redirect that stays: to its owner's mailbox, unchanged but for the reason."""
+    """Return the edits that keep a redirect: it goes to its owner's mailbox with the reason."""
     edits = Edits(owner, automatic=True, outside=False)
     text = "".join(char if char.isascii() and char.isprintable() else "?" for char in reason)
     edits.on_top = [Change(NOT_SENT, 0, text[:400])]
@@ -238,7 +238,8 @@ def _sieve(mail: Mail, header: Header, senders: Senders, *, outside: bool) -> Ed
         if _own_from(header, senders, owner) is None:
             header.set("From", owner)
     else:
-        # A rejection (RFC 5429, MDN). The user chose no From: Dovecot writes postmaster's.
+        # A rejection (RFC 5429, MDN). The user did not choose the From: Dovecot writes
+        # postmaster's.
         edits.sender = owner
         header.set("From", owner)
         header.remove("sender")
@@ -267,7 +268,7 @@ def _bounce(mail: Mail, senders: Senders, *, outside: bool) -> Edits:
 
 
 def header_of_all(header: Header, *, keep_forged: bool) -> None:
-    """Remove the fields that no outgoing mail may carry."""
+    """Remove the fields that no outgoing message may have."""
     for key in header.names():
         if (
             key in VERDICTS
@@ -278,7 +279,7 @@ def header_of_all(header: Header, *, keep_forged: bool) -> None:
 
 
 def for_ses(header: Header) -> None:
-    """Make a header what SES takes, and keep a conversation together although SES renames it."""
+    """Make a header acceptable to SES, and keep threads together although SES replaces ids."""
     for key in header.names():
         if key in ONCE_ONLY and header.count(key) > 1:
             header.remove(key, keep=1)
@@ -302,9 +303,9 @@ def for_ses(header: Header) -> None:
 
 
 def _reference_itself(header: Header) -> None:
-    """Put the mail's own id into References: SES replaces Message-ID, and answers name SES's.
+    """Add the message's own id to References: SES replaces Message-ID, and replies refer to SES's.
 
-    RFC 5322, 3.6.4: an answer's References are those of its parent and the parent's own id.
+    RFC 5322, 3.6.4: a reply's References are those of its parent and the parent's own id.
     """
     own = _ID.search(header.first("message-id") or b"")
     if own is None:
@@ -320,7 +321,7 @@ def _reference_itself(header: Header) -> None:
 
 
 def _own_from(header: Header, senders: Senders, login: str) -> Mailbox | None:
-    """The first author, after all of From and Sender are found to be the login's own."""
+    """Return the first author, after checking that all of From and Sender belong to the login."""
     author = None
     for name in ("From", "Sender"):
         values = header.all(name.lower())
@@ -348,7 +349,7 @@ def _must_own(senders: Senders, login: str, local: str, domain: str, what: str) 
 
 
 def _in_the_name_of(owner: str, header: Header, senders: Senders, edits: Edits) -> None:
-    """Make a foreign mail one that `owner` sends on; answers go to its author."""
+    """Rewrite somebody else's message so that `owner` sends it; replies go to its author."""
     if any(as_text(each).strip().lower() == owner.lower() for each in header.all(LOOP.lower())):
         raise _RefusedError(f"{owner} has sent this on before: a loop", "5.4.6")
     verdicts = as_text(header.first(VERDICT) or b"")
@@ -372,13 +373,13 @@ def _in_the_name_of(owner: str, header: Header, senders: Senders, edits: Edits) 
         _answers_to(found, envelope_author, header)
     elif not found.clean or not is_well_folded("from", values[0]):
         header.set("From", str(found))
-    # On top: by it SES's word of a bounce, which has a header's first 10 KB, names who sent it on.
+    # On top, so that SES's bounce report, which has a header's first 10 KB, names who forwarded it.
     edits.on_top = [Change(LOOP, 0, owner)]
     for_ses(header)
 
 
 def _answers_to(found: Mailboxes, envelope_author: str, header: Header) -> None:
-    """Reply-To: what the author asked for, or else the author."""
+    """Return Reply-To: what the author requested, or else the author."""
     for value in header.all("reply-to"):
         asked = read(value)
         if asked.mailboxes:
@@ -393,7 +394,7 @@ def _answers_to(found: Mailboxes, envelope_author: str, header: Header) -> None:
 
 
 def _via(found: Mailboxes, owner: str) -> str:
-    """The display name of a mail that is sent on: its author, via whom."""
+    """Return the display name for a forwarded message: its author, via whom."""
     if found.mailboxes:
         first = found.mailboxes[0]
         name = decoded(first.name) or first.address
@@ -404,13 +405,13 @@ def _via(found: Mailboxes, owner: str) -> str:
 
 
 def _mark_automatic(header: Header) -> None:
-    """RFC 3834: without the null sender only this keeps programs from answering."""
+    """Mark as automatic (RFC 3834): without the null sender, only this prevents auto-replies."""
     if not header.count("auto-submitted"):
         header.set("Auto-Submitted", "auto-replied")
 
 
 def _refolded(value: bytes) -> str:
-    """A value whose lines are short: folded at blanks, or in encoded words where there are none."""
+    """Return a value with short lines: folded at blanks, or in encoded words if there are none."""
     text = " ".join(as_text(value).split())
     if not text.isascii() or max(map(len, text.split(" ")), default=0) > 900:
         return encoded_words(text)

@@ -1,8 +1,9 @@
-"""Who may send as an address, and which addresses are ours: Postfix's tables, from their text.
+"""Who may send as an address, and which addresses are ours, from the text of Postfix's tables.
 
-`sender-logins` binds both the envelope (by Postfix) and the header (here). Subaddresses belong to
-their address, an address without an entry to its domain's catch-all; local parts are compared
-without quotes, and without the blanks that only quotes allow, since readers do not see them.
+`sender-logins` applies to both the envelope (checked by Postfix) and the header (checked here).
+Subaddresses belong to their address, an address without an entry to its domain's catch-all. Local
+parts are compared without quotes, and without the blanks that only quotes allow, because readers do
+not see them.
 """
 
 from collections.abc import Iterable
@@ -32,7 +33,7 @@ class Senders:
         self._domains = frozenset(domain.lower() for domain, _ in _entries(virtual_domains))
 
     def owners(self, local: str, domain: str) -> tuple[str, ...]:
-        """The logins that may send as an address, its local part without quotes."""
+        """Return the logins that may send as an address, given its local part without quotes."""
         local, domain = "".join(local.lower().split()), domain.lower()
         user = local.partition("+")[0] or local
         for key in (f"{local}@{domain}", f"{user}@{domain}", f"@{domain}"):
@@ -41,11 +42,11 @@ class Senders:
         return ()
 
     def may_send_as(self, login: str, local: str, domain: str) -> bool:
-        """Whether a login owns an address."""
+        """Return whether a login owns an address."""
         return login.lower() in self.owners(local, domain)
 
     def is_mailbox(self, address: str) -> bool:
-        """Whether mail to an address stays here: a mailbox or its subaddress."""
+        """Return whether mail to an address is delivered here: a mailbox or its subaddress."""
         local, _, domain = address.lower().rpartition("@")
         user = local.partition("+")[0] or local
         return f"{local}@{domain}" in self._mailboxes or f"{user}@{domain}" in self._mailboxes
@@ -55,22 +56,22 @@ class Senders:
         return domain.lower() in self._domains
 
     def operator(self) -> str:
-        """The first mailbox of the directory, for what nobody else has; "" if there is none."""
+        """The directory's first mailbox, for what belongs to nobody else; "" if there is none."""
         return next(iter(self._mailboxes), "")
 
     def mailboxes_of(self, address: str) -> tuple[str, ...]:
-        """The mailboxes of those who may send as an address: who is told of what it sent."""
+        """Return the mailboxes of those who may send as an address, to tell them about its mail."""
         return tuple(each for each in self.owners(*parts(address)) if self.is_mailbox(each))
 
 
 def parts(address: str) -> tuple[str, str]:
-    """Local part without quotes, and domain in A-labels, of an envelope address."""
+    """Return local part without quotes, and domain in A-labels, of an envelope address."""
     local, _, domain = unquoted(address).rpartition("@")
     return local, domain
 
 
 def unquoted(address: str) -> str:
-    """An envelope address with its local part as it is meant, and its domain in A-labels."""
+    """Return an envelope address with its local part unquoted, and its domain in A-labels."""
     local, _, domain = address.rpartition("@")
     if len(local) > 1 and local[0] == local[-1] == '"':
         inner, local = local[1:-1], ""
