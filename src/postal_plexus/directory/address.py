@@ -139,7 +139,7 @@ def envelope_parts(recipient: str) -> tuple[str, str | None, str]:
 
 
 def is_domain(text: str) -> bool:
-    """Return whether `text` is a domain name in its stored form: lower-case A-labels, at least 2."""
+    """Return whether `text` is a domain name in its stored form: A-labels, lower case."""
     return _DOMAIN.fullmatch(text) is not None
 
 
