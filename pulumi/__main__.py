@@ -1,7 +1,7 @@
-"""The AWS deployment of Postal Plexus: reads the stack's configuration and puts the parts together.
+"""The AWS deployment of Postal Plexus: read the stack's configuration and create its parts.
 
-Each part is a component in `deployment/`.  The order below is the way of a mail: where it is kept,
-how SES is told to accept it, what the containers get of it, and how the world finds it.
+Each part is a component in `deployment/`; `program` creates them in the order of their
+dependencies.
 """
 
 import sys

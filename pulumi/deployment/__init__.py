@@ -1,1 +1,1 @@
-"""The parts of the AWS deployment, one component a file; `program` puts them together."""
+"""The parts of the AWS deployment, one component per file; `program` connects them."""

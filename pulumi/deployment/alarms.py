@@ -1,7 +1,7 @@
 """The alarms of a stack, as plain data: no Pulumi here, so that tests can evaluate them.
 
-Every alarm means that somebody should look. Ten alarm metrics are free of charge in an account;
-`plexus cost` counts what there is beyond.
+Every alarm means that somebody should look. Ten alarm metrics per account are free of charge;
+`plexus cost` counts the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ _GB = 1024**3
 _BOUNCE_RATE = 0.05
 _COMPLAINT_RATE = 0.001
 
-# A mail waits this long only when something is down.
+# A message waits this long only if something is down.
 _OLDEST_SECONDS = 900
 
-# EFS begins with 2.1 TiB of credits; below this, a day of heavy use is left.
+# EFS starts with 2.1 TiB of credits; below this, a day of heavy use is left.
 # https://docs.aws.amazon.com/efs/latest/ug/performance.html#bursting
 _BURST_CREDITS = 200 * _GB
 
-# What `deliver` counts, in CloudWatch's embedded metric format (docs/delivery.md says what each
-# number means, and which of them deserves an alarm).
+# What `deliver` counts, in CloudWatch's embedded metric format (docs/delivery.md explains each
+# number, and which of them needs an alarm).
 DELIVER_NAMESPACE = "PostalPlexus"
 _MANY_DEFERRED = 100
 _MANY_FAILED = 50
@@ -31,17 +31,17 @@ _MANY_FAILED = 50
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode-concepts.html
 _SURPLUS_CREDITS = 60
 
-# Log lines of `deliver` that a person should see: a fault of its own, a directory that is broken.
+# Log lines of `deliver` that somebody should see: a bug in it, or a broken directory.
 FAULTS = "Faults"
 FAULTS_PATTERN = '{ ($.event = "fault") || ($.event = "directory refused") }'
 
-# CloudWatch takes ten metrics in one expression.
+# CloudWatch accepts ten metrics in one expression.
 _METRICS_AN_EXPRESSION = 10
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of CloudWatch's as an alarm or a dashboard names it."""
+    """One CloudWatch metric, as an alarm or a dashboard refers to it."""
 
     namespace: str
     name: str
@@ -52,9 +52,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Alarm:
-    """When to tell the operator what.
+    """When to notify the operator, and of what.
 
-    `missing` says what no data means: "notBreaching" where no data is no trouble.
+    `missing` is the meaning of no data: "notBreaching" if no data is not a problem.
     """
 
     name: str
@@ -64,16 +64,16 @@ class Alarm:
     threshold: float
     periods: int = 1
     missing: str = "notBreaching"
-    # Of several metrics: how they become one, in CloudWatch's metric math.
+    # For several metrics: the metric math expression that combines them.
     expression: str = ""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Names of what is watched, as AWS has them; `mail_host` is what `deliver` counts under.
+    """The AWS names of what is watched; `mail_host` is the dimension of `deliver`'s metrics.
 
-    `services`: a container's name to its service's; `missed`: what runs by the clock to the queue
-    of what could not be started.
+    `services`: service name by container name; `missed`: for each scheduled task, the queue of
+    failed starts.
     """
 
     queue: str
@@ -88,17 +88,20 @@ class Watched:
 
 
 def namespace(stack: str) -> str:
-    """Where metrics made of log lines are: they have no dimensions, so each stack has its own."""
+    """Return the namespace of metrics from log lines.
+
+    They have no dimensions, so each stack has its own.
+    """
     return f"PostalPlexus/{stack}"
 
 
 def counted(watched: Watched, name: str, statistic: str = "Sum", period: int = 300) -> Metric:
-    """One of the numbers that `deliver` reports each minute."""
+    """Return one of the numbers that `deliver` reports each minute."""
     return Metric(DELIVER_NAMESPACE, name, {"Host": watched.mail_host}, statistic, period)
 
 
 def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]:
-    """Every alarm of a stack."""
+    """Return every alarm of a stack."""
     return (
         *_delivery_alarms(watched, stack),
         Alarm(
@@ -160,7 +163,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             0,
             periods=5,
-            # No instance at all reports nothing.
+            # Without an instance there is no data.
             missing="breaching",
         ),
         *_host_alarms(watched),
@@ -196,7 +199,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             mailboxes_gb * _GB,
         ),
-        # Dovecot and Postfix write these metrics only when there is something to tell.
+        # Dovecot and Postfix write these metrics only when there is something to report.
         Alarm(
             "indexes",
             "The mailboxes' indexes use 80 % of their space: increase indexes-gb. At 90 % search "
@@ -216,19 +219,21 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
 
 
 def processor_credits(watched: Watched, name: str, statistic: str, period: int = 300) -> Metric:
-    """One of EC2's figures on a burstable instance; others have none.
+    """Return an EC2 metric of a burstable instance; other instances have none.
 
-    Also of a whole group, with basic monitoring: the dimension AutoScalingGroupName,
+    It is also available for a whole group, with basic monitoring: the dimension
+    AutoScalingGroupName,
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
     """
     return Metric("AWS/EC2", name, {"AutoScalingGroupName": watched.group}, statistic, period)
 
 
 def _host_alarms(watched: Watched) -> list[Alarm]:
-    """What all containers share: the host's memory, swap and disks, and its processor's credits."""
+    """Return the alarms on what all containers share: memory, swap, disks, processor credits."""
     return [
-        # Written only while something is short, with what it is: by `deliver`, and by containers
-        # of their own memory. ECS's MemoryUtilization would not do: it counts page cache.
+        # Written only while something is short, with its name: by `deliver`, and by containers
+        # about their own memory. ECS's MemoryUtilization is not suitable, because it includes page
+        # cache.
         Alarm(
             "host-short",
             "The mail host is short of memory, swap or disk, its state volume is nearly full, or a "
@@ -251,9 +256,11 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
 
 
 def _service_alarms(watched: Watched) -> list[Alarm]:
-    """A task that runs reports its memory each minute; what does not run reports nothing.
+    """Return an alarm per service.
 
-    How much memory is no trouble: it counts page cache, which is there to be used (`_host_alarms`).
+    A running task reports its memory each minute, others report nothing.
+
+    The amount of memory is not checked, because it includes page cache (`_host_alarms`).
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/available-metrics.html
     """
     return [
@@ -278,7 +285,7 @@ def _service_alarms(watched: Watched) -> list[Alarm]:
 
 
 def _missed_alarms(watched: Watched) -> list[Alarm]:
-    """What a schedule could not start: it tells nobody else."""
+    """Return the alarms on tasks that a schedule could not start, which nothing else reports."""
     return [
         Alarm(
             f"missed-{what}",
@@ -300,7 +307,10 @@ def _missed_alarms(watched: Watched) -> list[Alarm]:
 
 
 def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
-    """Alarms on what `deliver` reports. The alarm on the oldest mail covers its silence."""
+    """Return the alarms on what `deliver` reports.
+
+    The alarm on the oldest message covers its silence.
+    """
     return (
         Alarm(
             "deferred",
@@ -330,7 +340,7 @@ def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
 
 
 def _receipt_alarms(rules: Sequence[str]) -> list[Alarm]:
-    """SES tried in vain to store or announce a mail; after four hours it gives up: lost."""
+    """Return the alarms on mail that SES cannot store or announce (it retries for 4 h)."""
     found: list[Alarm] = []
     for metric, name, description in (
         (

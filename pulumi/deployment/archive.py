@@ -1,6 +1,6 @@
 """The archive bucket: what SES received, kept for some days, and the directory object.
 
-It holds mail, so it is protected and stays when the stack goes.
+It contains mail, so it is protected and is kept when the stack is destroyed.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ArchiveArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("archive")
 
 
@@ -41,7 +41,7 @@ class Archive(pulumi.ComponentResource):
         bucket = self.bucket.bucket
         block = close(args.name, bucket, child)
         # The bucket's own key: SES's KMS option is client-side encryption that only two of AWS's
-        # client libraries can read.
+        # client libraries can decrypt.
         encryption = aws.s3.BucketServerSideEncryptionConfiguration(
             args.name,
             bucket=bucket,
@@ -67,7 +67,7 @@ class Archive(pulumi.ComponentResource):
                     )
                 ),
                 {
-                    # What the tool of an operator that went away has not removed.
+                    # What an interrupted operator's command has not removed.
                     "id": "forget-exports",
                     "status": "Enabled",
                     "filter": {"prefix": MOVING_PREFIX},

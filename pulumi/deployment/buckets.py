@@ -1,4 +1,4 @@
-"""What every bucket of the stack has: one owner, and nothing in it that could become public."""
+"""Settings of every bucket of the stack: one owner, and nothing in it can become public."""
 
 import pulumi_aws as aws
 
@@ -8,9 +8,9 @@ import pulumi
 def close(
     name: str, bucket: pulumi.Input[str], child: pulumi.ResourceOptions
 ) -> aws.s3.BucketPublicAccessBlock:
-    """Close a bucket; a policy must wait for the block.
+    """Block public access to a bucket. A policy must wait for the block.
 
-    S3 refuses a policy while it is still unsure whether it would be public.
+    S3 refuses a policy as long as it might be public.
     """
     aws.s3.BucketOwnershipControls(
         name, bucket=bucket, rule={"object_ownership": "BucketOwnerEnforced"}, opts=child

@@ -1,13 +1,13 @@
-"""The mail host's certificate: a task that looks once an hour, and the alarm on what is left.
+"""The mail host's certificate: an hourly task, and the alarm on the days that are left.
 
 The task (src/postal_plexus/certificates, image certbot) runs on the mail host itself, so that the
-key never leaves it: it writes into the host's tls directory, and keeps certbot's state beside it on
-the volume that outlives the instance. An hour, not a day: the first certificate then comes soon
-after a domain has been delegated, and a look that finds nothing to do takes a fifth of a second of
-processor time (x86, measured) and 31 MB.
+key never leaves it. It writes into the host's tls directory, and keeps certbot's state beside it on
+the volume that outlives the instance. It runs hourly, not daily, so that the first certificate
+comes soon after the delegation. A run with nothing to do takes a fifth of a second of processor
+time (x86, measured) and 31 MB.
 
-It is placed by its reservation (16 MiB), so it runs beside the containers on 512 MB; its limit is
-for the minute in which certbot works.
+It reserves 16 MiB, so that it fits beside the containers on 512 MB; its limit is for the minute in
+which certbot works.
 """
 
 import json
@@ -37,8 +37,8 @@ _ALARM_DAYS = 20
 class CertificatesArgs:
     """`names`: the host names, the mail host first (clients.certificate_names).
 
-    `zone_ids`: domain to its zone, `name_servers`: domain to the servers that the registrar must
-    name; an adopted zone has none here and counts as delegated.
+    `zone_ids`: the zone of each domain; `name_servers`: the servers that each domain's registrar
+    must list. An adopted zone has none here and counts as delegated.
     """
 
     stack: Stack
@@ -54,12 +54,12 @@ class CertificatesArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("certbot")
 
     @property
     def domains(self) -> list[str]:
-        """Those whose zones the task needs: each name's own, the most specific."""
+        """The domains whose zones the task needs: the most specific one for each name."""
         return sorted({self._domain_of(name) for name in self.names})
 
     def _domain_of(self, name: str) -> str:
@@ -160,7 +160,7 @@ class Certificates(pulumi.ComponentResource):
                 name=args.name,
                 does="Looks after the mail host's certificate once an hour",
                 expression="rate(1 hour)",
-                # Authorities ask that clients do not all come at the full hour.
+                # Authorities ask clients not to come all at the full hour.
                 window_minutes=30,
                 stack=args.stack,
                 target_arn=args.cluster_arn,
@@ -170,10 +170,10 @@ class Certificates(pulumi.ComponentResource):
                     "cluster_arn": args.cluster_arn,
                     "role_arns": role_arns,
                 },
-                # The next hour comes soon enough: no second try.
+                # The next hour is soon enough, so there is no retry.
                 target={
                     "ecs_parameters": {
-                        # The newest revision: Pulumi's, or one of the weekly patches.
+                        # The newest revision: Pulumi's, or one from the weekly patches.
                         "task_definition_arn": self.task_definition.arn_without_revision,
                         "launch_type": "EC2",
                         "task_count": 1,
@@ -186,9 +186,10 @@ class Certificates(pulumi.ComponentResource):
 
 
 def alarm(stack: str) -> Alarm:
-    """For `alarms.alarms`: the certificate has under 20 days left, or has not been looked at.
+    """Return the alarm for a certificate with under 20 days left, or without a check.
 
-    A whole day long, so that neither the first hours of a stack nor one missed run tell anybody.
+    It must last a whole day, so that neither the first hours of a stack nor one missed run raise
+    it.
     """
     return Alarm(
         "certificate",
@@ -207,7 +208,7 @@ def alarm(stack: str) -> Alarm:
 def definition(
     args: CertificatesArgs, *, image: str, zones: Mapping[str, Sequence[str]], log_group: str
 ) -> str:
-    """The container definitions of the task, as the JSON that ECS takes."""
+    """Return the container definitions of the task, as JSON for ECS."""
     environment = {
         "AWS_REGION": args.stack.region,
         "AWS_DEFAULT_REGION": args.stack.region,

@@ -13,11 +13,11 @@ MAX_ROLE_POLICY = 10_240
 
 
 def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
-    """certbot may set the challenges of exactly these host names in these zones, and no more.
+    """Allow certbot to set the challenges of exactly these host names in these zones, and no more.
 
-    The holder of this role can get certificates for these names; not for the domain, its web site
-    or any other name, and can change no record that mail depends on. Listing zones and asking for
-    the state of a change cannot be limited to a resource before it is known.
+    With this role one can get certificates for these names, but not for the domain, its web site or
+    any other name, and cannot change any record that mail depends on. Listing zones and reading the
+    state of a change cannot be limited to a resource before it is known.
     """
     challenges = sorted(f"_acme-challenge.{name}" for name in names)
     text = documents.document(
@@ -56,9 +56,9 @@ def certificate_task(zone_arns: Sequence[str], names: Sequence[str]) -> str:
 
 
 def site_bucket(bucket_arn: str, distribution_arns: Sequence[str]) -> str:
-    """CloudFront may read the site for our distributions; nobody comes without TLS.
+    """Allow CloudFront to read the site for our distributions, and deny access without TLS.
 
-    Listing lets S3 say "not there" (404) instead of "denied" (403) for a file that is not there.
+    With permission to list, S3 answers 404 instead of 403 for a missing file.
     """
     statements = [documents.bucket_by_tls_only(bucket_arn)]
     if distribution_arns:

@@ -1,14 +1,14 @@
 """The domains' small web sites: autoconfig, autodiscover, MTA-STS, Apple's profile.
 
-Static files in one bucket, a folder a domain, behind one CloudFront distribution a domain, each
-with an ACM certificate of its own, so that a domain whose delegation is late holds up no other.
-Nothing of it runs on the mail host, and none of it costs anything at this traffic.
+Static files in one bucket, with a folder per domain, behind one CloudFront distribution per domain,
+each with an ACM certificate of its own, so that a domain whose delegation is late delays no other.
+Nothing runs on the mail host, and with this traffic it costs nothing.
 
-A distribution can bear a domain's names only when the certificate has been issued, and that is
-after the domain has been delegated, which is after the first `pulumi up`. So a run asks ACM first:
-for a domain whose certificate is not issued yet it makes the certificate and its validation records
-(validation then completes by itself, within the hour after delegation), and the next run makes the
-rest. Nothing waits and nothing fails meanwhile; `pending` lists the domains, for the stack outputs.
+A distribution can have a domain's names only after the certificate has been issued, which is after
+the domain has been delegated, which is after the first `pulumi up`. So a run asks ACM first. For a
+domain whose certificate is not issued yet, it creates the certificate and its validation records
+(validation then completes by itself, within an hour after the delegation), and the next run creates
+the rest. Nothing waits or fails meanwhile; `pending` lists the domains, for the stack outputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,12 @@ from postal_plexus.autoconfig import (
     site_records,
 )
 
-# CloudFront takes certificates from this region only.
+# CloudFront accepts certificates from this region only.
 CERTIFICATE_REGION = "us-east-1"
 # The zone of all distributions' alias targets, the same for everybody:
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html
 CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
-# Policies that AWS manages: cache as the files say, and HSTS with the like on every answer.
+# AWS's managed policies: cache as the files specify, and HSTS and similar on every response.
 # https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/using-managed-cache-policies.html
 _CACHING_OPTIMIZED = "658327ea-f89d-4fab-a63d-7e88639e58f6"
 _SECURITY_HEADERS = "67f7725c-6f97-4210-82d7-5512b31e9d03"
@@ -43,7 +43,7 @@ _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 @dataclass(frozen=True)
 class ClientSetupArgs:
-    """`issued`: the domains whose certificates are there (`domains_with_certificate`)."""
+    """`issued`: the domains whose certificates have been issued (`domains_with_certificate`)."""
 
     stack: Stack
     clients: Sequence[ClientSetup]
@@ -54,18 +54,18 @@ class ClientSetupArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("clients")
 
 
 def domains_with_certificate(
     clients: Sequence[ClientSetup], provider: aws.Provider
 ) -> frozenset[str]:
-    """The domains whose site certificate ACM has issued.
+    """Return the domains whose site certificate ACM has issued.
 
     Raises:
-        Exception: whatever ACM says but "there is none": a failed look must not pass for a
-            certificate that is not there, or its distribution would be taken down.
+        Exception: any ACM error except "there is none": a failed query must not count as a missing
+            certificate, or the distribution would be removed.
     """
     found: set[str] = set()
     for client in clients:
@@ -134,7 +134,7 @@ class ClientSetupSites(pulumi.ComponentResource):
         )
 
     def _certificate(self, client: ClientSetup) -> aws.acm.Certificate:
-        """The certificate and the records that prove that the domain is ours, now and each year."""
+        """Create the certificate, and the records that prove ownership now and at each renewal."""
         certificate = aws.acm.Certificate(
             f"{self._args.name}-{client.domain}",
             domain_name=client.autoconfig,

@@ -1,6 +1,6 @@
-"""The containers as ECS is told of them: pure functions from plain values to definitions.
+"""The containers as ECS task definitions: pure functions of plain values.
 
-Memory is a hard limit each; together they must leave room on a host of 512 MB.
+Each memory limit is hard; together they must leave space on a host with 512 MB.
 """
 
 import json
@@ -12,7 +12,7 @@ from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
 
 MAIL_STORE = "mail"
 MAIL_STORE_PATH = "/srv/mail"
-# All of the file system, with what AWS Backup restores beside the mails.
+# The whole file system, including what AWS Backup restores beside the mail.
 WHOLE_STORE = "store"
 WHOLE_STORE_PATH = "/srv/store"
 STORES = {MAIL_STORE: MAIL_STORE_PATH, WHOLE_STORE: WHOLE_STORE_PATH}
@@ -24,13 +24,13 @@ class Mount:
 
     volume: str
     read_only: bool = False
-    # Where it is in the container, if not at its usual place.
+    # Its path in the container, if not the usual one.
     path: str = ""
 
 
 @dataclass(frozen=True)
 class Tmpfs:
-    """Memory as a directory, `size` in MiB; it counts as the container's memory."""
+    """A directory in memory, `size` in MiB; it counts as the container's memory."""
 
     path: str
     size: int
@@ -54,13 +54,13 @@ class Container:
     # Postfix waits for its certificate and the directory's files.
     start_period: int = 60
     health_command: tuple[str, ...] = field(default=("CMD", "/usr/local/bin/healthy"))
-    # Of a task that runs once: its program, and the memory by which ECS finds it a place.
+    # For a one-off task: its program, and the memory with which ECS places it.
     entry_point: tuple[str, ...] = ()
     reservation: int | None = None
 
     @property
     def host_directories(self) -> tuple[str, ...]:
-        """Names of the host directories that it mounts."""
+        """The names of the host directories that it mounts."""
         return tuple(mount.volume for mount in self.mounts if mount.volume not in STORES)
 
 
@@ -72,15 +72,16 @@ DOVECOT = Container(
         Mount(MAIL_STORE),
         Mount("indexes"),
         Mount("run-dovecot"),
-        # What filters send leaves through Postfix's socket for it, which nobody else mounts.
+        # Mail from filters leaves through Postfix's socket for it, which nobody else mounts.
         Mount("run-sieve", read_only=True),
         Mount("run-directory", read_only=True),
         Mount("tls"),
     ),
     tmpfs=(Tmpfs("/run", 8), Tmpfs("/tmp", 16)),  # noqa: S108  the container's own
-    # At its end it copies to EFS what has changed in the indexes within the hour.
+    # When it stops, it copies to EFS the indexes that have changed within the hour.
     stop_timeout=90,
-    # On a new volume it first takes all indexes from EFS; ECS waits no longer than this for that.
+    # On a new volume it first takes all indexes from EFS; this is the longest that ECS waits for
+    # it.
     start_period=300,
     capabilities=(
         "CHOWN",
@@ -149,12 +150,12 @@ def definition(
     log_group: str,
     region: str,
 ) -> str:
-    """The container definitions of a task of one container, as the JSON that ECS takes.
+    """Return the container definitions of a task with one container, as JSON for ECS.
 
     Args:
-        container: one of the three, or a task that runs once.
+        container: one of the three, or a one-off task.
         image: its reference, by digest in production.
-        environment: what it is told in clear.
+        environment: its variables that are not secret.
         secrets: name of a variable -> ARN of the SSM parameter that holds it.
         log_group: where its output goes.
         region: of the log group.
@@ -198,11 +199,11 @@ def definition(
         },
     }
     if container.entry_point:
-        # What it says is its result, of which no line may be dropped.
+        # Its output is its result, of which no line may be dropped.
         described["entryPoint"] = list(container.entry_point)
         described["logConfiguration"]["options"]["mode"] = "blocking"
     else:
-        # A slow log never stops mail: up to this much is kept, then lines are dropped.
+        # A slow log never blocks mail: up to this much is buffered, then lines are dropped.
         described["logConfiguration"]["options"] |= {
             "mode": "non-blocking",
             "max-buffer-size": "1m",

@@ -1,4 +1,4 @@
-"""The directory as one object that the containers follow; it holds password hashes: a secret."""
+"""The directory as one object that the containers load. It contains password hashes: a secret."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DIRECTORY_KEY = "directory/directory.json"
 
 @dataclass(frozen=True)
 class DirectoryObjectArgs:
-    """What to write where."""
+    """What to write, and where."""
 
     stack: Stack
     directory: Directory
@@ -22,7 +22,7 @@ class DirectoryObjectArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("directory")
 
 

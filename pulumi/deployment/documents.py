@@ -1,9 +1,9 @@
 """The policy documents of the stack as plain data: no Pulumi here, so that tests can evaluate them.
 
-Each function returns the document as JSON text with its keys in order, so that the same
-arguments give the same text and a deployment without changes shows none.
+Each function returns the document as JSON text with its keys in order, so that equal arguments
+produce equal text and a deployment without changes shows none.
 
-The documents are in the modules beside this one, by what they are about.
+The documents are in the modules beside this one, by topic.
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 Statement = dict[str, Any]
 
 STACK_TAG = "postal-plexus:stack"
-"""On everything that can be tagged; the instance may act only on instances that carry its own."""
+"""The tag on everything that can be tagged; the instance may use only what has its own."""
 
 
 def document(*statements: Statement) -> str:
-    """A policy document as JSON."""
+    """Return a policy document as JSON."""
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, sort_keys=True)
 
 
@@ -27,7 +27,7 @@ def allow(
     resources: Sequence[str],
     conditions: dict[str, Any] | None = None,
 ) -> Statement:
-    """A statement that allows actions on resources."""
+    """Return a statement that allows actions on resources."""
     statement: Statement = {
         "Sid": sid,
         "Effect": "Allow",
@@ -40,7 +40,7 @@ def allow(
 
 
 def bucket_by_tls_only(bucket_arn: str) -> Statement:
-    """Nobody reaches a bucket without TLS, whatever else allows it."""
+    """Return a statement that denies access to a bucket without TLS."""
     return {
         "Sid": "TlsOnly",
         "Effect": "Deny",
@@ -52,7 +52,10 @@ def bucket_by_tls_only(bucket_arn: str) -> Statement:
 
 
 def pull(repository_arns: Sequence[str]) -> list[Statement]:
-    """Pulling images of these repositories; the token is the registry's, AWS knows no narrower."""
+    """Allow pulling images from these repositories.
+
+    The token is for the whole registry, by AWS's design.
+    """
     return [
         allow("RegistryToken", ["ecr:GetAuthorizationToken"], ["*"]),
         allow(

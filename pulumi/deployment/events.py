@@ -1,7 +1,7 @@
-"""What AWS says by itself and the operator should hear: EventBridge rules to the alarms' topic.
+"""Events that AWS reports and the operator should get: EventBridge rules to the alarms' topic.
 
-An alarm watches a number; these are things that happen once. The patterns are plain data, so that
-tests can match AWS's own examples against them.
+An alarm watches a number; these happen once. The patterns are plain data, so that tests can match
+AWS's own examples against them.
 
 Sources: ECS, https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_events.html
 and .../ecs_service_deployment_events.html; conditions of the topic's policy,
@@ -20,7 +20,7 @@ import pulumi
 
 @dataclass(frozen=True)
 class Event:
-    """`pattern`: what of all events; `text`: the mail, where <name> is a path of `shown`."""
+    """`pattern` selects the events; `text` is the message, where <name> is a path in `shown`."""
 
     name: str
     description: str
@@ -30,9 +30,9 @@ class Event:
 
 
 def failed_deployment(account: str, region: str, cluster: str) -> Event:
-    """A service whose tasks do not start, or end again and again: a broken image, or a wrong name.
+    """Return the event for a service whose tasks do not start, or keep stopping.
 
-    A task that cannot be placed is none: while the host is replaced there is no place.
+    A task that cannot be placed is not such an event: while the host is replaced there is no place.
     """
     services = f"arn:aws:ecs:{region}:{account}:service/{cluster}/"
     return Event(
@@ -57,7 +57,7 @@ def failed_deployment(account: str, region: str, cluster: str) -> Event:
 
 
 def failed_patches(account: str, region: str, project: str) -> Event:
-    """A build of the weekly patches that did not succeed: what was in service still is.
+    """Return the event for a weekly build that did not succeed; the old images stay in service.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
     """
@@ -82,7 +82,7 @@ def failed_patches(account: str, region: str, project: str) -> Event:
 
 
 def critical_findings(account: str, region: str, images: str) -> Event:
-    """ECR found a critical hole in one of our images as it was pushed.
+    """Return the event for a critical vulnerability that ECR finds in a pushed image.
 
     https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
     """
@@ -106,13 +106,13 @@ def critical_findings(account: str, region: str, images: str) -> Event:
 
 
 def rule_arns(account: str, region: str, name: str) -> str:
-    """The pattern of the rules' ARNs, for the topic's policy."""
+    """Return the pattern of the rules' ARNs, for the topic's policy."""
     return f"arn:aws:events:{region}:{account}:rule/{name}-*"
 
 
 @dataclass(frozen=True)
 class EventsArgs:
-    """`planned`: the events by name, known as soon as account and cluster are."""
+    """`planned`: the events by name, known as soon as account and cluster are known."""
 
     name: str
     topic_arn: pulumi.Input[str]
@@ -143,7 +143,7 @@ class Events(pulumi.ComponentResource):
                 input_transformer=event.apply(
                     lambda event: {
                         "input_paths": dict(event.shown),
-                        # One JSON string: the mail's text.
+                        # One JSON string: the message's text.
                         "input_template": json.dumps(event.text),
                     }
                 ),

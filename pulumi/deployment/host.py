@@ -1,9 +1,9 @@
-"""The host: one instance in a group that replaces it, with what must outlive it beside it.
+"""The host: one instance in an Auto Scaling group that replaces it, and what outlives it.
 
-What outlives an instance: its address (the network's ENI) and the state volume, a small encrypted
-disk in the same zone that holds the outbound queue, `deliver`'s journal, the certificate and the
-indexes of mailboxes. Queue and indexes do not belong on EFS (both want a local disk), and on the
-instance's own disk they would die with it. Received mail waits in SQS; mails are on EFS.
+The address (the network's ENI) and the state volume outlive an instance. The state volume is a
+small encrypted disk in the same zone with the outbound queue, `deliver`'s journal, the certificate
+and the mailboxes' indexes. Queue and indexes should not be on EFS (both need a local disk), and on
+the instance's own disk they would be lost with it. Received mail waits in SQS; messages are on EFS.
 """
 
 import base64
@@ -21,7 +21,7 @@ from deployment.stack import Stack
 from postal_plexus.config import regions
 from postal_plexus.config.state_volume import state_gb
 
-# The newest image each time an instance is launched, so that a replacement is patched.
+# The newest image at each launch of an instance, so that a replacement is patched.
 # https://docs.aws.amazon.com/linux/al2023/ug/ec2.html#launch-via-aws-cli
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/retrieve-ecs-optimized_AMI.html
 _IMAGES = {
@@ -43,8 +43,8 @@ _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 
 _SECONDS_A_DAY = 86400
 
-# Spot instances of these sizes do for each other: where one is short, the next is not, and costs
-# little more.
+# Spot instances of these sizes can replace each other: if one is not available, the next one is,
+# and costs little more.
 _SIZES = ("nano", "micro", "small", "medium", "large", "xlarge")
 _SPOT_CHOICES = 3
 # "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests", in vCPUs; a t4g.nano has two.
@@ -52,7 +52,7 @@ _SPOT_QUOTA, _LEAST_VCPUS = "L-34B43A08", 2
 
 
 def spot_types(instance_type: str) -> list[str]:
-    """The instance type, and bigger ones of its family to take its place."""
+    """Return the instance type, and larger ones of its family to replace it."""
     family, _, size = instance_type.partition(".")
     if size not in _SIZES:
         return [instance_type]
@@ -61,9 +61,9 @@ def spot_types(instance_type: str) -> list[str]:
 
 
 def warn_of_spot_quota(provider: aws.Provider) -> None:
-    """Say so if the account may have no Spot instance: a group that asks for one waits in silence.
+    """Warn if the account may have no Spot instance: a group that requests one waits silently.
 
-    A group does not turn to on-demand instances by itself, so the operator has to.
+    A group does not fall back to on-demand instances, so the operator has to change it.
     """
     try:
         quota = aws.servicequotas.get_service_quota(
@@ -102,7 +102,7 @@ class HostArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("host")
 
 
@@ -125,7 +125,7 @@ class Host(pulumi.ComponentResource):
             type="gp3",
             encrypted=True,
             tags={"Name": args.name},
-            # It may hold mail that is still to be sent.
+            # It may hold mail that has not been sent.
             opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
         )
         profile = self._profile()
@@ -140,12 +140,12 @@ class Host(pulumi.ComponentResource):
             health_check_grace_period=300,
             max_instance_lifetime=args.replace_after_days * _SECONDS_A_DAY or None,
             **_launch(template, args),
-            # One address and one volume: the old instance goes before the new one comes.
+            # One address and one volume: the old instance must go before the new one starts.
             instance_refresh={
                 "strategy": "Rolling",
                 "preferences": {"min_healthy_percentage": 0, "max_healthy_percentage": 100},
             },
-            # Pulumi need not wait for the instance: mail waits anyway.
+            # Pulumi need not wait for the instance, because mail waits anyway.
             wait_for_capacity_timeout="0",
             tags=[
                 {"key": "Name", "value": args.name, "propagate_at_launch": True},
@@ -214,7 +214,7 @@ class Host(pulumi.ComponentResource):
             iam_instance_profile={"arn": profile.arn},
             user_data=script.apply(lambda text: base64.b64encode(text.encode()).decode()),
             update_default_version=True,
-            # Containers are one hop further away, so they cannot reach the instance's role.
+            # Containers are one hop further away, so they cannot use the instance's role.
             metadata_options={
                 "http_endpoint": "enabled",
                 "http_tokens": "required",
@@ -235,8 +235,8 @@ class Host(pulumi.ComponentResource):
             network_interfaces=[
                 {
                     "device_index": 0,
-                    # Until the ENI is there the host reaches AWS by IPv6, which is free, where
-                    # EC2's API answers there; elsewhere by an IPv4 address of its own.
+                    # Until the ENI is attached, the host reaches AWS by IPv6, which is free, if
+                    # EC2's API supports it; otherwise by an IPv4 address of its own.
                     "associate_public_ip_address": str(
                         args.stack.region in regions.WITHOUT_EC2_IPV6
                     ).lower(),
@@ -245,9 +245,9 @@ class Host(pulumi.ComponentResource):
                     "security_groups": [args.network.host_group.id],
                 }
             ],
-            # A t4g begins with no credits: in standard mode it would boot at a twentieth of a
-            # processor. Unlimited costs nothing while a day's mean stays below the baseline; the
-            # alarm surplus-credits tells when it does not.
+            # A t4g starts without credits: in standard mode it would boot at a twentieth of a
+            # processor. Unlimited costs nothing while a day's mean stays below the baseline;
+            # otherwise the alarm surplus-credits is raised.
             # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-standard-mode-concepts.html
             credit_specification=(
                 {"cpu_credits": "unlimited"} if args.instance_type.startswith("t") else None
@@ -264,7 +264,7 @@ class Host(pulumi.ComponentResource):
 
 
 def _launch(template: aws.ec2.LaunchTemplate, args: HostArgs) -> dict[str, Any]:
-    """How the group launches: on demand, or the cheapest Spot instance that is not short."""
+    """Return how the group launches: on demand, or the cheapest available Spot instance."""
     version = template.latest_version.apply(str)
     if not args.spot:
         return {"launch_template": {"id": template.id, "version": version}}

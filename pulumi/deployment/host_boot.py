@@ -1,4 +1,4 @@
-"""What an instance runs at every boot: `host_boot.sh`, after the values of this stack."""
+"""What an instance runs at every boot: `host_boot.sh`, with the values of this stack on top."""
 
 import shlex
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class HostBoot:
     interface: str
     volume: str
     ssm_access: bool
-    # The room for the indexes of mailboxes on the volume.
+    # Space for the mailboxes' indexes on the volume.
     indexes_gb: int = 1
-    # Whether EC2's API is reached by IPv6 before the address is here.
+    # Whether EC2's API is used by IPv6 before the address is attached.
     ipv6: bool = True
 
 
 def user_data(boot: HostBoot) -> str:
-    """The script with the stack's values on top.
+    """Return the script with the stack's values on top.
 
     Raises:
-        ValueError: when it is longer than EC2 takes.
+        ValueError: it is longer than EC2 allows.
     """
     directories = "\n".join(
         f"{directory.path} {directory.uid} {directory.gid} {directory.mode}"

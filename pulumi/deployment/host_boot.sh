@@ -10,7 +10,7 @@
 set -euo pipefail
 
 readonly SELF=/usr/local/sbin/plexus-boot
-readonly STATE=/var/lib/plexus
+readonly STATE=${PLEXUS_STATE:-/var/lib/plexus}
 readonly DEVICE_PREFIX=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_
 
 say() { echo "plexus-boot: $*"; }
@@ -351,6 +351,9 @@ start_services() {
     # It waits for this unit, so this unit must not wait for it.
     systemctl start --no-block ecs.service
 }
+
+# Sourced, as by a test, the script only defines its functions.
+[ "${BASH_SOURCE[0]}" = "$0" ] || return 0
 
 if [ -z "${PLEXUS_UNIT:-}" ]; then
     install_unit

@@ -1,8 +1,8 @@
-"""The directories on the host that the containers share, and who owns them.
+"""The directories on the host that the containers share, and their owners.
 
-The numeric ids are the contract between the containers (each image has users of these ids):
-5000 vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot.  The host's
-user data makes the directories; the desk makes the same ones under its own.
+The numeric ids are the contract between the containers (each image has users with these ids): 5000
+vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot. The host's user
+data creates the directories; the desk creates the same ones under its own.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CERTBOT = 5004
 
 @dataclass(frozen=True)
 class HostDirectory:
-    """One directory: where it is on the host and in a container, and its owner and mode."""
+    """One directory: its path on the host and in a container, its owner and mode."""
 
     name: str
     path: str

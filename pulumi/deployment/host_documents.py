@@ -6,7 +6,7 @@ from deployment.documents import STACK_TAG, allow, document, pull
 
 
 def instance_trust() -> str:
-    """EC2 may give the role to instances."""
+    """Allow EC2 to give the role to instances."""
     return document(
         {
             "Sid": "Instances",
@@ -26,14 +26,15 @@ def instance(
     volume_id: str,
     repository_arns: Sequence[str],
 ) -> str:
-    """What the host does: take the stack's address and volume, and serve its cluster."""
+    """Allow what the host does: take the stack's address and volume, and serve its cluster."""
     ec2 = f"arn:aws:ec2:{region}:{account}"
     in_our_cluster = {"ArnEquals": {"ecs:cluster": cluster_arn}}
     container_instances = cluster_arn.replace(":cluster/", ":container-instance/") + "/*"
     return document(
-        # EC2 knows no resources for its Describe calls.
+        # EC2's Describe calls do not support resources.
         allow("Look", ["ec2:DescribeNetworkInterfaces", "ec2:DescribeVolumes"], ["*"]),
-        # The address and the volume carry the stack's tag too: all three are asked for it.
+        # The address and the volume have the stack's tag too, which the condition requires of all
+        # three.
         allow(
             "TakeAddressAndVolume",
             [
@@ -72,10 +73,10 @@ def instance(
 
 
 def session_manager(account: str, region: str) -> str:
-    """What a shell by Session Manager needs of the host, and no more.
+    """Allow only what a Session Manager shell needs.
 
     AWS's own AmazonSSMManagedInstanceCore would also let the host read every parameter of the
-    account. The channels know no resources.
+    account. The channels do not support resources.
     https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html
     """
     return document(

@@ -1,7 +1,7 @@
-"""Sending under the domains' own names: SES identities, Easy DKIM, MAIL FROM, configuration set.
+"""Sending in the domains' own names: SES identities, Easy DKIM, MAIL FROM, configuration set.
 
 Nothing here waits for verification: SES finds the DNS records by itself once the domain is
-delegated, so the first deployment never fails for want of delegation.
+delegated, so the first deployment never fails because of a missing delegation.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ import pulumi
 from deployment.stack import Stack
 from postal_plexus.config.dns_records import MAIL_FROM_LABEL
 
-# Easy DKIM gives three tokens; the number is part of the API, so that records can be planned
-# before SES has answered.
+# Easy DKIM has three tokens; the number is part of the API, so that records can be planned before
+# SES has answered.
 _DKIM_TOKENS = 3
 
 
 @dataclass(frozen=True)
 class IdentitiesArgs:
-    """`configuration_set_name` is fixed by the stack: the SMTP user's rights name it."""
+    """`configuration_set_name` is fixed: the SMTP user's permissions name it."""
 
     stack: Stack
     events_topic_arn: pulumi.Input[str]
@@ -31,13 +31,13 @@ class IdentitiesArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("sending")
 
 
 @dataclass(frozen=True)
 class Identity:
-    """One domain as SES knows it."""
+    """One domain as SES has it."""
 
     domain: str
     arn: pulumi.Output[str]
@@ -46,7 +46,7 @@ class Identity:
 
 
 class Identities(pulumi.ComponentResource):
-    """The configuration set and one identity a domain; see `identities` for the DNS's share."""
+    """The configuration set and one identity per domain; `identities` has what DNS needs."""
 
     def __init__(
         self, name: str, args: IdentitiesArgs, opts: pulumi.ResourceOptions | None = None
@@ -56,7 +56,7 @@ class Identities(pulumi.ComponentResource):
         self.configuration_set = aws.sesv2.ConfigurationSet(
             args.name,
             configuration_set_name=args.name,
-            # Receivers without TLS still get their mail: SES's own default, said aloud.
+            # Receivers without TLS still get mail: SES's default, made explicit.
             delivery_options={"tls_policy": "OPTIONAL"},
             reputation_options={"reputation_metrics_enabled": True},
             sending_options={"sending_enabled": True},
@@ -69,8 +69,8 @@ class Identities(pulumi.ComponentResource):
             event_destination_name="sent-mail",
             event_destination={
                 "enabled": True,
-                # Deliveries are only logged, with the other side's words (`plexus trace`): an SNS
-                # notification and three SQS requests a recipient.
+                # Deliveries are only logged, with the other server's reply (`plexus trace`): an SNS
+                # notification and three SQS requests per recipient.
                 "matching_event_types": [
                     "BOUNCE",
                     "COMPLAINT",
@@ -80,7 +80,7 @@ class Identities(pulumi.ComponentResource):
                 ],
                 "sns_destination": {"topic_arn": args.events_topic_arn},
             },
-            # SES tries the topic when it is told of it.
+            # SES tests the topic when it is configured.
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(args.needed)),
         )
         identities: list[Identity] = []
@@ -97,11 +97,11 @@ class Identities(pulumi.ComponentResource):
                 domain,
                 email_identity=identity.email_identity,
                 mail_from_domain=mail_from_domain,
-                # Until its MX is seen, mail goes out under amazonses.com instead of not at all.
+                # Until its MX is visible, mail is sent with amazonses.com instead of not at all.
                 behavior_on_mx_failure="USE_DEFAULT_VALUE",
                 opts=child,
             )
-            # The events tell the sender of bounces; SES's own mail would tell twice.
+            # The events notify the sender of bounces; SES's own mail would notify twice.
             aws.sesv2.EmailIdentityFeedbackAttributes(
                 domain,
                 email_identity=identity.email_identity,
@@ -121,7 +121,7 @@ class Identities(pulumi.ComponentResource):
 
 
 def _token(identity: aws.sesv2.EmailIdentity, index: int) -> pulumi.Output[str]:
-    """One token of an identity; a preview knows the attributes we give, but not yet the tokens."""
+    """Return one token of an identity. A preview knows the given attributes, but not the tokens."""
 
     def pick(attributes: Any) -> Any:
         tokens = attributes.tokens if attributes else None

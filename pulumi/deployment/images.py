@@ -1,7 +1,7 @@
-"""The containers' images in ECR: one repository each, and what was built pushed to it by digest.
+"""The containers' images in ECR: one repository each, to which built images are pushed by digest.
 
 `pulumi up` builds and pushes an image whose content has changed (tools/push), and the task
-definition names the digest that ECR gave it: what runs is what was built, whatever happens to tags.
+definition names the digest from ECR: what runs is what was built, whatever happens to tags.
 """
 
 import json
@@ -38,10 +38,10 @@ _LIFECYCLE = {
 
 
 def built_images(architecture: str) -> Mapping[str, str]:
-    """The local names of the images as they would be built now; nothing is built for this.
+    """Return the local names of the images as they would be built now, without building them.
 
     Raises:
-        pulumi.RunError: when the builder cannot tell.
+        pulumi.RunError: the builder cannot tell.
     """
     listed = subprocess.run(  # noqa: S603  our own script
         [sys.executable, str(_ROOT / "tools" / "images"), "--refresh", "--tags", *NAMES],
@@ -53,14 +53,15 @@ def built_images(architecture: str) -> Mapping[str, str]:
     if listed.returncode:
         raise pulumi.RunError(f"tools/images --tags: {listed.stderr.strip()}")
     if warning := listed.stderr.strip():
-        # Debian's archive does not answer: an image that lacks a fix must not pass for new.
+        # Debian's archive does not answer: an image that may lack a fix must not pass for a new
+        # one.
         pulumi.warn(warning)
     return json.loads(listed.stdout)
 
 
 @dataclass(frozen=True)
 class ImagesArgs:
-    """`given`: images to run as they are, by name, instead of our own from ECR: all or none."""
+    """`given`: images to run instead of our own from ECR, by name: all or none."""
 
     stack: Stack
     architecture: str
@@ -68,12 +69,12 @@ class ImagesArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("image")
 
 
 class Images(pulumi.ComponentResource):
-    """`references` is what the task definitions name, `repositories` where `make push` goes."""
+    """`references` are for the task definitions, `repositories` for `make push`."""
 
     def __init__(
         self, name: str, args: ImagesArgs, opts: pulumi.ResourceOptions | None = None
@@ -83,7 +84,7 @@ class Images(pulumi.ComponentResource):
         self.references: dict[str, pulumi.Input[str]] = {}
         self.repositories: dict[str, pulumi.Output[str]] = {}
         self.repository_arns: dict[str, pulumi.Output[str]] = {}
-        # Who brings images of their own and none for certificates brings those too.
+        # A stack with its own images and none for certificates also provides those.
         names = [image for image in NAMES if not args.given or image in args.given]
         built = {} if args.given else built_images(args.architecture)
         for image in names:
@@ -91,7 +92,7 @@ class Images(pulumi.ComponentResource):
                 f"{args.name}-{image}",
                 image_tag_mutability="IMMUTABLE",
                 image_scanning_configuration={"scan_on_push": True},
-                # Images can be built again; mail cannot, and is elsewhere.
+                # Images can be built again. They contain no mail.
                 force_delete=True,
                 opts=child,
             )
@@ -127,8 +128,8 @@ class Images(pulumi.ComponentResource):
             create=f"{sys.executable} {_ROOT / 'tools' / 'push'}",
             environment=environment,
             triggers=[local, repository.repository_url],
-            # The interpreter's path is another on another machine, and no reason to push again.
-            # The environment names the image: it must never be an old one.
+            # The interpreter's path differs between machines, which is no reason to push again. The
+            # environment names the image: it must never be an old one.
             opts=pulumi.ResourceOptions(
                 parent=self, ignore_changes=["create"], delete_before_replace=True
             ),

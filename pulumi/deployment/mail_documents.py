@@ -1,4 +1,4 @@
-"""Who may write received mail, publish what becomes of mail, and send: SES, SNS, SQS.
+"""Who may write received mail, publish what happened to mail, and send: SES, SNS, SQS.
 
 Sources: SES's permissions for receiving,
 https://docs.aws.amazon.com/ses/latest/dg/receiving-email-permissions.html; confused deputies,
@@ -12,7 +12,7 @@ from deployment.documents import allow, bucket_by_tls_only, document
 
 
 def _from_rules(account: str, rule_set_arn: str) -> dict[str, Any]:
-    """SES acting for the rules of our rule set, and for nobody else's."""
+    """Return the condition that SES acts for the rules of our rule set, and no other."""
     return {
         "StringEquals": {"aws:SourceAccount": account},
         "ArnLike": {"aws:SourceArn": f"{rule_set_arn}:receipt-rule/*"},
@@ -20,7 +20,7 @@ def _from_rules(account: str, rule_set_arn: str) -> dict[str, Any]:
 
 
 def archive_bucket(bucket_arn: str, account: str, rule_set_arn: str, prefix: str) -> str:
-    """SES may write received mail under `prefix`; nobody comes without TLS."""
+    """Allow SES to write received mail under `prefix`, and deny access without TLS."""
     return document(
         {
             "Sid": "SesWritesReceivedMail",
@@ -35,7 +35,7 @@ def archive_bucket(bucket_arn: str, account: str, rule_set_arn: str, prefix: str
 
 
 def receipt_topic(topic_arn: str, account: str, rule_set_arn: str) -> str:
-    """SES may announce received mail."""
+    """Allow SES to announce received mail."""
     return document(
         {
             "Sid": "SesAnnouncesReceivedMail",
@@ -49,7 +49,7 @@ def receipt_topic(topic_arn: str, account: str, rule_set_arn: str) -> str:
 
 
 def events_topic(topic_arn: str, account: str, configuration_set_arn: str) -> str:
-    """SES may report what became of mail that was sent through our configuration set."""
+    """Allow SES to report what happened to mail sent through our configuration set."""
     return document(
         {
             "Sid": "SesReportsSentMail",
@@ -66,7 +66,7 @@ def events_topic(topic_arn: str, account: str, configuration_set_arn: str) -> st
 
 
 def queue_from_topics(queue_arn: str, topic_arns: Sequence[str]) -> str:
-    """SNS may send to the queue what comes through our topics (or could not be passed on)."""
+    """Allow SNS to send to the queue what comes through our topics (or could not be delivered)."""
     return document(
         {
             "Sid": "TopicSends",
@@ -80,7 +80,7 @@ def queue_from_topics(queue_arn: str, topic_arns: Sequence[str]) -> str:
 
 
 def alarm_topic(topic_arn: str, account: str, event_rules: str) -> str:
-    """CloudWatch's alarms of this account, and this stack's event rules, may tell the operator."""
+    """Allow this account's CloudWatch alarms and this stack's event rules to publish."""
     return document(
         {
             "Sid": "AlarmsTell",
@@ -102,11 +102,11 @@ def alarm_topic(topic_arn: str, account: str, event_rules: str) -> str:
 
 
 def smtp_user(account: str, region: str, domains: Sequence[str], configuration_set: str) -> str:
-    """Postfix's user sends for this stack's domains, through its configuration set, and no more.
+    """Allow Postfix's user to send only for this stack's domains, through its configuration set.
 
-    The identity is what limits it: SES asks for the right on the one that the sender's address
-    belongs to, an address's own where the account has such, else the domain's. No condition on
-    ses:FromAddress, which minds upper and lower case: `Ann@Example.org` would be refused.
+    The identity is the limit: SES checks the permission on the identity of the sender's address,
+    which is the address's own if the account has one, or else the domain's. There is no condition
+    on ses:FromAddress, which is case-sensitive: `Ann@Example.org` would be refused.
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonses.html
     """
     ses = f"arn:aws:ses:{region}:{account}"

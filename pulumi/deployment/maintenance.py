@@ -1,12 +1,12 @@
-"""The tasks that an operator runs beside Dovecot and Postfix, each once, from `plexus`.
+"""The one-off tasks that an operator runs beside Dovecot and Postfix, with `plexus`.
 
-What they do is `postal_plexus.maintenance`; how they are started and followed,
-`postal_plexus.operations.task`. Each is the image of its neighbour with another program in front,
-the neighbour's directories, and a role of its own. ECS places one by its reservation: 24 MiB beside
-the three containers and certbot, one task at a time; what it takes beyond that, up to its limit,
-comes from swap. Their log group is kept for days only, since results name senders and subjects.
+`postal_plexus.maintenance` is what they do; `postal_plexus.operations.task` starts and follows
+them. Each uses the image of Dovecot or Postfix with another program, the same directories, and a
+role of its own. ECS places a task by its reservation: 24 MiB beside the three containers and
+certbot, one task at a time. What it uses beyond that, up to its limit, comes from swap. Their log
+group is kept for days only, because results name senders and subjects.
 
-The directory of the live Dovecot's sockets is mounted at another place than Dovecot's own: a
+The directory of the running Dovecot's sockets is mounted at another path than Dovecot's own: a
 Dovecot that a task starts with the image's configuration binds its sockets in the container's own
 memory.
 """
@@ -34,7 +34,7 @@ _PROGRAM = "/usr/local/bin/maintain"
 
 
 def _task(name: str, of: Container, stop_timeout: int, **its: Any) -> Container:
-    """Give a neighbour's container with the task's program in front, and no port."""
+    """Return a container like the given one with the task's program, and without ports."""
     return replace(
         of,
         name=f"maintenance-{name}",
@@ -55,11 +55,11 @@ TASKS: Mapping[str, Container] = {
         mounts=(
             Mount(MAIL_STORE),
             Mount("indexes"),
-            # Written to: the holds, by which deliveries wait for a task.
+            # Writable: the holds, with which deliveries wait for a task.
             Mount("run-dovecot", path=LIVE_DOVECOT),
             Mount("run-directory", read_only=True),
         ),
-        # No port of the world is listened on.
+        # It does not listen on any public port.
         capabilities=tuple(each for each in DOVECOT.capabilities if each != "NET_BIND_SERVICE"),
     ),
     "restore": _task(
@@ -82,23 +82,23 @@ TASKS: Mapping[str, Container] = {
         10,
         memory=64,
         mounts=(Mount("queue"),),
-        # To read and rename what belongs to Postfix's users, and to become its own (postsuper).
+        # To read and rename files of Postfix's users, and to become one of them (postsuper).
         capabilities=("DAC_OVERRIDE", "SETGID", "SETUID"),
     ),
 }
 
 TASKS_OF = {"dovecot": ("dovecot", "restore"), "postfix": ("postfix",)}
-"""The tasks that are made of an image."""
+"""The tasks that use an image."""
 _IMAGES = {task: image for image, tasks in TASKS_OF.items() for task in tasks}
 
 
 @dataclass(frozen=True)
 class MaintenanceArgs:
-    """What the tasks are told.
+    """The arguments of the tasks.
 
     Attributes:
-        archive_arn: of the bucket that exports go through.
-        host_name: of the mail host, which Postfix's programs want to know.
+        archive_arn: of the bucket for exports.
+        host_name: of the mail host, which Postfix's programs need.
     """
 
     stack: Stack
@@ -109,7 +109,7 @@ class MaintenanceArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("maintenance")
 
 

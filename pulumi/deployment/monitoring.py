@@ -1,6 +1,6 @@
-"""Who is told, and where it is seen: alarms to an address outside this mail system, a dashboard.
+"""Notifications and overview: alarms to an address outside this mail system, and a dashboard.
 
-Which alarms there are is in `alarms`.
+`alarms` has the list of alarms.
 """
 
 import json
@@ -36,7 +36,7 @@ from deployment.stack import Stack
 
 
 def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
-    """What there is to see besides the alarms: the day's mail."""
+    """Return the graphs besides the alarms: the day's mail."""
     names = ("Received", "Delivered", "Deferred", "Failed", "DeadLettered")
     return [
         ("mail", tuple(counted(watched, each) for each in names)),
@@ -47,7 +47,7 @@ def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
 
 
 def dashboard(name: str, region: str, watched: Watched, shown: Sequence[Alarm]) -> str:
-    """The body of a dashboard: the day's mail, and one graph an alarm, with its threshold."""
+    """Return a dashboard's body: the day's mail, and one graph per alarm, with its threshold."""
     graphs: list[tuple[str, tuple[Metric, ...], list[dict[str, Any]]]] = [
         (title, metrics, []) for title, metrics in _graphs(watched)
     ]
@@ -84,11 +84,11 @@ def _in_dashboard(metric: Metric) -> list[str]:
 
 @dataclass(frozen=True)
 class MonitoringArgs:
-    """`address`: who is told, "" for nobody; `budget_usd`: a month, 0 for no budget.
+    """`address`: who is notified, "" for nobody; `budget_usd`: per month, 0 for no budget.
 
-    `watched` holds the same names as `Watched`, as they become known, but those of services and
-    of missed starts, which are given apart; `deliver_log` is the name of the log group that
-    `faults` looks at.
+    `watched` has the same names as `Watched`, as they become known, except those of services and of
+    failed starts, which are passed separately; `deliver_log` is the name of the log group that
+    `faults` watches.
     """
 
     stack: Stack
@@ -101,14 +101,14 @@ class MonitoringArgs:
     services: Mapping[str, pulumi.Input[str]]
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
-    # What the images' repositories begin with; the project of the weekly patches, if there is one.
+    # The prefix of the images' repositories; the project of the weekly patches, if there is one.
     patches: str = ""
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("watch")
 
 
@@ -118,7 +118,7 @@ class Monitoring(pulumi.ComponentResource):
     def __init__(
         self, name: str, args: MonitoringArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        # The name that stacks in service have it by.
+        # The name that it has in existing stacks.
         super().__init__("postal-plexus:index:Watch", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
@@ -140,7 +140,7 @@ class Monitoring(pulumi.ComponentResource):
         actions = [self._topic()] if args.address else []
         for topic_arn in actions:
             self._events(topic_arn)
-        # How many alarms there are depends on the rules alone, so that a preview knows it.
+        # The number of alarms depends only on the rules, so that a preview knows it.
         planned = self._alarms(_placeholder(args))
         for index, alarm in enumerate(planned):
             self._alarm(

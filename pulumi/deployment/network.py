@@ -1,4 +1,4 @@
-"""The network: public subnets in private address space, and the one address that clients know.
+"""The network: public subnets in private address space, and the one address that clients use.
 
 The address (an ENI with an Elastic IP and an IPv6 address) outlives every instance: the instance
 attaches the ENI when it boots. An ENI belongs to one zone, so the instances are launched there; the
@@ -15,12 +15,12 @@ import pulumi_aws as aws
 import pulumi
 from deployment.stack import Stack
 
-# What users need: IMAP, the two ways to submit mail, and ManageSieve for their filters.
+# What users need: IMAP, two ways to submit mail, and ManageSieve for their filters.
 MAIL_PORTS = (993, 465, 587, 4190)
 _NFS = 2049
 
-# "Too big", by which a path with a smaller MTU is found; a group lets no other ICMP in. Type and
-# code, RFC 1191 section 4 and RFC 4443 section 3.2.
+# "Too big", with which the path MTU is discovered; the group lets no other ICMP in. Type and code,
+# RFC 1191 section 4 and RFC 4443 section 3.2.
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html#path_mtu_discovery
 _TOO_BIG = {"ipv4": ("icmp", 3, 4), "ipv6": ("icmpv6", 2, 0)}
 
@@ -34,7 +34,7 @@ _EVERYBODY = {"ipv4": {"cidr_ipv4": "0.0.0.0/0"}, "ipv6": {"cidr_ipv6": "::/0"}}
 class NetworkArgs:
     """`block`: private IPv4 space; `zones`: how many availability zones.
 
-    `host_zone`: in which of them, from 1, the address and thus the host is.
+    `host_zone`: the zone of the address and therefore of the host, counted from 1.
     """
 
     stack: Stack
@@ -45,21 +45,21 @@ class NetworkArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("network")
 
 
 def subnet_blocks(block: str, number: int) -> list[str]:
-    """The first `number` of sixteen equal parts of `block`.
+    """Return the first `number` of sixteen equal parts of `block`.
 
-    Sixteen whatever the number, so that a zone more does not move the others.
+    There are always sixteen, so that an additional zone does not move the others.
     """
     network = ipaddress.ip_network(block)
     return [str(part) for part in list(network.subnets(prefixlen_diff=4))[:number]]
 
 
 def ipv6_block(vpc_block: str, index: int) -> str:
-    """The /64 with this index of a VPC's /56."""
+    """Return the /64 with this index in a VPC's /56."""
     return str(list(ipaddress.ip_network(vpc_block).subnets(new_prefix=64))[index])
 
 
@@ -107,7 +107,7 @@ class Network(pulumi.ComponentResource):
         self.register_outputs({"address": self.address.public_ip})
 
     def _zones(self) -> Sequence[str]:
-        """Zones that have the instance type, in the order of their names."""
+        """Return zones that offer the instance type, in the order of their names."""
         offered = aws.ec2.get_instance_type_offerings(
             location_type="availability-zone",
             filters=[{"name": "instance-type", "values": [self._args.instance_type]}],
@@ -154,7 +154,7 @@ class Network(pulumi.ComponentResource):
                 # A public IPv4 address costs money; the one that is needed is the ENI's.
                 map_public_ip_on_launch=False,
                 tags={"Name": f"{self._args.name}-{index + 1}"},
-                # AWS may offer the instance type in more zones one day; what is built stays.
+                # AWS may offer the instance type in more zones later; existing subnets stay.
                 opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availabilityZone"]),
             )
             aws.ec2.RouteTableAssociation(
@@ -171,7 +171,7 @@ class Network(pulumi.ComponentResource):
             f"{self._args.name}-host",
             vpc_id=self.vpc.id,
             description="Mail clients in, AWS out",
-            # Rules are resources of their own; this takes away AWS's "everything out".
+            # Rules are resources of their own; this removes AWS's default "allow all outbound".
             egress=[],
             tags={"Name": f"{self._args.name}-host"},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["egress", "ingress"]),

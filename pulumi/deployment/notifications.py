@@ -1,8 +1,8 @@
-"""From SES to `deliver`: topics, queues, and the dead letters behind them.
+"""From SES to `deliver`: topics, queues, and their dead-letter queue.
 
-One pair announces received mail, the other what became of mail that was sent (bounces and
-complaints). The dead letters take what the queues give up, what the *subscriptions* give up (SNS
-has a limit of its own) and what `deliver` puts aside with a reason.
+One pair announces received mail, the other what happened to sent mail (bounces and complaints). The
+dead-letter queue receives what the queues give up, what the *subscriptions* give up (SNS has a
+limit of its own) and what `deliver` moves there with a reason.
 """
 
 import json
@@ -14,21 +14,21 @@ import pulumi
 from deployment import mail_documents
 from deployment.stack import Stack
 
-# SQS's longest. `deliver` puts aside what fails for days well before; this is the last line.
+# SQS's maximum. `deliver` gives up on failing messages days before; this is the last safety net.
 _RETENTION_SECONDS = 14 * 24 * 3600
 
-# How long a received notification stays hidden before another consumer may have it, should the
-# first die; `deliver` extends it while it works.
+# How long a received notification stays hidden from other consumers, in case the first one dies;
+# `deliver` extends it while it works.
 _VISIBILITY_SECONDS = 120
 
-# Each failed try is a receive, with growing waits between them; a mail that cannot be delivered for
-# days is put aside by `deliver` long before. This many receives mean that it kills its consumer.
+# Each failed attempt is a receive, with growing waits between them, and `deliver` gives up on a
+# failing message long before. This many receives mean that the message kills its consumer.
 _MAX_RECEIVE_COUNT = 500
 
 
 @dataclass(frozen=True)
 class NotificationsArgs:
-    """`rule_set_arn` may announce mail, `configuration_set_arn` what becomes of mail we sent."""
+    """`rule_set_arn` may announce mail, `configuration_set_arn` what happened to sent mail."""
 
     stack: Stack
     rule_set_arn: pulumi.Input[str]
@@ -36,7 +36,7 @@ class NotificationsArgs:
 
 
 class Notifications(pulumi.ComponentResource):
-    """Topics, queues, dead letters, and what lets them talk; `ready` before SES may."""
+    """Topics, queues, dead letters, and their policies; depend on `ready` before SES publishes."""
 
     def __init__(
         self, name: str, args: NotificationsArgs, opts: pulumi.ResourceOptions | None = None

@@ -1,4 +1,4 @@
-"""What an operator's tools need of a stack: what its parts are called, where they find it."""
+"""What operators' commands need to know about a stack: the names of its parts, in a known place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from postal_plexus.config.names import system_parameter
 
 @dataclass(frozen=True)
 class OperationsArgs:
-    """`parts`: names by what they are; of one stack they fit into one parameter (4 KB)."""
+    """`parts`: names by purpose; those of one stack fit into one parameter (4 KB)."""
 
     stack: Stack
     parts: Mapping[str, pulumi.Input[Any]]
 
 
 class Operations(pulumi.ComponentResource):
-    """The parameter by which `plexus` finds a stack without Pulumi; encrypted, as all are."""
+    """The parameter with which `plexus` finds a stack without Pulumi; encrypted, as all are."""
 
     def __init__(
         self, name: str, args: OperationsArgs, opts: pulumi.ResourceOptions | None = None

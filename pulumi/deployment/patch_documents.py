@@ -25,7 +25,7 @@ def _allow(
 
 
 def build_trust(account: str, project_arn: str) -> str:
-    """CodeBuild may take the role for this one project."""
+    """Allow CodeBuild to take the role for this one project."""
     return document(
         {
             "Sid": "Build",
@@ -52,10 +52,10 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
     family_arns: Sequence[str],
     role_arns: Sequence[str],
 ) -> str:
-    """The build may read its source, push the stack's images, and give its services new ones.
+    """Allow the build to read its source, push the stack's images, and deploy them to its services.
 
-    A task definition is registered for no other roles than those that the stack's tasks have, and
-    with the stack's tag. It reads no mail, no directory, no secret.
+    It may register task definitions only for the roles of the stack's tasks, and with the stack's
+    tag. It cannot read mail, the directory, or secrets.
     """
     in_our_cluster = {"ecs:cluster": cluster_arn}
     tasks = cluster_arn.replace(":cluster/", ":task/") + "/*"
@@ -78,7 +78,7 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
             ],
             repository_arns,
         ),
-        # ECS knows no resource for looking at task definitions.
+        # ECS does not support resources for describing task definitions.
         _allow("LookAtDefinitions", ["ecs:DescribeTaskDefinition"], ["*"]),
         _allow(
             "MakeRevisions",

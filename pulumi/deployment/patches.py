@@ -1,9 +1,10 @@
-"""The weekly patches: a build that makes the images anew where Debian has fixes.
+"""The weekly patches: a build that rebuilds the images for which Debian has fixes.
 
-`pulumi up` stores the source that it deployed; CodeBuild builds from it on arm64 as `make images`
-does, and tools/patch does the rest. Pulumi and the build don't fight: an image's tag in ECR is its
-source and its patches, so the next `pulumi up` names the image that runs, or a newer one, unless
-Debian's archive is away just then (docs/deploy.md); without a change it leaves the build's alone.
+`pulumi up` stores the source that it deployed. CodeBuild builds from it on arm64 as `make images`
+does, and tools/patch does the rest. An image's tag in ECR consists of its source and its patches,
+so the next `pulumi up` names the image that is running, or a newer one, unless Debian's archive
+does not answer at that moment (docs/deploy.md). Without a change it leaves the build's revision
+alone.
 """
 
 import json
@@ -25,7 +26,7 @@ from deployment.stack import Stack
 
 SOURCE_KEY = "source/source.zip"
 
-# Sunday night, UTC. With the smoke test and one service after another some 20 minutes.
+# Sunday night, UTC. With the smoke test and one service after another, it takes about 20 minutes.
 _WHEN = "cron(0 3 ? * SUN *)"
 _TIMEOUT_MINUTES = 90
 
@@ -75,12 +76,12 @@ class PatchesArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("patches")
 
 
 class Patches(pulumi.ComponentResource):
-    """The source, the project and its schedule; `told` is what tools/patch is told."""
+    """The source, the project and its schedule; `told` is the input of tools/patch."""
 
     def __init__(
         self, name: str, args: PatchesArgs, opts: pulumi.ResourceOptions | None = None
@@ -130,14 +131,14 @@ class Patches(pulumi.ComponentResource):
             source=pulumi.FileAsset(str(path)),
             source_hash=digest,
             server_side_encryption="AES256",
-            # Only what has been deployed: the build must not run ahead of it.
+            # Only what has been deployed: the build must not be ahead of it.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[
                     *self._args.archive.ready,
                     *(part.service for part in self._args.services.values()),
                 ],
-                # Another path on another machine is no change.
+                # Another path on another machine is not a change.
                 ignore_changes=["source"],
             ),
         )
@@ -147,7 +148,7 @@ class Patches(pulumi.ComponentResource):
         log_group = aws.cloudwatch.LogGroup(
             args.name, retention_in_days=args.log_days, opts=self._child
         )
-        # Its name is fixed by the stack: the role's trust names it first.
+        # Its name is fixed by the stack, because the role's trust policy names it first.
         project_arn = pulumi.Output.concat(
             f"arn:aws:codebuild:{args.stack.region}:", args.stack.account, f":project/{args.name}"
         )
@@ -194,14 +195,14 @@ class Patches(pulumi.ComponentResource):
             description="Builds the images anew where Debian has patches, and brings them in",
             service_role=role.arn,
             build_timeout=_TIMEOUT_MINUTES,
-            # One at a time: two would bring services in against each other.
+            # One at a time: two would deploy services against each other.
             concurrent_build_limit=1,
             artifacts={"type": "NO_ARTIFACTS"},
             environment={
                 "type": kind,
                 "image": image,
                 "compute_type": "BUILD_GENERAL1_SMALL",
-                # Docker inside needs it; the machine is the build's alone and gone after it.
+                # Docker needs it; the machine is the build's alone and is deleted afterwards.
                 "privileged_mode": True,
                 "environment_variables": [
                     {"name": "PLEXUS_PATCH", "value": pulumi.Output.json_dumps(self.told)}

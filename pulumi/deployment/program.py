@@ -1,4 +1,4 @@
-"""The whole program: settings in, parts put together, stack outputs out."""
+"""The whole program: settings in, parts connected, stack outputs out."""
 
 import dataclasses
 from typing import Any
@@ -39,8 +39,8 @@ from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
 
-# The outputs that `plexus` works with. No lists by domain, since the parameter holds 4 KB, and
-# nothing that a new image changes.
+# The outputs that `plexus` uses. No lists by domain, because the parameter holds 4 KB, and nothing
+# that changes with a new image.
 _FOR_OPERATORS = (
     *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
     *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
@@ -49,15 +49,15 @@ _FOR_OPERATORS = (
 
 
 def read() -> Settings:
-    """The settings of the stack that is being deployed.
+    """Return the settings of the stack that is being deployed.
 
     Raises:
-        pulumi.RunError: with one line a problem; Pulumi prints it without a traceback.
+        pulumi.RunError: with one line per problem, which Pulumi prints without a traceback.
     """
-    # Not pulumi.Config: it gives only the keys that one asks for, so that a misspelled one would
-    # pass unseen, and stops at the first value that is not JSON. Nor as secrets: they would be
-    # known only inside `apply`, and the number of receipt rules depends on them. What is secret
-    # is wrapped again where it is used.
+    # Not pulumi.Config: it returns only keys that are asked for, so that a misspelled one would go
+    # unnoticed, and stops at the first value that is not JSON. Nor as secrets: they would be known
+    # only inside `apply`, but the number of receipt rules depends on them. Secret values are
+    # wrapped again where they are used.
     given = {**get_config_env(), **CONFIG.get()}
     prefix = f"{NAMESPACE}:"
     config = {
@@ -70,12 +70,12 @@ def read() -> Settings:
 
 
 def deploy() -> None:
-    """Register everything and say what there is."""
+    """Register everything and export the outputs."""
     _Deployment(read()).run()
 
 
 class _Deployment:
-    """One run: `run` names the parts in the order in which they need each other."""
+    """One run: `run` creates the parts in the order of their dependencies."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -116,7 +116,7 @@ class _Deployment:
         self._outputs()
 
     def _archive(self) -> Archive:
-        """The bucket of received mail."""
+        """Create the bucket of received mail."""
         return Archive(
             "archive",
             ArchiveArgs(self.stack, self.rule_set_arn, self.settings.archive_days),
@@ -124,7 +124,7 @@ class _Deployment:
         )
 
     def _notifications(self) -> Notifications:
-        """Topics and queues between SES and `deliver`."""
+        """Create topics and queues between SES and `deliver`."""
         return Notifications(
             "notifications",
             NotificationsArgs(
@@ -138,7 +138,7 @@ class _Deployment:
         )
 
     def _directory(self) -> DirectoryObject:
-        """Who has mail, as the containers read it."""
+        """Create the directory object that the containers load."""
         return DirectoryObject(
             "directory",
             DirectoryObjectArgs(self.stack, self.settings.directory, self.archive),
@@ -146,7 +146,7 @@ class _Deployment:
         )
 
     def _receiving(self) -> None:
-        """The rules by which SES receives."""
+        """Create the rules by which SES receives."""
         Receiving(
             "receiving",
             ReceivingArgs(
@@ -164,7 +164,7 @@ class _Deployment:
         )
 
     def _network(self) -> Network:
-        """VPC, subnets and the fixed address."""
+        """Create VPC, subnets and the fixed address."""
         return Network(
             "network",
             NetworkArgs(
@@ -178,7 +178,7 @@ class _Deployment:
         )
 
     def _identities(self) -> Identities:
-        """The domains as SES knows them."""
+        """Create the domains' SES identities."""
         return Identities(
             "identities",
             IdentitiesArgs(
@@ -191,7 +191,7 @@ class _Deployment:
         )
 
     def _zones(self) -> Zones:
-        """The DNS zones and their records."""
+        """Create the DNS zones and their records."""
         return Zones(
             "zones",
             ZonesArgs(
@@ -209,7 +209,7 @@ class _Deployment:
         )
 
     def _sending(self) -> Sending:
-        """The SMTP user of Postfix."""
+        """Create Postfix's SMTP user."""
         return Sending(
             "sending",
             SendingArgs(
@@ -220,7 +220,7 @@ class _Deployment:
         )
 
     def _storage(self) -> Storage:
-        """The file system of the mailboxes, and its backups."""
+        """Create the file system of the mailboxes, and its backups."""
         return Storage(
             "storage",
             StorageArgs(
@@ -234,7 +234,7 @@ class _Deployment:
         )
 
     def _images(self) -> Images:
-        """The container images, in ECR or as given."""
+        """Create the container images, in ECR or as given."""
         return Images(
             "images",
             ImagesArgs(
@@ -246,14 +246,14 @@ class _Deployment:
         )
 
     def _cluster(self) -> aws.ecs.Cluster:
-        """The ECS cluster."""
+        """Create the ECS cluster."""
         return aws.ecs.Cluster(
             self.stack.named("cluster"),
             opts=pulumi.ResourceOptions(provider=self.stack.provider),
         )
 
     def _host(self) -> Host:
-        """The machine."""
+        """Create the host."""
         if self.settings.spot:
             warn_of_spot_quota(self.stack.provider)
         return Host(
@@ -277,7 +277,7 @@ class _Deployment:
         )
 
     def _services(self) -> dict[str, Service]:
-        """The three services."""
+        """Create the three services."""
         return make_services(
             self.settings,
             ServiceParts(
@@ -294,7 +294,7 @@ class _Deployment:
         )
 
     def _maintenance(self) -> Maintenance:
-        """The tasks that an operator runs beside Dovecot and Postfix."""
+        """Create the one-off tasks beside Dovecot and Postfix."""
         return Maintenance(
             "maintenance",
             MaintenanceArgs(
@@ -308,7 +308,7 @@ class _Deployment:
         )
 
     def _certificates(self) -> Certificates | None:
-        """The task that looks after the mail host's certificate; None without its image."""
+        """Create the task that renews the mail host's certificate; None without its image."""
         settings = self.settings
         if "certbot" not in self.images.references:
             pulumi.warn(
@@ -332,7 +332,7 @@ class _Deployment:
         )
 
     def _patches(self) -> Patches | None:
-        """The weekly patches; None where the images are not ours, or the stack wants none."""
+        """Create the weekly patches; None if the images are not ours, or the stack wants none."""
         settings = self.settings
         if settings.images or settings.patches == "none" or self.certificates is None:
             return None
@@ -353,7 +353,7 @@ class _Deployment:
         )
 
     def _client_sites(self) -> list[str]:
-        """The sites that set clients up; the domains that the next run completes."""
+        """Create the sites that set up clients; return the domains that the next run completes."""
         settings = self.settings
         if not settings.client_setup:
             return []
@@ -374,7 +374,7 @@ class _Deployment:
         return sites.pending
 
     def _monitoring(self) -> None:
-        """Alarms, dashboard and budget."""
+        """Create alarms, dashboard and budget."""
         Monitoring(
             "watch",
             MonitoringArgs(
@@ -405,7 +405,7 @@ class _Deployment:
         )
 
     def _outputs(self) -> None:
-        """What Pulumi says of the stack, and what operators' tools find without it."""
+        """Export what Pulumi shows of the stack, and what operators' commands find without it."""
         outputs: dict[str, Any] = {
             "mail_host": self.settings.mail_host,
             "imap_host": self.settings.mail_host,
@@ -440,7 +440,7 @@ class _Deployment:
             "name_servers": self.zones.name_servers,
             "dkim_records": self.zones.dkim_records,
             "client_setup_pending": self.pending,
-            # What tools/patch is told, by hand and by the weekly build.
+            # The input of tools/patch, by hand and in the weekly build.
             "patch": {**self.patches.told, "region": self.settings.region}
             if self.patches
             else None,

@@ -1,8 +1,8 @@
-"""What SES accepts: receipt rules that name the addresses of the directory, and no one else's.
+"""What SES accepts: receipt rules that name the addresses of the directory, and no others.
 
-Rules have no Stop: SES runs every rule that matches, so that one mail to several mailboxes
-reaches them all. There is one active rule set in an account and region; ours becomes it when
-asked to, or when there is no other.
+Rules have no Stop action: SES runs every rule that matches, so that one message to several
+mailboxes reaches them all. There is one active rule set per account and region; ours is activated
+on request, or if there is no other.
 """
 
 import sys
@@ -26,7 +26,7 @@ from postal_plexus.directory.receipt_rules import (
     receipt_rules,
 )
 
-# How the provider's versions say that no rule set is active: SES's answer is empty.
+# How the provider's versions report that no rule set is active: SES's response is empty.
 _NONE_ACTIVE = ("empty result", "no active", "no matching", "couldn't find resource")
 
 _ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class ReceivingArgs:
-    """`rule_set_name` is fixed by the stack, since bucket and topic policies must name it first."""
+    """`rule_set_name` is fixed by the stack, because bucket and topic policies name it first."""
 
     stack: Stack
     rules: tuple[RuleRecipients, ...]
@@ -46,12 +46,12 @@ class ReceivingArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("rules")
 
 
 class Receiving(pulumi.ComponentResource):
-    """The rule set, its rules and, if `activate`, its being the active one."""
+    """The rule set, its rules and, if `activate`, its activation."""
 
     def __init__(
         self, name: str, args: ReceivingArgs, opts: pulumi.ResourceOptions | None = None
@@ -70,11 +70,11 @@ class Receiving(pulumi.ComponentResource):
         self.register_outputs({"rule_set": rule_set.rule_set_name})
 
     def _settled(self, args: ReceivingArgs, rule_set: aws.ses.ReceiptRuleSet) -> pulumi.Resource:
-        """When SES may write to the bucket and publish to the topic.
+        """Wait until SES may write to the bucket and publish to the topic.
 
-        SES tries both as a rule is made, and a policy is not seen everywhere in its first seconds:
-        the provider would give up with InvalidS3Configuration. Once for each bucket and topic, not
-        in later runs.
+        SES tests both when a rule is created, and a policy does not take effect everywhere in its
+        first seconds: the provider would give up with InvalidS3Configuration. This is done once for
+        each bucket and topic, not in later runs.
         """
         domain = args.rules[0].recipients[0].rpartition("@")[2]
         environment: dict[str, pulumi.Input[str]] = {
@@ -93,7 +93,7 @@ class Receiving(pulumi.ComponentResource):
             create=f"{sys.executable} {_ROOT / 'tools' / 'receiving-settled'}",
             environment=environment,
             triggers=[args.archive.bucket.arn, args.notifications.topic.arn],
-            # Another path or profile on another machine, or another first address, is no change.
+            # Another path or profile on another machine, or another first address, is not a change.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[*args.archive.ready, *args.notifications.ready],
@@ -115,7 +115,7 @@ class Receiving(pulumi.ComponentResource):
             enabled=True,
             recipients=list(rule.recipients),
             scan_enabled=args.scan,
-            # Refusing senders without TLS would lose mail that the world still sends.
+            # Refusing senders without TLS would lose mail that some servers still send.
             tls_policy="Optional",
             s3_actions=[
                 {
@@ -125,8 +125,9 @@ class Receiving(pulumi.ComponentResource):
                     "topic_arn": args.notifications.topic.arn,
                 }
             ],
-            # SES tries the bucket and the topic when a rule is made. And whom it accepts mail for
-            # must be in the directory before: `deliver` reads that again for whom it doesn't know.
+            # SES tests the bucket and the topic when a rule is created. The addresses that it
+            # accepts must be in the directory before: `deliver` reads the directory again for an
+            # address that it does not know.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=[
@@ -140,16 +141,16 @@ class Receiving(pulumi.ComponentResource):
 
 
 def rule_name(rule_set_name: str, rule: RuleRecipients) -> str:
-    """A rule's name: SES's metrics go by it alone, so two stacks must not share one."""
+    """Return a rule's name. SES's metrics use only the name, so two stacks must not share one."""
     return f"{rule_set_name}-{rule.name}"
 
 
 def rules_for(directory: Directory, accept: str) -> tuple[RuleRecipients, ...]:
-    """The recipients of each rule.
+    """Return the recipients of each rule.
 
-    By addresses SES refuses unknown recipients in the SMTP dialogue. With more addresses than 200
-    rules hold, or when `accept` is "domains", whole domains are accepted, and `deliver` bounces
-    what nobody has.
+    With addresses, SES refuses unknown recipients during the SMTP session. With more addresses than
+    200 rules can hold, or if `accept` is "domains", whole domains are accepted, and `deliver`
+    bounces unknown recipients.
     """
     if accept == "addresses":
         try:
@@ -166,9 +167,10 @@ def rules_for(directory: Directory, accept: str) -> tuple[RuleRecipients, ...]:
 
 
 def should_activate(choice: str, rule_set_name: str, provider: aws.Provider) -> bool:
-    """Whether to make our rule set the active one.
+    """Return whether to activate our rule set.
 
-    "auto" takes the place when it is free or already ours; another's is never displaced unasked.
+    "auto" activates it if none is active or ours already is; another one is never displaced
+    unasked.
     """
     if choice != "auto":
         return choice == "yes"

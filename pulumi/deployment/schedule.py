@@ -1,8 +1,8 @@
-"""What runs by the clock: a schedule with its own role, and a queue of what it could not start.
+"""Scheduled tasks: a schedule with its own role, and a queue of failed starts.
 
-EventBridge Scheduler reports a denied or failed start to nobody: without a dead-letter queue a
-task whose role lacks one right never runs, and nothing says so. Each schedule has such a queue,
-and `alarms` has an alarm on each.
+EventBridge Scheduler does not report a denied or failed start: without a dead-letter queue, a task
+whose role lacks a permission would silently never run. Each schedule has such a queue, and `alarms`
+has an alarm on each.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +15,15 @@ import pulumi
 from deployment import schedule_documents
 from deployment.stack import Stack
 
-# Long enough to be read after a holiday; SQS's longest.
+# Long enough to be read after a holiday; SQS's maximum.
 _RETENTION_SECONDS = 14 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class ScheduleArgs:
-    """`expression`: rate(...) or cron(...); `window_minutes`: started within that time after it.
+    """`expression`: rate(...) or cron(...); `window_minutes`: it starts within that time after it.
 
-    `target_arn` and `target`: what is started, as the provider names it; `needs`: ARNs, which
+    `target_arn` and `target`: what to start, as the provider names it; `needs`: ARNs, which
     `policy` gets as a dictionary, with the dead-letter queue's as `missed_arn`.
     """
 
@@ -36,7 +36,7 @@ class ScheduleArgs:
     policy: Callable[..., str]
     needs: Mapping[str, pulumi.Input[str] | Sequence[pulumi.Input[str]]]
     target: Mapping[str, Any]
-    # What has not been started within this time is put aside.
+    # A start that has failed for this long goes to the queue.
     retry_attempts: int = 0
     event_age_seconds: int = 900
 

@@ -12,7 +12,7 @@ from deployment.documents import Statement, document
 
 
 def trust(account: str, group_arn: str) -> str:
-    """EventBridge Scheduler may take the role for schedules of this stack's group."""
+    """Allow EventBridge Scheduler to take the role for schedules in this stack's group."""
     return document(
         {
             "Sid": "Schedules",
@@ -27,7 +27,7 @@ def trust(account: str, group_arn: str) -> str:
 
 
 def put_aside(queue_arn: str) -> Statement:
-    """What could not be started is put into the schedule's dead-letter queue, by its role."""
+    """Allow the schedule's role to put failed starts into its dead-letter queue."""
     return {
         "Sid": "SayWhatWasMissed",
         "Effect": "Allow",
@@ -39,9 +39,9 @@ def put_aside(queue_arn: str) -> Statement:
 def run_task(
     task_family_arn: str, cluster_arn: str, role_arns: Sequence[str], missed_arn: str
 ) -> str:
-    """The schedule may run any revision of one task, in one cluster, with that task's roles.
+    """Allow the schedule to run any revision of one task, in one cluster, with that task's roles.
 
-    The task carries its definition's tags. ECS asks for ecs:TagResource on the task for that, and
+    The task gets its definition's tags. For this, ECS requires ecs:TagResource on the task, and
     without it refuses the whole call.
     """
     tasks = cluster_arn.replace(":cluster/", ":task/") + "/*"
@@ -50,7 +50,8 @@ def run_task(
             "Sid": "RunTheTask",
             "Effect": "Allow",
             "Action": ["ecs:RunTask"],
-            # With and without a revision: the schedule names the family, whose newest one runs.
+            # With and without a revision: the schedule names the family, whose newest revision
+            # runs.
             "Resource": [task_family_arn, f"{task_family_arn}:*"],
             "Condition": {"ArnEquals": {"ecs:cluster": cluster_arn}},
         },
@@ -73,7 +74,7 @@ def run_task(
 
 
 def start_build(project_arn: str, missed_arn: str) -> str:
-    """The schedule may start one project's build."""
+    """Allow the schedule to start one project's build."""
     return document(
         {
             "Sid": "StartTheBuild",

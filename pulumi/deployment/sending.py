@@ -1,6 +1,6 @@
-"""How Postfix authenticates to SES: an IAM user that can send as our domains, and nothing else.
+"""How Postfix authenticates to SES: an IAM user that can only send mail from our domains.
 
-Its SMTP credentials reach Postfix's container as ECS secrets; nowhere else are they written.
+Its SMTP credentials reach Postfix's container as ECS secrets and are not written anywhere else.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from deployment.stack import Stack
 
 @dataclass(frozen=True)
 class SendingArgs:
-    """`parameter_path`: where in SSM the credentials are kept."""
+    """`parameter_path`: where SSM stores the credentials."""
 
     stack: Stack
     domains: Sequence[str]
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("smtp")
 
 

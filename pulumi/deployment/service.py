@@ -1,7 +1,7 @@
 """One container as an ECS service: its log group, its two roles, its task definition, its service.
 
-Ports and sockets are the host's, so the old task goes before the new one comes; mail waits in
-the queue meanwhile, and a mail client connects again.
+Ports and sockets are the host's, so the old task stops before the new one starts. Mail waits in the
+queue meanwhile, and mail clients reconnect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from deployment.storage import Storage
 
 @dataclass(frozen=True)
 class ServiceArgs:
-    """`policy`: the document of the task's role; None for a container that needs nothing of AWS."""
+    """`policy`: the document of the task's role; None if the container needs nothing from AWS."""
 
     stack: Stack
     container: Container
@@ -35,7 +35,7 @@ class ServiceArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named(self.container.name)
 
 
@@ -109,10 +109,11 @@ class Service(pulumi.ComponentResource):
             launch_type="EC2",
             deployment_minimum_healthy_percent=0,
             deployment_maximum_percent=100,
-            # A first deployment has nothing to go back to: three tasks that cannot be placed yet
-            # would stop it for good, and the next `pulumi up` sees no change. Later it would go
-            # back in silence while Pulumi's state says otherwise. So ECS tries again and again,
-            # and an event says so (events.py). Said aloud, so that it ends where it was on.
+            # A first deployment has nothing to roll back to: three tasks that cannot be placed yet
+            # would stop it permanently, and the next `pulumi up` would see no change. Later, it
+            # would silently roll back while Pulumi's state differs. So ECS keeps trying, and an
+            # event reports it (events.py). It is set explicitly, so that it is turned off where it
+            # was on.
             deployment_circuit_breaker={"enable": False, "rollback": False},
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
@@ -124,7 +125,7 @@ class Service(pulumi.ComponentResource):
 def volumes_of(
     container: Container, storage: Storage
 ) -> list[aws.ecs.TaskDefinitionVolumeArgsDict]:
-    """The volumes that a container mounts: directories of the host, and the mail store."""
+    """Return the volumes that a container mounts: directories of the host, and the mail store."""
     volumes: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
         {"name": name, "host_path": BY_NAME[name].path} for name in container.host_directories
     ]

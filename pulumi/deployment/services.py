@@ -1,4 +1,4 @@
-"""The three services, each with what it is told, what it may do, and what must be there first."""
+"""The three services, each with its environment, its permissions, and its dependencies."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class ServiceParts:
 
 
 def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]:
-    """The services by the names of their containers."""
+    """Return the services by the names of their containers."""
     images = parts.images
 
     def service(container: Container, **more: Any) -> Service:

@@ -1,6 +1,6 @@
-"""What images are built from, as one file: the source that the weekly patches build again.
+"""The source of the images in one file, from which the weekly patches build.
 
-The same files give the same octets, so that a deployment without changes shows none.
+Equal files produce equal octets, so that a deployment without changes shows none.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def files() -> list[Path]:
-    """All of them, in order."""
+    """Return all of them, in order."""
     found = [ROOT / name for name in _FILES]
     for folder in _FOLDERS:
         found += [
@@ -34,7 +34,7 @@ def files() -> list[Path]:
 
 
 def pack() -> tuple[Path, str]:
-    """Write the file into .build; its path and the hash of its octets."""
+    """Write the file into .build; return its path and the hash of its octets."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files():

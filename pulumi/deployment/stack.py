@@ -1,4 +1,4 @@
-"""What every part of a stack must know: its name, where it lives, and by which provider."""
+"""What every part needs to know about the stack: its name, account, region and provider."""
 
 from dataclasses import dataclass
 
@@ -19,16 +19,16 @@ class Stack:
     profile: str | None = None
 
     def named(self, part: str) -> str:
-        """The name of a part of this stack; two stacks in one account never share one."""
+        """Return the name of a part of this stack; two stacks in one account never share one."""
         return part_name(self.name, part)
 
     def arn(self, service: str, resource: str) -> pulumi.Output[str]:
-        """The ARN of a resource of this stack's account and region."""
+        """Return the ARN of a resource in this stack's account and region."""
         return pulumi.Output.concat(
             f"arn:aws:{service}:{self.region}:", self.account, f":{resource}"
         )
 
     @property
     def options(self) -> pulumi.ResourceOptions:
-        """For a component: its children take the provider from it."""
+        """Return the options of a component, from which its children get the provider."""
         return pulumi.ResourceOptions(providers={"aws": self.provider})

@@ -1,17 +1,17 @@
 """The mail store: an EFS file system, the access point through which Dovecot mounts it, backups.
 
-Bursting throughput costs nothing beyond the storage, and mail never reads or writes enough to
-spend its credits.
+Bursting throughput costs nothing beyond the storage, and mail never reads or writes enough to use
+up its credits.
 
-What nobody has opened for a month goes to the Infrequent Access class. It costs a twelfth a GB
-but bills 128 KiB for the smallest mail. However the sizes are spread, mails of m KiB on average are
-billed as m + 128 at most, so it pays from 11.7 KiB on: (m + 128) x 0.025 < m x 0.30. Six times that
-is usual. A mail that is opened comes back, and so do the indexes of a mailbox that wakes up.
+Files that nobody has opened for a month move to the Infrequent Access class. It costs a twelfth per
+GB but bills at least 128 KiB per message. However the sizes are distributed, messages of m KiB on
+average are billed as m + 128 at most, so it saves money from 11.7 KiB on: (m + 128) x 0.025 < m x
+0.30. The usual average is six times that. A message that is opened moves back.
 https://docs.aws.amazon.com/efs/latest/ug/lifecycle-management-efs.html
 
-The file system's policy lets nobody in without TLS, IAM and the access point, so a host that has
-only the network cannot read mail. A second access point shows all of the file system, to the role
-of one task and nobody else: the one that takes what was restored (`maintenance.restored`).
+The file system's policy denies access without TLS, IAM and the access point, so a host with only
+network access cannot read mail. A second access point exposes the whole file system, only to the
+role of the task that imports what was restored (`maintenance.restored`).
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from deployment.stack import Stack
 from postal_plexus.config.names import MAIL_ROOT
 
 RESTORING_ROLE = "maintenance-restore-task"
-"""What the name of the one role begins with that mounts all of the file system."""
+"""The prefix of the only role's name that may mount the whole file system."""
 
 
 @dataclass(frozen=True)
 class StorageArgs:
     """`subnet_ids`: one mount target each; `backup_days`: how long a backup is kept, 0 for none.
 
-    `infrequent_days`: after how many days without a look a file becomes cheap; 0 for never.
+    `infrequent_days`: days without access after which a file moves to cheaper storage; 0 for never.
     """
 
     stack: Stack
@@ -44,12 +44,12 @@ class StorageArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("mailboxes")
 
 
 def lifecycle(days: int) -> list[aws.efs.FileSystemLifecyclePolicyArgsDict]:
-    """To Infrequent Access after `days` without a look, and back at the first one; 0 for never."""
+    """Return the policies: to Infrequent Access after `days` without access, and back on access."""
     if not days:
         return []
     return [
@@ -59,7 +59,7 @@ def lifecycle(days: int) -> list[aws.efs.FileSystemLifecyclePolicyArgsDict]:
 
 
 class Storage(pulumi.ComponentResource):
-    """It holds mail: protected, and it stays when the stack goes."""
+    """It contains mail: protected, and kept when the stack is destroyed."""
 
     def __init__(
         self, name: str, args: StorageArgs, opts: pulumi.ResourceOptions | None = None
@@ -88,7 +88,7 @@ class Storage(pulumi.ComponentResource):
             tags={"Name": args.name},
             opts=self._child,
         )
-        # What AWS Backup restores lies beside Dovecot's directory, and belongs to root in part.
+        # What AWS Backup restores is beside Dovecot's directory, and some of it belongs to root.
         self.whole_access_point = aws.efs.AccessPoint(
             f"{args.name}-whole",
             file_system_id=self.file_system.id,
@@ -120,7 +120,7 @@ class Storage(pulumi.ComponentResource):
             for index, subnet_id in enumerate(args.subnet_ids)
         ]
         self.ready: list[pulumi.Resource] = [policy, *targets]
-        # What restores need: the vault of the recovery points, and who writes them back.
+        # What restores need: the vault of the recovery points, and the role that restores them.
         self.vault: pulumi.Output[str] | None = None
         self.backup_role: pulumi.Output[str] | None = None
         if args.backup_days:

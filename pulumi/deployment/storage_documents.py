@@ -8,10 +8,10 @@ from deployment.documents import Statement, document
 def file_system(
     file_system_arn: str, access_point_arn: str, whole_arn: str, account: str, restoring: str
 ) -> str:
-    """No client of the mail store without TLS, none past the access points, none unknown to IAM.
+    """Deny clients without TLS, those that bypass the access points, and those without IAM.
 
-    There is no Allow for anybody: a client needs a role that may mount, in this account. Through
-    the one that shows the whole file system comes only the role whose name begins with `restoring`.
+    There is no Allow for anybody: a client needs a role in this account that may mount. Only the
+    role whose name begins with `restoring` may use the access point for the whole file system.
     """
     client = [
         "elasticfilesystem:ClientMount",
@@ -47,7 +47,7 @@ def file_system(
 
 
 def backup_trust(account: str) -> str:
-    """AWS Backup may act for this account."""
+    """Allow AWS Backup to act for this account."""
     return document(
         {
             "Sid": "Backup",

@@ -9,7 +9,7 @@ from deployment.documents import Statement, allow, document, pull
 
 
 def task_trust(account: str, region: str) -> str:
-    """ECS may give the role to tasks of this account and region."""
+    """Allow ECS to give the role to tasks of this account and region."""
     return document(
         {
             "Sid": "EcsTasks",
@@ -33,9 +33,9 @@ def deliver_task(
     dead_letters_arn: str,
     identity_arns: Sequence[str],
 ) -> str:
-    """What `deliver` does: read mail and directory, consume its queues, record, put aside, bounce.
+    """Allow what `deliver` does: read mail and directory, use its queues, record, bounce.
 
-    Records of deliveries it writes and never reads; the mails themselves it cannot change.
+    It writes records of deliveries but cannot read them, and cannot change the messages.
     """
     return document(
         allow(
@@ -43,7 +43,7 @@ def deliver_task(
             ["s3:GetObject"],
             [f"{bucket_arn}/{prefix}*", f"{bucket_arn}/{directory_key}"],
         ),
-        # Without it S3 says 403 for an object that is not there, and "gone" looks like "denied".
+        # Without it S3 answers 403 for a missing object, and "missing" looks like "denied".
         allow("TellMissingFromDenied", ["s3:ListBucket"], [bucket_arn]),
         allow(
             "ConsumeQueues",
@@ -71,14 +71,14 @@ def _mount(file_system_arn: str, access_point_arn: str) -> Statement:
 
 
 def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
-    """Dovecot mounts the mail store, through its access point only."""
+    """Allow Dovecot to mount the mail store, only through its access point."""
     return document(_mount(file_system_arn, access_point_arn))
 
 
 def maintenance_dovecot_task(
     file_system_arn: str, access_point_arn: str, handed_over: str, exports: str
 ) -> str:
-    """An operator's task mounts it as well, takes what is handed over to it, and brings exports."""
+    """Allow an operator's task to mount it, to take what is passed to it, and to write exports."""
     return document(
         _mount(file_system_arn, access_point_arn),
         allow("TakeWhatIsHandedOver", ["ssm:DeleteParameter", "ssm:GetParameter"], [handed_over]),
@@ -87,7 +87,7 @@ def maintenance_dovecot_task(
 
 
 def restoring_task(file_system_arn: str, access_point_arn: str, whole_arn: str) -> str:
-    """The task that takes what was restored mounts mails as Dovecot does, and the whole as root."""
+    """Allow the restore task to mount mail as Dovecot does, and the whole file system as root."""
     return document(
         _mount(file_system_arn, access_point_arn),
         allow(
@@ -106,7 +106,7 @@ def restoring_task(file_system_arn: str, access_point_arn: str, whole_arn: str) 
 def execution(
     log_group_arn: str, parameter_arns: Sequence[str], repository_arns: Sequence[str]
 ) -> str:
-    """What ECS does for one task before it runs: its image, its log streams and its secrets."""
+    """Allow what ECS does before a task runs: get its image, log streams and secrets."""
     statements = [
         allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
         *pull(repository_arns),

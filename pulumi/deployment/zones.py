@@ -1,4 +1,4 @@
-"""How the world finds the domains: Route 53 zones (made or adopted) and their records."""
+"""The domains' public DNS: Route 53 zones (created or adopted) and their records."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from postal_plexus.autoconfig import ClientSetup, client_records
 from postal_plexus.config import regions
 from postal_plexus.config.dns_records import mail_records
 
-# Long enough to be cheap, short enough to put a mistake right within the hour.
+# Long enough to be cheap, short enough to correct a mistake within the hour.
 _TTL_SECONDS = 3600
 
-# The address stays, but when it must change one day, nobody should wait for an hour.
+# The address is fixed, but if it must change one day, clients should not wait for an hour.
 _ADDRESS_TTL_SECONDS = 300
 
 
 @dataclass(frozen=True)
 class ZonesArgs:
-    """`existing`: domain -> id of a zone to adopt instead of making one; `txt`: its other texts.
+    """`existing`: domain -> id of a zone to adopt instead of creating one; `txt`: its other texts.
 
-    `clients` are the domains' client hosts, which `ipv4` and `ipv6` are the addresses of.
+    `clients` are the domains' client hosts, whose addresses are `ipv4` and `ipv6`.
     """
 
     stack: Stack
@@ -38,7 +38,7 @@ class ZonesArgs:
 
 
 class Zones(pulumi.ComponentResource):
-    """One zone a domain with its mail records; `name_servers` is what the registrar needs.
+    """One zone per domain with its mail records; `name_servers` is what the registrar needs.
 
     `dkim_records`: names and targets of each domain's CNAME records.
     """
@@ -73,20 +73,20 @@ class Zones(pulumi.ComponentResource):
             domain,
             name=domain,
             comment="Postal Plexus",
-            # Deleting a zone changes its name servers for good: mail would stop for days.
+            # Deleting a zone changes its name servers permanently: mail would stop for days.
             opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=True),
         )
         self.zone_ids[domain] = zone.zone_id
         self.name_servers[domain] = zone.name_servers
 
     def _delegate_subdomains(self) -> None:
-        """Delegate a zone of the stack that lies below another zone of the stack."""
+        """Delegate a zone of the stack that is below another zone of the stack."""
         for domain, servers in self.name_servers.items():
             if parent := self._domain_of(domain):
                 self.record(parent, domain, "NS", servers)
 
     def _domain_of(self, name: str) -> str:
-        """The most specific of our domains that `name` is below, "" for none."""
+        """Return the most specific of our domains that `name` is below, or ""."""
         within = [domain for domain in self.zone_ids if name.endswith(f".{domain}")]
         return max(within, key=len, default="")
 
@@ -126,7 +126,7 @@ class Zones(pulumi.ComponentResource):
         values: pulumi.Input[Sequence[pulumi.Input[str]]],
         ttl: int = _TTL_SECONDS,
     ) -> None:
-        """One record set of `domain`'s zone."""
+        """Create one record set in `domain`'s zone."""
         aws.route53.Record(
             f"{name}-{record_type.lower()}",
             zone_id=self.zone_ids[domain],

@@ -1,8 +1,7 @@
-"""The room for indexes on the state volume: the boot script's own function, on real file systems."""
+"""The space for indexes on the state volume: the boot script's own function, on real file systems."""
 
 import contextlib
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from postal_plexus.config.state_volume import state_gb
 from service.container_engine import ROOT, engine
 
-_SCRIPT = (ROOT / "pulumi/deployment/host_boot.sh").read_text()
+_SCRIPT = ROOT / "pulumi/deployment/host_boot.sh"
 
 
 @contextlib.contextmanager
@@ -41,9 +40,12 @@ def volume(tmp_path: Path) -> Iterator[Path]:
 
 def mount_indexes(state: Path, size: str) -> None:
     """Run the function as the script does."""
-    function = re.search(r"^mount_indexes\(\) \{\n.*?^\}\n", _SCRIPT, re.MULTILINE | re.DOTALL)[0]
-    script = f"set -euo pipefail; say() {{ :; }}; STATE={state}; PLEXUS_INDEXES_SIZE={size}\n"
-    subprocess.run(["bash", "-c", f"{script}{function}mount_indexes"], check=True, timeout=60)
+    subprocess.run(
+        ["bash", "-c", 'source "$1"; mount_indexes', "bash", _SCRIPT],
+        env={**os.environ, "PLEXUS_STATE": str(state), "PLEXUS_INDEXES_SIZE": size},
+        check=True,
+        timeout=60,
+    )
 
 
 def fill(path: Path) -> None:
