@@ -221,6 +221,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _own(source: Path, target: Path) -> None:
-    """Give the copy the owner of what it was made of."""
+    """Set the owner of the copy to that of its source."""
     status = source.stat()
     os.chown(target, status.st_uid, status.st_gid)

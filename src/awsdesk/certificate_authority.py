@@ -56,7 +56,7 @@ class CertificateAuthority:
             self._make_root()
 
     def bundle(self) -> Path:
-        """Write the host's certificates with the desk's root added; give the file."""
+        """Write the host's certificates with the desk's root added. Return the file."""
         path = self._directory / "bundle.pem"
         host = next((one for one in _HOST_BUNDLES if one.exists()), None)
         content = (host.read_bytes() if host else b"") + self._root_path.read_bytes()
@@ -69,7 +69,7 @@ class CertificateAuthority:
         return path
 
     def certificate(self, name: str, hosts: Iterable[str]) -> Certificate:
-        """Give a server certificate for these host names and addresses."""
+        """Return a server certificate for these host names and addresses."""
         wanted = Certificate(self._directory / f"{name}.pem", self._directory / f"{name}-key.pem")
         names = [_general_name(host) for host in dict.fromkeys(hosts)]
         if not _is_good(wanted, names):

@@ -327,7 +327,7 @@ async def _main(layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the daemon; give the exit status."""
+    """Run the daemon. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m awsdesk.daemon")
     parser.add_argument("--desk", type=Path, default=DEFAULT_DESK, help="the desk directory")
     layout = DeskLayout.at(parser.parse_args(arguments).desk)

@@ -29,12 +29,12 @@ class DaemonError(Exception):
 
 
 def is_running(layout: DeskLayout) -> bool:
-    """Tell whether a daemon runs this desk."""
+    """Return whether a daemon runs this desk."""
     return lock.holder(layout.lock) is not None
 
 
 def health(desk: DeskSettings) -> dict[str, Any] | None:
-    """Ask the daemon how it is; None if it does not answer."""
+    """Ask the daemon how it is, or None if it does not answer."""
     try:
         # Not through a proxy that the environment may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -36,7 +36,7 @@ class DeskLayout:
 
     @classmethod
     def at(cls, directory: Path) -> DeskLayout:
-        """Give the layout of a desk directory, absolute and without symbolic links."""
+        """Return the layout of a desk directory, absolute and without symbolic links."""
         return cls(directory.expanduser().resolve())
 
     @property
@@ -66,7 +66,7 @@ class DeskLayout:
         return Use.DESK if self.mark.name in names or is_old else Use.FOREIGN
 
     def is_made(self, name: str) -> bool:
-        """Tell whether an entry of the directory is one that the desk makes."""
+        """Return whether an entry of the directory is one that the desk makes."""
         replaced = (self.settings, self.accounts, self.stack_state, self.outputs, self.page)
         locks = (self.lock, self.page_lock)
         made = {one.name for one in (self.mark, *locks, *replaced, *self._directories())}
@@ -185,7 +185,7 @@ class DeskLayout:
         return self.root / "tasks"
 
     def host_path(self, path: str) -> Path:
-        """Give the desk's place for an absolute path of the EC2 host."""
+        """Return the desk's place for an absolute path of the EC2 host."""
         return self.host.joinpath(*Path(path).parts[1:])
 
     def _directories(self) -> tuple[Path, ...]:

@@ -40,7 +40,7 @@ class DeskLock:
 
 
 def holder(path: Path) -> int | None:
-    """Give the process id of the daemon that holds the lock; None if nobody does."""
+    """Return the process id of the daemon that holds the lock, or None if nobody does."""
     try:
         with path.open("r+", encoding="ascii") as file:
             try:

@@ -17,7 +17,7 @@ def choose(
     is_free: Callable[[str, int], bool] = sockets.is_free,
     free_port: Callable[[], int] = sockets.free_port,
 ) -> Ports:
-    """Give a port for every name that either has; each is free now and none is given twice."""
+    """Return a port for every name that either has; each is free now and none is given twice."""
     chosen: dict[str, int] = {}
     before, usual = had.named(), preferred.named()
     for name in {**before, **usual}:

@@ -43,7 +43,7 @@ class Ports:
     tasks: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def named(self) -> dict[str, int]:
-        """Give all ports by name."""
+        """Return all ports by name."""
         own = {
             one.name: int(getattr(self, one.name)) for one in fields(self) if one.name != "tasks"
         }
@@ -105,7 +105,7 @@ class DeskSettings:
         return f"http://127.0.0.1:{self.ports.aws}"
 
     def port_of(self, host_port: int) -> int | None:
-        """Give the desk's port for a port that a task publishes on its host."""
+        """Return the desk's port for a port that a task publishes on its host."""
         return self.ports.tasks.get(self.published.get(str(host_port), ""))
 
     @property
@@ -125,7 +125,7 @@ def new(name: str, region: str = "us-east-1") -> DeskSettings:
 
 
 def load(path: Path) -> DeskSettings | None:
-    """Read the settings; None if there are none yet.
+    """Read the settings, or None if there are none yet.
 
     Raises:
         SettingsError: the file is not what `save` writes.
@@ -153,5 +153,5 @@ def save(path: Path, settings: DeskSettings) -> None:
 
 
 def with_ports(settings: DeskSettings, ports: Ports) -> DeskSettings:
-    """Give the settings with other ports."""
+    """Return the settings with other ports."""
     return replace(settings, ports=ports)

@@ -29,7 +29,7 @@ class NotAcceptedError(Exception):
 def compose(
     sender: str, recipients: Sequence[str], subject: str, text: str, written_at: datetime
 ) -> bytes:
-    """Give a plain mail; a subject of several lines becomes one.
+    """Return a plain mail; a subject of several lines becomes one.
 
     Raises:
         ValueError: a mail cannot hold the addresses or the text.

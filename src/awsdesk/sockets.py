@@ -18,7 +18,7 @@ class PortTakenError(Exception):
 
 
 def listen(addresses: tuple[str, ...], port: int) -> list[socket.socket]:
-    """Give a listening socket on each address.
+    """Return a listening socket on each address.
 
     Raises:
         PortTakenError: something else listens there.
@@ -42,7 +42,7 @@ def listen(addresses: tuple[str, ...], port: int) -> list[socket.socket]:
 
 
 def is_free(address: str, port: int) -> bool:
-    """Tell whether a port can be listened on."""
+    """Return whether a port can be listened on."""
     try:
         listen((address,), port)[0].close()
     except PortTakenError:
@@ -51,7 +51,7 @@ def is_free(address: str, port: int) -> bool:
 
 
 def free_port(address: str = LOOPBACK) -> int:
-    """Give a port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one:
         one.bind((address, 0))
         return int(one.getsockname()[1])

@@ -47,7 +47,7 @@ class Distributions:
     region: str
 
     def certified_names(self, host: str) -> tuple[str, ...]:
-        """Give the names in the ACM certificate of the distribution that has this alias.
+        """Return the names in the ACM certificate of the distribution that has this alias.
 
         Empty where no distribution has it, or its certificate is not there.
         """

@@ -77,7 +77,7 @@ class SiteConfig(Config):
         return True
 
     def create_ssl_context(self) -> ssl.SSLContext:
-        """Give the context of a connection before its client has said which site it wants."""
+        """Return the context of a connection before its client has said which site it wants."""
         context = _context(self.alpn_protocols)
         context.sni_callback = self._choose
         return context

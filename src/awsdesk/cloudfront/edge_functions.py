@@ -25,7 +25,7 @@ def install() -> None:
 
 
 def evaluate(code: bytes, event: dict[str, Any]) -> dict[str, Any]:
-    """Give what the function returns for an event: a request or a response.
+    """Return what the function returns for an event: a request or a response.
 
     Raises:
         CloudFrontFunctionError: ministack's; the function threw or took too much. The viewer

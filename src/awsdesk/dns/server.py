@@ -65,7 +65,7 @@ class DnsServer:
         self._pending: set[asyncio.Task[None]] = set()
 
     async def start(self, addresses: Sequence[str] = ("127.0.0.1",), port: int = 0) -> int:
-        """Binds UDP and TCP at each address, at one port for all; returns the port.
+        """Binds UDP and TCP at each address, at one port for all. Return the port.
 
         Addresses may not exist yet (a container network's gateway). Raises OSError when a given
         port is taken.

@@ -69,7 +69,7 @@ class _Zone:
         return None
 
     def node(self, name: Name) -> dict[Type, _Records] | None:
-        """What stands at the name, by itself or by a wildcard; None where nothing exists."""
+        """What stands at the name, by itself or by a wildcard, or None if nothing exists."""
         if name in self.inner:
             return self.nodes.get(name, {})
         encloser = name
@@ -131,7 +131,7 @@ class Zones:
     def _answer_in(
         self, zone: _Zone, response: dns.message.Message, name: Name, kind: Type
     ) -> Name | None:
-        """Adds what the zone says; returns the name to go on with, where that is a CNAME."""
+        """Adds what the zone says. Return the name to go on with, where that is a CNAME."""
         cut = zone.cut(name)
         if cut is not None and not (cut == name and kind == dns.rdatatype.NS):
             delegation = _rrset(cut, dns.rdatatype.NS, zone.nodes[cut][dns.rdatatype.NS])

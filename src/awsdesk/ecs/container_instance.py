@@ -45,22 +45,22 @@ class ContainerInstance:
     ecs: EcsView
 
     def container_name(self, task: WantedTask, spec: ContainerSpec) -> str:
-        """Give a container's name: the desk's and its own; a task by itself adds its id."""
+        """Return a container's name: the desk's and its own; a task by itself adds its id."""
         parts = [self.layout.name, spec.name]
         return "-".join(parts if task.is_service else [*parts, task.name[:8]])
 
     def log_file(self, task: WantedTask, spec: ContainerSpec) -> Path:
-        """Give where its output goes: one file a service, one a task by itself."""
+        """Return where its output goes: one file a service, one a task by itself."""
         name = spec.name if task.is_service else f"{spec.name}-{task.name[:8]}"
         return self.layout.logs / f"{name}.log"
 
     def version(self, task: WantedTask, spec: ContainerSpec) -> str:
-        """Give what changes whenever the running container is not the wanted one any more."""
+        """Return what changes whenever the running container is not the wanted one any more."""
         what = [task.deployment, asdict(spec), self.desk.network.gateway, asdict(self.desk.ports)]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def environment(self, spec: ContainerSpec, task_id: str, token: str | None) -> dict[str, str]:
-        """Give the environment: the task definition's, and what agent and host add."""
+        """Return the environment: the task definition's, and what agent and host add."""
         desk = self.desk
         aws = f"https://{desk.network.gateway}:{desk.ports.aws_tls}"
         given = dict(spec.environment)
@@ -91,11 +91,11 @@ class ContainerInstance:
         return path
 
     def owned(self, spec: ContainerSpec) -> list[Owned]:
-        """Give the EFS directories that must be there, with the access points' owners."""
+        """Return the EFS directories that must be there, with the access points' owners."""
         return [owned for mount in spec.mounts if (owned := self._efs(mount)) is not None]
 
     def placement(self, task: WantedTask, spec: ContainerSpec, env_file: Path) -> Placement:
-        """Give where and how the container runs.
+        """Return where and how the container runs.
 
         Raises:
             PlacementError: a host directory is missing.

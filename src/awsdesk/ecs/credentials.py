@@ -39,7 +39,7 @@ class TaskCredentials:
         self._grants: dict[str, _Grant] = {}
 
     def grant(self, task: str, role_arn: str, task_arn: str, token: str | None = None) -> str:
-        """Let a task fetch a role's credentials; give its token.
+        """Let a task fetch a role's credentials. Return its token.
 
         A daemon that finds a container of an earlier one passes the token that it was started with.
         """

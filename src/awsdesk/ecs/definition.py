@@ -114,7 +114,7 @@ _KNOWN_LINUX = frozenset({"capabilities", "initProcessEnabled", "tmpfs"})
 
 
 def read(definition: dict[str, Any], overrides: dict[str, Any] | None = None) -> TaskSpec:
-    """Give what a task definition asks for.
+    """Return what a task definition asks for.
 
     Raises:
         DefinitionError: it asks for something that the desk's agent does not do.

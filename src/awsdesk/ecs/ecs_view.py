@@ -56,7 +56,7 @@ class EcsView:
     region: str
 
     def wanted(self) -> list[WantedTask]:
-        """Give every task that is to run, by cluster and name."""
+        """Return every task that is to run, by cluster and name."""
         with environment.scope(self.account_id, self.region):
             services = [
                 copy.deepcopy(dict(private.ECS.services[key])) for key in list(private.ECS.services)
@@ -113,7 +113,7 @@ class EcsView:
                     )
 
     def access_point(self, access_point_id: str) -> dict[str, Any] | None:
-        """Give an EFS access point as EFS describes it."""
+        """Return an EFS access point as EFS describes it."""
         with environment.scope(self.account_id, self.region):
             found = private.EFS.access_points.get(access_point_id)
             return None if found is None else copy.deepcopy(dict(found))

@@ -75,7 +75,7 @@ class Engine:
         return await self._output(self.program, *arguments, timeout=timeout)
 
     async def _output(self, program: str, *arguments: str, timeout: float) -> str:  # noqa: ASYNC109
-        """Give what a program prints; raise EngineError as `call` does."""
+        """Return what a program prints. Raise EngineError as `call` does."""
         process = await asyncio.create_subprocess_exec(
             program,
             *arguments,
@@ -103,7 +103,7 @@ class Engine:
         return out.decode(errors="replace")
 
     async def run(self, spec: ContainerSpec, placement: Placement) -> str:
-        """Start a container; give its id.
+        """Start a container. Return its id.
 
         Raises:
             EngineError: it could not be started.
@@ -159,7 +159,7 @@ class Engine:
             await process.wait()
 
     async def inspect(self, container: str) -> Container | None:
-        """Give a container; None if there is none of that name or id."""
+        """Return a container, or None if there is none of that name or id."""
         try:
             found = json.loads(await self.call("container", "inspect", container))
         except EngineError:
@@ -167,7 +167,7 @@ class Engine:
         return _container(cast("dict[str, Any]", found[0]))
 
     async def labelled(self, label: str) -> list[Container]:
-        """Give the containers, also the dead ones, that carry a label."""
+        """Return the containers, also the dead ones, that carry a label."""
         listed = await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")
         found = [await self.inspect(one) for one in listed.split()]
         return [one for one in found if one is not None]
@@ -188,7 +188,7 @@ class Engine:
                 raise
 
     async def has_image(self, image: str) -> bool:
-        """Tell whether an image is here."""
+        """Return whether an image is here."""
         try:
             await self.call("image", "inspect", "--format", "{{.Id}}", image)
         except EngineError:
@@ -206,7 +206,7 @@ class Engine:
         await self.call("pull", "--quiet", *plain, image, timeout=600)
 
     async def network_gateway(self, network: str) -> tuple[str, str] | None:
-        """Give subnet and gateway of a network; None if there is no such network."""
+        """Return subnet and gateway of a network, or None if there is no such network."""
         try:
             found = cast(
                 "list[dict[str, Any]]", json.loads(await self.call("network", "inspect", network))
@@ -238,7 +238,7 @@ class Engine:
 
 
 def find() -> Engine:
-    """Give the engine to use, to be called in the environment of this moment.
+    """Return the engine to use, to be called in the environment of this moment.
 
     Raises:
         NoEngineError: none answers; says what to install.
@@ -260,7 +260,7 @@ def find() -> Engine:
 
 
 def _answers(docker: str) -> bool:
-    """Tell whether docker's daemon answers."""
+    """Return whether docker's daemon answers."""
     try:
         done = subprocess.run(  # noqa: S603 - found on PATH
             [docker, "info", "--format", "{{.ServerVersion}}"],
@@ -275,7 +275,7 @@ def _answers(docker: str) -> bool:
 
 
 def _is_podman(docker: str) -> bool:
-    """Tell whether `docker` is podman under another name (Debian's podman-docker)."""
+    """Return whether `docker` is podman under another name (Debian's podman-docker)."""
     done = subprocess.run(  # noqa: S603 - found on PATH
         [docker, "--version"], capture_output=True, text=True, check=False
     )

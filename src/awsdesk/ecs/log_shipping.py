@@ -35,7 +35,7 @@ class LogParser:
     _begun: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
 
     def feed(self, octets: bytes) -> list[LogEvent]:
-        """Give the lines that end in these octets."""
+        """Return the lines that end in these octets."""
         *lines, self._rest = (self._rest + octets).split(b"\n")
         found: list[LogEvent] = []
         for line in lines:
@@ -52,7 +52,7 @@ class LogParser:
         return found
 
     def end(self) -> list[LogEvent]:
-        """Give what was printed without a line's end."""
+        """Return what was printed without a line's end."""
         found = [LogEvent(when, text) for when, text in self._begun.values() if text]
         self._begun.clear()
         self._rest = b""

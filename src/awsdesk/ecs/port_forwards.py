@@ -23,7 +23,7 @@ _OWNER = re.compile(r'--comment "dnat name: \S+ id: (?P<id>[0-9a-f]{64})"')
 
 
 def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
-    """Give the commands that remove the rules of gone containers.
+    """Return the commands that remove the rules of gone containers.
 
     Args:
         listing: what `LISTING` printed, before `containers` was asked for.
@@ -38,7 +38,7 @@ def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
 
 
 def monitored(processes: Path = Path("/proc")) -> set[str]:
-    """Give the whole ids of the containers whose monitors (conmon) run.
+    """Return the whole ids of the containers whose monitors (conmon) run.
 
     Also of another user of podman with a store apart (`--root`), whose containers `podman ps` does
     not list, and whose forwards are not ours to remove.

@@ -73,7 +73,7 @@ class Reconciler:
         self._wake.set()
 
     def tasks(self) -> list[Mapping[str, object]]:
-        """Give the state of every container for a status."""
+        """Return the state of every container for a status."""
         found: list[Mapping[str, object]] = [
             {
                 "task": one.runner.spec.name,

@@ -56,7 +56,7 @@ class Placement:
 
 
 def run_arguments(kind: Kind, spec: ContainerSpec, placement: Placement) -> list[str]:
-    """Give the arguments after the engine's name."""
+    """Return the arguments after the engine's name."""
     arguments = ["run", "--detach", "--pull", "never", "--name", placement.name]
     arguments += ["--network", placement.network, "--env-file", str(placement.env_file)]
     for label, value in placement.labels:

@@ -366,7 +366,7 @@ class ContainerRunner:
 
 
 def _end_of(container: Container | None) -> TaskState:
-    """Give how a container has ended; None for one that is not there any more."""
+    """Return how a container has ended; None for one that is not there any more."""
     if container is None:
         why = "the container was removed"
         return TaskState(is_running=False, health="UNKNOWN", reason=why, ended=HOST_GONE)

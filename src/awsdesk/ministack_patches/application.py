@@ -37,7 +37,7 @@ class CredentialsSource(Protocol):
     """What hands out task credentials."""
 
     async def credentials(self, task: str, token: str) -> dict[str, str] | None:
-        """Give the credentials document; None if task and token do not belong together."""
+        """Return the credentials document, or None if task and token do not belong together."""
         ...
 
 

@@ -56,7 +56,7 @@ def configure(settings: EmulatorSettings) -> None:
 
 
 def module(name: str) -> Any:
-    """Give a module of ministack (`services.ses`); untyped, so callers convert what they take."""
+    """Return a module of ministack (`services.ses`); untyped, so callers convert what they take."""
     return importlib.import_module(f"ministack.{name}")
 
 

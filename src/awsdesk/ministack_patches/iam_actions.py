@@ -50,7 +50,7 @@ def install() -> None:
 
 
 def resource_of(service: str, call: str, fields: dict[str, Any], found: str, here: str) -> str:
-    """Give the resource that AWS asks about; `found` is ministack's."""
+    """Return the resource that AWS asks about; `found` is ministack's."""
     cluster = str(fields.get("cluster", "default")).rpartition("/")[2]
     named = [str(each) for each in fields.get("services") or fields.get("tasks") or ()]
     named += [str(fields[key]) for key in ("service", "task") if fields.get(key)]

@@ -56,7 +56,7 @@ class LogEvents:
     region: str
 
     def arn(self, group: str) -> str:
-        """Give what permissions to write a group's streams are asked for."""
+        """Return what permissions to write a group's streams are asked for."""
         return f"arn:aws:logs:{self.region}:{self.account_id}:log-group:{group}"
 
     def provide(self, group: str) -> None:
@@ -120,7 +120,7 @@ def _parts(message: str) -> Iterable[str]:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Give the test of a filter pattern.
+    """Return the test of a filter pattern.
 
     Raises:
         PatternError: the desk does not know patterns of this form.
@@ -145,7 +145,7 @@ def matcher(pattern: str) -> Callable[[str], bool]:
 def page(
     events: list[tuple[str, dict[str, Any]]], token: str, limit: int
 ) -> tuple[list[tuple[str, dict[str, Any]]], str]:
-    """Give the events (stream, event) after a token, the oldest first, and the token after them.
+    """Return the events (stream, event) after a token, the oldest first, and the token after them.
 
     A token is a time and how many events of that time were given: what comes later changes nothing.
     """

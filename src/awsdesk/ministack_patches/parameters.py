@@ -31,7 +31,7 @@ class Parameters:
     async def fetch(
         self, secrets: tuple[tuple[str, str], ...], credentials: TemporaryCredentials
     ) -> dict[str, str]:
-        """Give the value of each secret (variable, parameter's name or ARN) by its variable.
+        """Return the value of each secret (variable, parameter's name or ARN) by its variable.
 
         Raises:
             SecretError: the role may not read one, or there is none.

@@ -25,7 +25,7 @@ class Private:
         self.request = request
 
     def __getattr__(self, name: str) -> Any:
-        """Give what ministack has under a name of the table."""
+        """Return what ministack has under a name of the table."""
         return getattr(environment.module(self.module), self._whole(name))
 
     def replace(self, name: str, value: object) -> None:

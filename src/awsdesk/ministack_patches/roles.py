@@ -37,7 +37,7 @@ class TemporaryCredentials:
     expires_at: float
 
     def document(self) -> dict[str, str]:
-        """Give the document of the container credentials endpoint."""
+        """Return the document of the container credentials endpoint."""
         ends = datetime.fromtimestamp(self.expires_at, UTC)
         return {
             "RoleArn": self.role_arn,
@@ -56,7 +56,7 @@ class Roles:
     region: str
 
     def for_task(self, role_arn: str, task_arn: str, seconds: int) -> TemporaryCredentials:
-        """Give credentials of a role for a task.
+        """Return credentials of a role for a task.
 
         Raises:
             RoleRefusedError: no such role, or its trust policy says no.
@@ -68,7 +68,7 @@ class Roles:
     def for_service(
         self, service: str, role_arn: str, source_arn: str, session_name: str, seconds: int
     ) -> TemporaryCredentials:
-        """Give credentials of a role for a service that acts for `source_arn`.
+        """Return credentials of a role for a service that acts for `source_arn`.
 
         Raises:
             RoleRefusedError: no such role, or its trust policy says no.
@@ -111,7 +111,7 @@ class Roles:
         resource: str,
         keys: Mapping[str, str] | None = None,
     ) -> bool:
-        """Tell whether who has these credentials may do something; `keys`: condition keys."""
+        """Return whether who has these credentials may do something; `keys`: condition keys."""
         evaluator = environment.module("core.iam_evaluator")
         with environment.scope(self.account_id, self.region):
             principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)

@@ -59,7 +59,7 @@ class Deployment:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether nothing had to be done."""
+        """Return whether nothing had to be done."""
         return not (self.created or self.updated or self.replaced or self.deleted)
 
 

@@ -40,7 +40,7 @@ class RetryPolicy:
     give_up_after: timedelta = timedelta(hours=4)
 
     def waits(self) -> Iterator[float]:
-        """Give the seconds to wait after each failure."""
+        """Return the seconds to wait after each failure."""
         wait = self.first_wait
         while True:
             yield wait
@@ -74,7 +74,7 @@ class ActionRunner:
         self.bouncer: RuleBouncer | None = None
 
     def start(self, accepted: Accepted) -> None:
-        """Run a mail's actions; returns at once."""
+        """Run a mail's actions. Return at once."""
         task = asyncio.create_task(self._run(accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -188,7 +188,7 @@ class ActionRunner:
 
 
 def _described(arrival: Arrival, stored: bytes) -> dict[str, object]:
-    """Give the `mail` object, without its headers if they are beyond describing."""
+    """Return the `mail` object, without its headers if they are beyond describing."""
     try:
         return notification.mail_object(arrival, stored)
     except Exception:

@@ -45,7 +45,7 @@ def read(value: str) -> Reading:
 
 
 def problem_of(address: str) -> str | None:
-    """Say what SES dislikes in an address; None if it takes it."""
+    """Say what SES dislikes in an address, or None if it takes it."""
     local_part, at, domain = _split(address)
     if not address:
         return "Empty address"
@@ -101,7 +101,7 @@ def _problem_of_domain(text: str) -> str | None:
 
 
 def _first(*checks: tuple[object, str]) -> str | None:
-    """Give the reason of the first check that holds."""
+    """Return the reason of the first check that holds."""
     return next((reason for holds, reason in checks if holds), None)
 
 
@@ -222,7 +222,7 @@ def _without_route(address: str) -> str:
 
 
 def _unquoted(phrase: str) -> str:
-    """Give a display name without the quotes around it and the backslashes in it."""
+    """Return a display name without the quotes around it and the backslashes in it."""
     if len(phrase) > 1 and phrase[0] == phrase[-1] == '"':
         return re.sub(r"\\(.)", r"\1", phrase[1:-1], flags=re.DOTALL)
     return phrase

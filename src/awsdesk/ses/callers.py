@@ -30,7 +30,7 @@ class Callers:
     region: str
 
     def sign_in(self, user_name: str, password: str) -> Caller | None:
-        """Give the user whose active access key and derived password these are."""
+        """Return the user whose active access key and derived password these are."""
         evaluator = environment.module("core.iam_evaluator")
         if evaluator.is_root_access_key(user_name):
             return None

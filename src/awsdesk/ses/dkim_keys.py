@@ -33,7 +33,7 @@ class DkimKeys:
         self._lock = threading.Lock()
 
     def private(self, name: str) -> bytes:
-        """Give the private key, PKCS #1 in PEM."""
+        """Return the private key, PKCS #1 in PEM."""
         path = self._directory / f"{name}.pem"
         with self._lock:
             if not path.exists():
@@ -48,7 +48,7 @@ class DkimKeys:
             return path.read_bytes()
 
     def record(self, name: str) -> str:
-        """Give the TXT record of the public key (RFC 6376 section 3.6.1)."""
+        """Return the TXT record of the public key (RFC 6376 section 3.6.1)."""
         key = serialization.load_pem_private_key(self.private(name), None)
         public = key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo

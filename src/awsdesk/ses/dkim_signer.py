@@ -52,7 +52,7 @@ class DkimSigner:
         self._keys = keys
 
     def sign(self, content: bytes, identity: str | None) -> bytes:
-        """Give the mail with its signatures; takes some ten milliseconds, so call it in a thread.
+        """Return the mail with its signatures; takes some ten milliseconds, so call it in a thread.
 
         Raises:
             OSError: a key could not be read or made.
@@ -71,7 +71,7 @@ class DkimSigner:
             return content
 
     def key_record(self, selector: str) -> str | None:
-        """Give the DKIM record that Amazon publishes for a token; None if no identity has it.
+        """Return the DKIM record that Amazon publishes for a token, or None if no identity has it.
 
         Raises:
             OSError: the key could not be read or made.

@@ -63,7 +63,7 @@ class Sent:
 
 
 def simulated(recipient: str) -> tuple[Outcome, ...]:
-    """Give what the simulator's address does; an address it does not know is delivered."""
+    """Return what the simulator's address does; an address it does not know is delivered."""
     name = recipient.lower().partition("@")[0].partition("+")[0]
     delivered = Outcome(recipient, Kind.DELIVERY)
     match name:
@@ -82,17 +82,17 @@ def simulated(recipient: str) -> tuple[Outcome, ...]:
 
 
 def bounced(recipient: str, smtp_reply: str, status: str) -> Outcome:
-    """Give the outcome of a recipient that the other side refused for good."""
+    """Return the outcome of a recipient that the other side refused for good."""
     return Outcome(recipient, Kind.BOUNCE, smtp_reply=smtp_reply, status=status)
 
 
 def outcomes_of_simulator(recipients: Iterable[str]) -> list[Outcome]:
-    """Give the outcomes of the simulator's addresses among the recipients."""
+    """Return the outcomes of the simulator's addresses among the recipients."""
     return [o for r in recipients if is_simulator(r) for o in simulated(r)]
 
 
 def mail_object(sent: Sent, *, with_tags: bool) -> dict[str, object]:
-    """Give the `mail` object; tags are published by configuration sets only."""
+    """Return the `mail` object; tags are published by configuration sets only."""
     found = header.fields(sent.content)
     kept, truncated = header.shown_in_json(found, HEADERS_LIMIT)
     mail: dict[str, object] = {
@@ -120,7 +120,7 @@ def mail_object(sent: Sent, *, with_tags: bool) -> dict[str, object]:
 
 
 def event(sent: Sent, outcome: Outcome, happened_at: datetime) -> dict[str, object]:
-    """Give the record for a configuration set's destination."""
+    """Return the record for a configuration set's destination."""
     return {
         "eventType": outcome.kind.value,
         "mail": mail_object(sent, with_tags=True),
@@ -129,7 +129,7 @@ def event(sent: Sent, outcome: Outcome, happened_at: datetime) -> dict[str, obje
 
 
 def notification(sent: Sent, outcome: Outcome, happened_at: datetime) -> dict[str, object]:
-    """Give the record for an identity's feedback topic."""
+    """Return the record for an identity's feedback topic."""
     return {
         "notificationType": outcome.kind.value,
         "mail": mail_object(sent, with_tags=False),

@@ -35,7 +35,7 @@ class Field:
 
 
 def split(content: bytes) -> tuple[bytes, int]:
-    """Give the header block (without its closing empty line) and where the body starts."""
+    """Return the header block (without its closing empty line) and where the body starts."""
     head = content[:HEADER_SEARCH_LIMIT]
     if head.startswith((b"\r\n", b"\n")):
         return b"", 2 if head.startswith(b"\r\n") else 1
@@ -47,7 +47,7 @@ def split(content: bytes) -> tuple[bytes, int]:
 
 
 def fields(content: bytes) -> tuple[Field, ...]:
-    """Give the header fields in order, unfolded (RFC 5322 2.2.3)."""
+    """Return the header fields in order, unfolded (RFC 5322 2.2.3)."""
     block, _ = split(content)
     found: list[Field] = []
     current: tuple[int, bytearray] | None = None
@@ -77,7 +77,7 @@ def _close(found: list[Field], current: tuple[int, bytearray] | None, end: int) 
 
 
 def shown_in_json(found: tuple[Field, ...], limit: int) -> tuple[list[dict[str, str]], bool]:
-    """Give the fields as name and value up to `limit` bytes, and whether some were left out."""
+    """Return the fields as name and value up to `limit` bytes, and whether some were left out."""
     kept: list[dict[str, str]] = []
     size = 0
     for field in found:
@@ -89,12 +89,12 @@ def shown_in_json(found: tuple[Field, ...], limit: int) -> tuple[list[dict[str, 
 
 
 def values(found: tuple[Field, ...], name: str) -> list[str]:
-    """Give the values of every field of that name."""
+    """Return the values of every field of that name."""
     return [field.value for field in found if field.name.lower() == name.lower()]
 
 
 def decoded(value: str) -> str:
-    """Give a field's value with RFC 2047 encoded words decoded, or as it is if it is broken."""
+    """Return a field's value with RFC 2047 encoded words decoded, or as it is if it is broken."""
     if "=?" not in value or len(value) > _DECODED_LIMIT:
         return value
     try:
@@ -106,12 +106,12 @@ def decoded(value: str) -> str:
 
 
 def addresses(found: tuple[Field, ...], name: str) -> list[str]:
-    """Give the addr-specs of every address in the fields of that name."""
+    """Return the addr-specs of every address in the fields of that name."""
     return [one.address for one in _mailboxes(found, name)]
 
 
 def displayed(found: tuple[Field, ...], name: str) -> list[str]:
-    """Give the addresses in the fields of that name with their display names decoded."""
+    """Return the addresses in the fields of that name with their display names decoded."""
     return [
         f"{_phrase(decoded(one.name))} <{one.address}>" if one.name else one.address
         for one in _mailboxes(found, name)
@@ -119,7 +119,7 @@ def displayed(found: tuple[Field, ...], name: str) -> list[str]:
 
 
 def _phrase(name: str) -> str:
-    """Give a display name as one line, in quotes if it needs them (RFC 5322 3.2.5)."""
+    """Return a display name as one line, in quotes if it needs them (RFC 5322 3.2.5)."""
     line = " ".join(name.split())
     quoted = re.sub(r'(["\\\\])', r"\\\1", line)
     return f'"{quoted}"' if _SPECIALS.search(line) else line
@@ -131,7 +131,7 @@ def _mailboxes(found: tuple[Field, ...], name: str) -> list[address_lists.Mailbo
 
 
 def without(content: bytes, names: frozenset[str]) -> bytes:
-    """Give the mail without the header fields of these (lower-case) names, else byte for byte."""
+    """Return the mail without the header fields of these (lower-case) names, else byte for byte."""
     block, body = split(content)
     kept = bytearray()
     position = 0

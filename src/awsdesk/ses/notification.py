@@ -27,17 +27,17 @@ SUBJECT = "Amazon SES Email Receipt Notification"
 
 
 def timestamp(moment: datetime) -> str:
-    """Give a UTC time as SES writes it: ISO 8601 with milliseconds and Z."""
+    """Return a UTC time as SES writes it: ISO 8601 with milliseconds and Z."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 def document(mail: dict[str, object], receipt: dict[str, object]) -> dict[str, object]:
-    """Give the whole notification."""
+    """Return the whole notification."""
     return {"notificationType": "Received", "mail": mail, "receipt": receipt}
 
 
 def mail_object(arrival: Arrival, content: bytes) -> dict[str, object]:
-    """Give the `mail` object for the content as stored (with SES's own lines on top)."""
+    """Return the `mail` object for the content as stored (with SES's own lines on top)."""
     found = header.fields(content)
     kept, truncated = header.shown_in_json(found, HEADERS_LIMIT)
     destination = [*header.addresses(found, "to"), *header.addresses(found, "cc")]
@@ -53,7 +53,7 @@ def mail_object(arrival: Arrival, content: bytes) -> dict[str, object]:
 
 
 def bare_mail_object(arrival: Arrival) -> dict[str, object]:
-    """Give the `mail` object without headers, for a header that is beyond describing."""
+    """Return the `mail` object without headers, for a header that is beyond describing."""
     return {
         "timestamp": timestamp(arrival.received_at),
         "source": arrival.sender,
@@ -68,7 +68,7 @@ def bare_mail_object(arrival: Arrival) -> dict[str, object]:
 def common_headers(
     found: tuple[header.Field, ...], return_path: str | None = None
 ) -> dict[str, object]:
-    """Give the `commonHeaders` object: only what the mail has."""
+    """Return the `commonHeaders` object: only what the mail has."""
     common: dict[str, object] = {}
     if return_path is not None:
         common["returnPath"] = return_path
@@ -95,7 +95,7 @@ def receipt_object(
     triggered_at: datetime,
     processing_millis: int,
 ) -> dict[str, object]:
-    """Give the `receipt` object for one action."""
+    """Return the `receipt` object for one action."""
     receipt: dict[str, object] = {
         "timestamp": timestamp(triggered_at),
         "processingTimeMillis": processing_millis,
@@ -113,7 +113,7 @@ def receipt_object(
 
 
 def action_object(action: Action, message_id: str) -> dict[str, object]:
-    """Give the `action` object."""
+    """Return the `action` object."""
     match action:
         case StoreAction():
             described: dict[str, object] = {
@@ -146,19 +146,19 @@ def action_object(action: Action, message_id: str) -> dict[str, object]:
 
 
 def object_key(action: StoreAction, message_id: str) -> str:
-    """Give the S3 key: the prefix as it stands, then the message id."""
+    """Return the S3 key: the prefix as it stands, then the message id."""
     return f"{action.key_prefix}{message_id}"
 
 
 def content_field(content: bytes, encoding: str) -> str:
-    """Give the SNS action's `content`: base64, or UTF-8 text as far as it is text."""
+    """Return the SNS action's `content`: base64, or UTF-8 text as far as it is text."""
     if encoding == "Base64":
         return base64.b64encode(content).decode("ascii")
     return content.decode("utf-8", errors="replace")
 
 
 def setup_content(bucket: str, region: str) -> bytes:
-    """Give the mail that SES drops into the bucket when a rule is made or changed."""
+    """Return the mail that SES drops into the bucket when a rule is made or changed."""
     text = (
         f"Received: by inbound-smtp.{region}.amazonaws.com with SMTP id {SETUP_MESSAGE_ID}\r\n"
         "From: Amazon Web Services <no-reply-aws@amazon.com>\r\n"

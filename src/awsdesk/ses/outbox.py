@@ -39,7 +39,7 @@ class Outbox:
     directory: Path
 
     def put(self, mail: OutgoingMail) -> Path:
-        """Write a mail; give the path of its envelope.
+        """Write a mail. Return the path of its envelope.
 
         Raises:
             OSError: the disk is full or not writable; nothing is there to be found.

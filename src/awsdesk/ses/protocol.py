@@ -89,7 +89,7 @@ class MailProtocol(SMTP):
         self.envelope = self._create_envelope()
 
     async def _content(self) -> bytes | None:
-        """Read up to the final dot; None if there was more than the limit."""
+        """Read up to the final dot, or None if there was more than the limit."""
         # Starting with a CRLF that is not there makes the end of an empty mail like any other.
         received = bytearray(b"\r\n")
         too_much = False

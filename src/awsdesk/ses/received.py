@@ -48,7 +48,7 @@ class ReceivedMails:
         self._mails[mail.message_id] = mail
 
     def find(self, message_id: str, now: datetime) -> ReceivedMail | None:
-        """Give the mail of that id if it came in the last 24 hours."""
+        """Return the mail of that id if it came in the last 24 hours."""
         mail = self._mails.get(message_id)
         if mail is None or now - mail.received_at >= BOUNCE_WINDOW:
             return None

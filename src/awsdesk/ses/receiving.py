@@ -66,7 +66,7 @@ class Reception:
         self._runner = runner
 
     def refusal(self, recipient: str, *, uses_tls: bool) -> str | None:
-        """Give the SMTP reply that refuses a recipient; None if SES takes mail for it."""
+        """Return the SMTP reply that refuses a recipient, or None if SES takes mail for it."""
         found = rules.matching_rules(
             self._account.active_rule_set(), recipient, self._account.verified_domains()
         )

@@ -56,7 +56,7 @@ class Report:
 
 
 def compose(report: Report) -> bytes:
-    """Give the multipart/report message with CRLF line ends."""
+    """Return the multipart/report message with CRLF line ends."""
     whole = MIMEMultipart("report", policy=_POLICY)
     whole.set_param("report-type", "delivery-status")
     whole["From"] = _line(report.sender)
@@ -109,7 +109,7 @@ def _line(text: str) -> str:
 
 
 def explanation_for(recipients: tuple[FailedRecipient, ...]) -> str:
-    """Give the text SES writes when SendBounce brings none of its own."""
+    """Return the text SES writes when SendBounce brings none of its own."""
     names = "\n".join(f"  {failed.recipient}" for failed in recipients)
     return (
         "An error occurred while trying to deliver the mail to the following recipients:\n"

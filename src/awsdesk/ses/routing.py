@@ -38,7 +38,7 @@ class Router:
     async def route(
         self, sent: Sent, identity: str | None, content: bytes, *, is_report: bool = False
     ) -> list[Outcome]:
-        """Sign a mail and hand it on to all its recipients; give what became of it for each.
+        """Sign a mail and hand it on to all its recipients. Return what became of it for each.
 
         A report (a bounce) goes with the null envelope sender and causes no bounce itself.
 

@@ -92,7 +92,7 @@ class Match:
 
 
 def condition_matches(condition: str, recipient: str) -> bool:
-    """Tell whether one recipient condition matches one envelope recipient.
+    """Return whether one recipient condition matches one envelope recipient.
 
     Three forms: `user@example.com` (with any `+label`, unless the condition itself has one),
     `example.com` (that domain, not its subdomains), `.example.com` (its subdomains, not itself).
@@ -115,14 +115,14 @@ def condition_matches(condition: str, recipient: str) -> bool:
 
 
 def is_at_verified_domain(recipient: str, verified_domains: Collection[str]) -> bool:
-    """Tell whether the recipient's domain, or a parent of it, is a verified identity."""
+    """Return whether the recipient's domain, or a parent of it, is a verified identity."""
     labels = recipient.lower().rpartition("@")[2].split(".")
     parents = {".".join(labels[start:]) for start in range(len(labels))}
     return any(domain.lower() in parents for domain in verified_domains)
 
 
 def rule_matches(rule: Rule, recipient: str, verified_domains: Collection[str]) -> bool:
-    """Tell whether an enabled rule applies to the recipient."""
+    """Return whether an enabled rule applies to the recipient."""
     if not rule.enabled or not is_at_verified_domain(recipient, verified_domains):
         return False
     if not rule.recipients:
@@ -133,7 +133,7 @@ def rule_matches(rule: Rule, recipient: str, verified_domains: Collection[str]) 
 def matching_rules(
     rule_set: RuleSet | None, recipient: str, verified_domains: Collection[str]
 ) -> tuple[Rule, ...]:
-    """Give every enabled rule that names the recipient; none means that SES refuses it."""
+    """Return every enabled rule that names the recipient; none means that SES refuses it."""
     if rule_set is None:
         return ()
     return tuple(r for r in rule_set.rules if rule_matches(r, recipient, verified_domains))
@@ -142,7 +142,7 @@ def matching_rules(
 def evaluate(
     rule_set: RuleSet | None, recipients: Iterable[str], verified_domains: Collection[str]
 ) -> tuple[Match, ...]:
-    """Give the rules to run for a mail, in order, up to and including the first with a Stop."""
+    """Return the rules to run for a mail, in order, up to and including the first with a Stop."""
     if rule_set is None:
         return ()
     envelope = tuple(recipients)

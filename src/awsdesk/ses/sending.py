@@ -86,11 +86,11 @@ class Sender:
         return faults.read(self._faults_file)
 
     def sign_in(self, user_name: str, password: str) -> Caller | None:
-        """Give the user of these SMTP credentials."""
+        """Return the user of these SMTP credentials."""
         return self._callers.sign_in(user_name, password)
 
     async def submit(self, caller: Caller, handed_in: Submission, source_address: str) -> str:
-        """Take a mail or refuse it; give the SMTP reply."""
+        """Take a mail or refuse it. Return the SMTP reply."""
         injected = self.faults
         if injected.smtp_reply is not None:
             return injected.smtp_reply

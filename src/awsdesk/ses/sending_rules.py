@@ -169,7 +169,7 @@ def _failed(problem: str | None) -> str | None:
 
 
 def _file_names(content: bytes) -> Iterator[str]:
-    """Give the file names of a mail's parts; attached mails are not opened."""
+    """Return the file names of a mail's parts; attached mails are not opened."""
     for block in _part_headers(content):
         part = message_from_bytes(block)
         try:
@@ -181,7 +181,7 @@ def _file_names(content: bytes) -> Iterator[str]:
 
 
 def _part_headers(content: bytes) -> Iterator[bytes]:
-    """Give the header block of the mail and of each of its parts, in one pass."""
+    """Return the header block of the mail and of each of its parts, in one pass."""
     block, body = header.split(content)
     yield block
     boundaries = _boundaries(block)

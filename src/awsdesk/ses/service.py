@@ -69,17 +69,17 @@ class SesStandIn:
         ses_identity_api.install(settings.account_id, settings.region)
 
     def inbound(self) -> MailProtocol:
-        """Give the protocol of a connection from the world."""
+        """Return the protocol of a connection from the world."""
         return receiving.protocol(self._inbound, self._settings.region, self._tls)
 
     def smtp(self) -> MailProtocol:
-        """Give the protocol of a connection to the SMTP endpoint's STARTTLS port."""
+        """Return the protocol of a connection to the SMTP endpoint's STARTTLS port."""
         return sending.protocol(
             self._submission, self._settings.region, self._tls, is_wrapped_in_tls=False
         )
 
     def smtps(self) -> MailProtocol:
-        """Give the protocol of a connection to the SMTP endpoint's TLS port."""
+        """Return the protocol of a connection to the SMTP endpoint's TLS port."""
         return sending.protocol(
             self._submission, self._settings.region, self._tls, is_wrapped_in_tls=True
         )

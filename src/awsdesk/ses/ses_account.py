@@ -39,7 +39,7 @@ class SesAccount:
     region: str
 
     def active_rule_set(self) -> RuleSet | None:
-        """Give the active receipt rule set; None if there is none."""
+        """Return the active receipt rule set, or None if there is none."""
         with environment.scope(self.account_id, self.region):
             name = private.SES.active_receipt_rule_set.get("name")
             stored = private.SES.receipt_rule_sets.get(name) if name else None
@@ -48,26 +48,26 @@ class SesAccount:
             return RuleSet(str(name), tuple(rule_from(rule) for rule in stored["Rules"]))
 
     def rule_arn(self, rule_set: str, rule: str) -> str:
-        """Give the ARN that bucket and topic policies see as `aws:SourceArn`."""
+        """Return the ARN that bucket and topic policies see as `aws:SourceArn`."""
         return (
             f"arn:aws:ses:{self.region}:{self.account_id}"
             f":receipt-rule-set/{rule_set}:receipt-rule/{rule}"
         )
 
     def identity_arn(self, identity: str) -> str:
-        """Give the ARN of an identity."""
+        """Return the ARN of an identity."""
         return f"arn:aws:ses:{self.region}:{self.account_id}:identity/{identity}"
 
     def verified_domains(self) -> frozenset[str]:
-        """Give the domains that are verified identities, lower case."""
+        """Return the domains that are verified identities, lower case."""
         return frozenset(name.lower() for name in self._identities() if "@" not in name)
 
     def is_verified(self, address: str) -> bool:
-        """Tell whether the address, its domain or a parent domain is a verified identity."""
+        """Return whether the address, its domain or a parent domain is a verified identity."""
         return self.identity_for(address) is not None
 
     def identity_for(self, address: str) -> str | None:
-        """Give the verified identity that covers an address: itself, its domain, a parent."""
+        """Return the verified identity that covers an address: itself, its domain, a parent."""
         identities = self._identities()
         if address in identities:
             return address
@@ -77,17 +77,17 @@ class SesAccount:
         return next((by_lower_case[one] for one in parents if one in by_lower_case), None)
 
     def configuration_set_of(self, identity: str) -> str | None:
-        """Give the identity's default configuration set."""
+        """Return the identity's default configuration set."""
         stored = self._identity(identity).get("ConfigurationSetName")
         return str(stored) if stored else None
 
     def has_configuration_set(self, name: str) -> bool:
-        """Tell whether there is a configuration set of that name."""
+        """Return whether there is a configuration set of that name."""
         with environment.scope(self.account_id, self.region):
             return name in private.SES_V2.config_sets
 
     def event_destinations(self, configuration_set: str) -> tuple[EventDestination, ...]:
-        """Give the enabled SNS destinations of a configuration set."""
+        """Return the enabled SNS destinations of a configuration set."""
         with environment.scope(self.account_id, self.region):
             sets = private.SES_V2.config_sets
             record = cast("dict[str, Any]", sets.get(configuration_set) or {})
@@ -103,14 +103,14 @@ class SesAccount:
         )
 
     def feedback_topic(self, identity: str, kind: str) -> str | None:
-        """Give the topic set on an identity for `Bounce`, `Complaint` or `Delivery`."""
+        """Return the topic set on an identity for `Bounce`, `Complaint` or `Delivery`."""
         with environment.scope(self.account_id, self.region):
             stored: Any = private.SES.identities.get(identity)
         topic = stored and stored.get("NotificationTopics", {}).get(kind)
         return str(topic) if topic else None
 
     def forwards_feedback(self, identity: str) -> bool:
-        """Tell whether bounces and complaints are mailed to the sender (the default)."""
+        """Return whether bounces and complaints are mailed to the sender (the default)."""
         with environment.scope(self.account_id, self.region):
             stored: Any = private.SES.identities.get(identity)
         if stored is not None and not stored.get("FeedbackForwardingEnabled", True):
@@ -118,7 +118,7 @@ class SesAccount:
         return bool(self._identity(identity).get("FeedbackForwardingStatus", True))
 
     def mail_from_domain(self, identity: str) -> str | None:
-        """Give the identity's custom MAIL FROM domain, once its MX record is published.
+        """Return the identity's custom MAIL FROM domain, once its MX record is published.
 
         Until then SES sends under amazonses.com (behaviour USE_DEFAULT_VALUE):
         https://docs.aws.amazon.com/ses/latest/dg/mail-from.html
@@ -129,10 +129,10 @@ class SesAccount:
         return domain if domain and wanted in self._published("MX") else None
 
     def signs(self, identity: str) -> bool:
-        """Tell whether mail of this identity leaves with a DKIM signature of its domain.
+        """Return whether mail of this identity leaves with a DKIM signature of its domain.
 
-        Easy DKIM signs once its three CNAME records are published, which on the desk means: are
-        in a hosted zone of this account, and lead to Amazon's DKIM domain.
+        Easy DKIM signs once its three CNAME records are published, which on the desk means: are in
+        a hosted zone of this account, and lead to Amazon's DKIM domain.
         """
         tokens = self.dkim_tokens(identity)
         if not tokens:
@@ -147,16 +147,16 @@ class SesAccount:
         )
 
     def dkim_tokens(self, identity: str) -> tuple[str, ...]:
-        """Give the identity's Easy DKIM tokens; none where it has no Easy DKIM."""
+        """Return the identity's Easy DKIM tokens; none where it has no Easy DKIM."""
         attributes = cast("dict[str, Any]", self._identity(identity).get("DkimAttributes") or {})
         return tuple(str(token) for token in attributes.get("Tokens") or ())
 
     def all_dkim_tokens(self) -> frozenset[str]:
-        """Give the tokens of all identities."""
+        """Return the tokens of all identities."""
         return frozenset(token for name in self._identities() for token in self.dkim_tokens(name))
 
     def _published(self, record_type: str) -> set[tuple[str, str]]:
-        """Give name and value of the records of a type in all zones; names in values absolute."""
+        """Return name and value of the records of a type in all zones; names in values absolute."""
         with environment.scope(self.account_id, self.region):
             records = private.ROUTE53.records
             zones = [cast("list[dict[str, Any]]", records[zone]) for zone in list(records)]
@@ -188,7 +188,7 @@ def _absolute(name: str) -> str:
 
 
 def rule_from(stored: dict[str, Any]) -> Rule:
-    """Give a rule as the SES API describes it as a value."""
+    """Return a rule as the SES API describes it as a value."""
     return Rule(
         name=str(stored["Name"]),
         actions=tuple(_action(action) for action in stored["Actions"]),

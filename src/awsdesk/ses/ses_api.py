@@ -153,7 +153,7 @@ class SesApi:
         return None if rule_set is None else rule_set["Rules"]
 
     def _refuse_rule(self, parameters: dict[str, str], *, is_new: bool) -> Answer | None:
-        """Give SES's refusal of a rule that could not work, or None."""
+        """Return SES's refusal of a rule that could not work, or None."""
         given = private.SES.receipt_rule_from_params(
             {key: [value] for key, value in parameters.items()}
         )

@@ -68,7 +68,7 @@ class SesIdentityApi:
         return answer
 
     def _looked_up(self, name: str, answer: Answer) -> Answer:
-        """Say whether the records of DKIM and of MAIL FROM are published, as SES does."""
+        """Return whether the records of DKIM and of MAIL FROM are published, as SES does."""
         account = SesAccount(self.account_id, self.region)
         status, headers, body = answer
         found = cast("dict[str, Any]", json.loads(body))

@@ -83,7 +83,7 @@ class Spool:
         return self._content(message_id).read_bytes()
 
     def waiting(self) -> list[Accepted]:
-        """Give the mails whose actions are not known to be done, oldest first.
+        """Return the mails whose actions are not known to be done, oldest first.
 
         An entry that cannot be read is set aside, whole, into the folder `broken`, with a line in
         the log; moved back, it is tried once more.
@@ -101,7 +101,7 @@ class Spool:
         self._done.add(message_id)
 
     def about_to_save(self) -> Callable[[], None]:
-        """Give what is to be called when the emulator's state of this moment is on disk."""
+        """Return what is to be called when the emulator's state of this moment is on disk."""
         finished = set(self._done)
 
         def saved() -> None:

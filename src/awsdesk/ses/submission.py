@@ -31,19 +31,19 @@ class Account(Protocol):
     """What the decision asks of the account that the user belongs to."""
 
     def is_verified(self, address: str) -> bool:
-        """Tell whether the address, its domain or a parent domain is a verified identity."""
+        """Return whether the address, its domain or a parent domain is a verified identity."""
         ...
 
     def identity_for(self, address: str) -> str:
-        """Give the name of the identity that covers the address."""
+        """Return the name of the identity that covers the address."""
         ...
 
     def identity_arn(self, identity: str) -> str:
-        """Give the ARN of an identity."""
+        """Return the ARN of an identity."""
         ...
 
     def may_send(self, identity_arn: str, sender: str, recipients: tuple[str, ...]) -> str | None:
-        """Give None if the user may send by this identity, else the text of the refusal."""
+        """Return None if the user may send by this identity, else the text of the refusal."""
         ...
 
 
@@ -122,14 +122,14 @@ def _tags(given: list[str]) -> dict[str, str]:
 
 
 def message_domain(region: str) -> str:
-    """Give the domain of the Message-ID that SES writes."""
+    """Return the domain of the Message-ID that SES writes."""
     return "email.amazonses.com" if region == "us-east-1" else f"{region}.amazonses.com"
 
 
 def outgoing(
     content: bytes, message_id: str, accepted_at: datetime, region: str, outgoing_address: str
 ) -> bytes:
-    """Give the mail as it leaves SES: Message-ID and Date replaced, SES's control fields gone."""
+    """Return the mail as it leaves SES: Message-ID and Date replaced, SES's control fields gone."""
     rest = header.without(content, _REPLACED)
     added = (
         f"Message-ID: <{message_id}@{message_domain(region)}>\r\n"
@@ -141,10 +141,10 @@ def outgoing(
 
 
 def return_path(message_id: str, mail_from_domain: str | None) -> str:
-    """Give the envelope sender of a mail that SES sends: its own, or the custom MAIL FROM's."""
+    """Return the envelope sender of a mail that SES sends: its own, or the custom MAIL FROM's."""
     return f"{message_id}@{mail_from_domain or 'amazonses.com'}"
 
 
 def is_simulator(recipient: str) -> bool:
-    """Tell whether the recipient is one of the mailbox simulator's addresses."""
+    """Return whether the recipient is one of the mailbox simulator's addresses."""
     return recipient.lower().rpartition("@")[2] == SIMULATOR_DOMAIN

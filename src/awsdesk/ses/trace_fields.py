@@ -43,7 +43,7 @@ class Arrival:
 
 
 def receipt_id(random_bytes: bytes) -> str:
-    """Give a message id as SES writes them for received mail: 40 characters of base32hex.
+    """Return a message id as SES writes them for received mail: 40 characters of base32hex.
 
     `random_bytes`: 25 bytes or more; equal bytes give equal ids.
     """
@@ -52,7 +52,7 @@ def receipt_id(random_bytes: bytes) -> str:
 
 
 def header_block(arrival: Arrival, verdicts: Verdicts) -> bytes:
-    """Give the lines that go on top of the content, with CRLF line ends."""
+    """Return the lines that go on top of the content, with CRLF line ends."""
     spf = _spf(arrival, verdicts.spf)
     dkim = f" header.i=@{arrival.dkim_domain}" if arrival.dkim_domain else ""
     header_from = arrival.header_from_domain or "unknown"

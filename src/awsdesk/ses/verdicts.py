@@ -74,7 +74,7 @@ def _contains(content: bytes, joined: bytes, needle: bytes) -> bool:
 
 
 def _in_base64(needle: bytes) -> tuple[bytes, ...]:
-    """Give what the needle looks like in base64 at each of the three alignments."""
+    """Return what the needle looks like in base64 at each of the three alignments."""
     forms: list[bytes] = []
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + needle)
@@ -86,7 +86,7 @@ def _in_base64(needle: bytes) -> tuple[bytes, ...]:
 
 
 def judge(found: Scan, origin: Origin) -> Verdicts:
-    """Give all verdicts by the rule in this module's docstring."""
+    """Return all verdicts by the rule in this module's docstring."""
     if not origin.relayed_by_ses:
         spf = Status.PASS if origin.passes_spf else Status.GRAY
         return Verdicts(found.spam, found.virus, spf, Status.GRAY, Status.GRAY)
@@ -95,7 +95,7 @@ def judge(found: Scan, origin: Origin) -> Verdicts:
 
 
 def unscanned(verdicts: Verdicts) -> Verdicts:
-    """Give the verdicts as a rule with scanning turned off reports them."""
+    """Return the verdicts as a rule with scanning turned off reports them."""
     return Verdicts(
         Status.DISABLED,
         Status.DISABLED,
