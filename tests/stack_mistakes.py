@@ -200,7 +200,7 @@ MISTAKES = (
         "a pattern for an alias",
         {"aliases": [{"address": "*@example.org", "destinations": ["ann@example.org"]}]},
         "postal-plexus:aliases: entry 1 (*@example.org)",
-        ("pattern", "catch-all: ADDRESS at example.org"),
+        ("pattern", "catch-all: ADDRESS for example.org"),
     ),
     Mistake(
         "a mailbox beyond any disk",
@@ -301,6 +301,6 @@ MISTAKES = (
             ]
         },
         "postal-plexus:aliases: entry 1 (a@example.org)",
-        ("a@example.org -> b@example.org -> a@example.org", "Take one"),
+        ("a@example.org -> b@example.org -> a@example.org", "Remove one"),
     ),
 )

@@ -137,7 +137,7 @@ def with_app_password(text: str, address: str, name: str, password_hash: str) ->
             file.put((*place, _APPS), {name: password_hash}, after="address")
         elif name in apps:
             raise _problem(
-                _MAILBOXES, address, f"has an app password {name} already", "Revoke that first."
+                _MAILBOXES, address, f"already has an app password {name}", "Revoke it first."
             )
         else:
             file.put((*place, _APPS, name), password_hash)
@@ -167,8 +167,8 @@ def _edited(text: str, key: str, address: str, edit: Callable[[YamlText], None])
         return file.finish()
     except (UneditableError, AttributeError, TypeError) as error:
         # In the last two cases the list contains something other than entries.
-        what = "is written in a way that this command cannot edit"
-        remedy = "Edit the file by hand, or write each entry in lines of its own, without anchors."
+        what = "has a syntax that this command cannot edit"
+        remedy = "Edit the file by hand, or write each entry on lines of its own, without anchors."
         raise _problem(key, address, what, remedy) from error
 
 

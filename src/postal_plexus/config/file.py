@@ -45,7 +45,7 @@ _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
     _TRUTH_VALUE, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")
 )
 
-_TWICE = "Keep one of the two; YAML would drop the first silently."
+_TWICE = "Keep one of the two; YAML would silently drop the first."
 _PULUMI_KEYS = ("config", "environment", "encryptionsalt", "encryptedkey", "secretsprovider")
 
 
@@ -93,7 +93,7 @@ def read_stack_file(text: str | bytes) -> StackFile:
             raise _error(f"line {line}", "is not UTF-8", "Save the file as UTF-8.") from error
     document = _mapping(_parsed(text))
     if document is None or "config" not in document:
-        raise _error("", "has no config", f"Write config: and under it {NAMESPACE}:domains.")
+        raise _error("", "has no config", f"Write config:, and under it {NAMESPACE}:domains.")
     config = _mapping(document["config"])
     if config is None:
         raise _error("config", "is not a mapping of keys", f"Write {NAMESPACE}:domains under it.")
@@ -118,12 +118,12 @@ def _parsed(text: str) -> object:
             return None
         twice = _key_that_is_twice(node)
         if twice is not None:
-            raise _error(_place(twice.start_mark), f"{quoted(twice.value)} is there twice", _TWICE)
+            raise _error(_place(twice.start_mark), f"{quoted(twice.value)} occurs twice", _TWICE)
         document = cast("object", loader.construct_document(node))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         place = _place(error.problem_mark or error.context_mark)
         what = error.problem or "cannot be read as YAML"
-        raise _error(place, what, "Correct the YAML there, or in the line before.") from error
+        raise _error(place, what, "Correct the YAML there or in the line before.") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         what = f"cannot be read as YAML ({str(error).splitlines()[0]})"
         raise _error("", what, "Write it as Pulumi does: plain UTF-8 text.") from error
@@ -162,7 +162,9 @@ def _foreign_keys(
     """Yield problems of keys that look like ours but that Pulumi would not pass to our program."""
     for key in document:
         if key not in _PULUMI_KEYS:
-            remedy = did_you_mean(str(key), _PULUMI_KEYS, "Write it under config:, if it is ours.")
+            remedy = did_you_mean(
+                str(key), _PULUMI_KEYS, "Write it under config: if it belongs to Postal Plexus."
+            )
             yield Problem(str(key), "", "is not a key of a Pulumi stack file", remedy)
     for key in config:
         namespace, colon, name = str(key).partition(":")
@@ -179,8 +181,8 @@ def _sealed_keys(config: Mapping[object, object]) -> Iterator[Problem]:
             yield Problem(
                 key,
                 "",
-                "is a secret as a whole, so nothing of it can be checked",
-                "Write it in plain, and make only each password-hash a secret: "
+                "is a secret as a whole, so it cannot be checked",
+                "Write it in plain text, and make only each password-hash a secret: "
                 f"pulumi config set --secret --path '{NAMESPACE}:mailboxes[0].password-hash'",
             )
 

@@ -92,8 +92,8 @@ class _Reading:
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
         for circle in _circles({name: to for name, to in aliases if name}):
             self._addresses[circle[0]].problem(
-                f"goes in a circle: {' -> '.join((*circle, circle[0]))}",
-                "Take one of these steps out of its alias.",
+                f"is part of a loop: {' -> '.join((*circle, circle[0]))}",
+                "Remove one of these steps from its alias.",
             )
         self._findings.raise_if_any()
         directory = Directory(
@@ -124,15 +124,15 @@ class _Reading:
             return ""
         bare = str(address.without_subaddress())
         if address.subaddress is not None:
-            remedy = f"Write {bare}; its subaddresses come there by themselves."
+            remedy = f"Write {bare}; it also gets mail for its subaddresses."
             entry.problem("its address has a subaddress", remedy)
             return ""
         if _means_everybody(address):
             remedy = (
-                f"Write catch-all: ADDRESS at {address.domain} in {NAMESPACE}:domains: its "
-                "owner gets all mail that no other address takes."
+                f"Write catch-all: ADDRESS for {address.domain} in {NAMESPACE}:domains; it "
+                "gets all mail for unknown addresses."
             )
-            entry.problem("its address is not a pattern: * has no meaning in it", remedy)
+            entry.problem("its address must not be a pattern: * has no special meaning", remedy)
         elif not is_hosted(bare):
             remedy = "Use letters, digits and . _ - ' before the @, and no # or - at the start."
             entry.problem("its address cannot name a mailbox or an alias", remedy)
@@ -167,8 +167,8 @@ class _Reading:
         if address is None:
             return None
         if address.domain not in self._domains:
-            what = f"its catch-all {quoted(text)} is not at a domain of this stack"
-            otherwise = "Make an alias that goes there, and name the alias."
+            what = f"its catch-all {quoted(text)} is not in a domain of this stack"
+            otherwise = "Create an alias with this destination, and name the alias."
             entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
         elif not self._exists(address):
             what = f"its catch-all {quoted(text)} is neither a mailbox nor an alias"
@@ -187,11 +187,11 @@ class _Reading:
     def _app_passwords(self, entry: Entry[MailboxEntry]) -> tuple[tuple[str, str], ...]:
         found = entry.value.app_passwords
         if len(found) > APP_PASSWORDS:
-            what = f"has {len(found)} app passwords, and {APP_PASSWORDS} are the most"
-            entry.problem(what, "Take out those that nobody uses.")
+            what = f"has {len(found)} app passwords, and at most {APP_PASSWORDS} are allowed"
+            entry.problem(what, "Remove unused ones.")
         for name, text in found.items():
             if not is_app_name(name):
-                what = f"its app password {quoted(name)} cannot be called so"
+                what = f"its app password {quoted(name)} has an invalid name"
                 remedy = f"Use a to z, 0 to 9 and -, at most 32, and not {MAIN}."
                 entry.problem(what, remedy)
             elif fault := fault_of(text, f"{entry.name} --app {name}"):
@@ -206,15 +206,15 @@ class _Reading:
                 continue
             what = f"its send-as {quoted(text)}"
             if str(address) in addresses:
-                entry.problem(f"{what} is there twice", "Take one out.")
+                entry.problem(f"{what} occurs twice", "Remove one.")
             elif address.domain not in self._domains:
-                remedy = "SES sends for your own domains only: write an address of one."
-                entry.problem(f"{what} is not at a domain of this stack", remedy)
+                remedy = "SES sends only for your own domains: write an address in one of them."
+                entry.problem(f"{what} is not in a domain of this stack", remedy)
             elif _means_everybody(address):
-                remedy = "Name each address; a domain's catch-all may send as all that it gets."
-                entry.problem(f"{what} is not a pattern: * has no meaning in it", remedy)
+                remedy = "Name each address; a catch-all may send as all addresses that it gets."
+                entry.problem(f"{what} must not be a pattern: * has no special meaning", remedy)
             elif address.subaddress is not None or not is_hosted(str(address)):
-                remedy = "Write it without +; its subaddresses may be sent from as well."
+                remedy = "Write it without +; this includes its subaddresses."
                 entry.problem(f"{what} cannot be a mailbox or an alias", remedy)
             addresses[str(address)] = None
         return tuple(addresses)
@@ -227,7 +227,7 @@ class _Reading:
         stored_as = str(address).lower()
         if address.subaddress is not None or not is_hosted(stored_as):
             what = f"its stored-as {quoted(text or '')} cannot have been a mailbox"
-            entry.problem(what, "Write the address that it had first, without +.")
+            entry.problem(what, "Write its first address, without +.")
         return None if stored_as == entry.name.lower() else stored_as
 
     def _check_storage(self, mailboxes: Sequence[tuple[Any, ...]]) -> None:
@@ -242,8 +242,8 @@ class _Reading:
             owner = owners.setdefault(place, entry)
             if place and owner is not entry and self._addresses.get(name) is entry:
                 entry.problem(
-                    f"would have its mail where that of {owner.place} lies",
-                    f"Give it another place: stored-as: {_another(place)}.",
+                    f"would store its mail in the same place as {owner.place}",
+                    f"Choose another place: stored-as: {_another(place)}.",
                 )
 
     def _destinations(self, entry: Entry[AliasEntry]) -> tuple[str, ...]:
@@ -253,13 +253,13 @@ class _Reading:
             if address is None:
                 continue
             if str(address) in destinations:
-                entry.problem(f"has the destination {quoted(text)} twice", "Take one out.")
+                entry.problem(f"has the destination {quoted(text)} twice", "Remove one.")
             elif _means_everybody(address):
-                what = f"its destination {quoted(text)} is not a pattern: * has no meaning in it"
+                what = f"its destination {quoted(text)} must not be a pattern"
                 entry.problem(what, "Name each address that gets the mail.")
             elif address.domain in self._domains and not self._exists(address):
                 what = f"its destination {quoted(text)} is neither a mailbox nor an alias"
-                otherwise = f"Add it to {NAMESPACE}:mailboxes, or take it out."
+                otherwise = f"Add it to {NAMESPACE}:mailboxes, or remove it."
                 entry.problem(what, did_you_mean(str(address), self._addresses, otherwise))
             destinations[str(address)] = None
         return tuple(destinations)
@@ -270,29 +270,29 @@ class _Reading:
             resolution = directory.resolve(alias.address)
             recipients = len(resolution.mailboxes) + len(resolution.outside)
             if not recipients:
-                what, remedy = "leads to nobody", "Give it a mailbox as a destination."
+                what, remedy = "leads to no mailbox", "Add a mailbox as a destination."
                 self._addresses[alias.address].problem(what, remedy)
             elif recipients > RECIPIENTS_AN_ALIAS:
                 self._addresses[alias.address].problem(
-                    f"leads to {recipients} recipients, and Postfix allows {RECIPIENTS_AN_ALIAS}",
-                    "Use mailing list software for that many.",
+                    f"leads to {recipients} recipients, but Postfix allows {RECIPIENTS_AN_ALIAS}",
+                    "Use mailing list software for so many recipients.",
                 )
         for mailbox in directory.mailboxes:
             for address in mailbox.send_as:
                 if not directory.resolve(address).known:
                     what = f"its send-as {quoted(address)} belongs to no mailbox or alias"
-                    remedy = "Make an alias of it, so that answers and bounces reach somebody."
+                    remedy = "Create an alias for it, so that replies and bounces reach somebody."
                     self._addresses[mailbox.address].problem(what, remedy)
         for domain in directory.domains:
             if domain.catch_all is not None and not directory.resolve(domain.catch_all).known:
-                what, remedy = "its catch-all leads to nobody", "Give it a mailbox."
+                what, remedy = "its catch-all leads to no mailbox", "Name a mailbox."
                 self._domains[domain.name].problem(what, remedy)
 
 
 def _enter(entered: dict[str, _Named], name: str, entry: _Named) -> str:
     """Note who has a name, unless it is taken. Return the name."""
     if name and entered.setdefault(name, entry) is not entry:
-        entry.problem(f"is there already, as {entered[name].place}", "Keep one of the two.")
+        entry.problem(f"already exists, as {entered[name].place}", "Keep one of the two.")
     return name
 
 

@@ -52,7 +52,7 @@ def quoted(text: str) -> str:
 
 _KINDS: tuple[tuple[type, str], ...] = (
     (NoneType, "nothing"),
-    (bool, "a truth value"),
+    (bool, "true or false"),
     (int, "a number"),
     (float, "a number"),
     (str, "a text"),

@@ -89,9 +89,9 @@ class Entry(Generic[_M]):
             if alias in known:
                 self.problem(_wrong_field(alias, error, given), self._remedy(known[alias]))
             else:
-                otherwise = f"Remove it; the fields are {', '.join(known)}."
+                otherwise = f"Remove it; the keys are {', '.join(known)}."
                 remedy = did_you_mean(alias, known, otherwise)
-                self.problem(f"{quoted(alias)} is not a field of it", remedy)
+                self.problem(f"{quoted(alias)} is not one of its keys", remedy)
 
     @property
     def place(self) -> str:
@@ -121,7 +121,7 @@ def entries_of(
         return
     if not value:
         what = "has no entry" if key in config else "is missing"
-        findings.add(key, what, f'Write a list there, of entries that begin with "- {first}:".')
+        findings.add(key, what, f'Write a list of entries that begin with "- {first}:".')
     elif not isinstance(value, list):
         remedy = f'Write a list; each entry begins with "- {first}:".'
         findings.add(key, f"is {kind_of(value)}, not a list", remedy)

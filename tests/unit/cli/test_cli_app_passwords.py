@@ -134,7 +134,7 @@ def test_an_address_in_another_script(plexus: Plexus, sound: Path) -> None:
         (("revoke", "ann@example.org", "fone"), Exit.NO_USER, "it has phone, laptop"),
         (("revoke", "zoe@example.org", "phone"), Exit.NO_USER, "no mailbox zoe@example.org"),
         (("make", "ann@example.org", "My Phone"), Exit.USAGE, "cannot name an app password"),
-        (("make", "ann@example.org", "phone"), Exit.CONFIG, "has an app password phone already"),
+        (("make", "ann@example.org", "phone"), Exit.CONFIG, "already has an app password phone"),
         (("make", "ann", "phone"), Exit.USAGE, "the address 'ann'"),
     ],
 )

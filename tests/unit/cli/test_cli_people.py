@@ -141,8 +141,8 @@ def test_aliases(plexus: Plexus, sound: Path) -> None:
     ("args", "code", "what"),
     [
         (("mailbox", "add", "carl"), Exit.USAGE, "the address 'carl' has no @"),
-        (("mailbox", "add", ANN, "--generate"), Exit.CONFIG, "is there already"),
-        (("mailbox", "add", "info@example.org", "--generate"), Exit.CONFIG, "is there already"),
+        (("mailbox", "add", ANN, "--generate"), Exit.CONFIG, "already exists"),
+        (("mailbox", "add", "info@example.org", "--generate"), Exit.CONFIG, "already exists"),
         (("mailbox", "add", "c@elsewhere.example", "--generate"), Exit.CONFIG, "is not among"),
         (("mailbox", "add", "c+x@example.org", "--generate"), Exit.CONFIG, "has a subaddress"),
         (
@@ -157,7 +157,7 @@ def test_aliases(plexus: Plexus, sound: Path) -> None:
         ),
         (("mailbox", "rename", "zoe@example.org", "z@example.org"), Exit.NO_USER, "no mailbox zoe"),
         (("mailbox", "rename", ANN, "ANN@example.org"), Exit.USAGE, "already its address"),
-        (("mailbox", "rename", ANN, BEN), Exit.CONFIG, "is there already"),
+        (("mailbox", "rename", ANN, BEN), Exit.CONFIG, "already exists"),
         (("mailbox", "remove", "zoe@example.org", "--yes"), Exit.NO_USER, "no mailbox zoe"),
         (("mailbox", "remove", "info@example.org", "--yes"), Exit.NO_USER, "no mailbox info"),
         (("mailbox", "remove", ANN, "--everywhere"), Exit.USAGE, "--yes"),
@@ -216,7 +216,7 @@ def test_a_link_stays_one(plexus: Plexus, sound: Path, tmp_path: Path) -> None:
             SOUND.replace(
                 "config:", "config:\n  postal-plexus:spot: true\n  postal-plexus:spot: true"
             ),
-            "there twice",
+            "occurs twice",
         ),
         (SOUND.replace("  aws:region", "\taws:region"), "line 3"),
         (SOUND.replace("aws:region: us-east-1", "aws:region: mars-1"), "mars-1"),

@@ -30,7 +30,7 @@ def test_app_passwords() -> None:
         ({"My Phone": HASH}, "'My Phone'", "Use a to z"),
         ({"main": HASH}, "'main'", "and not main"),
         ({"phone": "hunter2"}, "in plain text", "plexus password ben@example.org --app phone"),
-        ({f"n{number}": HASH for number in range(17)}, "17", "Take out"),
+        ({f"n{number}": HASH for number in range(17)}, "17", "Remove unused"),
     ],
 )
 def test_wrong_app_passwords(app_passwords: object, about: str, remedy: str) -> None:
@@ -84,8 +84,8 @@ def test_send_as() -> None:
         (["info"], "'info'", "Write one address"),
         (["x@elsewhere.example"], "'x@elsewhere.example'", "SES sends"),
         (["info+x@example.org"], "'info+x@example.org'", "without +"),
-        (["no@example.org"], "'no@example.org'", "Make an alias"),
-        (["info@example.org"] * 2, "'info@example.org'", "Take one"),
+        (["no@example.org"], "'no@example.org'", "an alias"),
+        (["info@example.org"] * 2, "'info@example.org'", "Remove one"),
     ],
 )
 def test_wrong_send_as(send_as: object, about: str, remedy: str) -> None:
@@ -135,6 +135,6 @@ def test_a_place_that_is_taken() -> None:
     """The mailbox that would read another's mail is named, and another place for it."""
     (problem,) = problems(with_stored_as("ann@example.org"))
     assert "entry 1 (ann@example.org)" == problem.entry
-    expected = "would have its mail where that of entry 3 (ben@example.org) of mailboxes lies"
+    expected = "would store its mail in the same place as entry 3 (ben@example.org) of mailboxes"
     assert expected == problem.what
     assert "stored-as: ann.2@example.org" in problem.remedy
