@@ -1,9 +1,13 @@
-"""Ask Dovecot whether a mailbox contains a message, with `doveadm search` on a unix socket.
+"""Ask Dovecot by its doveadm server, on a unix socket (protocol version 1.0,
+src/doveadm/client-connection-tcp.c).
 
-This is used only if the journal does not know how a delivery ended. The socket belongs to Dovecot's
-doveadm server (protocol version 1.0, src/doveadm/client-connection-tcp.c), which allows only
-`search`. All folders of the mailbox are searched for the X-Plexus-Receipt header, because filters
-may have filed the message, and its owner may have moved it.
+`Doveadm` asks whether a mailbox holds a mail, only where the journal does not know how a delivery
+ended. Its socket allows `search` and nothing else. All folders of the mailbox are searched for the
+X-Plexus-Receipt header: rules may have filed the mail, its owner may have moved it.
+
+`ask` is for the tasks of `maintenance`, too, which have a socket of their own.
+
+Failures: `DoveadmError` Dovecot does not answer; `RefusedError` it says no, such as NOUSER.
 """
 
 import contextlib
@@ -11,9 +15,18 @@ import socket
 
 from postal_plexus.deliver.sockets import limit_waits
 
-_ANSWER_SECONDS = 60.0
+_SEARCH_SECONDS = 60.0
+_LONGEST_SEARCH = 64 * 1024
 _VERSION = b"VERSION\tdoveadm-server\t1\t0\n"
-_LONGEST_ANSWER = 64 * 1024
+_LONGEST_GREETING = 1024
+
+
+class DoveadmError(Exception):
+    """Dovecot does not answer, or not in full."""
+
+
+class RefusedError(DoveadmError):
+    """Dovecot refuses the command; the text is its own word, or empty."""
 
 
 class Doveadm:
@@ -28,21 +41,50 @@ class Doveadm:
         Dovecot does not answer while it is unavailable, or for a mailbox that it does not know. The
         outcome then stays unknown, and the message waits.
         """
-        # Tabs and line ends separate the protocol's fields; neither can occur in the search.
-        command = f"\t{mailbox}\tsearch\tmailbox\t*\theader\tX-Plexus-Receipt\t{receipt_id}\n"
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-            limit_waits(connection, _ANSWER_SECONDS)
-            connection.connect(self._path)
-            connection.sendall(_VERSION)
-            if _line(connection) == b"+\n":
-                connection.sendall(command.encode())
-                return _found(connection)
+        words = ("search", "mailbox", "*", "header", "X-Plexus-Receipt", receipt_id)
+        with contextlib.suppress(DoveadmError):
+            hits = ask(
+                self._path, mailbox, *words, seconds=_SEARCH_SECONDS, longest=_LONGEST_SEARCH
+            )
+            return bool(hits.strip())
         return None
 
 
-def _line(connection: socket.socket) -> bytes:
+def ask(path: str, user: str, *words: str, seconds: float, longest: int) -> str:
+    """Ask for one user ("" for none); return the answer: fields with a tab after each.
+
+    Tabs and line ends separate the protocol's fields; neither can be in what is asked.
+
+    Args:
+        path: the server's socket.
+        user: the mailbox.
+        words: the command.
+        seconds: the longest wait for a part of the answer.
+        longest: octets of an answer.
+
+    Raises:
+        RefusedError, DoveadmError.
+    """
+    command = "\t".join(("", user, *words)) + "\n"
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            limit_waits(connection, seconds)
+            connection.connect(path)
+            connection.sendall(_VERSION)
+            if _greeting(connection) != b"+\n":
+                raise DoveadmError("Dovecot's doveadm refuses the connection")
+            connection.sendall(command.encode())
+            answer, ending = _answer(connection, longest)
+    except OSError as error:
+        raise DoveadmError(f"Dovecot does not answer ({error})") from error
+    if ending.startswith(b"-"):
+        raise RefusedError(ending[1:].decode(errors="replace"))
+    return answer.decode(errors="replace")
+
+
+def _greeting(connection: socket.socket) -> bytes:
     line = b""
-    while not line.endswith(b"\n"):
+    while not line.endswith(b"\n") and len(line) < _LONGEST_GREETING:
         octet = connection.recv(1)
         if not octet:
             break
@@ -50,16 +92,18 @@ def _line(connection: socket.socket) -> bytes:
     return line
 
 
-def _found(connection: socket.socket) -> bool | None:
-    """Read the hits, one per line, up to the line that reports how the search ended."""
-    answer = b"\n"
-    while len(answer) < _LONGEST_ANSWER:
-        octets = connection.recv(4096)
+def _answer(connection: socket.socket, longest: int) -> tuple[bytes, bytes]:
+    """Read up to the line that says how the command ended; return what is before it, and it."""
+    answer = bytearray(b"\n")
+    while len(answer) <= longest:
+        octets = connection.recv(65536)
         if not octets:
-            return None
+            break
         answer += octets
-        if answer.endswith(b"\n+\n"):
-            return bool(answer[:-3].strip())
-        if b"\n-" in answer:
-            return None
-    return None
+        if answer.endswith(b"\n"):
+            begin = answer.rfind(b"\n", 0, -1)
+            ending = bytes(answer[begin + 1 : -1])
+            # An answer's own fields have a tab after each.
+            if ending[:1] in (b"+", b"-") and b"\t" not in ending:
+                return bytes(answer[1:begin]), ending
+    raise DoveadmError("Dovecot's doveadm broke off")

@@ -2,15 +2,15 @@
 
 Answered by the live Dovecot's own doveadm server, on a socket of which only root of a task knows.
 So no second process opens index files, and what is kept in memory there (who is connected) is
-right. The protocol is that of `postal_plexus.deliver.doveadm`; an answer is fields, tab-escaped,
-without row ends, so that a command's columns are counted here.
+right. An answer is fields, tab-escaped, without row ends, so that a command's columns are counted
+here.
 """
 
 import re
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from postal_plexus.deliver import doveadm
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import DATA, NO_USER
@@ -22,7 +22,6 @@ TABLE = Path("/run/plexus/directory/dovecot-passwd")
 STORE = Path("/srv/mail")
 LOGINS = STORE / "last-logins"
 
-_VERSION = b"VERSION\tdoveadm-server\t1\t0\n"
 _ANSWER_SECONDS = 300.0
 _LONGEST_ANSWER = 8 << 20
 _ESCAPED = re.compile(r"\x01([01tnr])")
@@ -102,28 +101,12 @@ def ask(user: str, *words: str, path: str = SOCKET) -> str:
         RefusedError: it says no.
         ProgramError: Dovecot does not answer.
     """
-    command = "\t".join(("", user, *words)) + "\n"
-    answer = b""
     try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_ANSWER_SECONDS)
-            connection.connect(path)
-            connection.sendall(_VERSION)
-            with connection.makefile("rb") as file:
-                if file.readline(1024) != b"+\n":
-                    raise ProgramError("Dovecot's doveadm refuses the connection")
-                connection.sendall(command.encode())
-                while not (ended := re.search(rb"(?:^|\n)([+-][^\n\t]*)\n\Z", answer)):
-                    octets = file.read1(65536)
-                    if not octets or len(answer) > _LONGEST_ANSWER:
-                        raise ProgramError("Dovecot's doveadm broke off")
-                    answer += octets
-    except OSError as error:
-        raise ProgramError(f"Dovecot does not answer ({error}); see plexus doctor") from error
-    said = ended[1].decode()
-    if not said.startswith("+"):
-        raise RefusedError(f"Dovecot refuses {words[0]}: {said.removeprefix('-') or 'it failed'}")
-    return answer[: ended.start()].decode(errors="replace")
+        return doveadm.ask(path, user, *words, seconds=_ANSWER_SECONDS, longest=_LONGEST_ANSWER)
+    except doveadm.RefusedError as error:
+        raise RefusedError(f"Dovecot refuses {words[0]}: {str(error) or 'it failed'}") from error
+    except doveadm.DoveadmError as error:
+        raise ProgramError(f"{error}; see plexus doctor") from error
 
 
 def last_login(text: str) -> dict[str, str] | None:
