@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from postal_plexus.deliver import maillog
-from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import QueueMessage
-from postal_plexus.deliver.aws.session import jitter
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.content import Notice, open_stored
 from postal_plexus.deliver.directory_sync import DirectorySync
@@ -33,16 +31,14 @@ from postal_plexus.deliver.policy import (
     Action,
     Policy,
     forged_bounce,
-    is_held,
-    next_attempt,
-    retry_after,
     unknown_mailbox,
 )
 from postal_plexus.deliver.recipients import Addressee, Recipients, replayed, resolve
+from postal_plexus.deliver.retry import attempted
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.trace_fields import Copy, mailbox_copies, notice_copies
-from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
+from postal_plexus.deliver.transfer import Mail, Transfer
 from postal_plexus.mail.dead_letter import VIRUS
 from postal_plexus.mail.delivered import Record, write_record
 from postal_plexus.mail.disposition import Disposition, Fate
@@ -85,26 +81,17 @@ class Attempts:
 
     def run(self, message: QueueMessage) -> None:
         """Make one attempt for an entry and settle it, exactly once. Never raises."""
-        in_vain = self.holds.receives_in_vain(message.queue_id)
-        later = retry_after(message.receive_count - in_vain, jitter())
         record = b""
-        try:
-            attempted = self._attempt(message, in_vain)
-            found, record = attempted.found, attempted.record
-            retry = next_attempt(found, message.receive_count, in_vain, jitter())
-            if is_held(found):
-                self.holds.received_in_vain(message.queue_id)
-        except StoppingError:
-            retry = 0
-        except AwsError as error:
-            retry = later
-            maillog.postponed(message.queue_id, retry, str(error), _receipt_id(message))
-        except Exception as error:  # noqa: BLE001  (a bug must not lose the mail)
-            retry = later
-            maillog.crashed("delivery", error, _receipt_id(message))
+
+        def attempt(in_vain: int) -> list[Disposition]:
+            nonlocal record
+            made = self._attempt(message, in_vain)
+            record = made.record
+            return made.found
+
+        retry = attempted("delivery", message, self.holds, attempt, _receipt_id)
         if retry is None:
             self.settlement.delete(message, record)
-            self.holds.forget(message.queue_id)
         else:
             self.settlement.release(message, retry)
 

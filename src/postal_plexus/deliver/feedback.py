@@ -9,11 +9,11 @@ logged.
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import QueueMessage
-from postal_plexus.deliver.aws.session import jitter
 from postal_plexus.deliver.circuit_breaker import CircuitBreaker
 from postal_plexus.deliver.content import Notice
 from postal_plexus.deliver.directory_sync import DirectorySync
@@ -23,11 +23,12 @@ from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import NonDelivery
-from postal_plexus.deliver.policy import is_held, next_attempt, retry_after
+from postal_plexus.deliver.policy import is_held
 from postal_plexus.deliver.recipients import resolve
+from postal_plexus.deliver.retry import attempted
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.trace_fields import Copy
-from postal_plexus.deliver.transfer import Mail, StoppingError, Transfer
+from postal_plexus.deliver.transfer import Mail, Transfer
 from postal_plexus.directory import Directory
 from postal_plexus.mail.disposition import Disposition, Fate
 from postal_plexus.mail.envelope import Envelope, EnvelopeError
@@ -77,21 +78,7 @@ class FeedbackLoop:
         self.receiver.queue.abort()
 
     def _handle(self, message: QueueMessage) -> None:
-        in_vain = self.holds.receives_in_vain(message.queue_id)
-        later = retry_after(message.receive_count - in_vain, jitter())
-        try:
-            found = self._attempt(message, in_vain)
-            retry = next_attempt(found, message.receive_count, in_vain, jitter())
-            if is_held(found):
-                self.holds.received_in_vain(message.queue_id)
-        except StoppingError:
-            retry = 0
-        except AwsError as error:
-            retry = later
-            maillog.postponed(message.queue_id, retry, str(error))
-        except Exception as error:  # noqa: BLE001  (a bug must not lose the event)
-            retry = later
-            maillog.crashed("feedback", error)
+        retry = attempted("feedback", message, self.holds, partial(self._attempt, message))
         try:
             if retry is None:
                 self.receiver.queue.delete([message.receipt_handle])
