@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from postal_plexus.config.names import MOVING_PREFIX
 from postal_plexus.maintenance.parcels import part_key
 from postal_plexus.operations.system import OperationError, told
-from postal_plexus.operations.task import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 MEMORY = 192
 """MiB for a task: a mail of 40 MB takes 170 in the first step."""
 
-_BUSY_SECONDS = 30.0
 _LONGEST_JOB = 4096  # what an SSM parameter holds
 _PORTS = {"imaps": 993, "imap": 143}
 
@@ -64,26 +61,12 @@ def bring(tasks: Tasks, address: str, job: dict[str, object], tell: Callable[[Li
     if len(text) > _LONGEST_JOB:
         raise OperationError("the job is too long: a shorter file of authorities, fewer --folder")
     with tasks.handed_over(text) as name:
-        _run(tasks, ["import", f"--job={name}", address], tell)
+        tasks.run("dovecot", ["import", f"--job={name}", address], tell, memory=MEMORY)
 
 
 def finish(tasks: Tasks, address: str, tell: Callable[[Line], None]) -> None:
     """Remove what the passes of an import keep of each other."""
-    _run(tasks, ["import-finish", address], tell)
-
-
-def _run(tasks: Tasks, words: list[str], tell: Callable[[Line], None]) -> None:
-    """Run a task; one that has just ended may still count as running for a moment."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            tasks.run("dovecot", words, tell, memory=MEMORY)
-        except BusyError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1.0)
-        else:
-            return
+    tasks.run("dovecot", ["import-finish", address], tell, memory=MEMORY)
 
 
 def fetch(
@@ -103,7 +86,7 @@ def fetch(
         tell(line)
 
     try:
-        _run(tasks, ["export", f"--to={bucket}/{prefix}", address], take)
+        tasks.run("dovecot", ["export", f"--to={bucket}/{prefix}", address], take, memory=MEMORY)
     finally:
         with told("S3"):
             left = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())

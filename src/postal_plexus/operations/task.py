@@ -84,6 +84,11 @@ class Running:
     who: str
     since: datetime
 
+    @property
+    def order(self) -> tuple[datetime, str]:
+        """What tells which of two began first."""
+        return self.since, self.arn
+
     def __str__(self) -> str:
         """Say who runs what, and since when."""
         return f"{self.who} runs {self.verb} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
@@ -138,8 +143,11 @@ class Tasks:
         for family in self._families.values():
             with told("ECS"):
                 arns = self._ecs.list_tasks(cluster=self._cluster, family=family)["taskArns"]
-            found += [_running(each) for each in self._describe(arns)]
-        return sorted(found, key=lambda each: (each.since, each.arn))
+            # ECS lists a task for a moment after its end.
+            found += [
+                _running(each) for each in self._describe(arns) if each["lastStatus"] != "STOPPED"
+            ]
+        return sorted(found, key=lambda each: each.order)
 
     def run(
         self,
@@ -159,12 +167,13 @@ class Tasks:
         """
         if others := self.running():
             raise BusyError(f"one task at a time: {others[0]}")
-        arn = self._start(image, words, memory)
+        started = self._start(image, words, memory)
+        arn = started.arn
         try:
-            oldest = next(iter(self.running()), None)
-            if oldest is not None and oldest.arn != arn:
+            # Its own end may have come already.
+            if others := [each for each in self.running() if each.order < started.order]:
                 self._stop(arn, "another task began before")
-                raise BusyError(f"one task at a time: {oldest}")
+                raise BusyError(f"one task at a time: {others[0]}")
             self._follow(arn, f"maintenance-{image}", tell)
         except KeyboardInterrupt:
             self._stop(arn, "interrupted by the operator")
@@ -187,7 +196,7 @@ class Tasks:
             with told("SSM"), suppress(ssm.exceptions.ParameterNotFound):
                 ssm.delete_parameter(Name=parameter)
 
-    def _start(self, image: str, words: Sequence[str], memory: int | None) -> str:
+    def _start(self, image: str, words: Sequence[str], memory: int | None) -> Running:
         override: dict[str, Any] = {"name": f"maintenance-{image}", "command": list(words)}
         if memory is not None:
             override["memory"] = memory
@@ -208,7 +217,7 @@ class Tasks:
         if not answer["tasks"]:
             reason = next((each.get("reason", "") for each in answer["failures"]), "")
             raise TaskFailedError(explain_placement(reason))
-        return str(answer["tasks"][0]["taskArn"])
+        return _running(answer["tasks"][0])
 
     def _who(self) -> str:
         with told("STS"):

@@ -1,0 +1,88 @@
+"""Which tasks run: those that ECS has stopped do not, though it lists them for a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from postal_plexus.operations.system import System
+from postal_plexus.operations.task import BusyError, Tasks
+
+CLUSTER, FAMILY = "plexus-main-cluster-1", "plexus-main-maintenance-dovecot"
+PARTS = {
+    "cluster": CLUSTER,
+    "maintenance": {"dovecot": FAMILY},
+    "log_groups": {"maintenance": "plexus-main-maintenance-1"},
+}
+
+
+def task(number: int, status: str, verb: str = "export") -> dict[str, Any]:
+    """A task as DescribeTasks shows it; a higher number began later."""
+    return {
+        "taskArn": f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{number}",
+        "lastStatus": status,
+        "createdAt": datetime(2026, 11, 28, 10, number, tzinfo=UTC),
+        "startedBy": "eva",
+        "overrides": {"containerOverrides": [{"name": "maintenance-dovecot", "command": [verb]}]},
+        "containers": [{"exitCode": 0}],
+    }
+
+
+@pytest.fixture
+def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stubber]:
+    """Clients with answers that botocore holds against the services' models."""
+    made = {
+        name: Stubber(
+            boto3.client(
+                name, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+            )
+        )
+        for name in ("ecs", "logs", "sts")
+    }
+    monkeypatch.setattr(System, "client", lambda _self, service: made[service].client)
+    for each in made.values():
+        each.activate()
+    return made
+
+
+@pytest.fixture
+def tasks(clients: dict[str, Stubber]) -> Tasks:
+    assert clients
+    system = System("main")
+    system.__dict__["parts"] = PARTS
+    return Tasks(system)
+
+
+def listed(ecs: Stubber, *found: dict[str, Any]) -> None:
+    """Expect the question what runs."""
+    arns = [each["taskArn"] for each in found]
+    ecs.add_response("list_tasks", {"taskArns": arns}, {"cluster": CLUSTER, "family": FAMILY})
+    if found:
+        ecs.add_response(
+            "describe_tasks", {"tasks": list(found)}, {"cluster": CLUSTER, "tasks": arns}
+        )
+
+
+def test_one_that_has_ended_is_in_nobodys_way(clients: dict[str, Stubber], tasks: Tasks) -> None:
+    """One that is being stopped still is: it has its memory."""
+    listed(clients["ecs"], task(3, "STOPPING"), task(2, "STOPPED"), task(1, "RUNNING"))
+    assert [1, 3] == [each.since.minute for each in tasks.running()]
+
+
+def test_of_two_that_begin_at_once_the_later_goes(
+    clients: dict[str, Stubber], tasks: Tasks
+) -> None:
+    ecs, first, own = clients["ecs"], task(1, "PENDING"), task(2, "PENDING", "restore")
+    listed(ecs)
+    clients["sts"].add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/x"})
+    ecs.add_response("run_task", {"tasks": [own], "failures": []})
+    listed(ecs, own, first)
+    ecs.add_response("stop_task", {})
+    ecs.add_response("describe_tasks", {"tasks": [task(2, "STOPPED")]})
+    with pytest.raises(BusyError, match="eva runs export"):
+        tasks.run("dovecot", ["restore"], print)
+    ecs.assert_no_pending_responses()
