@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations import judgement
+from postal_plexus.operations.cloudwatch import Metric, datapoints, newest
 from postal_plexus.operations.findings import Finding, critical, ok, unknown, warning
 from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.system import OperationError, told
@@ -66,11 +67,15 @@ class Examination:
             except OperationError as error:
                 yield unknown(thing, str(error))
 
-    def _ask(self, service: str, action: str, **arguments: object) -> dict[str, Any]:
+    def _client(self, service: str) -> Any:
         if service not in self._clients:
             self._clients[service] = self._system.client(service)
+        return self._clients[service]
+
+    def _ask(self, service: str, action: str, **arguments: object) -> dict[str, Any]:
+        client = self._client(service)
         with told(service):
-            return getattr(self._clients[service], action)(**arguments)
+            return getattr(client, action)(**arguments)
 
     # What more than one look needs is asked for once.
 
@@ -97,19 +102,9 @@ class Examination:
 
     def _metric(self, namespace: str, name: str, statistic: str, **dimensions: str) -> float | None:
         """Give the newest value within a day; None if there is none."""
-        found = self._ask(
-            "cloudwatch",
-            "get_metric_statistics",
-            Namespace=namespace,
-            MetricName=name,
-            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
-            StartTime=self._now - timedelta(days=1),
-            EndTime=self._now,
-            Period=300,
-            Statistics=[statistic],
-        )["Datapoints"]
-        newest = max(found, key=lambda each: each["Timestamp"], default=None)
-        return None if newest is None else float(newest[statistic])
+        metric = Metric(namespace, name, statistic, dimensions)
+        since = self._now - timedelta(days=1)
+        return newest(self._client("cloudwatch"), metric, since, self._now, period=300)
 
     def _clock(self) -> Iterator[Finding]:
         date = self._caller["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -246,20 +241,14 @@ class Examination:
         yield judgement.certificate(name, ends, self._now)
 
     def _storage(self) -> Iterator[Finding]:
-        sizes = self._ask(
-            "cloudwatch",
-            "get_metric_statistics",
-            Namespace="AWS/EFS",
-            MetricName="StorageBytes",
-            Dimensions=[
-                {"Name": "FileSystemId", "Value": self._system.parts["file_system"]},
-                {"Name": "StorageClass", "Value": "Total"},
-            ],
-            StartTime=self._now - timedelta(days=30),
-            EndTime=self._now,
-            Period=24 * 3600,
-            Statistics=["Average"],
-        )["Datapoints"]
+        dimensions = {"FileSystemId": self._system.parts["file_system"], "StorageClass": "Total"}
+        sizes = datapoints(
+            self._client("cloudwatch"),
+            Metric("AWS/EFS", "StorageBytes", "Average", dimensions),
+            self._now - timedelta(days=30),
+            self._now,
+            period=24 * 3600,
+        )
         yield judgement.storage(self._file_system, sizes)
 
     def _backup(self) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from postal_plexus.operations.cloudwatch import Metric, newest
 from postal_plexus.operations.system import told
 
 if TYPE_CHECKING:
@@ -77,15 +78,11 @@ class Queues:
 
     def _oldest(self, queue: str) -> timedelta | None:
         now = datetime.now(UTC)
-        with told("CloudWatch"):
-            found = self._cloudwatch.get_metric_statistics(
-                Namespace="AWS/SQS",
-                MetricName="ApproximateAgeOfOldestMessage",
-                Dimensions=[{"Name": "QueueName", "Value": queue}],
-                StartTime=now - _LOOK_BACK,
-                EndTime=now,
-                Period=60,
-                Statistics=["Maximum"],
-            )["Datapoints"]
-        newest = max(found, key=lambda each: each["Timestamp"], default=None)
-        return None if newest is None else timedelta(seconds=float(newest["Maximum"]))
+        seconds = newest(
+            self._cloudwatch,
+            Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", {"QueueName": queue}),
+            now - _LOOK_BACK,
+            now,
+            period=60,
+        )
+        return None if seconds is None else timedelta(seconds=seconds)

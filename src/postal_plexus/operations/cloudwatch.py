@@ -1,0 +1,47 @@
+"""CloudWatch's figures: the newest value of a metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.operations.system import told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What is asked for: a metric, and how the values of a period become one (`Maximum`)."""
+
+    namespace: str
+    name: str
+    statistic: str
+    dimensions: Mapping[str, str]
+
+
+def datapoints(
+    client: Any, metric: Metric, since: datetime, until: datetime, *, period: int
+) -> list[dict[str, Any]]:
+    """Give a metric's values, in no order; `period` in seconds. Raise OperationError."""
+    with told("CloudWatch"):
+        return client.get_metric_statistics(
+            Namespace=metric.namespace,
+            MetricName=metric.name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in metric.dimensions.items()],
+            StartTime=since,
+            EndTime=until,
+            Period=period,
+            Statistics=[metric.statistic],
+        )["Datapoints"]
+
+
+def newest(
+    client: Any, metric: Metric, since: datetime, until: datetime, *, period: int
+) -> float | None:
+    """Give a metric's newest value; None if there is none. Raise OperationError."""
+    found = datapoints(client, metric, since, until, period=period)
+    last = max(found, key=lambda each: each["Timestamp"], default=None)
+    return None if last is None else float(last[metric.statistic])
