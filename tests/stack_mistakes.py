@@ -89,6 +89,12 @@ MISTAKES = (
         ("a list", "Map a domain of this"),
     ),
     Mistake(
+        "mail to nobody",
+        {"doctor": "weekly", "alarm-address": None},
+        "postal-plexus:doctor",
+        ("nobody to mail to", "Give an alarm-address"),
+    ),
+    Mistake(
         "a choice that is none",
         {"dmarc-policy": "quarantene"},
         "postal-plexus:dmarc-policy",

@@ -29,6 +29,7 @@ from deployment.events import (
     EventsArgs,
     critical_findings,
     failed_deployment,
+    failed_doctor,
     failed_patches,
     rule_arns,
 )
@@ -101,8 +102,9 @@ class MonitoringArgs:
     services: Mapping[str, pulumi.Input[str]]
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
-    # The prefix of the images' repositories; the project of the weekly patches, if there is one.
+    # The projects of the weekly patches and of the weekly doctor, where there is one.
     patches: str = ""
+    doctor: str = ""
     # Alarms of other parts, whose metrics have fixed names.
     more: tuple[Alarm, ...] = ()
 
@@ -203,6 +205,8 @@ class Monitoring(pulumi.ComponentResource):
         ]
         if args.patches:
             planned.append(failed_patches(account, args.stack.region, args.patches))
+        if args.doctor:
+            planned.append(failed_doctor(account, args.stack.region, args.doctor))
         return {event.name: event for event in planned}
 
     def _alarm(

@@ -7,7 +7,6 @@ does not answer at that moment (docs/deploy.md). Without a change it leaves the 
 alone.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import patch_documents, schedule_documents, source
 from deployment.archive import Archive
+from deployment.builds import Build, BuildArgs, build_spec
 from deployment.certificates import Certificates
 from deployment.images import Images
 from deployment.maintenance import TASKS_OF, Maintenance
@@ -24,39 +24,20 @@ from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
 from deployment.stack import Stack
 
-SOURCE_KEY = "source/source.zip"
-
-# Sunday night, UTC. With the smoke test and one service after another, it takes about 20 minutes.
+# Sunday night, UTC. With the smoke test and one service after another some 20 minutes.
 _WHEN = "cron(0 3 ? * SUN *)"
 _TIMEOUT_MINUTES = 90
 
-# AWS's own image for builds, with docker, by architecture.
-_BUILDERS = {
-    "arm64": ("ARM_CONTAINER", "aws/codebuild/amazonlinux-aarch64-standard:3.0"),
-    "x86_64": ("LINUX_CONTAINER", "aws/codebuild/amazonlinux-x86_64-standard:5.0"),
-}
 # Docker Hub limits pulls without a login, by address; Amazon's copy of Debian's image does not.
 _BASE = "public.ecr.aws/docker/library/debian:trixie-slim"
 
-BUILD_SPEC = json.dumps(
-    {
-        "version": 0.2,
-        "phases": {
-            "install": {
-                "commands": [
-                    "python3 -m pip install --quiet --require-hashes -r requirements/patch.txt"
-                ]
-            },
-            "build": {
-                "commands": [
-                    f"docker pull --quiet {_BASE}",
-                    f"docker tag {_BASE} docker.io/library/debian:trixie-slim",
-                    "python3 tools/patch",
-                ]
-            },
-        },
-    },
-    sort_keys=True,
+BUILD_SPEC = build_spec(
+    ["python3 -m pip install --quiet --require-hashes -r requirements/patch.txt"],
+    [
+        f"docker pull --quiet {_BASE}",
+        f"docker tag {_BASE} docker.io/library/debian:trixie-slim",
+        "python3 tools/patch",
+    ],
 )
 
 
@@ -102,7 +83,7 @@ class Patches(pulumi.ComponentResource):
                 },
             },
         }
-        project = self._project(self._source())
+        project = self._project()
         self.schedule = Schedule(
             args.name,
             ScheduleArgs(
@@ -122,56 +103,35 @@ class Patches(pulumi.ComponentResource):
         )
         self.register_outputs({"project": project.name})
 
-    def _source(self) -> aws.s3.BucketObjectv2:
-        path, digest = source.pack()
-        return aws.s3.BucketObjectv2(
-            f"{self._args.name}-source",
-            bucket=self._args.archive.bucket.bucket,
-            key=SOURCE_KEY,
-            source=pulumi.FileAsset(str(path)),
-            source_hash=digest,
-            server_side_encryption="AES256",
-            # Only what has been deployed: the build must not be ahead of it.
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                depends_on=[
-                    *self._args.archive.ready,
-                    *(part.service for part in self._args.services.values()),
-                ],
-                # Another path on another machine is not a change.
-                ignore_changes=["source"],
-            ),
-        )
-
-    def _project(self, stored: aws.s3.BucketObjectv2) -> aws.codebuild.Project:
+    def _project(self) -> aws.codebuild.Project:
         args = self._args
-        log_group = aws.cloudwatch.LogGroup(
-            args.name, retention_in_days=args.log_days, opts=self._child
-        )
-        # Its name is fixed by the stack, because the role's trust policy names it first.
-        project_arn = pulumi.Output.concat(
-            f"arn:aws:codebuild:{args.stack.region}:", args.stack.account, f":project/{args.name}"
-        )
-        role = aws.iam.Role(
-            args.name,
-            assume_role_policy=pulumi.Output.all(args.stack.account, project_arn).apply(
-                lambda given: patch_documents.build_trust(*given)
-            ),
-            description="What the weekly build of patched images may do",
-            opts=self._child,
-        )
         parts = list(args.services.values())
         definitions = [
             *(each.task_definition for each in (*parts, args.certificates)),
             *args.maintenance.task_definitions.values(),
         ]
-        policy = aws.iam.RolePolicy(
-            args.name,
-            role=role.name,
-            policy=pulumi.Output.all(
+        build = Build(
+            BuildArgs(
+                stack=args.stack,
+                name=args.name,
+                does="Builds the images anew where Debian has patches, and brings them in",
+                source=source.IMAGES,
+                spec=BUILD_SPEC,
+                archive=args.archive,
+                architecture=args.architecture,
+                log_days=args.log_days,
+                minutes=_TIMEOUT_MINUTES,
+                after=[part.service for part in parts],
+                environment={"PLEXUS_PATCH": pulumi.Output.json_dumps(self.told)},
+                has_docker=True,
+            ),
+            self._child,
+        )
+        return build.project(
+            pulumi.Output.all(
                 account=args.stack.account,
-                log_group_arn=log_group.arn,
-                source_arn=pulumi.Output.concat(args.archive.bucket.arn, "/", SOURCE_KEY),
+                log_group_arn=build.log_group.arn,
+                source_arn=build.source_arn,
                 repository_arns=list(args.images.repository_arns.values()),
                 cluster_arn=args.cluster.arn,
                 service_arns=[part.service.arn for part in parts],
@@ -185,37 +145,5 @@ class Patches(pulumi.ComponentResource):
                 lambda given: patch_documents.build(
                     stack=args.stack.name, region=args.stack.region, **given
                 )
-            ),
-            opts=self._child,
-        )
-        kind, image = _BUILDERS[args.architecture]
-        return aws.codebuild.Project(
-            args.name,
-            name=args.name,
-            description="Builds the images anew where Debian has patches, and brings them in",
-            service_role=role.arn,
-            build_timeout=_TIMEOUT_MINUTES,
-            # One at a time: two would deploy services against each other.
-            concurrent_build_limit=1,
-            artifacts={"type": "NO_ARTIFACTS"},
-            environment={
-                "type": kind,
-                "image": image,
-                "compute_type": "BUILD_GENERAL1_SMALL",
-                # Docker needs it; the machine is the build's alone and is deleted afterwards.
-                "privileged_mode": True,
-                "environment_variables": [
-                    {"name": "PLEXUS_PATCH", "value": pulumi.Output.json_dumps(self.told)}
-                ],
-            },
-            source={
-                "type": "S3",
-                "location": pulumi.Output.concat(stored.bucket, "/", SOURCE_KEY),
-                "buildspec": BUILD_SPEC,
-            },
-            logs_config={
-                "cloudwatch_logs": {"group_name": log_group.name},
-                "s3_logs": {"status": "DISABLED"},
-            },
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+            )
         )

@@ -17,6 +17,7 @@ from deployment.client_setup import (
     domains_with_certificate,
 )
 from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
+from deployment.doctor import Doctor, DoctorArgs
 from deployment.host import Host, HostArgs, warn_of_spot_quota
 from deployment.host_directories import HOST_DIRECTORIES
 from deployment.identities import Identities, IdentitiesArgs
@@ -38,14 +39,6 @@ from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
-
-# The outputs that `plexus` uses. No lists by domain, because the parameter holds 4 KB, and nothing
-# that changes with a new image.
-_FOR_OPERATORS = (
-    *("mail_host", "region", "bucket", "queue_url", "events_queue_url", "dead_letter_queue_url"),
-    *("directory_object", "rule_set", "configuration_set", "cluster", "host_group", "services"),
-    *("log_groups", "file_system", "access_point", "maintenance", "backup_vault", "backup_role"),
-)
 
 
 def read() -> Settings:
@@ -112,6 +105,8 @@ class _Deployment:
         self.certificates = self._certificates()
         self.patches = self._patches()
         self.pending = self._client_sites()
+        self.parts = self._parts()
+        self.doctor = self._doctor()
         self._monitoring()
         self._outputs()
 
@@ -373,6 +368,22 @@ class _Deployment:
         )
         return sites.pending
 
+    def _doctor(self) -> Doctor | None:
+        """The weekly look at all of it; None where the stack wants none."""
+        if self.settings.doctor == "none":
+            return None
+        return Doctor(
+            "doctor",
+            DoctorArgs(
+                stack=self.stack,
+                architecture=self.settings.architecture,
+                log_days=self.settings.log_days,
+                archive=self.archive,
+                parts=self.parts,
+            ),
+            self.stack.options,
+        )
+
     def _monitoring(self) -> None:
         """Create alarms, dashboard and budget."""
         Monitoring(
@@ -388,11 +399,16 @@ class _Deployment:
                 services={name: part.service.name for name, part in self.services.items()},
                 missed={
                     name: part.schedule.missed.name
-                    for name, part in (("certbot", self.certificates), ("patches", self.patches))
+                    for name, part in (
+                        ("certbot", self.certificates),
+                        ("patches", self.patches),
+                        ("doctor", self.doctor),
+                    )
                     if part
                 },
                 more=(certificate_alarm(self.stack.name),) if self.certificates else (),
                 patches=self.stack.named("patches") if self.patches else "",
+                doctor=self.stack.named("doctor") if self.doctor else "",
                 watched={
                     "queue": self.notifications.queue.name,
                     "dead_letters": self.notifications.dead_letters.name,
@@ -404,16 +420,15 @@ class _Deployment:
             self.stack.options,
         )
 
-    def _outputs(self) -> None:
-        """Export what Pulumi shows of the stack, and what operators' commands find without it."""
-        outputs: dict[str, Any] = {
+    def _parts(self) -> dict[str, Any]:
+        """What operators' tools find without Pulumi.
+
+        No lists by domain, since the parameter holds 4 KB, and nothing that a new image changes.
+        """
+        return {
             "mail_host": self.settings.mail_host,
-            "imap_host": self.settings.mail_host,
-            "address": self.network.address.public_ip,
             "region": self.settings.region,
-            "architecture": self.settings.architecture,
             "bucket": self.archive.bucket.bucket,
-            "topic_arn": self.notifications.topic.arn,
             "queue_url": self.notifications.queue.url,
             "events_queue_url": self.notifications.events.url,
             "dead_letter_queue_url": self.notifications.dead_letters.url,
@@ -422,12 +437,7 @@ class _Deployment:
             "configuration_set": self.stack.named("sending"),
             "cluster": self.cluster.name,
             "host_group": self.host.group.name,
-            "repositories": self.images.repositories,
-            "images": self.images.references,
             "services": {name: part.service.name for name, part in self.services.items()},
-            "task_definitions": {
-                name: part.task_definition.arn for name, part in self.services.items()
-            },
             "log_groups": {
                 "maintenance": self.maintenance.log_group.name,
                 **{name: part.log_group.name for name, part in self.services.items()},
@@ -437,6 +447,21 @@ class _Deployment:
             "access_point": self.storage.access_point.id,
             "backup_vault": self.storage.vault,
             "backup_role": self.storage.backup_role,
+        }
+
+    def _outputs(self) -> None:
+        """What Pulumi says of the stack, and what operators' tools find without it."""
+        outputs: dict[str, Any] = {
+            **self.parts,
+            "imap_host": self.settings.mail_host,
+            "address": self.network.address.public_ip,
+            "architecture": self.settings.architecture,
+            "topic_arn": self.notifications.topic.arn,
+            "repositories": self.images.repositories,
+            "images": self.images.references,
+            "task_definitions": {
+                name: part.task_definition.arn for name, part in self.services.items()
+            },
             "name_servers": self.zones.name_servers,
             "dkim_records": self.zones.dkim_records,
             "client_setup_pending": self.pending,
@@ -450,6 +475,6 @@ class _Deployment:
             pulumi.export(name, value)
         Operations(
             "operations",
-            OperationsArgs(self.stack, {name: outputs[name] for name in _FOR_OPERATORS}),
+            OperationsArgs(self.stack, self.parts),
             self.stack.options,
         )

@@ -1,4 +1,4 @@
-"""The source of the images in one file, from which the weekly patches build.
+"""What a build in AWS runs, as one file: the source that images are built from, or the doctor's.
 
 Equal files produce equal octets, so that a deployment without changes shows none.
 """
@@ -6,25 +6,54 @@ Equal files produce equal octets, so that a deployment without changes shows non
 import hashlib
 import io
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+
+@dataclass(frozen=True)
+class Source:
+    """`name`: of the packed file, here and in the bucket; folders are taken with all in them."""
+
+    name: str
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the bucket."""
+        return f"source/{self.name}"
+
+
 # tools/images, tools/smoke and tools/patch with all that they read.
-_FOLDERS = ("containers", "src/postal_plexus", "tools", "requirements")
-_FILES = (
-    "pulumi/deployment/__init__.py",
-    "pulumi/deployment/containers.py",
-    "pulumi/deployment/host_directories.py",
+IMAGES = Source(
+    "source.zip",
+    ("containers", "src/postal_plexus", "tools", "requirements"),
+    (
+        "pulumi/deployment/__init__.py",
+        "pulumi/deployment/containers.py",
+        "pulumi/deployment/host_directories.py",
+    ),
+)
+# postal_plexus.operations.weekly with what it imports.
+DOCTOR = Source(
+    "doctor.zip",
+    (
+        "src/postal_plexus/config",
+        "src/postal_plexus/mail",
+        "src/postal_plexus/operations",
+    ),
+    ("requirements/patch.txt", "src/postal_plexus/__init__.py"),
 )
 _SKIPPED = {"__pycache__", ".mypy_cache"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def files() -> list[Path]:
-    """Return all of them, in order."""
-    found = [ROOT / name for name in _FILES]
-    for folder in _FOLDERS:
+def files(source: Source) -> list[Path]:
+    """All of them, in order."""
+    found = [ROOT / name for name in source.files]
+    for folder in source.folders:
         found += [
             path
             for path in (ROOT / folder).rglob("*")
@@ -33,17 +62,17 @@ def files() -> list[Path]:
     return sorted(found)
 
 
-def pack() -> tuple[Path, str]:
-    """Write the file into .build; return its path and the hash of its octets."""
+def pack(source: Source) -> tuple[Path, str]:
+    """Write the file into .build; its path and the hash of its octets."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files():
+        for path in files(source):
             entry = zipfile.ZipInfo(str(path.relative_to(ROOT)), _EPOCH)
             entry.external_attr = (0o755 if path.stat().st_mode & 0o100 else 0o644) << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     content = packed.getvalue()
-    target = ROOT / ".build" / "source.zip"
+    target = ROOT / ".build" / source.name
     target.parent.mkdir(exist_ok=True)
     if not target.exists() or target.read_bytes() != content:
         target.write_bytes(content)

@@ -31,12 +31,18 @@ _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
 
 # Actions for which AWS knows no resource but `*` (service authorization reference).
 _WITHOUT_RESOURCES = {
+    "backup:ListRecoveryPointsByResource",
+    "cloudwatch:GetMetricStatistics",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeVolumes",
     "ecr:GetAuthorizationToken",
     "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
     "route53:ListHostedZones",
+    "ses:DescribeActiveReceiptRuleSet",
+    "ses:GetAccount",
+    "sns:ListSubscriptions",
+    "sns:ListTopics",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",

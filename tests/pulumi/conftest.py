@@ -14,4 +14,5 @@ def run() -> Run:
 def everything() -> Run:
     """The template, with all that it may have."""
     config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-    return record({**config, "postal-plexus:ssm-access": True}, certificates=True)
+    more = {"postal-plexus:ssm-access": True, "postal-plexus:doctor": "weekly"}
+    return record({**config, **more}, certificates=True)

@@ -113,3 +113,44 @@ def execution(name: str, *parameters: str, log: str = "") -> list[Question]:
         *(Question(True, "ssm:GetParameters", f"{parameter}/{each}") for each in parameters),
         Question(False, "ssm:GetParameters", f"{parameter}/another"),
     ]
+
+
+def examining(bucket: str, cluster: str, store: str) -> list[Question]:
+    """The weekly doctor looks at everything, mails the operator, and neither acts nor reads mail."""
+    queues, logs = f"arn:aws:sqs:{HERE}:plexus-main", f"arn:aws:logs:{HERE}:log-group:plexus-main"
+    parameter = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
+    topics = f"arn:aws:sns:{HERE}:plexus-main"
+    services = f"arn:aws:ecs:{HERE}:service/{cluster}"
+    return [
+        Question(True, "logs:PutLogEvents", f"{logs}-doctor:log-stream:1"),
+        Question(False, "logs:PutLogEvents", f"{logs}-deliver:log-stream:1"),
+        Question(True, "s3:GetObject", f"{bucket}/source/doctor.zip"),
+        Question(False, "s3:GetObject", f"{bucket}/source/source.zip"),
+        Question(False, "s3:GetObject", f"{bucket}/inbound/1"),
+        Question(False, "s3:GetObject", f"{bucket}/directory/directory.json"),
+        Question(False, "s3:PutObject", f"{bucket}/source/doctor.zip"),
+        Question(True, "s3:ListBucket", bucket, keys={"s3:prefix": "directory/directory.json"}),
+        Question(False, "s3:ListBucket", bucket, keys={"s3:prefix": "inbound/"}),
+        Question(True, "ssm:GetParameter", f"{parameter}/system"),
+        Question(False, "ssm:GetParameter", f"{parameter}/ses-smtp-password"),
+        Question(True, "ses:GetAccount", "*"),
+        Question(True, "ses:GetEmailIdentity", f"arn:aws:ses:{HERE}:identity/example.org"),
+        Question(False, "ses:SendRawEmail", f"arn:aws:ses:{HERE}:identity/example.org"),
+        Question(True, "budgets:ViewBudget", f"arn:aws:budgets::{ACCOUNT}:budget/*"),
+        Question(True, "cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:{HERE}:alarm:*"),
+        Question(True, "cloudwatch:GetMetricStatistics", "*"),
+        Question(True, "ecs:DescribeServices", f"{services}/plexus-main-postfix"),
+        Question(False, "ecs:DescribeServices", f"{services}2/plexus-main-postfix"),
+        Question(False, "ecs:UpdateService", f"{services}/plexus-main-postfix"),
+        Question(False, "ecs:RunTask", f"arn:aws:ecs:{HERE}:task-definition/plexus-main-certbot"),
+        Question(True, "ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-x"),
+        Question(True, "elasticfilesystem:DescribeFileSystems", store),
+        Question(True, "sqs:GetQueueAttributes", f"{queues}-mail"),
+        Question(False, "sqs:ReceiveMessage", f"{queues}-dead-letters"),
+        Question(True, "logs:FilterLogEvents", f"{logs}-postfix:log-stream:1"),
+        Question(False, "logs:FilterLogEvents", f"{logs}-maintenance:log-stream:1"),
+        Question(True, "sns:ListTopics", "*"),
+        Question(True, "sns:Publish", f"{topics}-watch-alarms-1a2b3c4"),
+        Question(False, "sns:Publish", f"{topics}-received"),
+        Question(False, "ce:GetCostAndUsage", "*"),
+    ]

@@ -370,10 +370,11 @@ def test_the_dashboard_shows_every_alarm_and_the_days_mail(run: Run) -> None:
             assert 0 == len(metric) % 2
 
 
-def test_the_estimate_counts_what_the_program_makes(run: Run) -> None:
+def test_the_estimate_counts_what_the_program_makes(run: Run, everything: Run) -> None:
     """`plexus cost` bills as many alarm metrics and metrics of our own as there are."""
     rules = len(run.of("aws:ses/receiptRule:ReceiptRule"))
     assert estimate.alarm_metrics(rules) == len(watched(run))
+    assert estimate.alarm_metrics(rules, doctor=True) == len(watched(everything))
     filters = len(run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"))
     assert estimate.CUSTOM_METRICS == filters + len(metrics.UNITS)
 

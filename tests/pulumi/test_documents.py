@@ -376,13 +376,19 @@ def test_task_roles_are_for_tasks_of_this_account_and_region(
 
 # AWS has no narrower resource for these (service authorization reference).
 _WILDCARDS = {
+    "backup:ListRecoveryPointsByResource",
+    "cloudwatch:GetMetricStatistics",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeVolumes",
     "ecr:GetAuthorizationToken",
     "ecs:DescribeTaskDefinition",
     "ecs:DiscoverPollEndpoint",
-    "route53:ListHostedZones",
     "route53:GetChange",
+    "route53:ListHostedZones",
+    "ses:DescribeActiveReceiptRuleSet",
+    "ses:GetAccount",
+    "sns:ListSubscriptions",
+    "sns:ListTopics",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",

@@ -15,6 +15,7 @@ from policy_questions import (
     OTHER,
     Question,
     ask,
+    examining,
     execution,
     for_us,
     published,
@@ -164,6 +165,18 @@ QUESTIONS: dict[str, list[Question]] = {
         for_us(GROUP.replace("certbot", "patches"), OTHER),
         for_us(GROUP),
     ),
+    "Role plexus-main-doctor": trusted(
+        "codebuild.amazonaws.com",
+        for_us(PROJECT.replace("patches", "doctor")),
+        for_us(PROJECT.replace("patches", "doctor"), OTHER),
+        for_us(PROJECT),
+    ),
+    "Role plexus-main-doctor-schedule": trusted(
+        "scheduler.amazonaws.com",
+        for_us(GROUP.replace("certbot", "doctor")),
+        for_us(GROUP.replace("certbot", "doctor"), OTHER),
+        for_us(GROUP),
+    ),
     # EC2 gives a role to instances of its own account only, and sets no source.
     "Role plexus-main-host": trusted("ec2.amazonaws.com", {}),
     "Role plexus-main-mailboxes-backup": trusted(
@@ -237,6 +250,15 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(True, "sqs:SendMessage", f"{QUEUES}-patches-missed"),
         Question(False, "sqs:SendMessage", f"{QUEUES}-certbot-missed"),
     ],
+    "RolePolicy plexus-main-doctor-schedule": [
+        Question(True, "codebuild:StartBuild", PROJECT.replace("patches", "doctor")),
+        Question(False, "codebuild:StartBuild", PROJECT),
+        Question(True, "sqs:SendMessage", f"{QUEUES}-doctor-missed"),
+        Question(False, "sqs:SendMessage", f"{QUEUES}-patches-missed"),
+    ],
+    "RolePolicy plexus-main-doctor": examining(
+        BUCKET, "plexus-main-cluster", STORE.replace("fs-0123", "filesystem-plexus-main-mailboxes")
+    ),
     "RolePolicy plexus-main-patches": [
         Question(
             True,

@@ -8,8 +8,9 @@ from typing import Any
 
 import parliament
 import pytest
+from policy_questions import OTHER, Question, ask
 from registrations import ACCOUNT, REGION
-from test_every_document import Question, ask, weakened
+from test_every_document import weakened
 
 from postal_plexus.operations.operator_policy import document
 
@@ -45,11 +46,17 @@ READING = [
     Question(True, "ssm:GetParameter", f"{PARAMETER}/system"),
     Question(False, "ssm:GetParameter", f"{PARAMETER}/ses-smtp-password"),
     Question(True, "ses:GetAccount", "*"),
+    Question(True, "ses:GetEmailIdentity", f"arn:aws:ses:{HERE}:identity/example.org"),
+    Question(True, "cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:{HERE}:alarm:*"),
+    Question(True, "budgets:ViewBudget", f"arn:aws:budgets::{ACCOUNT}:budget/*"),
+    Question(False, "budgets:ModifyBudget", f"arn:aws:budgets::{ACCOUNT}:budget/*"),
     Question(False, "ses:SendRawEmail", f"arn:aws:ses:{HERE}:identity/example.org"),
     Question(True, "ecs:DescribeServices", f"{ECS}:service/plexus-main-cluster-1/x"),
     Question(
         True, "ecr:DescribeImages", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-dovecot"
     ),
+    Question(True, "ce:GetCostAndUsage", "*"),
+    Question(False, "ce:UpdatePreferences", "*"),
     Question(False, "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-dovecot"),
     Question(
         True,
@@ -75,6 +82,9 @@ ACTING = [
     Question(True, "sqs:DeleteMessage", f"{QUEUES}-dead-letters-1"),
     Question(False, "sqs:DeleteMessage", f"{QUEUES}-mail-1"),
     Question(True, "sqs:SendMessage", f"{QUEUES}-mail-1"),
+    Question(True, "sns:ListTopics", "*"),
+    Question(True, "sns:Publish", f"arn:aws:sns:{HERE}:plexus-main-watch-alarms-1"),
+    Question(False, "sns:Publish", f"arn:aws:sns:{HERE}:plexus-main-received-1"),
     Question(True, "ecs:RunTask", f"{FAMILY}:3", keys=CLUSTER),
     Question(True, "ecs:RunTask", FAMILY, keys=CLUSTER),
     Question(False, "ecs:RunTask", f"{FAMILY}:3"),
@@ -117,6 +127,27 @@ RESTORING = [
     Question(False, "ecs:UpdateService", f"{SERVICES}-deliver-1"),
 ]
 
+# WorkMail is in few regions; the stack's may be another.
+IN_WORKMAIL = f"arn:aws:workmail:eu-west-1:{ACCOUNT}:organization/m-1"
+READING_WORKMAIL = [
+    Question(True, "workmail:ListOrganizations", "*"),
+    *(
+        Question(True, f"workmail:{action}", IN_WORKMAIL)
+        for action in (
+            "GetMailboxDetails",
+            "ListAliases",
+            "ListGroupMembers",
+            "ListGroups",
+            "ListMailDomains",
+            "ListMailboxPermissions",
+            "ListResources",
+            "ListUsers",
+        )
+    ),
+    Question(False, "workmail:CreateUser", IN_WORKMAIL),
+    Question(False, "workmail:ListUsers", IN_WORKMAIL.replace(ACCOUNT, OTHER)),
+]
+
 
 def never(questions: list[Question]) -> list[Question]:
     """The same, answered with no."""
@@ -124,10 +155,11 @@ def never(questions: list[Question]) -> list[Question]:
 
 
 CASES = [
-    ({"acts": True}, READING + ACTING + never(READING_MAIL + RESTORING)),
+    ({"acts": True}, READING + ACTING + never(READING_MAIL + RESTORING + READING_WORKMAIL)),
     ({"acts": True, "mail": True}, READING + ACTING + READING_MAIL + RESTORING),
     ({"acts": False}, READING + never(ACTING + READING_MAIL + RESTORING)),
     ({"acts": False, "mail": True}, READING + never(ACTING + RESTORING) + READING_MAIL),
+    ({"workmail": True}, READING + ACTING + never(READING_MAIL + RESTORING) + READING_WORKMAIL),
 ]
 
 
@@ -148,7 +180,7 @@ def test_it_gives_what_it_is_for_and_nothing_else(
 
 def test_it_is_sound_and_fits() -> None:
     """parliament finds no fault; a managed policy holds 6,144 characters without blanks."""
-    text = document("main", ACCOUNT, PARTS, mail=True)
+    text = document("main", ACCOUNT, PARTS, mail=True, workmail=True)
     findings = parliament.analyze_policy_string(text).findings
     assert [] == [each.issue for each in findings if each.issue != "RESOURCE_STAR"]
     assert 6144 >= len(json.dumps(json.loads(text), separators=(",", ":")))

@@ -12,6 +12,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from registrations import PROGRAM, REPOSITORY
 
+sys.path.insert(0, str(PROGRAM))
+from deployment import source
+
 SOURCES = REPOSITORY / "src"
 
 
@@ -42,13 +45,17 @@ def files_of(module: str) -> Iterator[Path]:
                 yield file
 
 
-def foreign(files: list[Path]) -> set[str]:
-    """The top-level names of what these files import, and what of ours they import does."""
-    seen, found, waiting = set(files), set(), list(files)
+def foreign(files: list[Path], seen: set[Path] | None = None) -> set[str]:
+    """The top-level names of what these files import, and what of ours they import does.
+
+    `seen` gets the files of ours.
+    """
+    seen = set(files) if seen is None else seen
+    found, waiting = set[str](), list(files)
     while waiting:
         for module in imported(waiting.pop()):
             ours = set(files_of(module)) - seen
-            seen |= ours
+            seen.update(ours)
             waiting += ours
             found.add(module.partition(".")[0])
     return found - sys.stdlib_module_names - {"postal_plexus", "deployment", "rules"}
@@ -71,6 +78,15 @@ def needed(distributions: set[str]) -> set[str]:
             if not requirement.marker or requirement.marker.evaluate({"extra": ""}):
                 waiting |= {canonicalize_name(requirement.name)} - found
     return found
+
+
+def test_the_weekly_doctor_has_what_it_imports() -> None:
+    """Its packed source holds every module of ours, its requirements every other."""
+    begin = SOURCES / "postal_plexus" / "operations" / "weekly.py"
+    seen = {begin}
+    assert {"boto3", "botocore"} == foreign([begin], seen)
+    assert set() == seen - set(source.files(source.DOCTOR))
+    assert set() == needed({"boto3"}) - locked(REPOSITORY / "requirements" / "patch.txt")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -45,11 +47,9 @@ def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
     assert name in found["receipt rules"]["next_step"]
 
 
-def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
-    """For a weekly run: to the topic of the alarms; without an alarm address it says so."""
-    run = desk.operate("doctor", "--mail")
-    assert 69 == run.returncode
-    assert "set alarm-address" in run.stderr
+@contextmanager
+def alarm_address(desk: Desk) -> Iterator[Callable[[], dict[str, str]]]:
+    """The topic of the alarms with somebody who hears it; gives the next mail."""
     sns, sqs = desk.client("sns"), desk.client("sqs")
     topic = sns.create_topic(Name="plexus-desk-watch-alarms-1234567")["TopicArn"]
     url = sqs.create_queue(QueueName="alarm-address")["QueueUrl"]
@@ -65,16 +65,27 @@ def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
         policy = json.dumps({"Version": "2012-10-17", "Statement": [rights]})
         sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-        assert 80 == desk.operate("doctor", "--mail").returncode
-        (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
-        mailed = json.loads(message["Body"])
-        assert "plexus doctor, stack desk" in mailed["Subject"]
-        assert (
-            "! alarm address: nobody hears the alarms\n     set alarm-address" in mailed["Message"]
-        )
+
+        def mail() -> dict[str, str]:
+            (message,) = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"]
+            return json.loads(message["Body"])
+
+        yield mail
     finally:
         sqs.delete_queue(QueueUrl=url)
         sns.delete_topic(TopicArn=topic)
+
+
+def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
+    """To the topic of the alarms; without an alarm address it says so."""
+    run = desk.operate("doctor", "--mail")
+    assert 69 == run.returncode
+    assert "set alarm-address" in run.stderr
+    with alarm_address(desk) as mail:
+        assert 80 == desk.operate("doctor", "--mail").returncode
+        mailed = mail()
+    assert "plexus doctor, stack desk" in mailed["Subject"]
+    assert "! alarm address: nobody hears the alarms\n     set alarm-address" in mailed["Message"]
 
 
 def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:

@@ -150,7 +150,7 @@ def build(
         offers = stack.enter_context(served(root / "offers"))
         fixes = stack.enter_context(served(root / "fixes"))
         made = Build(root / "source", {}, offers)
-        with zipfile.ZipFile(source.pack()[0]) as packed:
+        with zipfile.ZipFile(source.pack(source.IMAGES)[0]) as packed:
             packed.extractall(made.directory)
         made.environment = machine(root, registry) | {
             "PLEXUS_SECURITY_ARCHIVE": offers.url,

@@ -87,6 +87,14 @@ def test_choices_change_their_lines() -> None:
     assert (3.07, 2.4, False) == (dear["instance"], dear["root disk"], "backup" in dear)
 
 
+def test_the_weekly_doctor_costs_cents() -> None:
+    """Ten minutes of CodeBuild, since the patches use up what is free, and one more alarm."""
+    lines, more = cost(FIVE), cost(Stack(1, 5, 5, doctor=True))
+    assert {"weekly doctor"} == more.keys() - lines.keys()
+    assert 0.034 == more["weekly doctor"]
+    assert 0.1 == round(more["alarms"] - lines["alarms"], 4)
+
+
 def test_an_instance_type_without_a_price_is_named() -> None:
     """An estimate without its largest part would be a lie."""
     with pytest.raises(UnknownPriceError, match="m7g.metal"):

@@ -5,8 +5,8 @@ sqs:DeleteMessage, and there is no action sqs:DeleteMessageBatch to grant
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
 sqs-api-permissions-reference.html).
 
-ECS, EFS and CloudWatch Logs are asked about the resource that AWS names for the call: a service or
-a task instead of its cluster, a log group with the `:*` of its streams
+ECS, EFS, CloudWatch, its Logs and Budgets are asked about the resource that AWS names for the call:
+a service or a task instead of its cluster, a log group with the `:*` of its streams, all alarms
 (https://docs.aws.amazon.com/service-authorization/latest/reference/).
 """
 
@@ -23,6 +23,12 @@ _NAMES = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
+_ASKED = {"budgets", "ecs", "elasticfilesystem", "logs", "monitoring"}
+"""The services, as ministack calls them, whose resources are named below."""
+_LISTED = {
+    "budgets:DescribeBudgets": "arn:aws:budgets::{account}:budget/*",
+    "cloudwatch:DescribeAlarms": "arn:aws:cloudwatch:{here}:alarm:*",
+}
 
 
 def install() -> None:
@@ -38,10 +44,13 @@ def install() -> None:
 
     def resource(service: str, *arguments: Any) -> Any:
         found = str(resource_by_call(service, *arguments))
-        _method, _path, headers, body, query, region, account = arguments
-        if service not in {"ecs", "elasticfilesystem", "logs"} or not account:
+        _method, _path, _headers, body, query, region, account = arguments
+        if service not in _ASKED or not account:
             return found
-        call = str(headers.get("x-amz-target", "")).rpartition(".")[2]
+        action = str(named_by_call(service, *arguments[:5]))
+        if listed := _LISTED.get(action):
+            return listed.format(here=f"{region}:{account}", account=account)
+        call = action.partition(":")[2]
         return resource_of(
             service, call, _fields(body) | _single(query), found, f"{region}:{account}"
         )

@@ -95,6 +95,7 @@ def read(stack_file: Path) -> estimate.Stack:
         backup_days=settings.backup_days,
         mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
         indexes_gb=settings.indexes_gb,
+        doctor=settings.doctor == "weekly",
     )
 
 

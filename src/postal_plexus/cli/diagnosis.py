@@ -1,7 +1,6 @@
 """What `plexus doctor` does: looks at a stack, and shows what was found."""
 
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,13 +9,12 @@ from itertools import chain
 from postal_plexus.cli import dns, stack_files, system
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.dns_records import Made, State, expected
-from postal_plexus.operations.alarm_topic import tell
+from postal_plexus.operations.alarm_topic import tell_findings
 from postal_plexus.operations.examination import Examination
 from postal_plexus.operations.findings import Finding, Level, ok, unknown, warning
 from postal_plexus.operations.system import System
 
 _EXITS = {Level.CRITICAL: Exit.CRITICAL, Level.WARNING: Exit.WARNING}
-_MARKS = {Level.OK: "ok", Level.UNKNOWN: "?", Level.WARNING: "!", Level.CRITICAL: "!!"}
 
 
 def run(args: Namespace) -> int:
@@ -27,7 +25,7 @@ def run(args: Namespace) -> int:
     for finding in chain(_records(args, stack), Examination(stack, args.domains).run()):
         findings.append(finding)
         if not args.json and (args.all or finding.level is not Level.OK):
-            _show(finding)
+            print(*finding.lines(), sep="\n", flush=True)
     worst = max(finding.level for finding in findings)
     if args.json:
         document = [{**asdict(each), "level": each.level.name.lower()} for each in findings]
@@ -35,17 +33,9 @@ def run(args: Namespace) -> int:
     else:
         good = sum(finding.level is Level.OK for finding in findings)
         print(f"{good} of {len(findings)} things are in order")
-    if args.mail and worst in _EXITS:
-        _mail(stack, findings)
+    if args.mail:
+        tell_findings(stack, findings)
     return _EXITS.get(worst, Exit.OK)
-
-
-def _mail(stack: System, findings: list[Finding]) -> None:
-    bad = [each for each in findings if each.level in _EXITS]
-    bad.sort(key=lambda each: each.level, reverse=True)
-    lines = [line for each in bad for line in _lines(each)]
-    subject = f"plexus doctor, stack {stack.stack}: {len(bad)} of {len(findings)} things need you"
-    tell(stack, subject, "\n".join([*lines, "", "docs/operate.md says more; plexus doctor --all"]))
 
 
 def _records(args: Namespace, stack: System) -> Iterator[Finding]:
@@ -67,14 +57,3 @@ def _records(args: Namespace, stack: System) -> Iterator[Finding]:
             )
         if not bad:
             yield ok(f"records {domain}", f"all {len(looks)} are as they should be")
-
-
-def _show(finding: Finding) -> None:
-    for line in _lines(finding):
-        print(line)
-    sys.stdout.flush()
-
-
-def _lines(finding: Finding) -> list[str]:
-    line = f"{_MARKS[finding.level]:>2} {finding.thing}: {finding.what}"
-    return [line, f"     {finding.next_step}"] if finding.next_step else [line]

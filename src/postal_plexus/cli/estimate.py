@@ -36,8 +36,9 @@ _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
 _LOG_KB_A_MAIL = 2
-# Five Sundays of 25 minutes. This is an estimate; nobody has measured it on AWS.
+# Five Sundays of 25 minutes, five Mondays of 2: estimates, nobody has measured them on AWS.
 _PATCH_MINUTES = 125
+_DOCTOR_MINUTES = 10
 _KB_A_GB = 1024 * 1024
 _PLANS = {"none": "no plan", "essentials": "Essentials"}
 
@@ -60,6 +61,7 @@ class Stack:
     backup_days: int = 35
     mailboxes_infrequent_days: int = 30
     indexes_gb: int = 1
+    doctor: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         *_mail(traffic, prices),
         *_watch(stack, prices),
         _patches(prices),
+        *([_doctor(prices)] if stack.doctor else []),
     ]
 
 
@@ -196,7 +199,7 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
 
 def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
-    watched = alarm_metrics(rules)
+    watched = alarm_metrics(rules, doctor=stack.doctor)
     billed = max(0, watched - prices["alarm_free_metrics"])
     own = max(0, CUSTOM_METRICS - prices["metric_free"])
     return [
@@ -211,9 +214,16 @@ def _patches(prices: Mapping[str, Any]) -> Line:
     return Line("weekly patches", why, billed * prices["codebuild_minute"])
 
 
-def alarm_metrics(rules: int) -> int:
+def _doctor(prices: Mapping[str, Any]) -> Line:
+    left = max(0, prices["codebuild_free_minutes"] - _PATCH_MINUTES)
+    billed = max(0, _DOCTOR_MINUTES - left)
+    why = f"{_DOCTOR_MINUTES} minutes of CodeBuild at most"
+    return Line("weekly doctor", why, billed * prices["codebuild_minute"])
+
+
+def alarm_metrics(rules: int, *, doctor: bool = False) -> int:
     """Return how many metrics the alarms of a stack with this number of receipt rules read."""
-    return _ALARM_METRICS + 2 * rules
+    return _ALARM_METRICS + 2 * rules + doctor
 
 
 def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:

@@ -24,7 +24,12 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="also allow reading received mail and the directory: reports, replay, export, restore",
     )
-    parser.add_argument("--json", action="store_true", help="has no effect: the output is JSON")
+    parser.add_argument(
+        "--workmail",
+        action="store_true",
+        help="also to read who is in Amazon WorkMail: import workmail-users",
+    )
+    parser.add_argument("--json", action="store_true", help="it is a JSON document anyway")
 
 
 @system.reported
@@ -40,6 +45,15 @@ def run(args: Namespace) -> int:
     if "maintenance" not in stack.parts:
         from postal_plexus.operations.task import Tasks  # noqa: PLC0415
 
-        Tasks(stack)  # the message says what to do
-    print(document(stack.stack, account, stack.parts, acts=not args.read_only, mail=args.mail))
+        Tasks(stack)  # says what to do
+    print(
+        document(
+            stack.stack,
+            account,
+            stack.parts,
+            acts=not args.read_only,
+            mail=args.mail,
+            workmail=args.workmail,
+        )
+    )
     return Exit.OK

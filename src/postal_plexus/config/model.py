@@ -347,6 +347,11 @@ class Keys(Model):
         "exceptions from dmarc-policy, by domain",
         "Map a domain of this stack to one of none, quarantine, reject.",
     )
+    doctor: Literal["weekly", "none"] = _key(
+        "none",
+        "`weekly`: `plexus doctor` runs in AWS each Monday and mails what is not in order to "
+        "`alarm-address`",
+    )
     existing_zones: dict[_StackDomain, Annotated[str, _matches(_ZONE_ID)]] = _key(
         {},
         "domains that already have a Route 53 zone, and its id; the others get a new zone",

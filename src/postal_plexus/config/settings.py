@@ -85,6 +85,8 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     except ClientSetupError as error:
         findings.add("client-hosts", str(error), "Choose shared.")
         clients = ()
+    if keys.doctor != "none" and not keys.alarm_address:
+        findings.add("doctor", "there is nobody to mail to", "Give an alarm-address, too.")
     problems += findings.problems()
     if problems:
         raise StackError(problems)

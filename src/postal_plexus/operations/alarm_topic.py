@@ -8,10 +8,28 @@ from postal_plexus.mail.printable import printable
 from postal_plexus.operations.system import OperationError, told
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from postal_plexus.operations.findings import Finding
     from postal_plexus.operations.system import System
 
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _LONGEST_SUBJECT, _LONGEST_TEXT = 99, 200_000
+
+
+def tell_findings(system: System, findings: Sequence[Finding]) -> None:
+    """Mail what is not in order to the alarm address, the worst first; nothing where all is.
+
+    Raises:
+        OperationError: the stack has no alarm address, or AWS refuses.
+    """
+    bad = [each for each in findings if each.needs_somebody]
+    if not bad:
+        return
+    bad.sort(key=lambda each: each.level, reverse=True)
+    lines = [line for each in bad for line in each.lines()]
+    subject = f"plexus doctor, stack {system.stack}: {len(bad)} of {len(findings)} things need you"
+    tell(system, subject, "\n".join([*lines, "", "docs/operate.md says more; plexus doctor --all"]))
 
 
 def tell(system: System, subject: str, text: str) -> None:

@@ -18,6 +18,9 @@ class Level(IntEnum):
     """Mail is late or refused now, or can be lost."""
 
 
+_MARKS = {Level.OK: "ok", Level.UNKNOWN: "?", Level.WARNING: "!", Level.CRITICAL: "!!"}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing, how it is, and the next step (empty where there is none)."""
@@ -26,6 +29,16 @@ class Finding:
     thing: str
     what: str
     next_step: str = ""
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether something hurts, or will."""
+        return self.level >= Level.WARNING
+
+    def lines(self) -> list[str]:
+        """Give it as lines of a text."""
+        line = f"{_MARKS[self.level]:>2} {self.thing}: {self.what}"
+        return [line, f"     {self.next_step}"] if self.next_step else [line]
 
 
 def ok(thing: str, what: str) -> Finding:

@@ -1,10 +1,14 @@
 """What an operator may do: a policy document for the commands of `plexus` on one stack. Pure.
 
-Three sizes. Reading: `doctor`, and `dead-letters list|show`. By default also what acts: dead
-letters, the mail queue, mailboxes, imports, by tasks on the mail host. With `mail` also what reads
+Three sizes. Reading: `doctor`, `dead-letters list|show`, and what the account has cost. By default
+also what acts: dead letters, the mail queue, mailboxes, imports, by tasks on the mail host, and
+mail to the alarm address (`doctor --mail`). With `mail` also what reads
 received mail itself (`reports`, `replay`, `export`, a mail that waits in `trace`) or the directory,
 which has the hashes of the passwords (`replay`, `restore`); without it one sees envelopes and
-headers. Both together allow `restore`.
+headers. Both together allow `restore`. With `workmail` also to read who is in the account's
+WorkMail organisations (`import workmail-users`): another service, and needed once.
+
+`examination` is what the weekly run of `doctor` in AWS may do.
 
 What runs a task gets no other program with it: ECS never lets its caller choose the entry point,
 and the tasks' own roles are the only ones that may be passed. `dead-letters list` hides entries for
@@ -29,7 +33,13 @@ from postal_plexus.config.names import (
 
 
 def document(
-    stack: str, account: str, parts: Mapping[str, Any], *, acts: bool = True, mail: bool = False
+    stack: str,
+    account: str,
+    parts: Mapping[str, Any],
+    *,
+    acts: bool = True,
+    mail: bool = False,
+    workmail: bool = False,
 ) -> str:
     """Give the policy as JSON.
 
@@ -39,9 +49,10 @@ def document(
         parts: what its parts are called (`System.parts`).
         acts: whether it allows what changes something.
         mail: whether it allows to read received mail.
+        workmail: whether it allows to read who is in WorkMail.
     """
     here = f"{parts['region']}:{account}"
-    statements = _reading(stack, here, parts)
+    statements = [*_examining(stack, here, parts), *_reading(here, parts)]
     if acts:
         statements += _acting(stack, account, here, parts)
     bucket = f"arn:aws:s3:::{parts['bucket']}"
@@ -64,41 +75,54 @@ def document(
             ),
         ]
     else:
-        # Of the directory: when it was written, and its entity tag. To read it is another thing.
-        prefix = _directory_of(parts).partition("/")[2]
-        condition = {"StringEquals": {"s3:prefix": prefix}}
-        statements.append(_allow("LookAtTheDirectory", ["s3:ListBucket"], [bucket], condition))
+        statements.append(_dating_the_directory(parts))
+    if workmail:
+        statements += _reading_workmail(account)
     if acts and mail and parts.get("backup_vault"):
         statements += _restoring(here, parts)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
-def _reading(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    queues = [
-        _queue(here, parts[name])
-        for name in ("queue_url", "events_queue_url", "dead_letter_queue_url")
+def examination(stack: str, account: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the statements for the weekly `doctor`: to look, and to mail to the alarm address."""
+    here = f"{parts['region']}:{account}"
+    return [
+        *_examining(stack, here, parts),
+        _dating_the_directory(parts),
+        *_mailing_the_operator(stack, here),
     ]
+
+
+def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    queues = ("queue_url", "events_queue_url", "dead_letter_queue_url")
     return [
         _allow(
             "FindTheStack",
             ["ssm:GetParameter"],
             [f"arn:aws:ssm:{here}:parameter{system_parameter(stack)}"],
         ),
-        # These know no resource, or none that could be named before it is looked at.
+        # These know no resource.
         _allow(
             "LookAround",
             [
                 "backup:ListRecoveryPointsByResource",
-                "budgets:ViewBudget",
-                "cloudwatch:DescribeAlarms",
                 "cloudwatch:GetMetricStatistics",
                 "ecs:DescribeTaskDefinition",
                 "ses:DescribeActiveReceiptRuleSet",
                 "ses:GetAccount",
-                "ses:GetEmailIdentity",
                 "sns:ListSubscriptions",
             ],
             ["*"],
+        ),
+        # These are listed, or looked for, before there is a name.
+        _allow(
+            "LookAtAlarmsBudgetsAndDomains",
+            ["budgets:ViewBudget", "cloudwatch:DescribeAlarms", "ses:GetEmailIdentity"],
+            [
+                f"arn:aws:budgets::{here.rpartition(':')[2]}:budget/*",
+                f"arn:aws:cloudwatch:{here}:alarm:*",
+                f"arn:aws:ses:{here}:identity/*",
+            ],
         ),
         _allow(
             "LookAtServices",
@@ -115,11 +139,10 @@ def _reading(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, 
             ["elasticfilesystem:DescribeFileSystems"],
             [f"arn:aws:elasticfilesystem:{here}:file-system/{parts['file_system']}"],
         ),
-        _allow("LookAtQueues", ["sqs:GetQueueAttributes"], queues),
         _allow(
-            "ReadDeadLetters",
-            ["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"],
-            [queues[-1]],
+            "LookAtQueues",
+            ["sqs:GetQueueAttributes"],
+            [_queue(here, parts[name]) for name in queues],
         ),
         # What the containers say of mails, and where each went; not what they say to tasks.
         _allow(
@@ -130,6 +153,55 @@ def _reading(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, 
                 for name, group in sorted(parts["log_groups"].items())
                 if name != "maintenance"
             ],
+        ),
+    ]
+
+
+def _dating_the_directory(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Allow to see when it was written, and its entity tag. To read it is another thing."""
+    prefix = _directory_of(parts).partition("/")[2]
+    bucket = f"arn:aws:s3:::{parts['bucket']}"
+    condition = {"StringEquals": {"s3:prefix": prefix}}
+    return _allow("LookAtTheDirectory", ["s3:ListBucket"], [bucket], condition)
+
+
+def _reading(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        _allow(
+            "ReadDeadLetters",
+            ["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"],
+            [_queue(here, parts["dead_letter_queue_url"])],
+        ),
+        # The whole account's; each question costs $0.01.
+        _allow("AskWhatItCosts", ["ce:GetCostAndUsage"], ["*"]),
+    ]
+
+
+def _mailing_the_operator(stack: str, here: str) -> list[dict[str, Any]]:
+    topic = f"arn:aws:sns:{here}:{part_name(stack, 'watch-alarms')}*"
+    return [
+        _allow("FindTheAlarmTopic", ["sns:ListTopics"], ["*"]),
+        _allow("MailTheAlarmAddress", ["sns:Publish"], [topic]),
+    ]
+
+
+def _reading_workmail(account: str) -> list[dict[str, Any]]:
+    """Allow to read who is there; WorkMail may be in another region than the stack."""
+    return [
+        _allow("FindWorkMail", ["workmail:ListOrganizations"], ["*"]),
+        _allow(
+            "ReadWhoIsInWorkMail",
+            [
+                "workmail:GetMailboxDetails",
+                "workmail:ListAliases",
+                "workmail:ListGroupMembers",
+                "workmail:ListGroups",
+                "workmail:ListMailDomains",
+                "workmail:ListMailboxPermissions",
+                "workmail:ListResources",
+                "workmail:ListUsers",
+            ],
+            [f"arn:aws:workmail:*:{account}:organization/*"],
         ),
     ]
 
@@ -145,6 +217,7 @@ def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> li
             ["sqs:DeleteMessage"],
             [_queue(here, parts["dead_letter_queue_url"])],
         ),
+        *_mailing_the_operator(stack, here),
         _allow("DeliverDeadLetters", ["sqs:SendMessage"], [_queue(here, parts["queue_url"])]),
         _allow(
             "RunTasks",

@@ -1,0 +1,42 @@
+"""Look at a stack as `plexus doctor` does, and mail what is not in order: the weekly run in AWS.
+
+    python3 -m postal_plexus.operations.weekly STACK
+
+Needs boto3 and nothing else, and no stack file: so the public DNS is not looked at. Every finding
+is printed, for the build's log.
+
+Exit status: 0 looked, and mailed what is not in order; 1 AWS refuses, or there is nobody to mail
+to; 2 no stack was named.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from postal_plexus.operations.alarm_topic import tell_findings
+from postal_plexus.operations.examination import Examination
+from postal_plexus.operations.system import OperationError, System
+
+if TYPE_CHECKING:
+    from postal_plexus.operations.findings import Finding
+
+
+def look(system: System) -> None:
+    """Print and mail. Raise OperationError."""
+    _ = system.parts  # what is no stack ends here, not in fifteen findings
+    findings: list[Finding] = []
+    for finding in Examination(system, ()).run():
+        findings.append(finding)
+        sys.stdout.write("\n".join([*finding.lines(), ""]))
+    tell_findings(system, findings)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.stderr.write("doctor: name the stack\n")
+        sys.exit(2)
+    try:
+        look(System(sys.argv[1]))
+    except OperationError as error:
+        sys.exit(f"doctor: {error}")
