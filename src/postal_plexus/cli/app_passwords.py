@@ -16,6 +16,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from postal_plexus.cli import password, stack_edits, stack_files
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.edit import with_app_password, without_app_password
 from postal_plexus.directory.entries import Mailbox
@@ -54,7 +55,7 @@ def run(args: Namespace) -> int:
     """Run the chosen command. The stack file must be valid before and after."""
     path = stack_files.chosen(args.stack_file)
     _, directory = stack_files.read(path)
-    address = None if args.address is None else password.checked_address(args.address)
+    address = None if args.address is None else checked_address(args.address)
     mailboxes = [each for each in directory.mailboxes if address in {None, each.address}]
     if not mailboxes:
         line = f"has no mailbox {args.address}; see: plexus directory"

@@ -7,9 +7,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from postal_plexus.cli import stack_files
-from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.directory import AddressError, Directory, Resolution
-from postal_plexus.directory.idn import kept_address, shown
+from postal_plexus.cli.addresses import checked_address
+from postal_plexus.cli.exits import Exit
+from postal_plexus.directory import Directory, Resolution
+from postal_plexus.directory.idn import shown
 
 SUMMARY = "show who gets mail for an address"
 
@@ -34,7 +35,7 @@ def run(args: Namespace) -> int:
         for line in _drawn_up(directory):
             print(line)
         return Exit.OK
-    found = [(text, directory.resolve(_kept(text))) for text in args.addresses]
+    found = [(text, directory.resolve(checked_address(text))) for text in args.addresses]
     for text, resolution in found:
         print(f"{text} -> {_recipients(resolution)}")
     return Exit.OK if all(resolution.known for _, resolution in found) else Exit.NO_USER
@@ -61,11 +62,3 @@ def _recipients(resolution: Resolution) -> str:
     inside = map(shown, resolution.mailboxes)
     outside = (f"{shown(address)} (outside)" for address in resolution.outside)
     return ", ".join((*inside, *outside)) or "nobody"
-
-
-def _kept(text: str) -> str:
-    try:
-        return str(kept_address(text))
-    except AddressError as error:
-        line = f"the address {text!r} {error}; write it as ann@example.org"
-        raise CommandError(Exit.USAGE, line) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from postal_plexus.cli import system
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 
 SUMMARY = "write a mailbox's mail and filters to one file"
@@ -39,7 +40,7 @@ def run(args: Namespace) -> int:
     from postal_plexus.cli import tasks  # noqa: PLC0415  AWS's library
     from postal_plexus.operations import moving  # noqa: PLC0415
 
-    address = args.address.lower()
+    address = checked_address(args.address)
     to = args.to or Path(f"{address}.tar")
     if to.exists():
         raise CommandError(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from postal_plexus.cli import system
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 
 SUMMARY = "bring mail along from another IMAP server"
@@ -151,7 +152,7 @@ def _orders(args: Namespace) -> Sequence[Order]:
         password = getpass(f"Password of {args.user or args.address} at {args.source}: ")
     else:
         raise CommandError(Exit.USAGE, "nobody can be asked for the password; --password-file")
-    return [Order(args.address.lower(), args.source, args.user or args.address, password)]
+    return [Order(checked_address(args.address), args.source, args.user or args.address, password)]
 
 
 def _read_csv(path: Path) -> Iterator[Order]:
@@ -218,7 +219,8 @@ def _finish(args: Namespace) -> int:
     if not args.address:
         raise CommandError(Exit.USAGE, "--finish needs the ADDRESS")
     lines: list[dict[str, Any]] = []
-    moving.finish(Tasks(system.connect(args)), args.address.lower(), lines.append)
+    address = checked_address(args.address)
+    moving.finish(Tasks(system.connect(args)), address, lines.append)
     if args.json:
         print(json.dumps(lines, indent=2))
     else:

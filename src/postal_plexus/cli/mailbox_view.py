@@ -5,8 +5,8 @@ from argparse import Namespace
 from typing import Any
 
 from postal_plexus.cli import tasks
-from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.directory.address import Address, AddressError
+from postal_plexus.cli.addresses import checked_address
+from postal_plexus.cli.exits import Exit
 from postal_plexus.mail.printable import printable
 
 Line = dict[str, Any]
@@ -19,7 +19,7 @@ def run(args: Namespace) -> int:
     verb = f"mailbox-{args.act}"
     if args.act == "quota":
         verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
-    words = [_address(each) for each in args.addresses]
+    words = [checked_address(each) for each in args.addresses]
     found = tasks.results(tasks.tasks(args), "dovecot", [verb, *words])
     if args.json:
         print(json.dumps([tasks.document(each) for each in found], indent=2))
@@ -30,13 +30,6 @@ def run(args: Namespace) -> int:
     if args.act == "sessions" and not found:
         print("Nobody is connected.")
     return Exit.OK
-
-
-def _address(text: str) -> str:
-    try:
-        return str(Address.parse(text))
-    except AddressError as error:
-        raise CommandError(Exit.USAGE, f"{printable(text)} is no address: {error}") from error
 
 
 def _mailbox(line: Line) -> str:

@@ -130,7 +130,7 @@ def _with_output(argv: Sequence[str] | None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
-        args = _parser().parse_args(importing.spelled_out(words))
+        args = parser().parse_args(importing.spelled_out(words))
         return int(args.run(args))
     except SystemExit as ended:  # --help, --version and wrong arguments
         return ended.code if isinstance(ended.code, int) else Exit.USAGE
@@ -170,7 +170,8 @@ def _open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
-def _parser() -> ArgumentParser:
+def parser() -> ArgumentParser:
+    """Make the parser of the whole command line."""
     parser = _Parser(
         prog="plexus",
         description="Postal Plexus: mail for a few domains of your own, on AWS.",

@@ -39,13 +39,13 @@ def run(args: Namespace) -> int:
     from postal_plexus.operations.system import told  # noqa: PLC0415
 
     stack = system.connect(args)
-    client = stack.client("sts")
-    with told("STS"):
-        account = str(client.get_caller_identity()["Account"])
     if "maintenance" not in stack.parts:
         from postal_plexus.operations.task import Tasks  # noqa: PLC0415
 
         Tasks(stack)  # says what to do
+    client = stack.client("sts")
+    with told("STS"):
+        account = str(client.get_caller_identity()["Account"])
     print(
         document(
             stack.stack,

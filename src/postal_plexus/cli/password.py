@@ -21,11 +21,10 @@ from argparse import ArgumentParser, Namespace
 from argon2 import PasswordHasher, Type
 
 from postal_plexus.account.strength import LONGEST, SHORTEST, generated
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.problems import NAMESPACE
-from postal_plexus.directory import AddressError
 from postal_plexus.directory.entries import is_app_name
-from postal_plexus.directory.idn import kept_address
 from postal_plexus.directory.password_hash import MEMORY_KIB, TIME_COST
 
 SUMMARY = "create a mailbox's password hash for its entry in the stack file"
@@ -141,12 +140,3 @@ def checked_app_name(text: str) -> str:
         line = f"{text!r} cannot name an app password; use a to z, 0 to 9 and -, such as phone"
         raise CommandError(Exit.USAGE, line)
     return text
-
-
-def checked_address(text: str) -> str:
-    """Return the address in its stored form. Raise CommandError if it is not valid."""
-    try:
-        return str(kept_address(text)).lower()
-    except AddressError as error:
-        line = f"the address {text!r} {error}; write it as ann@example.org"
-        raise CommandError(Exit.USAGE, line) from error

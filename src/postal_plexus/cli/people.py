@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postal_plexus.cli import password, stack_edits, stack_files
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config import edit
@@ -111,7 +112,7 @@ def add_mailbox(args: Namespace) -> int:
 def rename_mailbox(args: Namespace) -> int:
     """Give a mailbox another address. Its mail is not moved, so that none can get lost."""
     path, old = _file_and_address(args)
-    new = password.checked_address(args.new)
+    new = checked_address(args.new)
     if new == old:
         raise CommandError(Exit.USAGE, f"{args.new} is already its address")
     _require(path, old, "mailbox")
@@ -196,7 +197,7 @@ def remove_alias(args: Namespace) -> int:
 
 
 def _file_and_address(args: Namespace) -> tuple[Path, str]:
-    return stack_files.chosen(args.stack_file), password.checked_address(args.address)
+    return stack_files.chosen(args.stack_file), checked_address(args.address)
 
 
 def _gb(text: str) -> float:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.cli import moments, system
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.mail.printable import printable
 
@@ -62,12 +63,14 @@ def run(args: Namespace) -> int:
     until = args.until or datetime.now(UTC) - timedelta(seconds=1)
     if until <= args.since:
         raise CommandError(Exit.USAGE, "--until is not after --since")
+    address = checked_address(args.address)
+    of = None if args.of is None else checked_address(args.of)
     replays = Replays(system.connect(args))
     try:
-        mailbox = mailbox_of(replays.directory(), args.address)
+        mailbox = mailbox_of(replays.directory(), address)
     except UnknownMailboxError as error:
         raise CommandError(Exit.NO_USER, str(error)) from error
-    source = (args.of or mailbox).lower()
+    source = of or mailbox
     found = replays.find([source], args.since, until)[source]
     queued = 0
     if not args.dry_run:

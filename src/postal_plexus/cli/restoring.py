@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from postal_plexus.cli import system, tasks
+from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.operations.backups import Backups, Point, PointError, choose, path_of
@@ -30,6 +31,8 @@ def run(args: Namespace) -> int:
     """Run the chosen command. Raise DATA without a recovery point, NO_USER without the mailbox."""
     if args.folder is not None and args.address is None:
         raise CommandError(Exit.USAGE, "--folder goes with ADDRESS")
+    if args.address is not None:
+        args.address = checked_address(args.address)
     stack = system.connect(args)
     backups = Backups(stack)
     points = backups.points()

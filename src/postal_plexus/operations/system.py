@@ -10,6 +10,7 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3  # pyright: ignore[reportMissingTypeStubs]  it brings no types
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
+_ONE_AT_A_TIME = Lock()
 _DENIED = {
     "AccessDenied",
     "AccessDeniedException",
@@ -79,22 +81,27 @@ class System:
     endpoint: Endpoint | None = None
 
     def client(self, service: str) -> Any:
-        """Return a client for an AWS service. Raise OperationError as `told` does."""
-        with told(service):
-            if self.endpoint is None:
-                session = boto3.Session(profile_name=self.profile, region_name=self.region)
-                return cast("Any", session).client(service, config=_CONFIG)
-            session = boto3.Session(
-                aws_access_key_id=self.endpoint.key_id,
-                aws_secret_access_key=self.endpoint.secret,
-                region_name=self.region,
-            )
-            return cast("Any", session).client(
-                service,
-                endpoint_url=self.endpoint.url,
-                verify=self.endpoint.ca_file,
-                config=_CONFIG,
-            )
+        """Give a client of an AWS service. Raise OperationError as `told` does."""
+        where: dict[str, Any] = {}
+        if self.endpoint is not None:
+            where = {"endpoint_url": self.endpoint.url, "verify": self.endpoint.ca_file}
+        # A session is not made for threads; its clients are.
+        with told(service), _ONE_AT_A_TIME:
+            try:
+                return self._session.client(service, config=_CONFIG, **where)
+            except ValueError as error:  # some of the library's own are no BotoCoreError
+                raise OperationError(f"{error}; check AWS_REGION and AWS_ENDPOINT_URL") from error
+
+    @cached_property
+    def _session(self) -> Any:
+        """What knows AWS's services, once read from files of some megabytes."""
+        if self.endpoint is None:
+            return boto3.Session(profile_name=self.profile, region_name=self.region)
+        return boto3.Session(
+            aws_access_key_id=self.endpoint.key_id,
+            aws_secret_access_key=self.endpoint.secret,
+            region_name=self.region,
+        )
 
     def named(self, part: str) -> str:
         """Return the name of a part; for an empty part, the prefix of all names."""

@@ -1,0 +1,18 @@
+"""Addresses that an operator types."""
+
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory import AddressError
+from postal_plexus.directory.idn import kept_address
+
+
+def checked_address(text: str) -> str:
+    """Give an address as the directory keeps it.
+
+    Raises:
+        CommandError: USAGE where it is none.
+    """
+    try:
+        return str(kept_address(text)).lower()
+    except AddressError as error:
+        line = f"the address {text!r} {error}; write it as ann@example.org"
+        raise CommandError(Exit.USAGE, line) from error
