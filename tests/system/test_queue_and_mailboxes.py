@@ -119,15 +119,17 @@ def test_mailboxes_and_their_sessions(desk: Desk) -> None:
 
 def test_one_task_at_a_time(desk: Desk, system: System) -> None:
     """Who comes second is told who runs what; and words that are no call are refused by the task."""
-    desk.client("ecs").run_task(
-        cluster=desk.output("cluster"),
-        taskDefinition=desk.output("maintenance")["postfix"],
+    tasks, ecs = Tasks(system), desk.client("ecs")
+    cluster, definition = desk.output("cluster"), desk.output("maintenance")["postfix"]
+    # It lasts for a second; what follows takes less.
+    ecs.run_task(
+        cluster=cluster,
+        taskDefinition=definition,
         startedBy="eva",
         overrides={
             "containerOverrides": [{"name": "maintenance-postfix", "command": ["sh", "-c"]}]
         },
     )
-    tasks = Tasks(system)
     with pytest.raises(BusyError, match="eva runs sh since 20"):
         tasks.run("postfix", ["queue-list"], print)
     await_true("the end", lambda: not tasks.running())
