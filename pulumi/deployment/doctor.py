@@ -15,7 +15,7 @@ from deployment.archive import Archive
 from deployment.builds import Build, BuildArgs, build_spec
 from deployment.schedule import Schedule, ScheduleArgs
 from deployment.stack import Stack
-from postal_plexus.operations.operator_policy import examination
+from postal_plexus.config.operator_policy import examination
 
 # Monday morning, UTC, after the patches of Sunday night.
 _WHEN = "cron(0 6 ? * MON *)"

@@ -12,7 +12,7 @@ from policy_questions import OTHER, Question, ask
 from registrations import ACCOUNT, REGION
 from test_every_document import weakened
 
-from postal_plexus.operations.operator_policy import document
+from postal_plexus.config.operator_policy import document
 
 HERE = f"{REGION}:{ACCOUNT}"
 URL = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/plexus-main"

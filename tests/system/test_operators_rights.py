@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from postal_plexus.config.operator_policy import examination
 from postal_plexus.operations.dead_letters import DeadLetters
 from postal_plexus.operations.examination import Examination
-from postal_plexus.operations.operator_policy import examination
 from postal_plexus.operations.system import AccessError, System
 from postal_plexus.operations.task import Tasks
 from service.container_engine import ROOT

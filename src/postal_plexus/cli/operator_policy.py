@@ -34,8 +34,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Print the policy document."""
-    from postal_plexus.operations.operator_policy import document  # noqa: PLC0415
+    """Print the document."""
+    from postal_plexus.config.operator_policy import document  # noqa: PLC0415
     from postal_plexus.operations.system import told  # noqa: PLC0415
 
     stack = system.connect(args)

@@ -1,1 +1,1 @@
-"""The stack file: keys, text, edits and problems. Used by operators' commands only; no I/O."""
+"""The stack file, and what an operator may do with the stack. The operator's side only; no I/O."""
