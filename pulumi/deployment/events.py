@@ -57,27 +57,27 @@ def failed_deployment(account: str, region: str, cluster: str) -> Event:
 
 
 def failed_patches(account: str, region: str, project: str) -> Event:
-    """A build of the weekly patches that did not succeed: what was in service still is."""
+    """Return the event for a weekly build that did not succeed; the old images stay in service."""
     return Event(
         "patches",
         "The weekly patches failed",
         _failed_build(account, region, project),
         _OF_BUILD,
-        "The weekly patches (<project>) ended with <status>: the images that were in service still "
-        "are, without Debian's latest fixes. The reason is in the log group <project>; see "
+        "The weekly patches (<project>) ended with <status>. The previous images are still in "
+        "service, without Debian's latest fixes. The reason is in the log group <project>; see "
         "docs/deploy.md, Patches.",
     )
 
 
 def failed_doctor(account: str, region: str, project: str) -> Event:
-    """The weekly look at the stack did not come to its end."""
+    """Return the event for a weekly `plexus doctor` that failed."""
     return Event(
         "doctor",
         "The weekly plexus doctor failed",
         _failed_build(account, region, project),
         _OF_BUILD,
-        "The weekly plexus doctor (<project>) ended with <status>, so nobody has looked at the "
-        "stack. The reason is in the log group <project>; run plexus doctor yourself.",
+        "The weekly plexus doctor (<project>) ended with <status>: the stack has not been "
+        "checked. The reason is in the log group <project>; run plexus doctor yourself.",
     )
 
 
@@ -85,7 +85,7 @@ _OF_BUILD = {"project": "$.detail.project-name", "status": "$.detail.build-statu
 
 
 def _failed_build(account: str, region: str, project: str) -> dict[str, Any]:
-    """A build of a project that did not succeed.
+    """Return the pattern of a project's builds that did not succeed.
 
     https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
     """

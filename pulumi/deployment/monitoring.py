@@ -102,7 +102,7 @@ class MonitoringArgs:
     services: Mapping[str, pulumi.Input[str]]
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
-    # The projects of the weekly patches and of the weekly doctor, where there is one.
+    # The projects of the weekly patches and of the weekly doctor, if there are any.
     patches: str = ""
     doctor: str = ""
     # Alarms of other parts, whose metrics have fixed names.

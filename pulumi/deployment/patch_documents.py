@@ -49,7 +49,7 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
             ],
             sorted(repository_arns),
         ),
-        # ECS knows no resource for looking at task definitions.
+        # ECS does not support resources for describing task definitions.
         allow("LookAtDefinitions", ["ecs:DescribeTaskDefinition"], ["*"]),
         allow(
             "MakeRevisions",

@@ -24,7 +24,7 @@ from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
 from deployment.stack import Stack
 
-# Sunday night, UTC. With the smoke test and one service after another some 20 minutes.
+# Sunday night, UTC. With the smoke test and one service after another, it takes about 20 minutes.
 _WHEN = "cron(0 3 ? * SUN *)"
 _TIMEOUT_MINUTES = 90
 

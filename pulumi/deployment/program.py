@@ -369,7 +369,7 @@ class _Deployment:
         return sites.pending
 
     def _doctor(self) -> Doctor | None:
-        """The weekly look at all of it; None where the stack wants none."""
+        """Return the weekly `plexus doctor`, or None if the stack has none."""
         if self.settings.doctor == "none":
             return None
         return Doctor(
@@ -421,9 +421,10 @@ class _Deployment:
         )
 
     def _parts(self) -> dict[str, Any]:
-        """What operators' tools find without Pulumi.
+        """Return what operators' commands find without Pulumi.
 
-        No lists by domain, since the parameter holds 4 KB, and nothing that a new image changes.
+        No lists by domain, because the parameter holds 4 KB, and nothing that changes with a new
+        image.
         """
         return {
             "mail_host": self.settings.mail_host,

@@ -1,4 +1,4 @@
-"""What a build in AWS runs, as one file: the source that images are built from, or the doctor's.
+"""The source of a build in one file: of the images, for the weekly patches, or of the doctor.
 
 Equal files produce equal octets, so that a deployment without changes shows none.
 """
@@ -51,7 +51,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def files(source: Source) -> list[Path]:
-    """All of them, in order."""
+    """Return all of them, in order."""
     found = [ROOT / name for name in source.files]
     for folder in source.folders:
         found += [
@@ -63,7 +63,7 @@ def files(source: Source) -> list[Path]:
 
 
 def pack(source: Source) -> tuple[Path, str]:
-    """Write the file into .build; its path and the hash of its octets."""
+    """Write the file into .build; return its path and the hash of its octets."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files(source):

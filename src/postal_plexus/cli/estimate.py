@@ -36,7 +36,7 @@ _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
 _LOG_KB_A_MAIL = 2
-# Five Sundays of 25 minutes, five Mondays of 2: estimates, nobody has measured them on AWS.
+# Five Sundays of 25 minutes, five Mondays of 2. These are estimates, not measured on AWS.
 _PATCH_MINUTES = 125
 _DOCTOR_MINUTES = 10
 _KB_A_GB = 1024 * 1024

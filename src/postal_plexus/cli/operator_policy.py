@@ -29,12 +29,12 @@ def arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="also to read who is in Amazon WorkMail: import workmail-users",
     )
-    parser.add_argument("--json", action="store_true", help="it is a JSON document anyway")
+    parser.add_argument("--json", action="store_true", help="has no effect: the output is JSON")
 
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Print the document."""
+    """Print the policy document."""
     from postal_plexus.config.operator_policy import document  # noqa: PLC0415
     from postal_plexus.operations.system import told  # noqa: PLC0415
 
@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
     if "maintenance" not in stack.parts:
         from postal_plexus.operations.task import Tasks  # noqa: PLC0415
 
-        Tasks(stack)  # says what to do
+        Tasks(stack)  # the message says what to do
     client = stack.client("sts")
     with told("STS"):
         account = str(client.get_caller_identity()["Account"])

@@ -1,1 +1,1 @@
-"""The stack file, and what an operator may do with the stack. The operator's side only; no I/O."""
+"""The stack file, and what an operator may do. Used by operators' commands only; no I/O."""

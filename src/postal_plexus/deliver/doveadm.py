@@ -1,13 +1,14 @@
-"""Ask Dovecot by its doveadm server, on a unix socket (protocol version 1.0,
+"""Ask Dovecot's doveadm server on a unix socket (protocol version 1.0,
 src/doveadm/client-connection-tcp.c).
 
-`Doveadm` asks whether a mailbox holds a mail, only where the journal does not know how a delivery
-ended. Its socket allows `search` and nothing else. All folders of the mailbox are searched for the
-X-Plexus-Receipt header: rules may have filed the mail, its owner may have moved it.
+`Doveadm` asks whether a mailbox contains a message. This is used only if the journal does not know
+how a delivery ended. Its socket allows only `search`. All folders of the mailbox are searched for
+the X-Plexus-Receipt header, because filters may have filed the message, and its owner may have
+moved it.
 
-`ask` is for the tasks of `maintenance`, too, which have a socket of their own.
+The tasks of `maintenance` use `ask`, too, with sockets of their own.
 
-Failures: `DoveadmError` Dovecot does not answer; `RefusedError` it says no, such as NOUSER.
+Failures: `DoveadmError` if Dovecot does not answer; `RefusedError` if it refuses, as with NOUSER.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ class DoveadmError(Exception):
 
 
 class RefusedError(DoveadmError):
-    """Dovecot refuses the command; the text is its own word, or empty."""
+    """Dovecot refuses the command. The text is Dovecot's, or empty."""
 
 
 class Doveadm:
@@ -51,9 +52,9 @@ class Doveadm:
 
 
 def ask(path: str, user: str, *words: str, seconds: float, longest: int) -> str:
-    """Ask for one user ("" for none); return the answer: fields with a tab after each.
+    """Ask for one user ("" for none); return the answer: fields, each followed by a tab.
 
-    Tabs and line ends separate the protocol's fields; neither can be in what is asked.
+    Tabs and line ends separate the protocol's fields; neither can occur in the question.
 
     Args:
         path: the server's socket.
@@ -93,7 +94,7 @@ def _greeting(connection: socket.socket) -> bytes:
 
 
 def _answer(connection: socket.socket, longest: int) -> tuple[bytes, bytes]:
-    """Read up to the line that says how the command ended; return what is before it, and it."""
+    """Read up to the line that reports how the command ended; return the answer and that line."""
     answer = bytearray(b"\n")
     while len(answer) <= longest:
         octets = connection.recv(65536)
@@ -103,7 +104,7 @@ def _answer(connection: socket.socket, longest: int) -> tuple[bytes, bytes]:
         if answer.endswith(b"\n"):
             begin = answer.rfind(b"\n", 0, -1)
             ending = bytes(answer[begin + 1 : -1])
-            # An answer's own fields have a tab after each.
+            # A field of the answer is followed by a tab.
             if ending[:1] in (b"+", b"-") and b"\t" not in ending:
                 return bytes(answer[1:begin]), ending
     raise DoveadmError("Dovecot's doveadm broke off")

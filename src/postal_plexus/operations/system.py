@@ -81,20 +81,20 @@ class System:
     endpoint: Endpoint | None = None
 
     def client(self, service: str) -> Any:
-        """Give a client of an AWS service. Raise OperationError as `told` does."""
+        """Return a client for an AWS service. Raise OperationError as `told` does."""
         where: dict[str, Any] = {}
         if self.endpoint is not None:
             where = {"endpoint_url": self.endpoint.url, "verify": self.endpoint.ca_file}
-        # A session is not made for threads; its clients are.
+        # Sessions are not safe for threads; clients are.
         with told(service), _ONE_AT_A_TIME:
             try:
                 return self._session.client(service, config=_CONFIG, **where)
-            except ValueError as error:  # some of the library's own are no BotoCoreError
+            except ValueError as error:  # botocore raises some itself
                 raise OperationError(f"{error}; check AWS_REGION and AWS_ENDPOINT_URL") from error
 
     @cached_property
     def _session(self) -> Any:
-        """What knows AWS's services, once read from files of some megabytes."""
+        """The session of all clients: it reads AWS's service models once, some megabytes."""
         if self.endpoint is None:
             return boto3.Session(profile_name=self.profile, region_name=self.region)
         return boto3.Session(
