@@ -76,13 +76,13 @@ def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
 
 
 def maintenance_dovecot_task(
-    file_system_arn: str, access_point_arn: str, handed_over: str, exports: str
+    file_system_arn: str, access_point_arn: str, handed_over: str, moved: str
 ) -> str:
-    """Allow an operator's task to mount it, to take what is passed to it, and to write exports."""
+    """Allow an operator's task to mount it, to take what is passed to it, and to move mail."""
     return document(
         _mount(file_system_arn, access_point_arn),
         allow("TakeWhatIsHandedOver", ["ssm:DeleteParameter", "ssm:GetParameter"], [handed_over]),
-        allow("BringExports", ["s3:PutObject"], [exports]),
+        allow("MoveMail", ["s3:GetObject", "s3:PutObject"], [moved]),
     )
 
 

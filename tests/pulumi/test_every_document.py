@@ -335,6 +335,8 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "ssm:PutParameter", f"{HANDED}/hand-over/0123"),
         Question(False, "ssm:GetParameter", f"{HANDED}/ses-smtp-password"),
         Question(True, "s3:PutObject", f"{BUCKET}/moving/0123/000000"),
+        Question(True, "s3:GetObject", f"{BUCKET}/moving/0123/000000"),
+        Question(False, "s3:GetObject", f"{BUCKET}/inbound/0123"),
         Question(False, "s3:PutObject", f"{BUCKET}/inbound/0123"),
     ],
     "RolePolicy plexus-main-maintenance-restore-task": [

@@ -107,6 +107,7 @@ READING_MAIL = [
     Question(True, "s3:GetObject", f"{MAIL}/inbound/1"),
     Question(True, "s3:GetObject", f"{MAIL}/moving/1/000000"),
     Question(True, "s3:DeleteObject", f"{MAIL}/moving/1/000000"),
+    Question(False, "s3:PutObject", f"{MAIL}/inbound/1"),
     Question(False, "s3:DeleteObject", f"{MAIL}/inbound/1"),
     Question(True, "s3:ListBucket", MAIL),
 ]
@@ -115,6 +116,7 @@ BACKUP = f"arn:aws:backup:{HERE}"
 TO_BACKUP = {"iam:PassedToService": "backup.amazonaws.com"}
 SERVICES = f"{ECS}:service/plexus-main-cluster-1/plexus-main"
 RESTORING = [
+    Question(True, "s3:PutObject", f"{MAIL}/moving/1/000000"),
     Question(
         True, "backup:ListRecoveryPointsByBackupVault", f"{BACKUP}:backup-vault:plexus-main-vault-1"
     ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from postal_plexus.operations.mail_files.sending import MailFiles
 from service.container_engine import ROOT
 from service.imap_source import PASSWORD, PREFIX, USER, ImapSource
 from service.mail_host import CAPABILITIES, MailHost
@@ -30,6 +31,26 @@ from postal_plexus.maintenance import exporting, output
 said = output.Output(sys.stdout)
 with open("/out/mailbox.tar", "wb", buffering=0) as file:
     said.end(exporting.export(sys.argv[1], said, file))
+"""
+
+
+FILES = """
+import sys
+from pathlib import Path
+from postal_plexus.maintenance import file_import, output
+said = output.Output(sys.stdout)
+with open("/sent/records", "rb") as file:
+    said.end(file_import.import_files(sys.argv[1], file, said))
+"""
+KNOWN = """
+import sys
+from postal_plexus.maintenance import file_import, mailboxes, output
+first = mailboxes.first_address(mailboxes.TABLE.read_text(), sys.argv[1])
+files = file_import.FileImports(first)
+names = b"".join(file_import.known_names(first, files, again=len(sys.argv) > 2))
+said = output.Output(sys.stdout)
+said.say("known", names=names.hex())
+said.end(0)
 """
 
 
@@ -78,6 +99,31 @@ def words(
 def export(host: MailHost, address: str, to: Path) -> Done:
     """Run a task that writes a mailbox's tar into a directory."""
     return _end(_task(host, EXPORT, {str(to): "/out"}, address))
+
+
+def known(host: MailHost, address: str, *, again: bool = False) -> set[bytes]:
+    """Run a task that says which mails need not come."""
+    done = _end(_task(host, KNOWN, {}, address, *(["again"] if again else [])))
+    (names,) = (bytes.fromhex(line["names"]) for line in done.of("known"))
+    return {names[at : at + 16] for at in range(0, len(names), 16)}
+
+
+def files_words(
+    host: MailHost, to: Path, path: Path, address: str, has: set[bytes], name: str = ""
+) -> list[str]:
+    """Read files as an operator's tool does; return the command of the task that takes them."""
+    files = MailFiles(path, has, {})
+    files.survey()
+    to.mkdir(exist_ok=True)
+    with (to / "records").open("wb") as file:
+        file.writelines(files.records())
+    command = _task(host, FILES, {str(to): "/sent:ro"}, address)
+    return [*command[:2], *([f"--name={name}"] if name else []), *command[2:]]
+
+
+def run_files(host: MailHost, to: Path, path: Path, address: str, has: set[bytes]) -> Done:
+    """Bring files to a mailbox."""
+    return _end(files_words(host, to, path, address, has))
 
 
 def write_job(path: Path, **job: object) -> Path:

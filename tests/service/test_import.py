@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import imaplib
+import mailbox
 import os
 import re
 import signal
@@ -23,15 +24,24 @@ from service import imap_source
 from service.certificates import Authority
 from service.container_engine import Network
 from service.imap_source import ImapSource
-from service.import_task import export, imap_job, run, words, write_job
+from service.import_task import (
+    export,
+    files_words,
+    imap_job,
+    known,
+    run,
+    run_files,
+    words,
+    write_job,
+)
 from service.mail_host import STACK, MailHost
 from service.test_renamed_mailbox import ANNA, renamed
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
-ANN, BEN, CLEO, DAN, ERIN, FRED = (
-    f"{name}@example.org" for name in ("ann", "ben", "cleo", "dan", "erin", "fred")
+ANN, BEN, CLEO, DAN, ERIN, FRED, GUS = (
+    f"{name}@example.org" for name in ("ann", "ben", "cleo", "dan", "erin", "fred", "gus")
 )
 SMALL = "small@example.org"
 OF = {"cyrus": ANN, "courier": BEN}
@@ -55,7 +65,7 @@ Mail = tuple[tuple[str, ...], float, str]
 def host(idle_host: MailHost) -> MailHost:
     """A host with Dovecot running."""
     hashed = STACK["mailboxes"][0]
-    more = [hashed | {"address": each} for each in (CLEO, DAN, ERIN, FRED)]
+    more = [hashed | {"address": each} for each in (CLEO, DAN, ERIN, FRED, GUS)]
     idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], *more]})
     passwd = (idle_host.root / "run/directory/dovecot-passwd").read_text()
     small = f"{SMALL}:{hashed['password-hash']}::::::userdb_quota_storage_size=100K\n"
@@ -233,9 +243,19 @@ def test_an_inbox_of_any_name_gets_nothing_twice(
 
 
 def killed(host: MailHost, job: Path, address: str, begun: Callable[[], bool]) -> None:
+    """Kill an import's task once something has begun."""
+    name = task_name()
+    kill_once(host, words(host, job, address, name=name), name, begun)
+
+
+def task_name() -> str:
+    """Return a name that no other task has."""
+    return f"import-{os.getpid()}-{time.monotonic_ns()}"
+
+
+def kill_once(host: MailHost, command: list[str], name: str, begun: Callable[[], bool]) -> None:
     """Kill a task, as the host's end does, once something has begun."""
-    name = f"import-{os.getpid()}-{time.monotonic_ns()}"
-    task = subprocess.Popen(words(host, job, address, name=name), stdout=subprocess.DEVNULL)
+    task = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     first: list[int] = []
 
     def running() -> bool:
@@ -306,6 +326,71 @@ def test_an_export_that_is_imported_elsewhere_is_the_same_mailbox(
         done = run(host, job, DAN, tmp_path / "tree/mail")
         assert 0 == done.code, (done.lines, done.noise)
         assert before == here(host, DAN)
+
+
+def test_files_come_with_flags_and_dates_and_once(host: MailHost, tmp_path: Path) -> None:
+    """Beside what is there; what users moved or deleted since does not come back, unless asked for."""
+    source, address = tmp_path / "source", GUS
+    box = mailbox.mbox(tmp_path / "mbox")
+    for number in range(3):
+        box.add(f"Subject: mbox {number}\nX-Keywords: Important\n\nFrom me\n\0\n")
+    box.close()
+    odd = (
+        "M\u00fcller & S\u00f6hne",
+        "50% * x",
+        "cur",
+        "~home",
+        "shared",
+        "a.b/c",
+        "\U0001f600",
+        "x" * 240,
+    )
+    for name in ("Inbox", "Sent Items", "Work", *odd):
+        (source / name).mkdir(parents=True)
+        (source / name / "1.eml").write_bytes(
+            b"Received: x; Fri, 1 Jan 2021 10:00:00 +0000\r\n\r\n%s\r\n" % name.encode()
+        )
+    (tmp_path / "mbox").rename(source / "Work.mbox")
+    with host.imap(address) as client:
+        client.create("Work")
+        client.append("Work", None, None, content(1))
+    done = run_files(host, tmp_path / "sent", source, address, known(host, address))
+    assert 0 == done.code, (done.lines, done.noise)
+    found = here(host, address)
+    assert {
+        "INBOX",
+        "Sent",
+        "Work",
+        "M&APw-ller &- S&APY-hne",
+        "50% * x",
+        "_cur",
+        "_~home",
+    } < found.keys()
+    assert 3 + len(odd) == len(found)
+    seen = ((r"\Seen",), 1609495200.0 + time.timezone)
+    assert all(seen == mail[:2] for name in found.keys() - {"Work"} for mail in found[name])
+    assert 3 == sum(count for mail, count in found["Work"].items() if ("Important",) == mail[0])
+    assert 5 == found["Work"].total()
+
+    (source / "Work/2.eml").write_bytes(b"Subject: new\n\n")
+    (source / "Sent Items").rename(source / "Elsewhere")
+    with host.imap(address) as client:
+        client.select("Work")
+        first, second, _ = client.search(None, "SUBJECT", "mbox")[1][0].split()
+        client.store(b"%s,%s" % (first, second), "+FLAGS", r"(\Deleted)")
+        client.expunge()
+    brought = known(host, address)
+    assert 3 + 3 + len(odd) == len(brought)
+    # Killed once it is unpacked, and taken up by a run that has nothing to add.
+    words = files_words(host, tmp_path / "sent", source, address, brought, name := task_name())
+    tree = host.root / "mail/.import/example.org/gus/.tree"
+    kill_once(host, words, name, lambda: any(tree.rglob("dovecot-uidlist")))
+    assert 0 == run_files(host, tmp_path / "sent", source, address, known(host, address)).code
+    after = here(host, address)
+    assert (4, found["Sent"]) == (after["Work"].total(), after["Sent"])
+    assert "Elsewhere" not in after
+    assert ["files.known"] == [each.name for each in tree.parent.iterdir()]
+    assert 2 == len(known(host, address) - known(host, address, again=True))
 
 
 def test_what_is_wrong_has_its_exit_code_and_stores_nothing(

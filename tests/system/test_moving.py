@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,22 @@ def test_mail_comes_by_a_task_and_leaves_as_a_file(
     assert 2 == sum(MARK.encode() in each for each in texts)
     said = json.loads(run.stdout)
     assert file.stat().st_size == said["file_octets"]
+
+    archive, again = tmp_path / "export.zip", ("--json", "--folder", "Old=Kept")
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("ben/Inbox/1.eml", f"Subject: {MARK} file\n\nx\n")
+        zipped.writestr("ben/Old/2.eml", f"Subject: {MARK} file\n\ny\n" + "z" * (9 << 20))
+    for brought in (1, 0):
+        run = desk.operate("import", desk.ben, str(archive), *again)
+        assert 0 == run.returncode, run.stderr
+        (done,) = json.loads(run.stdout)
+        lines = {line["folder"]: line for line in done["lines"]}
+        assert {"INBOX": brought, "Kept": brought} == {
+            name: line["brought"] for name, line in lines.items()
+        }
+    for unknown in ((str(archive),), ("--finish",)):
+        run = desk.operate("import", "nobody@example.org", *unknown)
+        assert (67, 1) == (run.returncode, run.stderr.count("\n")), run.stderr
 
     secret.write_text("not that one\n")
     run = desk.operate("import", *words)

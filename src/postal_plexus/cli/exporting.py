@@ -21,8 +21,6 @@ DETAILS = """ The file is a tar of Maildirs, one for each folder, with flags and
 Sieve filters. What was interrupted begins anew. The mailbox stays as it is.
 """
 
-_ENDS = {65: Exit.DATA, 67: Exit.NO_USER, 75: Exit.AGAIN}
-
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
@@ -65,7 +63,7 @@ def run(args: Namespace) -> int:
         # Only the owner may read a mailbox's mail.
         with (
             os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
-            tasks.ending(_ENDS),
+            tasks.ending(),
         ):
             moving.fetch(stack, runner, address, file, tell)
         part.rename(to)

@@ -1,15 +1,15 @@
-"""`plexus import ADDRESS SOURCE`: mail from another server, into one mailbox or several.
+"""`plexus import ADDRESS SOURCE`: mail of another server, or of files, into one mailbox or several.
 
-Fails with CommandError: USAGE where a source is none, NO_INPUT where a file cannot be read,
-NO_PASSWORD where the other server refuses name or password, AGAIN where a pass did not come to its
-end, NO_ROOM where the mailbox is too small, and as a task does.
+Fails with CommandError: USAGE where the words do not fit, NO_INPUT where a file cannot be read,
+DATA where a part of the files is damaged, and as `system.failure` says of a task.
 """
 
 import csv
 import json
+import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from getpass import getpass
 from pathlib import Path
@@ -19,37 +19,40 @@ from postal_plexus.cli import system
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 
-SUMMARY = "bring mail along from another IMAP server"
+SUMMARY = "bring mail along from another IMAP server, or from files"
 
-DETAILS = """ `plexus import ADDRESS imaps://HOST` copies all folders into the mailbox ADDRESS, with
-flags and dates; run it again, and it brings what is new since. A task on the mail host does it.
+DETAILS = """ `plexus import ADDRESS SOURCE` copies all folders into the mailbox ADDRESS, with flags
+and dates; run it again, and it brings what is new since. A task on the mail host does it. SOURCE is
+imaps://HOST, or a file: an mbox, a Maildir, a folder or a zip file of .eml or mbox files.
 """
 
 _COLUMNS = ("address", "source", "user", "password")
-_ENDS = {
-    64: Exit.USAGE,
-    65: Exit.DATA,
-    73: Exit.NO_ROOM,
-    75: Exit.AGAIN,
-    77: Exit.NO_PERMISSION,
-}
+_AGAIN = "; run it again, and it goes on"
 
 
 @dataclass(frozen=True)
 class Order:
-    """One mailbox, and where its mail is."""
+    """One mailbox, and where its mail is; files need no user and no password."""
 
     address: str
     source: str
-    user: str
-    password: str
+    user: str = ""
+    password: str = ""
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the source is another server."""
+        return _is_server(self.source)
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the mailbox, one of ours")
     parser.add_argument(
-        "source", nargs="?", metavar="SOURCE", help="imaps://HOST[:PORT], or imap://HOST (STARTTLS)"
+        "source",
+        nargs="?",
+        metavar="SOURCE",
+        help="imaps://HOST[:PORT], imap://HOST (STARTTLS), or a file or a folder",
     )
     parser.add_argument("--user", help="the name at the source (default: ADDRESS)")
     parser.add_argument(
@@ -96,15 +99,21 @@ def run(args: Namespace) -> int:
         return _finish(args)
     orders = _orders(args)
     common = _common(args)
-    tasks = Tasks(system.connect(args))
+    stack = system.connect(args)
+    tasks = Tasks(stack)
     done: list[dict[str, Any]] = []
     worst = Exit.OK
     for order in orders:
         try:
-            lines = _pass(tasks, order, common)
+            if order.is_server:
+                lines = _pass(tasks, order, common)
+            else:
+                lines = _files(stack, tasks, order, args)
             done.append({"address": order.address, "lines": lines})
             if not args.json:
                 _show(order, lines, looked=args.dry_run)
+            if any(line["kind"] == "left-out" and line["is_damage"] for line in lines):
+                worst = Exit.DATA
         except CommandError as error:
             if len(orders) == 1:
                 raise
@@ -121,22 +130,53 @@ def _pass(tasks: Any, order: Order, common: dict[str, object]) -> list[dict[str,
     from postal_plexus.operations import moving  # noqa: PLC0415
 
     lines: list[dict[str, Any]] = []
-
-    def tell(line: dict[str, Any]) -> None:
-        if line["kind"] != "progress":
-            lines.append(line)
-        elif sys.stderr.isatty():
-            counted = f" {line['mails']} of {line['of']}" if "mails" in line else ""
-            print(f"{order.address}: {line['step']}{counted}", file=sys.stderr)
-
     try:
         where = moving.server(order.source)
         named = {"kind": "imap", **where, "user": order.user, "password": order.password}
     except moving.SourceError as error:
         raise CommandError(Exit.USAGE, str(error)) from error
-    with ending(_ENDS, "; run it again, and it goes on"):
-        moving.bring(tasks, order.address, {**named, **common}, tell)
+    with ending(_AGAIN):
+        moving.bring(tasks, order.address, {**named, **common}, _teller(order, lines))
     return lines
+
+
+def _files(stack: Any, tasks: Any, order: Order, args: Namespace) -> list[dict[str, Any]]:
+    from postal_plexus.cli.tasks import ending  # noqa: PLC0415
+    from postal_plexus.operations import moving_files  # noqa: PLC0415
+    from postal_plexus.operations.mail_files.sources import SourceError  # noqa: PLC0415
+
+    lines: list[dict[str, Any]] = []
+    wanted = moving_files.Order(
+        order.address,
+        Path(order.source),
+        _folders(args),
+        look=args.dry_run,
+        over_quota=args.over_quota,
+        again=args.again,
+    )
+    try:
+        with ending(_AGAIN):
+            moving_files.FileImport(stack, tasks, wanted, _teller(order, lines)).run()
+    except SourceError as error:
+        raise CommandError(Exit.NO_INPUT, str(error)) from error
+    except KeyboardInterrupt:
+        raise CommandError(Exit.INTERRUPTED, f"interrupted{_AGAIN}") from None
+    return lines
+
+
+def _teller(order: Order, lines: list[dict[str, Any]]) -> Callable[[dict[str, Any]], None]:
+    """Give what keeps results and shows progress to who looks on."""
+
+    def tell(line: dict[str, Any]) -> None:
+        if line["kind"] != "progress":
+            lines.append(line)
+        elif sys.stderr.isatty():
+            counted = f" {line['mails']} of {line['of']}" if "of" in line else ""
+            if "of_octets" in line:
+                counted = f" {line['octets'] / 1e6:.0f} of {line['of_octets'] / 1e6:.0f} MB"
+            print(f"{order.address}: {line['step']}{counted}", file=sys.stderr)
+
+    return tell
 
 
 def _orders(args: Namespace) -> Sequence[Order]:
@@ -146,6 +186,11 @@ def _orders(args: Namespace) -> Sequence[Order]:
         return list(_read_csv(args.csv))
     if not args.address or not args.source:
         raise CommandError(Exit.USAGE, "give ADDRESS and SOURCE, or --csv; see --help")
+    if not _is_server(args.source):
+        if args.user or args.password_file or args.prefix or args.authority or args.deletions:
+            line = "--user, --password-file, --prefix, --authority and --deletions are of a server"
+            raise CommandError(Exit.USAGE, line)
+        return [Order(checked_address(args.address), args.source)]
     if args.password_file is not None:
         password = _read(args.password_file).split("\n", 1)[0].rstrip("\r")
     elif sys.stdin.isatty():
@@ -161,24 +206,36 @@ def _read_csv(path: Path) -> Iterator[Order]:
         line = f"the first line must name the columns {', '.join(_COLUMNS)}"
         raise CommandError(Exit.DATA, line, source=str(path))
     for row in rows:
-        if any(not row.get(each) for each in ("address", "source", "password")) or None in row:
+        needed = ("address", "source", *(["password"] if _is_server(row["source"] or "") else []))
+        if any(not row.get(each) for each in needed) or None in row:
             line = f"line {rows.line_num} lacks an address, a source or a password"
             raise CommandError(Exit.DATA, line, source=str(path))
         yield Order(
-            row["address"].lower(), row["source"], row["user"] or row["address"], row["password"]
+            row["address"].lower(),
+            row["source"],
+            row["user"] or row["address"],
+            row["password"] or "",
         )
 
 
-def _common(args: Namespace) -> dict[str, object]:
+def _is_server(source: str) -> bool:
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source) is not None
+
+
+def _folders(args: Namespace) -> dict[str, str]:
     folders: dict[str, str] = {}
     for each in args.folder:
         theirs, found, ours = each.partition("=")
         if not found or not theirs or not ours:
             raise CommandError(Exit.USAGE, f"--folder {each!r} is not THEIRS=OURS")
         folders[theirs] = ours
+    return folders
+
+
+def _common(args: Namespace) -> dict[str, object]:
     return {
         "prefix": args.prefix,
-        "folders": folders,
+        "folders": _folders(args),
         "authority": _read(args.authority) if args.authority else "",
         "look": args.dry_run,
         "over_quota": args.over_quota,
@@ -203,16 +260,23 @@ def _show(order: Order, lines: Sequence[dict[str, Any]], *, looked: bool) -> Non
         f"{'folder here':<30} {'brought':>7} {'now':>7}"
     )
     for each in folders:
+        now = "-" if each["now"] is None else each["now"]
         print(
             f"{each['source']:<30} {each['mails']:>7} {each['octets'] / 1e6:>8.1f}   "
-            f"{each['folder']:<30} {each['brought']:>7} {each['now']:>7}"
+            f"{each['folder']:<30} {each['brought']:>7} {now:>7}"
         )
         if each["too_large"]:
-            sizes = ", ".join(f"{one['octets'] / 1e6:.0f} MB" for one in each["too_large"])
+            sizes = ", ".join(
+                f"{one['octets'] / 1e6:.0f} MB" + (f" ({one['name']})" if "name" in one else "")
+                for one in each["too_large"]
+            )
             print(f"  left out, above 40 MB: {sizes}")
+    for each in (line for line in lines if line["kind"] == "left-out"):
+        print(f"  left out: {each['name']} {each['reason']}")
 
 
 def _finish(args: Namespace) -> int:
+    from postal_plexus.cli.tasks import ending  # noqa: PLC0415
     from postal_plexus.operations import moving  # noqa: PLC0415
     from postal_plexus.operations.task import Tasks  # noqa: PLC0415
 
@@ -220,7 +284,8 @@ def _finish(args: Namespace) -> int:
         raise CommandError(Exit.USAGE, "--finish needs the ADDRESS")
     lines: list[dict[str, Any]] = []
     address = checked_address(args.address)
-    moving.finish(Tasks(system.connect(args)), address, lines.append)
+    with ending(_AGAIN):
+        moving.finish(Tasks(system.connect(args)), address, lines.append)
     if args.json:
         print(json.dumps(lines, indent=2))
     else:

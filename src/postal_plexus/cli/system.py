@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from postal_plexus.cli.exits import CommandError, Exit
 
 if TYPE_CHECKING:
-    from postal_plexus.operations.system import System
+    from postal_plexus.operations.system import OperationError, System
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -54,18 +54,48 @@ def connect(args: Namespace) -> "System":
     return System(desk.STACK, aws["region"], endpoint=endpoint)
 
 
+EXITS = {
+    64: Exit.USAGE,
+    65: Exit.DATA,
+    67: Exit.NO_USER,
+    73: Exit.NO_ROOM,
+    75: Exit.AGAIN,
+    77: Exit.NO_PERMISSION,
+}
+"""The exit code for that of a task (`postal_plexus.maintenance.codes`); UNAVAILABLE for others."""
+
+
+def failure(error: "OperationError", stopped: str = "") -> CommandError:
+    """Return how a command ends after that: the one table for all commands.
+
+    Args:
+        error: what a stack or one of its tasks says.
+        stopped: what to add where Control-C has stopped a task.
+    """
+    from postal_plexus.operations.system import AccessError  # noqa: PLC0415  AWS's library
+    from postal_plexus.operations.task import RefusedError, TaskStoppedError  # noqa: PLC0415
+
+    match error:
+        case RefusedError():
+            return CommandError(EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
+        case TaskStoppedError():
+            return CommandError(Exit.INTERRUPTED, f"{error}{stopped}")
+        case AccessError():
+            return CommandError(Exit.NO_PERMISSION, str(error))
+        case _:
+            return CommandError(Exit.UNAVAILABLE, str(error))
+
+
 def reported(run: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
     """Convert a stack's errors to CommandError with the documented exit code."""
 
     @wraps(run)
     def wrapped(args: Namespace) -> int:
-        from postal_plexus.operations.system import AccessError, OperationError  # noqa: PLC0415
+        from postal_plexus.operations.system import OperationError  # noqa: PLC0415
 
         try:
             return run(args)
-        except AccessError as error:
-            raise CommandError(Exit.NO_PERMISSION, str(error)) from error
         except OperationError as error:
-            raise CommandError(Exit.UNAVAILABLE, str(error)) from error
+            raise failure(error) from error
 
     return wrapped

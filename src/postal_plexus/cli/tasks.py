@@ -2,17 +2,15 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from postal_plexus.cli import system
-from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.operations.task import RefusedError, Tasks, TaskStoppedError
+from postal_plexus.operations.system import OperationError
+from postal_plexus.operations.task import Tasks
 
 Line = dict[str, Any]
-
-_ENDS = {65: Exit.DATA, 67: Exit.NO_USER}
 
 
 def tasks(args: Namespace) -> Tasks:
@@ -26,7 +24,7 @@ def results(
     """Run a verb to its end. Return its results, or pass each to `tell` as it arrives.
 
     Raises:
-        CommandError: DATA or NO_USER as the task reports, INTERRUPTED after Control-C.
+        CommandError: as `system.failure` says.
     """
     found: list[Line] = []
     if sys.stderr.isatty():
@@ -37,19 +35,16 @@ def results(
 
 
 @contextmanager
-def ending(exits: Mapping[int, Exit] = _ENDS, stopped: str = "") -> Generator[None]:
+def ending(stopped: str = "") -> Generator[None]:
     """Convert the failures of a task within the context to CommandError.
 
     Args:
-        exits: by the task's exit code; UNAVAILABLE for any other.
         stopped: what to add to the message if Control-C has stopped it.
     """
     try:
         yield
-    except RefusedError as error:
-        raise CommandError(exits.get(error.code, Exit.UNAVAILABLE), str(error)) from error
-    except TaskStoppedError as error:
-        raise CommandError(Exit.INTERRUPTED, f"{error}{stopped}") from error
+    except OperationError as error:
+        raise system.failure(error, stopped) from error
 
 
 def document(line: Line) -> Line:

@@ -73,6 +73,11 @@ def document(
                 ["s3:DeleteObject", "s3:GetObject"],
                 [f"{bucket}/{MOVING_PREFIX}*"],
             ),
+            *(
+                [_allow("SendImports", ["s3:PutObject"], [f"{bucket}/{MOVING_PREFIX}*"])]
+                if acts
+                else []
+            ),
         ]
     else:
         statements.append(_dating_the_directory(parts))

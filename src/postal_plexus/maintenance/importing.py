@@ -36,7 +36,7 @@ from postal_plexus.maintenance.dsync import (
 from postal_plexus.maintenance.hand_over import take
 from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, first_address, home
+from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
@@ -290,8 +290,10 @@ def _import(call: Call, output: Output) -> int:
 
 
 def _finish(call: Call, output: Output) -> int:
-    day = time.strftime("%Y-%m-%d", time.gmtime())
-    first = first_address(TABLE.read_text("utf-8"), call.words[0])
+    day, table = time.strftime("%Y-%m-%d", time.gmtime()), TABLE.read_text("utf-8")
+    if call.words[0] not in addresses(table):
+        return output.fail(NO_USER, f"there is no mailbox {call.words[0]}")
+    first = first_address(table, call.words[0])
     output.say("finished", sources=finish(STORE, first, day))
     return 0
 

@@ -130,9 +130,9 @@ def finish(store: Path, address: str, day: str) -> int:
     names = [each.name for each in top.iterdir() if each.is_dir()] if top.exists() else []
     for name in names:
         shutil.rmtree(top / name)
-        if name != ".view":
+        if not name.startswith("."):
             (top / f"{name}.finished").write_text(day, "ascii")
-    return len([name for name in names if name != ".view"])
+    return len([name for name in names if not name.startswith(".")])
 
 
 def renamed_subscriptions(text: str, names: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ MODULES = {
     "dovecot": (
         "postal_plexus.maintenance.mailboxes",
         "postal_plexus.maintenance.importing",
+        "postal_plexus.maintenance.file_import",
         "postal_plexus.maintenance.exporting",
     ),
     "restore": ("postal_plexus.maintenance.restored",),

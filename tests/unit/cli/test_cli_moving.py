@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
-from postal_plexus.cli import main
+from postal_plexus.cli import main, system, tasks
+from postal_plexus.cli.exits import CommandError
 from postal_plexus.cli.importing import spelled_out
+from postal_plexus.maintenance import codes
+from postal_plexus.operations.system import AccessError, OperationError
+from postal_plexus.operations.task import BusyError, RefusedError, TaskFailedError, TaskStoppedError
 
 ANN, SOURCE = "ann@example.org", "imaps://imap.example.com"
 
@@ -17,6 +22,50 @@ def test_an_address_stands_for_the_command_that_brings_mail() -> None:
     assert ["import", "mail", "--csv", "x"] == spelled_out(["import", "--csv", "x"])
     for words in (["import", "workmail-users"], ["import", "--help"], ["import"], ["export", ANN]):
         assert words == spelled_out(words)
+
+
+ENDS = [
+    (RefusedError(codes.USAGE, "x"), 64),
+    (RefusedError(codes.DATA, "x"), 65),
+    (RefusedError(codes.NO_USER, "x"), 67),
+    (RefusedError(codes.UNAVAILABLE, "x"), 69),
+    (RefusedError(codes.FAULT, "x"), 69),
+    (RefusedError(codes.NO_ROOM, "x"), 73),
+    (RefusedError(codes.AGAIN, "x"), 75),
+    (RefusedError(codes.REFUSED, "x"), 77),
+    (RefusedError(codes.STOPPED, "x"), 69),
+    (AccessError("x"), 77),
+    (OperationError("x"), 69),
+    (BusyError("x"), 69),
+    (TaskFailedError("x"), 69),
+    (TaskStoppedError("x"), 130),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ENDS)
+def test_however_a_task_ends_its_command_has_the_documented_code(
+    error: OperationError, code: int
+) -> None:
+    """All commands that use a stack end by the same table."""
+
+    @system.reported
+    def run(_args: Namespace) -> int:
+        raise error
+
+    with pytest.raises(CommandError) as ended:
+        run(Namespace())
+    assert (code, ("plexus: x",)) == (ended.value.code, ended.value.lines)
+    with pytest.raises(CommandError) as ended, tasks.ending("; again"):
+        raise error
+    assert code == ended.value.code
+    docs = Path(__file__).parents[3].joinpath("docs/import-export.md").read_text()
+    assert f"\n| {code} |" in docs
+
+
+def test_every_code_of_a_task_has_one_of_a_command() -> None:
+    """A new one is to be thought of."""
+    own = {value for name, value in vars(codes).items() if name.isupper()}
+    assert own == {error.code for error, _ in ENDS if isinstance(error, RefusedError)}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +80,10 @@ def test_an_address_stands_for_the_command_that_brings_mail() -> None:
         (["import", "--csv", "{}/lacking.csv"], 65, "line 2 lacks"),
         (["import", ANN, "--csv", "{}/p"], 64, "--csv names the mailboxes"),
         (["import", ANN, SOURCE, "--password-file", "{}/p"], 69, "no desk runs"),
+        (["import", ANN, "{}/p", "--user", "x"], 64, "are of a server"),
+        (["import", ANN, "{}/p"], 69, "no desk runs"),
+        (["import", ANN, "--finish"], 69, "no desk runs"),
+        (["import", "--csv", "{}/nothing.csv"], 65, "line 2 lacks"),
         (["export", ANN, "--to", "{}/p"], 66, "already exists"),
         (["export", ANN], 69, "no desk runs"),
     ],
@@ -41,6 +94,7 @@ def test_what_is_wrong_is_one_line(
     """With a documented exit code, and never the password."""
     (tmp_path / "p").write_text("pass word\n")
     (tmp_path / "lacking.csv").write_text("address,source,user,password\na@x.example,,,pass word\n")
+    (tmp_path / "nothing.csv").write_text("address,source,user,password\na@x.example,,,\n")
     given = [each.format(tmp_path) for each in words]
     assert code == main.main([*given, "--desk", str(tmp_path / "desk")])
     said = capsys.readouterr().err

@@ -1,0 +1,130 @@
+"""Mails of files on their way from an operator's machine to a task, as one stream. Pure.
+
+Each is a line of JSON and the mail's octets, with LF line ends:
+
+    {"folder": "Work/2020", "name": 32 hex digits, "flags": "FS", "keywords": ["x"],
+     "date": seconds since 1970, "octets": 600}\\n...
+
+The name is of the mail's content, so that it is known when it comes again; as a Maildir's it gives
+the mail its GUID. Who sends is not trusted: what fits no pattern is refused, with RecordError.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, cast
+
+from postal_plexus.maintenance.modified_utf7 import encode
+
+INBOX = "INBOX"
+LARGEST = 40 * 1024 * 1024
+"""Octets of a mail that a mailbox takes (quota_mail_size, and SES), with CRLF line ends."""
+
+_LONGEST_HEAD = 32_768
+_MOST_KEYWORDS = 100
+_NAME = re.compile(r"[0-9a-f]{32}")
+_FLAGS = re.compile(r"D?F?R?S?T?")
+# RFC 3501, atom; and what Dovecot's own file of keywords can hold.
+_KEYWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\]]{1,100}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_OWN = re.compile(
+    r"cur|new|tmp|subscriptions|maildirfolder|[.~].*|dovecot.*|shared|INBOX", re.IGNORECASE
+)
+
+
+class RecordError(ValueError):
+    """What comes is no stream of mails; the text says why."""
+
+
+class Stream(Protocol):
+    """What is read from."""
+
+    def readline(self, size: int = -1, /) -> bytes:
+        """Read to the end of a line."""
+        ...
+
+
+@dataclass(frozen=True)
+class Record:
+    """One mail's head.
+
+    Attributes:
+        folder: in Unicode, "/" between levels.
+        name: of the mail's content, and its GUID.
+        flags: a Maildir's letters, sorted.
+        keywords: others' flags.
+        date: when the mail was received, in seconds since 1970.
+        octets: of the content that follows.
+    """
+
+    folder: str
+    name: str
+    flags: str
+    keywords: tuple[str, ...]
+    date: int
+    octets: int
+
+
+def is_reserved(level: str) -> bool:
+    """Return whether a Maildir, or a mailbox here, means something by a folder of that name."""
+    return bool(_OWN.fullmatch(level))
+
+
+def is_keyword(text: str) -> bool:
+    """Return whether a mail here can have it as a keyword."""
+    return bool(_KEYWORD.fullmatch(text))
+
+
+def write_head(record: Record) -> bytes:
+    """Return the line before a mail's octets."""
+    return json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
+
+
+def read_head(stream: Stream) -> Record | None:
+    """Return the next mail's head; None at the end. Its octets are to be read then.
+
+    Raises:
+        RecordError: it is none.
+    """
+    line = stream.readline(_LONGEST_HEAD)
+    if not line:
+        return None
+    if not line.endswith(b"\n"):
+        raise RecordError("a head is too long, or cut off")
+    try:
+        given = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordError("a head is no JSON") from error
+    kinds: dict[str, type] = {
+        "folder": str, "name": str, "flags": str, "keywords": list, "date": int, "octets": int,
+    }  # fmt: skip
+    if not isinstance(given, dict):
+        raise RecordError("a head is no JSON object")
+    values = cast("dict[str, Any]", given)
+    if values.keys() != kinds.keys() or any(type(values[key]) is not kinds[key] for key in kinds):
+        raise RecordError("a head lacks something, or has more than it may")
+    if not all(isinstance(each, str) for each in values["keywords"]):
+        raise RecordError("keywords are words")
+    values["keywords"] = tuple(values["keywords"])
+    record = Record(**values)
+    _check(record)
+    return record
+
+
+def _check(record: Record) -> None:
+    levels = record.folder.split("/")
+    if record.folder != INBOX and any(
+        not each or is_reserved(each) or _CONTROL.search(each) or len(encode(each)) > 255
+        for each in levels
+    ):
+        raise RecordError(f"no name of a folder: {record.folder[:100]!r}")
+    if len(levels) > 20:
+        raise RecordError("a folder has more than 20 levels")
+    if not _NAME.fullmatch(record.name) or not _FLAGS.fullmatch(record.flags):
+        raise RecordError("no name of a mail, or no flags")
+    if len(record.keywords) > _MOST_KEYWORDS or not all(
+        is_keyword(each) for each in record.keywords
+    ):
+        raise RecordError("no keywords")
+    if not 0 <= record.date < 1 << 32 or not 0 < record.octets <= LARGEST:
+        raise RecordError("no date, or no size of a mail")

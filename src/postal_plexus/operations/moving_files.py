@@ -1,0 +1,201 @@
+"""Bring mail from files of this machine into a mailbox, by tasks on the mail host.
+
+    1. A task says which mails an earlier run has brought, by the hashes of their contents.
+    2. The files are read, and what is new is counted.
+    3. That goes into the stack's bucket, in parts of 8 MB below a prefix of the mailbox's own.
+    4. A task (`maintenance.file_import`) brings it into the mailbox.
+
+A part's key has the hash of its content: an interrupted run begins anew, and sends only the parts
+that are not there. In the end nothing is left there; what nobody takes up goes after a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from postal_plexus.config.names import MOVING_PREFIX
+from postal_plexus.maintenance.codes import AGAIN
+from postal_plexus.maintenance.import_job import target_folders
+from postal_plexus.maintenance.modified_utf7 import decode, encode
+from postal_plexus.maintenance.parcels import PART_OCTETS, part_key
+from postal_plexus.operations.mail_files.sending import LeftOut, MailFiles, Survey
+from postal_plexus.operations.moving import MEMORY
+from postal_plexus.operations.system import told
+from postal_plexus.operations.task import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from postal_plexus.operations.system import System
+    from postal_plexus.operations.task import Tasks
+
+    Line = dict[str, Any]
+
+_NAME_OCTETS = 16
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be brought.
+
+    Attributes:
+        address: the mailbox.
+        path: the file or the folder.
+        folders: theirs -> ours, as the operator chose.
+        look: count only.
+        over_quota: also beyond the mailbox's quota.
+        again: also what was brought before, where the mailbox has it no more.
+    """
+
+    address: str
+    path: Path
+    folders: Mapping[str, str]
+    look: bool = False
+    over_quota: bool = False
+    again: bool = False
+
+
+class FileImport:
+    """One import from files.
+
+    Args:
+        system: the stack.
+        tasks: its tasks.
+        order: what is wanted.
+        tell: gets lines of the kinds `progress`, `left-out` and `folder`.
+    """
+
+    def __init__(
+        self, system: System, tasks: Tasks, order: Order, tell: Callable[[Line], None]
+    ) -> None:
+        self._tasks = tasks
+        self._order = order
+        self._tell = tell
+        self._s3 = system.client("s3")
+        self._bucket = str(system.parts["bucket"])
+        mark = hashlib.sha256(order.address.encode()).hexdigest()[:16]
+        self._prefix = f"{MOVING_PREFIX}{mark}/"
+
+    def run(self) -> None:
+        """Bring what is new. Raises SourceError, OperationError; RefusedError as the task says."""
+        known, pending = self._known()
+        files = MailFiles(self._order.path, known, self._order.folders)
+        survey = files.survey()
+        brought: dict[str, Line] = {}
+        if not self._order.look and (survey.new or pending):
+            brought = self._bring(files, survey)
+        self._report(survey, brought)
+
+    def _known(self) -> tuple[set[bytes], int]:
+        """Return the names of what was brought, and how many mails wait in the task's scratch."""
+        lines: list[Line] = []
+        words = ["import-known", f"--to={self._bucket}/{self._prefix}known-", self._order.address]
+        if self._order.again:
+            words.insert(1, "--again")
+        self._tasks.run("dovecot", words, lines.append, memory=MEMORY)
+        (said,) = (line for line in lines if line["kind"] == "known")
+        octets = bytearray()
+        for number in range(int(said["parts"])):
+            key = part_key(f"{self._prefix}known-", number)
+            with told("S3"):
+                octets += self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+                self._s3.delete_object(Bucket=self._bucket, Key=key)
+        steps = range(0, len(octets) - _NAME_OCTETS + 1, _NAME_OCTETS)
+        return {bytes(octets[at : at + _NAME_OCTETS]) for at in steps}, int(said["pending"])
+
+    def _bring(self, files: MailFiles, survey: Survey) -> dict[str, Line]:
+        found: dict[str, Line] = {}
+
+        def take(line: Line) -> None:
+            if line["kind"] == "folder":
+                found[str(line["source"])] = line
+            elif line["kind"] == "progress":
+                self._tell(line)
+
+        words = ["import-files"]
+        if survey.new:
+            words.append(f"--from={self._bucket}/{self._send(files, survey.new_octets)}")
+        if self._order.over_quota:
+            words.append("--over-quota")
+        try:
+            words.append(self._order.address)
+            self._tasks.run("dovecot", words, take, memory=MEMORY)
+        except RefusedError as error:
+            if error.code != AGAIN:
+                self._clear()
+            raise
+        self._clear()
+        return found
+
+    def _send(self, files: MailFiles, octets: int) -> str:
+        """Put all parts into the bucket; return the key of their list."""
+        there, keys, sent = set(self._listed()), list[str](), 0
+        for part in parts(files.records()):
+            key = f"{self._prefix}{len(keys):06d}-{hashlib.sha256(part).hexdigest()}"
+            if key not in there:
+                with told("S3"):
+                    self._s3.put_object(Bucket=self._bucket, Key=key, Body=part)
+            keys.append(key)
+            sent += len(part)
+            self._tell({"kind": "progress", "step": "send", "octets": sent, "of_octets": octets})
+        key = f"{self._prefix}list"
+        with told("S3"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body="\n".join(keys).encode())
+        return key
+
+    def _listed(self) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2")
+        with told("S3"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
+                yield from (str(each["Key"]) for each in page.get("Contents", ()))
+
+    def _clear(self) -> None:
+        for key in list(self._listed()):
+            with told("S3"):
+                self._s3.delete_object(Bucket=self._bucket, Key=key)
+
+    def _report(self, survey: Survey, brought: Mapping[str, Line]) -> None:
+        told = [*survey.left_out]
+        if more := survey.left_out_count + survey.lost_count - len(told):
+            told.append(LeftOut(f"{more} more", "are left out, too", is_damage=False))
+        if survey.expunged:
+            why = "had been deleted by their owner"
+            told.append(LeftOut(f"{survey.expunged} mails", why, is_damage=False))
+        for each in told:
+            self._tell({"kind": "left-out", **asdict(each)})
+        ours = target_folders(map(encode, survey.folders), {})
+        for name, counted in sorted(survey.folders.items()):
+            # A report shows `_~home` under its name at the source.
+            line = brought.get(re.sub(r"(^|/)_(?=~)", r"\1", name), {})
+            self._tell(
+                {
+                    "kind": "folder",
+                    "source": name,
+                    "folder": line.get("folder", decode(ours[encode(name)])),
+                    "mails": counted.mails,
+                    "octets": counted.octets,
+                    "new": counted.new,
+                    "brought": line.get("brought", 0),
+                    "brought_octets": line.get("brought_octets", 0),
+                    "now": line.get("now"),
+                    "too_large": [
+                        {"name": where, "octets": size} for where, size in counted.too_large[:50]
+                    ],
+                }
+            )
+
+
+def parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Give a stream in parts of 8 MB. Pure."""
+    buffer = bytearray()
+    for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= PART_OCTETS:
+            yield bytes(buffer[:PART_OCTETS])
+            del buffer[:PART_OCTETS]
+    if buffer:
+        yield bytes(buffer)
