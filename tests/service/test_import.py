@@ -414,6 +414,8 @@ def test_what_is_wrong_has_its_exit_code_and_stores_nothing(
     assert 75 == done.code
     assert "certificate" in done.of("error")[0]["text"]
     assert before == here(host, DAN)
+    assert 67 == export(host, "nobody@example.org", tmp_path).code
+    assert not (host.root / "mail/example.org/nobody").exists()
 
 
 def test_a_renamed_mailbox_is_exported_and_imported_where_its_mail_lies(

@@ -12,7 +12,7 @@ and go meanwhile: each folder is as it was at one moment.
     sieve/NAME.sieve                    the filters; `active` says which is in use
 
 Kinds of lines: `progress`, `part` (number, octets), `exported` (mails, octets, folders).
-Exit code: 0; 75 try again; 65 a mail cannot be read.
+Exit code: 0; 67 there is no such mailbox; 75 try again; 65 a mail cannot be read.
 """
 
 import io
@@ -25,9 +25,9 @@ from pathlib import Path
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.codes import AGAIN
+from postal_plexus.maintenance.codes import AGAIN, NO_USER
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, first_address, home
+from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.parcels import PartWriter, store
 from postal_plexus.maintenance.staging import VMAIL
@@ -40,7 +40,10 @@ _LEFT_OUT = (".Expunged", "shared/*")
 
 def export(address: str, output: Output, to: io.RawIOBase) -> int:
     """Write a mailbox's tar; return the exit code. Raises SyncError, OSError, AwsError."""
-    address = first_address(TABLE.read_text("utf-8"), address)
+    table = TABLE.read_text("utf-8")
+    if address not in addresses(table):
+        return output.fail(NO_USER, f"there is no mailbox {address}")
+    address = first_address(table, address)
     mirror = home(STORE / ".export", address)
     dsync = Dsync(address, _RUN)
     dsync.configure(None)
