@@ -29,8 +29,8 @@ import sys
 from pathlib import Path
 from postal_plexus.maintenance import exporting, output
 said = output.Output(sys.stdout)
-with open("/out/mailbox.tar", "wb", buffering=0) as file:
-    said.end(exporting.export(sys.argv[1], said, file))
+with open("/out/mailbox", "wb", buffering=0) as file:
+    said.end(exporting.export(sys.argv[1], said, file, as_mbox=len(sys.argv) > 2))
 """
 
 
@@ -96,9 +96,9 @@ def words(
     return [*command[:2], *([f"--name={name}"] if name else []), *command[2:]]
 
 
-def export(host: MailHost, address: str, to: Path) -> Done:
-    """Run a task that writes a mailbox's tar into a directory."""
-    return _end(_task(host, EXPORT, {str(to): "/out"}, address))
+def export(host: MailHost, address: str, to: Path, *, as_mbox: bool = False) -> Done:
+    """Run a task that writes `mailbox` into a directory: a tar, or a zip file of mboxes."""
+    return _end(_task(host, EXPORT, {str(to): "/out"}, address, *(["mbox"] if as_mbox else [])))
 
 
 def known(host: MailHost, address: str, *, again: bool = False) -> set[bytes]:

@@ -17,8 +17,8 @@ from postal_plexus.cli.exits import CommandError, Exit
 
 SUMMARY = "write a mailbox's mail and filters to one file"
 
-DETAILS = """ The file is a tar of Maildirs, one for each folder, with flags and dates, beside the
-Sieve filters. What was interrupted begins anew. The mailbox stays as it is.
+DETAILS = """ The file is a tar of Maildirs, one for each folder, or a zip file of mboxes. It has
+flags, dates and Sieve filters, too. What was interrupted begins anew. The mailbox stays as it is.
 """
 
 
@@ -26,7 +26,16 @@ def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("address", metavar="ADDRESS", help="the mailbox")
     parser.add_argument(
-        "--to", type=Path, metavar="FILE", help="the file to write (default: ADDRESS.tar)"
+        "--to",
+        type=Path,
+        metavar="FILE",
+        help="the file to write (default: ADDRESS.tar or ADDRESS.zip)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("maildir", "mbox"),
+        default="maildir",
+        help="a tar of Maildirs, or a zip file with an mbox for each folder (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     system.add_options(parser)
@@ -39,7 +48,8 @@ def run(args: Namespace) -> int:
     from postal_plexus.operations import moving  # noqa: PLC0415
 
     address = checked_address(args.address)
-    to = args.to or Path(f"{address}.tar")
+    as_mbox = args.format == "mbox"
+    to = args.to or Path(f"{address}.{'zip' if as_mbox else 'tar'}")
     if to.exists():
         raise CommandError(
             Exit.NO_INPUT, "already exists: name another file with --to", source=str(to)
@@ -65,7 +75,7 @@ def run(args: Namespace) -> int:
             os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file,
             tasks.ending(),
         ):
-            moving.fetch(stack, runner, address, file, tell)
+            moving.fetch(stack, runner, address, file, tell, as_mbox=as_mbox)
         part.rename(to)
     except OSError as error:
         line = f"cannot be written: {error.strerror}"

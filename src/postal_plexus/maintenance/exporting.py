@@ -1,4 +1,4 @@
-"""Export one mailbox: all its mail as Maildirs, and its filters, as a tar in parts.
+"""Export one mailbox: all its mail and its filters, as a tar of Maildirs or a zip file of mboxes.
 
 Dovecot's own sync makes a mirror of the mailbox in Maildir format beside the mailboxes, in
 `.export/DOMAIN/LOCAL PART`; from that the tar is made, and it is removed with the last part. A task
@@ -9,7 +9,9 @@ and go meanwhile: each folder is as it was at one moment.
     mail/FOLDER/cur, mail/FOLDER/new    each folder, levels as directories, names in modified UTF-7
     mail/FOLDER/dovecot-keywords        which letter in a file's flags is which keyword
     mail/subscriptions
-    sieve/NAME.sieve                    the filters; `active` says which is in use
+    sieve/NAME.sieve                    the filters
+
+The zip file is described in `mbox_export`.
 
 Kinds of lines: `progress`, `part` (number, octets), `exported` (mails, octets, folders).
 Exit code: 0; 67 there is no such mailbox; 75 try again; 65 a mail cannot be read.
@@ -19,7 +21,8 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from postal_plexus.deliver.aws.errors import AwsError
@@ -28,6 +31,7 @@ from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import AGAIN, NO_USER
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
 from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home
+from postal_plexus.maintenance.mbox_export import MailZip
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.parcels import PartWriter, store
 from postal_plexus.maintenance.staging import VMAIL
@@ -38,8 +42,21 @@ _TRIES = 5
 _LEFT_OUT = (".Expunged", "shared/*")
 
 
-def export(address: str, output: Output, to: io.RawIOBase) -> int:
-    """Write a mailbox's tar; return the exit code. Raises SyncError, OSError, AwsError."""
+@dataclass(frozen=True)
+class Exported:
+    """What was written; folders are those with mail."""
+
+    mails: int
+    octets: int
+    folders: int
+
+
+def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = False) -> int:
+    """Write a mailbox's tar, or its zip file; return the exit code.
+
+    Raises:
+        SyncError, OSError, AwsError: it did not come to its end.
+    """
     table = TABLE.read_text("utf-8")
     if address not in addresses(table):
         return output.fail(NO_USER, f"there is no mailbox {address}")
@@ -63,8 +80,17 @@ def export(address: str, output: Output, to: io.RawIOBase) -> int:
                 raise
         else:
             break
+    filters = list(_filters(home(STORE, address)))
+    done = (_mboxes if as_mbox else _maildirs)(mirror, filters, to)
+    to.flush()
+    output.say("exported", **asdict(done))
+    shutil.rmtree(mirror)
+    return 0
+
+
+def _maildirs(mirror: Path, filters: Sequence[tuple[Path, str]], to: io.RawIOBase) -> Exported:
     mails = octets = 0
-    folders: set[str] = set()
+    folders: set[Path] = set()
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         for path, name in _files(mirror):
             if path.is_dir():
@@ -75,14 +101,24 @@ def export(address: str, output: Output, to: io.RawIOBase) -> int:
             if path.parent.name in {"cur", "new"}:
                 mails += 1
                 octets += path.stat().st_size
-                folders.add(str(path.parent.parent))
-        for path, name in _filters(home(STORE, address)):
+                folders.add(path.parent.parent)
+        for path, name in filters:
             with path.open("rb") as file:
                 tar.addfile(_member(name, path), file)
-    to.flush()
-    output.say("exported", mails=mails, octets=octets, folders=len(folders))
-    shutil.rmtree(mirror)
-    return 0
+    return Exported(mails, octets, len(folders))
+
+
+def _mboxes(mirror: Path, filters: Sequence[tuple[Path, str]], to: io.RawIOBase) -> Exported:
+    with MailZip(to) as written:
+        for directory, below, _names in os.walk(mirror):
+            below.sort()
+            if {"cur", "new"} <= set(below):
+                below[:] = [each for each in below if each not in {"cur", "new", "tmp"}]
+                name = str(Path(directory).relative_to(mirror))
+                written.add_folder("INBOX" if name == "." else name, Path(directory))
+        for path, name in filters:
+            written.add_file(name, path)
+    return Exported(written.mails, written.octets, written.folders)
 
 
 def _files(mirror: Path) -> Iterator[tuple[Path, str]]:
@@ -124,7 +160,7 @@ def _export(call: Call, output: Output) -> int:
         connection, bucket, prefix, lambda part, size: output.say("part", number=part, octets=size)
     )
     try:
-        code = export(call.words[0], output, to)
+        code = export(call.words[0], output, to, as_mbox="mbox" in call.options)
         to.finish()
     except SyncError as error:
         return output.fail(error.status, str(error))
@@ -135,4 +171,4 @@ def _export(call: Call, output: Output) -> int:
     return code
 
 
-VERBS = {"export": Verb(_export, calls.ADDRESS, 1, 1, {"to": calls.NAME})}
+VERBS = {"export": Verb(_export, calls.ADDRESS, 1, 1, {"to": calls.NAME, "mbox": None})}

@@ -70,9 +70,19 @@ def finish(tasks: Tasks, address: str, tell: Callable[[Line], None]) -> None:
 
 
 def fetch(
-    system: System, tasks: Tasks, address: str, to: BinaryIO, tell: Callable[[Line], None]
+    system: System,
+    tasks: Tasks,
+    address: str,
+    to: BinaryIO,
+    tell: Callable[[Line], None],
+    *,
+    as_mbox: bool = False,
 ) -> None:
-    """Write a mailbox's tar to a file. Raises OperationError, and RefusedError with its code."""
+    """Write a mailbox's tar, or its zip file of mboxes, to a file.
+
+    Raises:
+        OperationError: it did not come to its end; RefusedError with the task's code.
+    """
     bucket = str(system.parts["bucket"])
     prefix = f"{MOVING_PREFIX}{secrets.token_hex(8)}/"
     s3 = system.client("s3")
@@ -86,7 +96,8 @@ def fetch(
         tell(line)
 
     try:
-        tasks.run("dovecot", ["export", f"--to={bucket}/{prefix}", address], take, memory=MEMORY)
+        words = ["export", f"--to={bucket}/{prefix}", *(["--mbox"] if as_mbox else []), address]
+        tasks.run("dovecot", words, take, memory=MEMORY)
     finally:
         with told("S3"):
             left = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
