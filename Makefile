@@ -13,7 +13,7 @@ plexus = .venv/bin/plexus
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
 	@ARCH=$(ARCH) tools/bootstrap run
-	@ARCH=$(ARCH) tools/images --refresh dovecot postfix deliver certbot
+	@ARCH=$(ARCH) tools/images --refresh dovecot postfix deliver certbot web
 
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,7 +52,7 @@ test-nfs: ## Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (1
 
 test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
-	@ARCH=arm64 tools/images dovecot postfix deliver certbot
+	@ARCH=arm64 tools/images dovecot postfix deliver certbot web
 	@ARCH=arm64 .venv/bin/pytest -s tests/arm64 $(PYTEST_ARGS)
 
 check: ## Style, types, the direction of knowledge, shell and container files

@@ -173,6 +173,12 @@ MISTAKES = (
         ("'dovecot': 'none'", "Name the images of"),
     ),
     Mistake(
+        "webmail without its image",
+        {"images": {name: f"r.example/{name}" for name in _FOUR}, "webmail": True},
+        "postal-plexus:images",
+        ("lacks web", "leave webmail off"),
+    ),
+    Mistake(
         "a blank in an image",
         {"images": {name: f"r.example/{name}{' ' * (name == 'deliver')}" for name in _FOUR}},
         "postal-plexus:images",

@@ -14,10 +14,14 @@
  * and many addresses cannot take every process. Dovecot's own mail_max_userip_connections counts each
  * address for itself. All sessions pass through this process, which holds their TLS, so it can count them.
  *
+ * By a socket comes the web container alone (web.conf): it is trusted as login_trusted_networks would be,
+ * which knows networks only. Its connections count as those of one network, and its processes bound them.
+ *
  * DIAGNOSTICS: "Login aborted: Too many connections before login" with the address that it went to;
  * "Login aborted: The user has N sessions already", to the client NO [LIMIT].
  * tests/service/test_door.py and test_limits.py fail without it.
  */
+#include <sys/socket.h>
 #include "login-common.h"
 #include "client-common.h"
 #include "auth-client.h"
@@ -150,11 +154,25 @@ static bool user_has_room(struct client *client)
 	return FALSE;
 }
 
+/* Whether a client came by a socket of the file system. */
+static bool is_neighbour(const struct client *client)
+{
+	struct sockaddr_storage own;
+	socklen_t size = sizeof(own);
+
+	return getsockname(client->fd, (struct sockaddr *)&own, &size) == 0 &&
+		own.ss_family == AF_UNIX;
+}
+
 static void client_allocated(struct client *client)
 {
 	struct client *oldest, *each;
 	unsigned int all = 0;
 
+	if (is_neighbour(client)) {
+		client->connection_trusted = TRUE;
+		client->connection_secured = TRUE;
+	}
 	client->v.sasl_check_login = user_has_room;
 	if (network_count(client, &oldest) > limits->network && oldest != NULL)
 		send_away(oldest);

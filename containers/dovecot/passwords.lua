@@ -26,6 +26,10 @@
 -- its own. A network is an IPv4 address, or the first 64 bits of an IPv6 one: the holder of one of these
 -- has them all.
 --
+-- Webmail's ManageSieve and submission have no address of the browser (web.conf; Postfix says 127.0.0.1):
+-- they count as one network, and are no logins to record. The same password was right for IMAP, with the address,
+-- a moment before.
+--
 -- The notes are a file for each network and user, `SECONDS CHECK` a line, where CHECK is 128 bits of the
 -- password's SHA-256, keyed with a secret of the host's: enough to know a repeated one, and nothing that
 -- could be compared with other passwords elsewhere. Last logins are a file for each user, `TIME PASSWORD
@@ -285,7 +289,8 @@ end
 
 function auth_password_verify(request, password)
   local auth = dovecot.auth
-  local user, network = kept_name(request.user), network_of(request.remote_ip)
+  local is_remote = request.remote_ip and request.remote_ip ~= "127.0.0.1"
+  local user, network = kept_name(request.user), is_remote and network_of(request.remote_ip) or "web"
   local hashes, line
   if user then
     local now
@@ -313,7 +318,7 @@ function auth_password_verify(request, password)
     end
     local name = verified(request, user, password, counting, state)
     if name then
-      record(request, user, name)
+      if is_remote then record(request, user, name) end
       return auth.PASSDB_RESULT_OK, user == request.user and {} or { user = user }
     end
   end

@@ -5,7 +5,7 @@ Each memory limit is hard; together they must leave space on a host with 512 MB.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
@@ -135,6 +135,30 @@ DELIVER_CONTAINER = Container(
 )
 
 CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
+
+# What is optional, in a browser.
+WEB_CONTAINER = Container(
+    name="web",
+    # With Roundcube's four PHP processes at work 45 MB, page cache included.
+    memory=80,
+    # The rest of what ECS may promise on a t4g.nano beside the other services and one task. What
+    # the container takes beyond it is what those do not use.
+    reservation=10,
+    ports=(443,),
+    mounts=(
+        Mount("run-web", read_only=True),
+        Mount("tls", read_only=True),
+        Mount("webmail"),
+    ),
+    tmpfs=(Tmpfs("/run", 4), Tmpfs("/tmp", 1)),  # noqa: S108
+    stop_timeout=30,
+    capabilities=("CHOWN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
+)
+
+
+def beside_web(container: Container) -> Container:
+    """Dovecot or Postfix with the directory of their sockets for the web container."""
+    return replace(container, mounts=(*container.mounts, Mount("run-web")))
 
 
 def _mount_point(mount: Mount) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class HostArgs:
     ssm_access: bool
     replace_after_days: int
     indexes_gb: int
+    web: bool = False
 
     @property
     def name(self) -> str:
@@ -202,6 +203,7 @@ class Host(pulumi.ComponentResource):
                     region=args.stack.region,
                     ssm_access=args.ssm_access,
                     indexes_gb=args.indexes_gb,
+                    web=args.web,
                     ipv6=args.stack.region not in regions.WITHOUT_EC2_IPV6,
                     **given,
                 )

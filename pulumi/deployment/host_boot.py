@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment.host_directories import HOST_DIRECTORIES
+from deployment.host_directories import host_directories
 
 _SCRIPT = Path(__file__).with_suffix(".sh")
 
@@ -26,6 +26,8 @@ class HostBoot:
     indexes_gb: int = 1
     # Whether EC2's API is used by IPv6 before the address is attached.
     ipv6: bool = True
+    # Whether the stack has a web container.
+    web: bool = False
 
 
 def user_data(boot: HostBoot) -> str:
@@ -36,7 +38,7 @@ def user_data(boot: HostBoot) -> str:
     """
     directories = "\n".join(
         f"{directory.path} {directory.uid} {directory.gid} {directory.mode}"
-        for directory in HOST_DIRECTORIES
+        for directory in host_directories(web=boot.web)
     )
     values = {
         "PLEXUS_REGION": boot.region,

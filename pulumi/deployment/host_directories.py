@@ -1,8 +1,9 @@
 """The directories on the host that the containers share, and their owners.
 
 The numeric ids are the contract between the containers (each image has users with these ids): 5000
-vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot. The host's user
-data creates the directories; the desk creates the same ones under its own.
+vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot, 5005 the web
+container's nginx. The host's user data creates the directories; the desk creates the same ones
+under its own.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ DELIVER = 5001
 POSTFIX = 5002
 SHARED_GROUP = 5003
 CERTBOT = 5004
+WEB = 5005
 
 
 @dataclass(frozen=True)
@@ -66,4 +68,16 @@ HOST_DIRECTORIES = (
     ),
 )
 
-BY_NAME = {directory.name: directory for directory in HOST_DIRECTORIES}
+# Of a stack with a web container.
+WEB_DIRECTORIES = (
+    # Postfix makes its socket as itself, Dovecot as root; nginx gets in by its group.
+    HostDirectory("run-web", "/var/lib/plexus/run/web", "/run/plexus/web", POSTFIX, WEB, "0750"),
+    HostDirectory("webmail", "/var/lib/plexus/webmail", "/var/lib/webmail", 0, 0, "0711"),
+)
+
+BY_NAME = {directory.name: directory for directory in (*HOST_DIRECTORIES, *WEB_DIRECTORIES)}
+
+
+def host_directories(*, web: bool) -> tuple[HostDirectory, ...]:
+    """All of a stack's host; with `web`, those of the web container too."""
+    return HOST_DIRECTORIES + WEB_DIRECTORIES * web

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pulumi
 from deployment.stack import Stack
 
 NAMES = ("dovecot", "postfix", "deliver", "certbot")
+WEB = "web"
 
 _ROOT = Path(__file__).parents[2]
 
@@ -37,14 +38,14 @@ _LIFECYCLE = {
 }
 
 
-def built_images(architecture: str) -> Mapping[str, str]:
+def built_images(architecture: str, names: Sequence[str] = NAMES) -> Mapping[str, str]:
     """Return the local names of the images as they would be built now, without building them.
 
     Raises:
         pulumi.RunError: the builder cannot tell.
     """
     listed = subprocess.run(  # noqa: S603  our own script
-        [sys.executable, str(_ROOT / "tools" / "images"), "--refresh", "--tags", *NAMES],
+        [sys.executable, str(_ROOT / "tools" / "images"), "--refresh", "--tags", *names],
         env={**os.environ, "ARCH": _ARCHITECTURES[architecture]},
         capture_output=True,
         text=True,
@@ -61,11 +62,15 @@ def built_images(architecture: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class ImagesArgs:
-    """`given`: images to run instead of our own from ECR, by name: all or none."""
+    """`given`: images to run instead of our own from ECR, by name: all or none.
+
+    `web`: whether the stack has a web container.
+    """
 
     stack: Stack
     architecture: str
     given: Mapping[str, str]
+    web: bool = False
 
     @property
     def name(self) -> str:
@@ -85,8 +90,9 @@ class Images(pulumi.ComponentResource):
         self.repositories: dict[str, pulumi.Output[str]] = {}
         self.repository_arns: dict[str, pulumi.Output[str]] = {}
         # A stack with its own images and none for certificates also provides those.
-        names = [image for image in NAMES if not args.given or image in args.given]
-        built = {} if args.given else built_images(args.architecture)
+        wanted = (*NAMES, WEB) if args.web else NAMES
+        names = [image for image in wanted if not args.given or image in args.given]
+        built = {} if args.given else built_images(args.architecture, names)
         for image in names:
             repository = aws.ecr.Repository(
                 f"{args.name}-{image}",

@@ -17,6 +17,8 @@ from deployment.stack import Stack
 
 # What users need: IMAP, two ways to submit mail, and ManageSieve for their filters.
 MAIL_PORTS = (993, 465, 587, 4190)
+# Of a stack with a web container.
+WEB_PORTS = (443,)
 _NFS = 2049
 
 # "Too big", with which the path MTU is discovered; the group lets no other ICMP in. Type and code,
@@ -34,7 +36,8 @@ _EVERYBODY = {"ipv4": {"cidr_ipv4": "0.0.0.0/0"}, "ipv6": {"cidr_ipv6": "::/0"}}
 class NetworkArgs:
     """`block`: private IPv4 space; `zones`: how many availability zones.
 
-    `host_zone`: the zone of the address and therefore of the host, counted from 1.
+    `host_zone`: the zone of the address and therefore of the host, counted from 1; `web`: whether
+    browsers reach it too.
     """
 
     stack: Stack
@@ -42,6 +45,7 @@ class NetworkArgs:
     zones: int
     host_zone: int
     instance_type: str
+    web: bool = False
 
     @property
     def name(self) -> str:
@@ -176,8 +180,10 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{self._args.name}-host"},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["egress", "ingress"]),
         )
+        web_ports = WEB_PORTS if self._args.web else ()
         for direction, ports, rule, description in (
             ("in", MAIL_PORTS, aws.vpc.SecurityGroupIngressRule, "Mail clients"),
+            ("in", web_ports, aws.vpc.SecurityGroupIngressRule, "Browsers"),
             ("out", _OUTWARD_PORTS, aws.vpc.SecurityGroupEgressRule, "AWS's services"),
         ):
             for port, (suffix, everybody) in itertools.product(ports, _EVERYBODY.items()):

@@ -19,7 +19,7 @@ from deployment.client_setup import (
 from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
 from deployment.doctor import Doctor, DoctorArgs
 from deployment.host import Host, HostArgs, warn_of_spot_quota
-from deployment.host_directories import HOST_DIRECTORIES
+from deployment.host_directories import host_directories
 from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
 from deployment.maintenance import Maintenance, MaintenanceArgs
@@ -168,6 +168,7 @@ class _Deployment:
                 self.settings.zones,
                 self.settings.host_zone,
                 self.settings.instance_type,
+                web=bool(self.settings.web_parts),
             ),
             self.stack.options,
         )
@@ -236,6 +237,7 @@ class _Deployment:
                 self.stack,
                 self.settings.architecture,
                 self.settings.images,
+                web=bool(self.settings.web_parts),
             ),
             self.stack.options,
         )
@@ -267,12 +269,13 @@ class _Deployment:
                 ssm_access=self.settings.ssm_access,
                 replace_after_days=self.settings.replace_after_days,
                 indexes_gb=self.settings.indexes_gb,
+                web=bool(self.settings.web_parts),
             ),
             self.stack.options,
         )
 
     def _services(self) -> dict[str, Service]:
-        """Create the three services."""
+        """Create the three services, and the web container if any of its parts is on."""
         return make_services(
             self.settings,
             ServiceParts(
@@ -470,7 +473,10 @@ class _Deployment:
             "patch": {**self.patches.told, "region": self.settings.region}
             if self.patches
             else None,
-            "host_directories": [dataclasses.asdict(each) for each in HOST_DIRECTORIES],
+            "host_directories": [
+                dataclasses.asdict(each)
+                for each in host_directories(web=bool(self.settings.web_parts))
+            ],
         }
         for name, value in outputs.items():
             pulumi.export(name, value)

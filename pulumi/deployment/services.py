@@ -1,4 +1,4 @@
-"""The three services, each with its environment, its permissions, and its dependencies."""
+"""The services, each with its environment, its permissions, and its dependencies."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,14 @@ import pulumi_aws as aws
 import pulumi
 from deployment import task_documents
 from deployment.archive import Archive
-from deployment.containers import DELIVER_CONTAINER, DOVECOT, POSTFIX, Container
+from deployment.containers import (
+    DELIVER_CONTAINER,
+    DOVECOT,
+    POSTFIX,
+    WEB_CONTAINER,
+    Container,
+    beside_web,
+)
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
 from deployment.identities import Identities
 from deployment.images import Images
@@ -17,6 +24,7 @@ from deployment.sending import Sending
 from deployment.service import Service, ServiceArgs
 from deployment.stack import Stack
 from deployment.storage import Storage
+from postal_plexus.autoconfig import certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
 from postal_plexus.config.settings import Settings
@@ -57,15 +65,16 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
             parts.stack.options,
         )
 
-    return {
+    web = bool(settings.web_parts)
+    services = {
         "dovecot": service(
-            DOVECOT,
+            beside_web(DOVECOT) if web else DOVECOT,
             environment={"PLEXUS_HOSTNAME": settings.mail_host},
             policy=_dovecot_policy(parts),
             needed=parts.storage.ready,
         ),
         "postfix": service(
-            POSTFIX,
+            beside_web(POSTFIX) if web else POSTFIX,
             environment={
                 "PLEXUS_HOSTNAME": settings.mail_host,
                 "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
@@ -86,6 +95,19 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
             policy=_deliver_policy(parts),
         ),
     }
+    if web:
+        # Nothing of AWS: it knows this host alone.
+        services["web"] = service(
+            WEB_CONTAINER,
+            environment={
+                "PLEXUS_HOSTNAME": settings.mail_host,
+                "PLEXUS_WEB_NAMES": " ".join(
+                    certificate_names(settings.clients, mail_host=settings.mail_host)
+                ),
+                "PLEXUS_WEB_PARTS": " ".join(settings.web_parts),
+            },
+        )
+    return services
 
 
 def _dovecot_policy(parts: ServiceParts) -> pulumi.Output[str]:

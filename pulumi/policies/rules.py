@@ -20,8 +20,9 @@ from pulumi_policy import (
 Properties = Mapping[str, Any]
 Check = Callable[[ResourceValidationArgs], Iterator[str]]
 
-# What users need: IMAP, submission by TLS from the start and by STARTTLS, ManageSieve.
-_OPEN_PORTS = {993, 465, 587, 4190}
+# What users need: IMAP, submission by TLS from the start and by STARTTLS, ManageSieve; and
+# HTTPS, if the stack has a container that answers there (open-ports-are-served).
+_OPEN_PORTS = {993, 465, 587, 4190, 443}
 # And what routers on the way need: "too big" by ICMP, as protocol, type and code.
 _OPEN_ICMP = {("icmp", 3, 4), ("icmpv6", 2, 0)}
 _WORLD = {"0.0.0.0/0", "::/0"}
@@ -268,6 +269,24 @@ def _buckets_are_closed(args: StackValidationArgs, report: ReportViolation) -> N
             report(f"{count['bucket:Bucket']} buckets, but {count[kind]} of {kind}", None)
 
 
+def _open_ports_are_served(args: StackValidationArgs, report: ReportViolation) -> None:
+    published = {
+        mapping["hostPort"]
+        for resource in args.resources
+        if resource.resource_type == "aws:ecs/taskDefinition:TaskDefinition"
+        for container in json.loads(resource.props["containerDefinitions"])
+        for mapping in container.get("portMappings") or ()
+    }
+    for resource in args.resources:
+        if resource.resource_type != "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule":
+            continue
+        port = int(resource.props.get("fromPort") or 0)
+        is_tcp = resource.props.get("ipProtocol") == "tcp"
+        source = resource.props.get("cidrIpv4") or resource.props.get("cidrIpv6")
+        if is_tcp and source in _WORLD and port not in published:
+            report(f"{resource.name}: port {port} is open, but no container answers there", None)
+
+
 _CLOSES_A_BUCKET = (
     "bucketOwnershipControls:BucketOwnershipControls",
     "bucketPolicy:BucketPolicy",
@@ -280,5 +299,13 @@ STACK_POLICIES.append(
         description="Every bucket blocks public access, has one owner, and a policy (TLS only).",
         enforcement_level=EnforcementLevel.MANDATORY,
         validate=_buckets_are_closed,
+    )
+)
+STACK_POLICIES.append(
+    StackValidationPolicy(
+        name="open-ports-are-served",
+        description="Every open port has a container behind it: 443 only with a web container.",
+        enforcement_level=EnforcementLevel.MANDATORY,
+        validate=_open_ports_are_served,
     )
 )

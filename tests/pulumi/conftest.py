@@ -14,5 +14,6 @@ def run() -> Run:
 def everything() -> Run:
     """The template, with all that it may have."""
     config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-    more = {"postal-plexus:ssm-access": True, "postal-plexus:doctor": "weekly"}
-    return record({**config, **more}, certificates=True)
+    more = {"ssm-access": True, "doctor": "weekly", "webmail": True}
+    named = {f"postal-plexus:{key}": value for key, value in more.items()}
+    return record({**config, **named}, certificates=True)

@@ -147,6 +147,8 @@ QUESTIONS: dict[str, list[Question]] = {
     "Role plexus-main-maintenance-restore-task": TASKS,
     "Role plexus-main-postfix-execution": TASKS,
     "Role plexus-main-postfix-task": TASKS,
+    "Role plexus-main-web-execution": TASKS,
+    "Role plexus-main-web-task": TASKS,
     "Role plexus-main-certbot-schedule": trusted(
         "scheduler.amazonaws.com",
         for_us(GROUP),
@@ -191,6 +193,7 @@ QUESTIONS: dict[str, list[Question]] = {
     "RolePolicy plexus-main-postfix-execution": execution(
         "postfix", "ses-smtp-password", "ses-smtp-username"
     ),
+    "RolePolicy plexus-main-web-execution": execution("web"),
     "RolePolicy plexus-main-certbot-schedule": [
         Question(True, "ecs:RunTask", CERTBOT, keys=IN_CLUSTER),
         Question(True, "ecs:RunTask", CERTBOT.removesuffix(":7"), keys=IN_CLUSTER),
@@ -289,7 +292,7 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "ecs:TagResource", CERTBOT.replace("main", "other"), keys=AS_REGISTERED),
         *(
             Question(True, "iam:PassRole", f"{ROLES}-{name}-{kind}", keys=TO_TASKS)
-            for name in ("certbot", "deliver", "dovecot", "postfix")
+            for name in ("certbot", "deliver", "dovecot", "postfix", "web")
             for kind in ("task", "execution")
         ),
         Question(False, "iam:PassRole", f"{ROLES}-deliver-task", keys=TO_EC2),
@@ -371,7 +374,7 @@ QUESTIONS: dict[str, list[Question]] = {
             Question(
                 True, "ecr:BatchGetImage", f"arn:aws:ecr:{HERE}:repository/plexus-main-image-{name}"
             )
-            for name in ("certbot", "deliver", "dovecot", "postfix")
+            for name in ("certbot", "deliver", "dovecot", "postfix", "web")
         ),
         Question(False, "ecr:BatchGetImage", f"arn:aws:ecr:{HERE}:repository/another"),
         Question(False, "s3:GetObject", f"{BUCKET}/inbound/1"),

@@ -29,10 +29,32 @@ def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:
     return sorted(found)
 
 
+def published(run: Run) -> set[int]:
+    """The host's ports that lead to containers."""
+    return {
+        mapping["hostPort"]
+        for entry in run.of("aws:ecs/taskDefinition:TaskDefinition")
+        for container in json.loads(entry.inputs["containerDefinitions"])
+        for mapping in container.get("portMappings", [])
+    }
+
+
+def opened(run: Run) -> set[int]:
+    """The host's ports that the world reaches."""
+    return {port for group, _, port, _ in rules(run, _INGRESS) if group == HOST}
+
+
 def test_the_world_reaches_imap_submission_and_sieve_and_the_host_the_store(run: Run) -> None:
     """993, 465, 587 and 4190 by IPv4 and IPv6; NFS from the host's group alone."""
     mail = [(HOST, "tcp", port, source) for port in (465, 587, 993, 4190) for source in WORLD]
     assert sorted([*mail, (STORE, "tcp", 2049, HOST)]) == rules(run, _INGRESS)
+
+
+def test_browsers_are_let_in_with_webmail_alone(run: Run, everything: Run) -> None:
+    """443 by IPv4 and IPv6, and nothing else more; a container answers on each open port."""
+    more = [(HOST, "tcp", 443, source) for source in WORLD]
+    assert sorted([*rules(run, _INGRESS), *more]) == rules(everything, _INGRESS)
+    assert published(everything) == opened(everything)
 
 
 def test_the_host_hears_that_its_packets_are_too_big(run: Run) -> None:
@@ -70,13 +92,7 @@ def test_no_group_has_rules_of_another_kind(run: Run) -> None:
 
 def test_the_open_ports_are_those_on_which_a_container_listens(run: Run) -> None:
     """Every open port has a container behind it, and every published port is open."""
-    published = {
-        mapping["hostPort"]
-        for entry in run.of("aws:ecs/taskDefinition:TaskDefinition")
-        for container in json.loads(entry.inputs["containerDefinitions"])
-        for mapping in container.get("portMappings", [])
-    }
-    assert published == {port for group, _, port, _ in rules(run, _INGRESS) if group == HOST}
+    assert published(run) == opened(run)
 
 
 def test_host_and_store_are_in_their_groups(run: Run) -> None:

@@ -100,6 +100,15 @@ def test_every_bucket_is_closed(run: Run) -> None:
     assert "2 buckets, but 1 of bucketPublicAccessBlock" in told
 
 
+def test_browsers_reach_a_host_only_with_a_web_container(run: Run) -> None:
+    """443 with nothing behind it breaks a rule, and with webmail none."""
+    assert {443} < {entry.inputs.get("fromPort") for entry in run.of(RULE)}
+    without = [e for e in run.custom if (e.type, e.name) != (TASK, "plexus-main-web")]
+    told = stack_violations(without)
+    assert 2 == len(told)
+    assert all("port 443 is open, but no container answers there" in each for each in told)
+
+
 def test_the_pack_is_one_that_pulumi_reads() -> None:
     """Its project file, and requirements that are locked."""
     pack = PROGRAM / "policies"

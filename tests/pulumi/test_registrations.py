@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -197,6 +198,39 @@ def test_memory_of_the_containers_leaves_room_on_the_host(template: Run) -> None
     assert {"certbot", "deliver", "dovecot", "postfix"} == reserved.keys()
     assert 256 >= sum(reserved.values())
     assert 280 >= sum(reserved.values()) + max(operators)
+
+
+def test_a_web_container_has_its_place_and_changes_only_what_it_must(
+    template: Run, everything: Run
+) -> None:
+    """It fits beside the others and a task, has nothing of AWS, and mounts neither mails nor others' sockets.
+
+    291 MB is what the host has for containers. Dovecot and Postfix get one directory, `deliver` nothing.
+    """
+
+    def containers(run: Run) -> dict[str, dict[str, Any]]:
+        entries = run.of("aws:ecs/taskDefinition:TaskDefinition")
+        found = [json.loads(entry.inputs["containerDefinitions"])[0] for entry in entries]
+        return {container["name"]: container for container in found}
+
+    with_it, without = containers(everything), containers(template)
+    assert {"web"} == with_it.keys() - without.keys()
+    assert 291 >= sum(
+        each.get("memoryReservation", each["memory"])
+        for name, each in with_it.items()
+        if name not in {"maintenance-postfix", "maintenance-restore"}
+    )
+    web = with_it.pop("web")
+    assert {"/run/plexus/web", "/etc/plexus/tls", "/var/lib/webmail"} == {
+        mount["containerPath"] for mount in web["mountPoints"]
+    }
+    assert [] == web["secrets"]
+    assert [] == [e for e in everything.of("aws:iam/rolePolicy:RolePolicy") if "web-task" in e.name]
+    for name in ("dovecot", "postfix"):
+        more = [m for m in with_it[name]["mountPoints"] if m not in without[name]["mountPoints"]]
+        assert ["/run/plexus/web"] == [mount["containerPath"] for mount in more]
+        with_it[name]["mountPoints"] = without[name]["mountPoints"]
+    assert without == with_it
 
 
 def test_no_rule_stops_the_others(template: Run) -> None:

@@ -33,11 +33,13 @@ HOST_DIRECTORIES = {
     "run/postfix": (5002, 5002, 0o755),
     "run/sieve": (5002, 5002, 0o755),
     "run/directory": (5001, 5003, 0o755),
+    "run/web": (5002, 5005, 0o750),
     "tls": (0, 5003, 0o750),
     "queue": (0, 0, 0o755),
     "deliver": (5001, 5003, 0o700),
     "mail": (5000, 5000, 0o750),
     "indexes": (5000, 5000, 0o700),
+    "webmail": (0, 0, 0o711),
 }
 # What each container mounts, as a task definition says.
 MOUNTS = {
@@ -57,13 +59,19 @@ MOUNTS = {
         ("tls", "/etc/plexus/tls", "ro"),
         ("queue", "/var/spool/postfix", "rw"),
     ),
+    "web": (
+        ("run/web", "/run/plexus/web", "ro"),
+        ("tls", "/etc/plexus/tls", "ro"),
+        ("webmail", "/var/lib/webmail", "rw"),
+    ),
 }
 CAPABILITIES = {
     "dovecot": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID,SYS_CHROOT",
     "postfix": "CHOWN,DAC_OVERRIDE,FOWNER,KILL,NET_BIND_SERVICE,SETGID,SETUID",
+    "web": "CHOWN,KILL,NET_BIND_SERVICE,SETGID,SETUID",
 }
-MEMORY = {"dovecot": "128m", "postfix": "64m"}
-PORTS = {"dovecot": (993, 4190), "postfix": (465, 587)}
+MEMORY = {"dovecot": "128m", "postfix": "64m", "web": "80m"}
+PORTS = {"dovecot": (993, 4190), "postfix": (465, 587), "web": (443,)}
 
 STACK = {
     "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],
@@ -88,6 +96,8 @@ class MailHost:
     network: Network
     root: Path
     containers: dict[str, Container] = field(default_factory=dict)
+    # Whether Dovecot and Postfix have the web container beside them.
+    has_web: bool = False
 
     def __post_init__(self) -> None:
         for name, (owner, group, mode) in HOST_DIRECTORIES.items():
@@ -129,6 +139,9 @@ class MailHost:
         )
         if old := self.containers.pop(name, None):
             old.remove()
+        mounts = [*MOUNTS[name]]
+        if self.has_web and name != "web":
+            mounts.append(("run/web", "/run/plexus/web", "rw"))
         container = Container.run(
             self.engine,
             self.images[name],
@@ -139,7 +152,7 @@ class MailHost:
                 *(f"--memory={MEMORY[name]}", f"--memory-swap={MEMORY[name]}"),
                 *(f"--env={key}={value}" for key, value in given.items()),
                 *(f"--publish=127.0.0.1::{port}" for port in PORTS[name]),
-                *(f"--volume={self.root / host}:{to}:{mode}" for host, to, mode in MOUNTS[name]),
+                *(f"--volume={self.root / host}:{to}:{mode}" for host, to, mode in mounts),
                 *options,
             ],
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -18,12 +21,19 @@ expect.set_options(timeout=_MILLISECONDS)
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """The browser of Debian; nothing is downloaded."""
+def chromium(*prefix: str) -> Iterator[Browser]:
+    """The browser of Debian; nothing is downloaded.
+
+    `prefix` stands before its command: with `nsenter` it is in a network of its own. In this machine's it breaks
+    off what it is loading whenever a container's interface comes or goes (ERR_NETWORK_CHANGED).
+    """
     program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     assert program, "there is no Chromium: tools/bootstrap test"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "chromium"
+        script.write_text(f'#!/bin/sh\nexec {shlex.join([*prefix, program])} "$@"\n')
+        script.chmod(0o700)
+        browser = playwright.chromium.launch(executable_path=script)
         try:
             yield browser
         finally:
@@ -84,9 +94,9 @@ class Tracker:
 
 
 @contextmanager
-def tracker() -> Iterator[Tracker]:
+def tracker(address: str = "127.0.0.1") -> Iterator[Tracker]:
     """A server that counts connections, also those in which nothing is said."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server((address, 0)) as listening:
         told = Tracker(listening.getsockname()[1])
 
         def serve() -> None:

@@ -85,7 +85,7 @@ def bits(names: list[str]) -> int:
     return sum(1 << CAPABILITIES[name] for name in names)
 
 
-CONTAINERS = ("dovecot", "postfix", "deliver")
+CONTAINERS = ("dovecot", "postfix", "deliver", "web")
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -124,6 +124,17 @@ def test_who_does_the_work_is_not_root(desk: Desk) -> None:
     spare = [each for each in running if each.name == "imap" and 0 in each.users]
     assert 1 >= len(spare)
     assert of_root <= known | {"master", "imap"}
+
+
+def test_nginx_and_php_answer_as_users_without_rights(desk: Desk) -> None:
+    """Root is nginx's first process, which reads the key, and scripts of ours; PHP is none of theirs."""
+    running = processes(desk, "web")
+    users = {process.name: process.users for process in running if 0 not in process.users}
+    assert {5005} == users["nginx"]
+    assert {5006} == users["php-fpm8.4"]
+    of_root = [process.name for process in running if 0 in process.users]
+    assert 1 == of_root.count("nginx")
+    assert {*of_root} <= {"tini", "nginx", "entrypoint", "follow-certific", "sleep"}
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

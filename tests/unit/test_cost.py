@@ -32,6 +32,14 @@ def test_five_mailboxes_with_five_gb_stay_far_below_ten_dollars() -> None:
     assert 9.5 > estimate.total(estimate.estimate(FIVE, estimate.traffic_of(5), PRICES))
 
 
+def test_webmail_costs_the_storage_of_its_image_and_an_alarm() -> None:
+    """Five versions of 0.13 GB in ECR, at 0.10 a GB; one metric more, at 0.10; and nothing else."""
+    without, with_it = cost(FIVE), cost(Stack(1, 5, 5, web=True))
+    assert 0.065 == round(with_it.pop("images") - without.pop("images"), 4)
+    assert 0.1 == round(with_it.pop("alarms") - without.pop("alarms"), 4)
+    assert without == with_it
+
+
 def test_the_sum_is_that_of_the_lines() -> None:
     """Nothing is hidden between the lines and the total."""
     lines = estimate.estimate(FIVE, estimate.traffic_of(5), PRICES)

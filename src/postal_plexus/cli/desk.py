@@ -129,6 +129,8 @@ def _show(status: DeskStatus) -> None:
     print(f"  CA         {status.ca_file}")
     for account in status.accounts:
         print(f"  user       {account.address}, password {account.password}")
+    if status.webmail:
+        print(f"Webmail:             {status.webmail}")
     print(f"Mail from the world: {_HOST} port {at.ses_inbound.port}, SMTP")
     print(f"Mail to the world:   {status.outbox}")
     if status.page:

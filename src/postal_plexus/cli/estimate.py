@@ -29,6 +29,7 @@ _SPOT_BIGGER = 2
 # The compressed size of one version of each image, and how many versions ECR keeps
 # (pulumi/deployment/images.py).
 _IMAGES_GB = 0.4
+_WEB_IMAGE_GB = 0.13
 IMAGE_VERSIONS = 5
 # deliver polls its two queues every 20 s, even when nothing arrives. It makes three requests for
 # each message, also for a sent one, because SES reports its delivery.
@@ -60,6 +61,7 @@ class Stack:
     archive_days: int = 30
     backup_days: int = 35
     mailboxes_infrequent_days: int = 30
+    web: bool = False
     indexes_gb: int = 1
     doctor: bool = False
 
@@ -116,7 +118,7 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
         raise UnknownPriceError(f"no price is known for {stack.instance_type}, only for {known}")
     kind = "spot" if stack.spot else "on_demand"
     root = _ROOT_GB[stack.host_image]
-    kept = _IMAGES_GB * IMAGE_VERSIONS
+    kept = (_IMAGES_GB + _WEB_IMAGE_GB * stack.web) * IMAGE_VERSIONS
     state = state_gb(stack.indexes_gb)
     return [
         Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
@@ -199,7 +201,7 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
 
 def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
-    watched = alarm_metrics(rules, doctor=stack.doctor)
+    watched = alarm_metrics(rules, doctor=stack.doctor, web=stack.web)
     billed = max(0, watched - prices["alarm_free_metrics"])
     own = max(0, CUSTOM_METRICS - prices["metric_free"])
     return [
@@ -221,9 +223,9 @@ def _doctor(prices: Mapping[str, Any]) -> Line:
     return Line("weekly doctor", why, billed * prices["codebuild_minute"])
 
 
-def alarm_metrics(rules: int, *, doctor: bool = False) -> int:
+def alarm_metrics(rules: int, *, doctor: bool = False, web: bool = False) -> int:
     """Return how many metrics the alarms of a stack with this number of receipt rules read."""
-    return _ALARM_METRICS + 2 * rules + doctor
+    return _ALARM_METRICS + 2 * rules + doctor + web
 
 
 def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:

@@ -49,6 +49,8 @@ _ZONE_ID = re.compile(r"Z[0-9A-Z]{1,31}")
 # An image reference has no spaces and does not end in a separator or a colon.
 _IMAGE = re.compile(r"[a-z0-9](?:[\w./:@-]{0,498}\w)?")
 _IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
+WEB_IMAGE = "web"
+"""Needed only where the web container is."""
 
 
 class RefusedError(ValueError):
@@ -250,7 +252,7 @@ def _all_images(images: dict[str, str]) -> dict[str, str]:
     absent = [name for name, image in images.items() if image == NO_IMAGE and name != "certbot"]
     if absent:
         raise RefusedError(f"has {', '.join(f'{name!r}: {NO_IMAGE!r}' for name in absent)}")
-    if images and len(images) < len(_IMAGE_NAMES):
+    if images and not images.keys() >= set(_IMAGE_NAMES):
         missing = ", ".join(name for name in _IMAGE_NAMES if name not in images)
         remedy = f"Name all {len(_IMAGE_NAMES)} images, or none to have them built."
         if missing == "certbot":
@@ -374,11 +376,14 @@ class Keys(Model):
         1, "the zone in which the host runs, by number", 1, 6, "for one of the zones"
     )
     images: Annotated[
-        dict[Literal["certbot", "deliver", "dovecot", "postfix"], Annotated[str, _matches(_IMAGE)]],
+        dict[
+            Literal["certbot", "deliver", "dovecot", "postfix", "web"],
+            Annotated[str, _matches(_IMAGE)],
+        ],
         AfterValidator(_all_images),
     ] = _key(
         {},
-        "images to run instead of those that `pulumi up` builds; all or none",
+        "images to run instead of those that `pulumi up` builds; all or none; `web` with webmail",
         f"Name the images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
     )
     # An EBS volume of type gp3 has 16 TiB at most.
@@ -452,6 +457,10 @@ class Keys(Model):
         "dead-letter",
         "what happens to a message with a virus. `dead-letter`: it is held, and you and the "
         "recipient are notified; `junk`: it goes to Junk; `drop`: it is deleted silently",
+    )
+    webmail: bool = _key(
+        False,  # noqa: FBT003
+        "whether to serve webmail at https:// and the mail host's name, in one more container",
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from postal_plexus.autoconfig import ClientSetup, ClientSetupError, client_setups
 from postal_plexus.config import regions
 from postal_plexus.config.lists import read_stack
-from postal_plexus.config.model import TEXT_KEYS, Keys, architecture
+from postal_plexus.config.model import TEXT_KEYS, WEB_IMAGE, Keys, architecture
 from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.config.reading import Findings, read_keys
 from postal_plexus.directory.model import Directory
@@ -38,6 +38,11 @@ class Settings(Keys):
     def architecture(self) -> str:
         """`arm64` or `x86_64`: AWS's name for the instance type's architecture."""
         return architecture(self.instance_type)
+
+    @property
+    def web_parts(self) -> tuple[str, ...]:
+        """The optional parts that the web container serves; without any there is no container."""
+        return ("webmail",) if self.webmail else ()
 
     def dmarc(self, domain: str) -> str:
         """Return a domain's DMARC policy."""
@@ -79,6 +84,8 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
         raise StackError([*error.problems, *problems, *findings.problems()]) from error
     domains = tuple(domain.name for domain in directory.domains)
     keys = read_keys(config, domains, findings)
+    if keys.webmail and keys.images and WEB_IMAGE not in keys.images:
+        findings.add("images", f"lacks {WEB_IMAGE}", "Give it too, or leave webmail off.")
     mail_host = keys.mail_host or f"mail.{domains[0]}"
     try:
         clients = client_setups(domains, mail_host=mail_host, shared=keys.client_hosts == "shared")

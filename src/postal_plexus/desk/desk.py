@@ -30,10 +30,11 @@ from awsdesk.ecs.engine import EngineError, NoEngineError
 from awsdesk.ecs.ownership import Owned
 from awsdesk.layout import DeskLayout, Use
 from awsdesk.pulumi import Credentials, DeployError, apply
-from awsdesk.settings import PREFERRED_PORTS, DeskSettings, Ports, SettingsError
+from awsdesk.settings import DeskSettings, SettingsError
 from awsdesk.sockets import LOOPBACK
 from postal_plexus.desk import accounts, lockout, page_process, stack_config
 from postal_plexus.desk.directory_arrival import directory_object, has_arrived
+from postal_plexus.desk.published import ANY_PORTS, PUBLISHED, USUAL_PORTS
 from postal_plexus.desk.status import ContainerState, DeskStatus, cannot_start
 
 if TYPE_CHECKING:
@@ -50,13 +51,6 @@ _TABLES = "/var/lib/plexus/run/directory"
 _QUEUE = "/var/lib/plexus/queue"
 _HEALTHY_SECONDS = 180.0
 SHARED_GROUP = 5003
-# What the tasks publish on their host, by the names that a desk has for it.
-PUBLISHED = {"993": "imaps", "465": "submissions", "587": "submission", "4190": "sieve"}
-# Above 1024, and near the real ones.
-USUAL_PORTS = replace(
-    PREFERRED_PORTS, tasks={"imaps": 1993, "submissions": 1465, "submission": 1587, "sieve": 4190}
-)
-ANY_PORTS = Ports(tasks=dict.fromkeys(PUBLISHED.values(), 0))
 # What the Pulumi program is made of, besides pulumi/ itself.
 PROGRAM_PACKAGES = ("autoconfig", "config", "directory", "mail")
 

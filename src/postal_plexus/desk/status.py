@@ -35,13 +35,16 @@ class Endpoints:
     submissions: Endpoint
     submission: Endpoint
     sieve: Endpoint
+    https: Endpoint
     dns: Endpoint
     sites: Endpoint
 
     @classmethod
     def of(cls, ports: Ports) -> Endpoints:
         """Return the endpoints for a desk's ports."""
-        return cls(**{one.name: Endpoint(LOOPBACK, ports.named()[one.name]) for one in fields(cls)})
+        # An older version's desk lacks those that are new, until it is up again.
+        named = ports.named()
+        return cls(**{one.name: Endpoint(LOOPBACK, named.get(one.name, 0)) for one in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,13 @@ class DeskStatus:
         return self.running and bool(self.containers) and all(c.is_well for c in self.containers)
 
     @property
+    def webmail(self) -> str:
+        """The address of webmail, by a name that the desk's certificate has; empty without it."""
+        if not any(container.name == "web" for container in self.containers):
+            return ""
+        return f"https://localhost:{self.endpoints.https.port}/"
+
+    @property
     def endpoints(self) -> Endpoints:
         """The addresses of the desk.
 
@@ -121,6 +131,7 @@ class DeskStatus:
             "logs": str(self.logs),
             "locked_out": self.locked_out,
             "page": self.page,
+            "webmail": self.webmail if self.settings else "",
             "containers": [
                 {
                     "name": c.name,

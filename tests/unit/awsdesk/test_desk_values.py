@@ -22,7 +22,7 @@ from awsdesk.ses import faults
 from awsdesk.ses.received import ReceivedMail, ReceivedMails
 from awsdesk.settings import Ports, SettingsError
 from awsdesk.sockets import PortTakenError
-from postal_plexus.desk import accounts, desk
+from postal_plexus.desk import accounts, published
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def test_preferred_ports_are_taken_where_they_are_free() -> None:
     free = iter(range(50000, 50100))
     chosen = ports.choose(
         Ports(),
-        desk.USUAL_PORTS,
+        published.USUAL_PORTS,
         is_free=lambda _, port: port != 1025,
         free_port=lambda: next(free),
     )
@@ -46,7 +46,7 @@ def test_preferred_ports_are_taken_where_they_are_free() -> None:
 def test_a_desk_keeps_the_ports_that_it_had() -> None:
     """Before the preferred ones."""
     had = Ports(aws=4002, tasks={"imaps": 4001})
-    chosen = ports.choose(had, desk.USUAL_PORTS, is_free=lambda *_: True)
+    chosen = ports.choose(had, published.USUAL_PORTS, is_free=lambda *_: True)
     assert (4002, 4001) == (chosen.aws, chosen.tasks["imaps"])
 
 

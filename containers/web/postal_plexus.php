@@ -1,0 +1,40 @@
+<?php
+
+/**
+ * What Roundcube lacks for this house: Dovecot hears whose browser it is, and uploads have a bound.
+ *
+ * Dovecot counts wrong passwords by address. It believes what this container's socket says in ID (RFC 2971), before
+ * the login: https://doc.dovecot.org/2.4.1/core/summaries/settings.html#login_trusted_networks
+ */
+class postal_plexus extends rcube_plugin
+{
+    // Of all users together, on the volume that Postfix's queue and the indexes lie on.
+    public const MOST_UPLOADED = 200 * 1024 * 1024;
+
+    public function init()
+    {
+        $this->add_hook('storage_connect', [$this, 'name_the_client']);
+        $this->add_hook('attachment_upload', [$this, 'bound_uploads']);
+        $this->add_hook('attachment_save', [$this, 'bound_uploads']);
+    }
+
+    public function name_the_client($options)
+    {
+        $options['preauth_ident'] = ['x-originating-ip' => $_SERVER['REMOTE_ADDR']];
+        return $options;
+    }
+
+    public function bound_uploads($attachment)
+    {
+        $held = 0;
+        foreach (new FilesystemIterator(rcube::get_instance()->config->get('temp_dir')) as $file) {
+            // Another process may have taken it away meanwhile.
+            $held += (int) @filesize($file->getPathname());
+        }
+        if ($held > self::MOST_UPLOADED) {
+            $attachment['abort'] = true;
+            $attachment['error'] = 'Too many attachments wait here to be sent. Try again in some hours.';
+        }
+        return $attachment;
+    }
+}
