@@ -176,7 +176,7 @@ MISTAKES = (
         "webmail without its image",
         {"images": {name: f"r.example/{name}" for name in _FOUR}, "webmail": True},
         "postal-plexus:images",
-        ("lacks web", "leave webmail off"),
+        ("lacks web", "leave webmail and account-page off"),
     ),
     Mistake(
         "a blank in an image",

@@ -29,7 +29,7 @@ class Page:
 
     @property
     def socket(self) -> str:
-        return str(self.host.root / "run/dovecot/account.sock")
+        return str(self.host.root / "run/web/account.sock")
 
     def send(self, octets: bytes) -> bytes:
         """What comes back for these octets."""

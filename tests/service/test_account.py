@@ -16,6 +16,7 @@ from postal_plexus.account import totp
 from postal_plexus.cli.password import hashed
 from service.account_page import BROWSER, Page
 from service.auth_client import AuthClient
+from service.container_engine import Network, images
 from service.mail_host import PASSWORD, STACK, MailHost
 from service.managesieve import ManageSieve
 from service.ses_endpoint import SesEndpoint
@@ -26,6 +27,18 @@ pytestmark = pytest.mark.timeout(300)
 
 ANN, BEN = "ann@example.org", "ben@example.org"
 NEW = "a quite new passphrase"
+
+
+@pytest.fixture(scope="module")
+def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
+    """A host whose Dovecot has the page's socket; the page is the test itself."""
+    named = images("dovecot", "postfix")
+    made = MailHost(network.engine, named, network, tmp_path_factory.mktemp("host"), has_web=True)
+    try:
+        made.write_directory()
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-SOCKET = "/run/plexus/dovecot/account.sock"
+SOCKET = "/run/plexus/web/account.sock"
 LONGEST = 32 * 1024
 """Octets of a request."""
 

@@ -383,7 +383,7 @@ class Keys(Model):
         AfterValidator(_all_images),
     ] = _key(
         {},
-        "images to run instead of those that `pulumi up` builds; all or none; `web` with webmail",
+        "images to run instead of those that `pulumi up` builds; all or none; `web` for a website",
         f"Name the images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
     )
     # An EBS volume of type gp3 has 16 TiB at most.
@@ -461,6 +461,11 @@ class Keys(Model):
     webmail: bool = _key(
         False,  # noqa: FBT003
         "whether to serve webmail at https:// and the mail host's name, in one more container",
+    )
+    account_page: bool = _key(
+        False,  # noqa: FBT003
+        "whether to serve the page on which users change their passwords themselves, at "
+        "https://, the mail host's name and `/account/`, in the same container as webmail",
     )
 
 

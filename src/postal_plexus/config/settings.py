@@ -42,7 +42,8 @@ class Settings(Keys):
     @property
     def web_parts(self) -> tuple[str, ...]:
         """The optional parts that the web container serves; without any there is no container."""
-        return ("webmail",) if self.webmail else ()
+        on = (("account", self.account_page), ("webmail", self.webmail))
+        return tuple(part for part, is_on in on if is_on)
 
     def dmarc(self, domain: str) -> str:
         """Return a domain's DMARC policy."""
@@ -84,8 +85,10 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
         raise StackError([*error.problems, *problems, *findings.problems()]) from error
     domains = tuple(domain.name for domain in directory.domains)
     keys = read_keys(config, domains, findings)
-    if keys.webmail and keys.images and WEB_IMAGE not in keys.images:
-        findings.add("images", f"lacks {WEB_IMAGE}", "Give it too, or leave webmail off.")
+    if (keys.webmail or keys.account_page) and keys.images and WEB_IMAGE not in keys.images:
+        findings.add(
+            "images", f"lacks {WEB_IMAGE}", "Give it too, or leave webmail and account-page off."
+        )
     mail_host = keys.mail_host or f"mail.{domains[0]}"
     try:
         clients = client_setups(domains, mail_host=mail_host, shared=keys.client_hosts == "shared")

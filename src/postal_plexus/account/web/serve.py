@@ -24,7 +24,7 @@ def main() -> None:
     )
     waitress.serve(
         app,
-        unix_socket=os.environ["PLEXUS_ACCOUNT_SOCKET"],
+        unix_socket=os.environ.get("PLEXUS_ACCOUNT_SOCKET", "/run/account/page.sock"),
         # nginx's group is this one's.
         unix_socket_perms="660",
         threads=_THREADS,
