@@ -72,7 +72,7 @@ def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str)
     usual = {
         f"{host.root}/mail": "/srv/mail",
         f"{host.root}/indexes": "/srv/indexes",
-        f"{host.root}/run/dovecot/holds": "/run/plexus/live-dovecot/holds",
+        f"{host.root}/run/dovecot": "/run/plexus/live-dovecot",
         f"{host.root}/run/directory": "/run/plexus/directory:ro",
         f"{ROOT}/src/postal_plexus": "/usr/local/lib/plexus/postal_plexus:ro",
     }

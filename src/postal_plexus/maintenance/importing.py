@@ -36,7 +36,7 @@ from postal_plexus.maintenance.dsync import (
 from postal_plexus.maintenance.hand_over import take
 from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home
+from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home, quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
@@ -45,7 +45,6 @@ _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
 _MOST_TRIES = 20
 _MERGE_TRIES = 5
-_USUAL_QUOTA = 10 << 30  # quota_storage_size in dovecot.conf
 # What a person deletes between two passes.
 _FEW_MAILS = 50
 
@@ -81,7 +80,7 @@ class Import:
 
     def run(self) -> int:
         """Make the pass; return the exit code. Raises SyncError, MailboxBusyError."""
-        if quota(self._table, self._address) < 0:
+        if self._address not in addresses(self._table):
             return self._output.fail(NO_USER, f"there is no mailbox {self._address}")
         if (day := self._staging.finished) and not self._job.again:
             return self._output.fail(
@@ -97,8 +96,8 @@ class Import:
         there = self._dsync.counts(self._source)
         large = self._dsync.too_large(self._source)
         had = self._staged()
-        now = self._dsync.counts(self._mailbox)
-        held, left = _octets(now), sum(octets for each in large.values() for _, octets in each)
+        room = quota(self._address)
+        left = sum(octets for each in large.values() for _, octets in each)
         new = max(0, _octets(there) - left - _octets(had))
         self._output.say(
             "source",
@@ -106,13 +105,13 @@ class Import:
             octets=_octets(there),
             staged=sum(each.mails for each in had.values()),
             new_octets=new,
-            mailbox_octets=held,
+            mailbox_octets=room.octets,
         )
-        limit = quota(self._table, self._address)
-        if limit and held + new > limit and not self._job.over_quota:
+        if not room.has_room(new) and not self._job.over_quota:
             return self._output.fail(
                 NO_ROOM,
-                f"{self._address} may hold {limit} octets: it has {held}, and {new} would come",
+                f"{self._address} has {room.octets / 1e6:.1f} MB of"
+                f" {(room.most or 0) / 1e6:.1f}: with {new / 1e6:.1f} MB more it would refuse mail",
             )
         mails, kept = (sum(each.mails for each in counts.values()) for counts in (there, had))
         if kept - mails > max(_FEW_MAILS, kept // 10) and not self._job.deletions:
@@ -255,22 +254,6 @@ def _plain(name: str) -> str:
 
 def _octets(counts: Mapping[str, Counts]) -> int:
     return sum(each.octets for each in counts.values())
-
-
-def quota(table: str, address: str) -> int:
-    """Return the octets that a mailbox may hold, 0 for no limit; -1 where there is none. Pure.
-
-    Args:
-        table: the directory's, for Dovecot.
-        address: the mailbox.
-    """
-    line = next((each for each in table.splitlines() if each.startswith(f"{address}:")), None)
-    if line is None:
-        return -1
-    found = re.search(r"userdb_quota_storage_size=(\d+)([KMGT]?)", line)
-    if found is None:
-        return _USUAL_QUOTA
-    return int(found[1]) * 1024 ** " KMGT".index(found[2] or " ")
 
 
 def imported(address: str, text: str, output: Output, tree: Path | None = None) -> int:

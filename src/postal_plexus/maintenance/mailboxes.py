@@ -8,6 +8,7 @@ here.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from postal_plexus.deliver import doveadm
@@ -24,8 +25,23 @@ LOGINS = STORE / "last-logins"
 
 _ANSWER_SECONDS = 300.0
 _LONGEST_ANSWER = 8 << 20
+# A mailbox that is filled at once goes on taking mail.
+_MOST_FULL = 0.95
 _ESCAPED = re.compile(r"\x01([01tnr])")
 _PLAIN = {"0": "\x00", "1": "\x01", "t": "\t", "n": "\n", "r": "\r"}
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What a mailbox holds: mails and octets; and the most octets, None for no limit."""
+
+    mails: int
+    octets: int
+    most: int | None
+
+    def has_room(self, octets: int) -> bool:
+        """Return whether the mailbox still takes mail with so many octets more."""
+        return self.most is None or self.octets + octets <= self.most * _MOST_FULL
 
 
 class RefusedError(ProgramError):
@@ -141,22 +157,23 @@ def _each(call: Call, output: Output, *, recalculate: bool) -> int:
         try:
             if recalculate:
                 ask(address, "quota recalc")
-            output.say("mailbox", **quota(address), login=_logins(address))
+            output.say("mailbox", address=address, **asdict(quota(address)), login=_logins(address))
         except RefusedError as error:
             worst = output.fail(DATA, f"{address}: {error}")
     return worst
 
 
-def quota(address: str, path: str = SOCKET) -> dict[str, object]:
-    """Give what a mailbox holds: mails, octets and the most octets (None for no limit)."""
-    found: dict[str, object] = {"address": address, "mails": 0, "octets": 0, "most": None}
+def quota(address: str, path: str = SOCKET) -> Quota:
+    """Ask Dovecot what a mailbox holds, and may hold. Raises ProgramError."""
+    mails = octets = 0
+    most: int | None = None
     for _name, kind, value, limit, _percent in rows(ask(address, "quota get", path=path), 5):
         if kind == "STORAGE":
-            found["octets"] = int(value) * 1024
-            found["most"] = int(limit) * 1024 if limit.isdigit() and int(limit) else None
+            octets = int(value) * 1024
+            most = int(limit) * 1024 if limit.isdigit() and int(limit) else None
         elif kind == "MESSAGE":
-            found["mails"] = int(value)
-    return found
+            mails = int(value)
+    return Quota(mails, octets, most)
 
 
 def sessions_of(answer: Sequence[tuple[str, ...]]) -> Iterator[dict[str, object]]:

@@ -35,8 +35,6 @@ WHOLE_STORE, INDEXES = Path("/srv/store"), Path("/srv/indexes")
 NOTE = "plexus-restoring"
 _ASIDE = ".before-restore"
 _LONGEST_SECONDS = 12 * 3600.0
-# So full may a mailbox be afterwards: mail goes on coming in.
-_MOST_FULL = 0.95
 # Not what acts on mails that come and go: nothing comes here, and what goes was a copy.
 _PLAIN = options(without(PLUGINS))
 
@@ -46,11 +44,6 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
     tops = {each.partition("/")[0].casefold() for each in taken}
     names = (wanted if number == 1 else f"{wanted} ({number})" for number in range(1, 1000))
     return next(each for each in names if each.casefold() not in tops)
-
-
-def fits(octets: int, used: int, most: int | None) -> bool:
-    """Tell whether a mailbox with so much more still takes mail."""
-    return most is None or used + octets <= most * _MOST_FULL
 
 
 def _restored() -> list[Path]:
@@ -148,13 +141,12 @@ def _restore_mailbox(call: Call, output: Output) -> int:
         shutil.rmtree(top)
         return output.fail(DATA, f"the backup has no mail of {address} there")
     quota = mailboxes.quota(address)
-    used, most = int(str(quota["octets"])), quota["most"]
-    if not fits(octets, used, most if isinstance(most, int) else None):
+    if not quota.has_room(octets):
         shutil.rmtree(top)
         return output.fail(
             DATA,
-            f"{address} has {used / 1e6:.0f} MB and would refuse mail with {octets / 1e6:.0f} MB"
-            " more: raise its quota, or restore one folder (--folder)",
+            f"{address} has {quota.octets / 1e6:.0f} MB and would refuse mail"
+            f" with {octets / 1e6:.0f} MB more: raise its quota, or restore one folder (--folder)",
         )
     folder = free_name(f"Restored {call.options['date']}", _folders(first))
     (top / NOTE).write_text(json.dumps({"address": first, "folder": folder}))

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from postal_plexus.maintenance.dsync import configuration
 from postal_plexus.maintenance.import_job import SPECIAL, JobError, read_job, target_folders
-from postal_plexus.maintenance.importing import quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.staging import Staging, finish, renamed_subscriptions
 from postal_plexus.operations.moving import SourceError, server
@@ -117,13 +116,6 @@ def test_no_two_folders_go_to_one(folders: list[str], chosen: dict[str, str]) ->
     found = target_folders(theirs, chosen)
     assert theirs == found.keys()
     assert len(found) == len(set(found.values()))
-
-
-def test_a_mailboxs_quota() -> None:
-    table = "ann@x.example:h::::::userdb_quota_storage_size=2M\nben@x.example:h::::::\n"
-    assert [2 << 20, 10 << 30, -1] == [
-        quota(table, f"{name}@x.example") for name in ("ann", "ben", "en")
-    ]
 
 
 def test_subscriptions_follow_their_folders() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from postal_plexus.maintenance.restored import fits, free_name
+from postal_plexus.maintenance.mailboxes import Quota
+from postal_plexus.maintenance.restored import free_name
 
 
 @pytest.mark.parametrize(
@@ -28,4 +29,4 @@ def test_a_name_that_is_free(taken: list[str], name: str) -> None:
 def test_a_mailbox_keeps_room_for_mail(
     octets: int, used: int, most: int | None, *, fitting: bool
 ) -> None:
-    assert fitting == fits(octets, used, most)
+    assert fitting == Quota(1, used, most).has_room(octets)
