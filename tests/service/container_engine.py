@@ -123,9 +123,11 @@ class Container:
     id: str
 
     @classmethod
-    def run(cls, engine: Engine, image: str, options: Sequence[str]) -> Container:
+    def run(
+        cls, engine: Engine, image: str, options: Sequence[str], command: Sequence[str] = ()
+    ) -> Container:
         """Start a container in the background."""
-        return cls(engine, engine("run", "--detach", *options, image))
+        return cls(engine, engine("run", "--detach", *options, image, *command))
 
     def port(self, inside: int) -> int:
         """The host's port on 127.0.0.1 for a port of the container."""

@@ -19,7 +19,7 @@ from wire import await_true
 DOMAIN = "source.example"
 USER, PASSWORD = "ann", "secret"
 # What `plexus import` must be told of each.
-PREFIX = {"courier": "INBOX", "cyrus": ""}
+PREFIX = {"courier": "INBOX", "cyrus": "", "gmail": ""}
 
 
 @dataclass
@@ -30,12 +30,16 @@ class ImapSource:
     container: Container
     authority: Path
 
-    def client(self) -> imaplib.IMAP4_SSL:
-        """Log a client in."""
+    def connection(self) -> imaplib.IMAP4_SSL:
+        """Return a client that has not logged in."""
         context = ssl.create_default_context(cafile=str(self.authority))
         context.check_hostname = False  # the client says 127.0.0.1
         port = self.container.port(993)
-        client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=context, timeout=60)
+        return imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=context, timeout=60)
+
+    def client(self) -> imaplib.IMAP4_SSL:
+        """Log a client in."""
+        client = self.connection()
         client.login(USER, PASSWORD)
         return client
 
@@ -66,23 +70,34 @@ def start(engine: Engine, network: str, kind: str, authority: Authority) -> Imap
             else ()
         )
         engine("build", *options, "--tag", image, str(folder), timeout=600)
+    return _start(engine, network, kind, authority, [], image)
+
+
+def start_gmail(engine: Engine, network: str, image: str, authority: Authority) -> ImapSource:
+    """Start the server that plays Gmail, in an image that has Python."""
+    program = ROOT / "tests/service/gmail_server.py"
+    options = [f"--volume={program}:/gmail_server.py:ro", "--entrypoint=python3"]
+    arguments = ["/gmail_server.py", "/tls/certificate.pem", "/tls/key.pem"]
+    return _start(engine, network, "gmail", authority, options, image, *arguments)
+
+
+def _start(
+    engine: Engine,
+    network: str,
+    kind: str,
+    authority: Authority,
+    options: list[str],
+    *image: str,
+) -> ImapSource:
     certificate, key = authority.issue(f"{kind}.{DOMAIN}")
     tls = certificate.parent / f"tls-{kind}"
     tls.mkdir(exist_ok=True)
     (tls / "certificate.pem").write_bytes(certificate.read_bytes())
     (tls / "key.pem").write_bytes(key.read_bytes())
+    named = [f"--network-alias={kind}.{DOMAIN}", f"--hostname={kind}.{DOMAIN}"]
+    ports = ["--publish=127.0.0.1::993", f"--volume={tls}:/tls:ro"]
     container = Container.run(
-        engine,
-        image,
-        [
-            *(
-                "--network",
-                network,
-                f"--network-alias={kind}.{DOMAIN}",
-                f"--hostname={kind}.{DOMAIN}",
-            ),
-            *("--publish=127.0.0.1::993", f"--volume={tls}:/tls:ro"),
-        ],
+        engine, image[0], ["--network", network, *named, *ports, *options], image[1:]
     )
     source = ImapSource(kind, container, authority.file)
 

@@ -13,7 +13,7 @@ from service.container_engine import ROOT
 from service.imap_source import PASSWORD, PREFIX, USER, ImapSource
 from service.mail_host import CAPABILITIES, MailHost
 
-MEMORY = "192m"
+MEMORY = "256m"
 # What `maintain` does once it has the job, which on AWS is handed over by SSM.
 PROGRAM = """
 import sys
@@ -78,9 +78,13 @@ def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str)
     }
     return [
         *(host.engine.command, "run", "--rm", "--network", host.network.name),
-        *("--read-only", "--tmpfs=/run", "--tmpfs=/tmp", "--cap-drop=all"),
+        *("--read-only", "--tmpfs=/run:size=8m", "--tmpfs=/tmp:size=16m", "--cap-drop=all"),
         *(f"--cap-add={CAPABILITIES['dovecot']}", "--security-opt=no-new-privileges"),
-        *(f"--memory={MEMORY}", "--env=PLEXUS_HOSTNAME=mail.example.org"),
+        *(
+            f"--memory={MEMORY}",
+            f"--memory-swap={MEMORY}",
+            "--env=PLEXUS_HOSTNAME=mail.example.org",
+        ),
         *(f"--volume={where}:{to}" for where, to in (usual | mounts).items()),
         *("--env=PYTHONPATH=/usr/local/lib/plexus", "--env=PYTHONDONTWRITEBYTECODE=1"),
         *("--entrypoint=python3", host.images["dovecot"], "-c", program, *arguments),

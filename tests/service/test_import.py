@@ -181,7 +181,7 @@ def test_all_arrives_as_it_is_and_a_second_pass_brings_the_news(
         lmtp.sendmail("s@else.example", [address], content(7_001))
     with host.imap(address) as client:
         client.select("Work")
-        client.uid("MOVE", "1:2", "Archive")
+        client.uid("MOVE", f"1,{MAILS}", "Archive")
         client.uid("STORE", "3", "+FLAGS", "(mine)")
     client = source.client()
     for number in (1_001, 1_003):

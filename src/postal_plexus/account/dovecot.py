@@ -8,7 +8,7 @@ other. The protocol is Dovecot's "Authentication Protocol", version 1.2.
 import base64
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 
 from postal_plexus.maintenance import mailboxes
@@ -58,7 +58,7 @@ class Dovecot:
 
     def quota(self, address: str) -> dict[str, object]:
         """Give what a mailbox holds, and may hold (maintenance.mailboxes.quota)."""
-        return mailboxes.quota(address, self.doveadm)
+        return {"address": address, **asdict(mailboxes.quota(address, self.doveadm))}
 
     def sessions(self, address: str) -> list[dict[str, object]]:
         """Give who is connected as that user."""

@@ -3,7 +3,7 @@
 The job comes as a JSON object, since it holds a password:
 
     {"kind": "imap", "host": ..., "port": 993, "tls": "imaps"|"starttls", "user": ...,
-     "password": ..., "prefix": "", "gmail": false, "authority": a CA's certificate as PEM}
+     "password": ..., "prefix": "", "authority": a CA's certificate as PEM}
     {"kind": "maildir", "name": ...}      a tree that was brought to the task
     both: "over_quota": bool, also beyond the mailbox's quota; "look": bool; "again": bool;
           "deletions": bool, pass on however many;
@@ -75,7 +75,6 @@ class Job:
     password: str = field(default="", repr=False)
     prefix: str = ""
     authority: str = field(default="", repr=False)
-    gmail: bool = False
     over_quota: bool = False
     deletions: bool = False
     look: bool = False
@@ -100,7 +99,7 @@ def read_job(text: str) -> Job:
     values = cast("dict[str, object]", given)
     kinds: dict[str, type] = {
         "kind": str, "name": str, "host": str, "port": int, "tls": str, "user": str,
-        "password": str, "prefix": str, "authority": str, "gmail": bool, "over_quota": bool,
+        "password": str, "prefix": str, "authority": str, "over_quota": bool,
         "deletions": bool, "look": bool, "again": bool, "folders": dict,
     }  # fmt: skip
     for key, value in values.items():
@@ -135,23 +134,28 @@ def _check(job: Job) -> None:
         raise JobError("the job has no user or no password")
 
 
-def target_folders(theirs: Iterable[str], chosen: Mapping[str, str]) -> dict[str, str]:
+def target_folders(
+    theirs: Iterable[str], chosen: Mapping[str, str], uses: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return ours for each of the source's folders, all in modified UTF-7 with "/" between levels.
 
-    A folder of special use goes to ours of the same use, the preferred one where there are several;
-    what the operator chose goes there; all others keep their names, but for those that nobody would
-    see here. No two lead to the same folder, so that nothing of one replaces anything of another.
+    A folder of special use goes to ours of the same use: the one of which the source says so, or
+    the preferred one of those that are called so. What the operator chose goes there; all others
+    keep their names, but for those that nobody would see here. No two lead to the same folder, so
+    that nothing of one replaces anything of another.
 
     Args:
         theirs: the source's folders.
         chosen: theirs -> ours, in Unicode, by the operator.
+        uses: ours of special use -> theirs, as the source tells.
     """
     there = set(theirs)
     found = {encode(name): encode(ours) for name, ours in chosen.items() if encode(name) in there}
     taken = set(found.values())
     for ours, names in SPECIAL.items():
-        candidates = [f"{prefix}{name}" for name in names for prefix in _PREFIXES]
-        usual = next((each for each in map(encode, candidates) if each in there), None)
+        called = (encode(f"{prefix}{name}") for name in names for prefix in _PREFIXES)
+        candidates = (each for each in ((uses or {}).get(ours), *called) if each in there)
+        usual = next(candidates, None)
         if usual is not None and usual not in found and ours not in taken:
             found[usual] = ours
             taken.add(ours)

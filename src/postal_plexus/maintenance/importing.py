@@ -18,28 +18,35 @@ task's memory.
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.brought import GONE, Brought, gone, guids, on_mails
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
 from postal_plexus.maintenance.dsync import (
     LARGEST,
     SEARCH_PLUGINS,
+    STAGED,
     Counts,
     Dsync,
+    Large,
+    LimitedError,
     SyncError,
     at,
+    prefetch,
     without,
 )
+from postal_plexus.maintenance.gmail import LEFT_OUT, Archive, Labels, read_labels, share_labelled
 from postal_plexus.maintenance.hand_over import take
-from postal_plexus.maintenance.import_job import Job, JobError, read_job, target_folders
+from postal_plexus.maintenance.imap_server import connected
+from postal_plexus.maintenance.import_job import SPECIAL, Job, JobError, read_job, target_folders
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
 from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home, quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
-from postal_plexus.maintenance.staging import UNSEEN, Staging, finish, guid_of, stored
+from postal_plexus.maintenance.staging import ARCHIVED, UNSEEN, Staging, finish, guid_of, stored
 
 _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
@@ -68,9 +75,14 @@ class Import:
         self._first = first_address(self._table, address)
         self._staging = Staging(STORE, self._first, job.staging_name)
         self._dsync = Dsync(self._first, _RUN)
+        self._labels: Labels | None = None
+        self._is_unshared = self._staging.unshared.exists()
+        self._uses: dict[str, str] = {}
+        self._ahead = 0
         if tree is None:
             self._source = at("imapc", self._dsync.notes)
-            self._location = ["imapc:"]
+            # Sizes are in the notes since they were counted: the sync need not ask for each.
+            self._location = [f"imapc:{self._dsync.notes}"]
         else:
             layout = {"mailbox_list_layout": "fs", "mail_index_path": str(self._dsync.notes)}
             self._source = at("maildir", tree, layout)
@@ -86,18 +98,27 @@ class Import:
             return self._output.fail(
                 USAGE, f"this import was finished on {day}: once more would store everything twice"
             )
-        self._dsync.configure(self._job)
         if self._job.kind != "imap":
+            self._dsync.configure(self._job)
             return self._pass()
+        with connected(self._job) as server:
+            self._uses = {
+                ours: each.name
+                for each in server.folders
+                for ours in SPECIAL
+                if f"\\{ours.lower()}" in each.attributes
+            }
+            if server.is_gmail:
+                self._labels = read_labels(server)
+        self._dsync.configure(self._job, has_labels=self._labels is not None)
         with self._dsync.services():
             return self._pass()
 
     def _pass(self) -> int:
-        there = self._dsync.counts(self._source)
-        large = self._dsync.too_large(self._source)
+        there, large = self._there()
         had = self._staged()
         room = quota(self._address)
-        left = sum(octets for each in large.values() for _, octets in each)
+        left = sum(each.octets for its in large.values() for each in its)
         new = max(0, _octets(there) - left - _octets(had))
         self._output.say(
             "source",
@@ -127,22 +148,60 @@ class Import:
         self._report(there, large)
         return 0
 
+    def _there(self) -> tuple[dict[str, Counts], dict[str, list[Large]]]:
+        """Count what is to come (of All Mail: what is archived), and what is too large."""
+        there = self._dsync.counts(self._source)
+        large = self._dsync.large(self._source)
+        if self._labels:
+            for name in map(decode, self._labels.left_out):
+                there.pop(name, None)
+                large.pop(name, None)
+            all_mail, archived = decode(self._labels.all_mail), self._labels.archived()
+            words = ["fetch", "--no-userdb-lookup", "uid size.virtual", "mailbox", all_mail, "all"]
+            rows = self._dsync.rows(self._source, words)
+            sizes = [int(octets) for uid, octets in rows if int(uid) in archived]
+            there[all_mail] = Counts(len(sizes), sum(sizes))
+            large[all_mail] = [each for each in large.get(all_mail, ()) if each.uid in archived]
+        self._ahead = prefetch(large.values())
+        return there, {
+            name: [each for each in its if each.octets > LARGEST] for name, its in large.items()
+        }
+
     def _staged(self) -> dict[str, Counts]:
         if not self._staging.path.exists():
             return {}
-        return self._dsync.counts(at("sdbox", self._staging.path))
+        staged = self._dsync.counts(at("sdbox", self._staging.path))
+        if self._labels:
+            staged[decode(self._labels.all_mail)] = staged.pop(ARCHIVED, Counts(0, 0))
+        return staged
+
+    def _targets(self, staged: Iterable[str]) -> dict[str, str]:
+        """Return ours for each staged folder that is shown."""
+        folders, chosen, uses = set(staged), dict(self._job.folders), dict(self._uses)
+        if self._labels:
+            all_mail = self._labels.all_mail
+            folders = folders - {all_mail} | {ARCHIVED}
+            uses["Archive"] = ARCHIVED
+            if decode(all_mail) in chosen:
+                chosen[ARCHIVED] = chosen.pop(decode(all_mail))
+        return target_folders(folders, chosen, uses)
 
     def _stage(self, expected: int) -> None:
         """Mirror the source. A connection that is cut goes on where it was."""
         self._staging.make()
         words = ["backup", "-R", "--no-userdb-lookup", "-I", str(LARGEST)]
-        words += [word for each in self._left_out() for word in ("-x", each)]
+        if self._labels:
+            words += ["-a", f"{STAGED}/all", "-x", ARCHIVED]
+            words += [word for each in LEFT_OUT for word in ("-x", each)]
         before = self._staging.mails()
+        had = self._shared(self._staging.path, self._staging.folders())
+        if self._labels:
+            self._staging.unshared.touch()
 
         def tick() -> None:
             self._output.say(PROGRESS, step="fetch", mails=self._staging.mails(), of=expected)
 
-        settings = at("sdbox", self._staging.path)
+        settings = [*at("sdbox", self._staging.path), f"mail_prefetch_count={self._ahead}"]
         for attempt in range(1, _MOST_TRIES + 1):
             self._clear(self._staging.path, settings, None)
             try:
@@ -150,19 +209,25 @@ class Import:
             except SyncError as error:
                 now = self._staging.mails()
                 is_stuck = now <= before and attempt > 2
-                if error.status != AGAIN or is_stuck or attempt == _MOST_TRIES:
+                is_over = is_stuck or attempt == _MOST_TRIES or isinstance(error, LimitedError)
+                if error.status != AGAIN or is_over:
                     raise
                 before = now
                 time.sleep(1)
             else:
-                return
+                break
+        if self._labels:
+            archive = Archive(self._dsync, settings, self._staging, self._labels)
+            archive.update()
+            archive.share(had)
 
     def _merge(self) -> None:
         """Bring what is staged into the mailbox; nothing is delivered to it meanwhile."""
-        names = target_folders(self._staging.folders(), self._job.folders)
+        names = self._targets(self._staging.folders())
         words = ["sync", "-1", "-R", "--no-userdb-lookup", "-x", f"*/{UNSEEN}", "-x", ".Expunged"]
-        words += ["-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
+        words += ["-O", f"-{GONE}", "-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
         mails = home(STORE, self._first) / "sdbox"
+        had = self._shared(mails, names.values())
 
         def tick() -> None:
             self._output.say(PROGRESS, step="file")
@@ -170,11 +235,13 @@ class Import:
         try:
             # A link for each mail takes a while; nobody's mail need wait for it.
             self._staging.show(names)
+            staged = self._mark_gone(names)
             with hold(self._address, HOLDS_PATH):
                 for attempt in range(1, _MERGE_TRIES + 1):
                     self._clear(mails, self._mailbox, set(names.values()))
                     if attempt > 1:
                         self._staging.show(names)
+                        self._mark_gone(names)
                     try:
                         self._dsync.sync(self._mailbox, words, tick, _TICK_SECONDS)
                     except SyncError as error:
@@ -182,9 +249,34 @@ class Import:
                         if error.status != AGAIN or attempt == _MERGE_TRIES:
                             raise
                     else:
-                        return
+                        break
         finally:
             self._staging.hide()
+        Brought(self._staging.brought).write(staged)
+        if self._labels:
+            share_labelled(mails, names.values(), self._labels, had)
+            self._staging.unshared.unlink()
+
+    def _mark_gone(self, names: Mapping[str, str]) -> dict[str, list[str]]:
+        """Mark in the view what was brought and is gone; return the GUIDs that are staged."""
+        brought = Brought(self._staging.brought).read()
+        view, staging = (at("sdbox", each) for each in (self._staging.view, self._staging.path))
+        exist = {encode(each) for each in self._dsync.counts(self._mailbox)}
+        staged: dict[str, list[str]] = {}
+        for theirs, ours in names.items():
+            its = guids(self._dsync, staging, theirs)
+            staged[theirs] = list(its)
+            if theirs in brought and ours in exist:
+                here = guids(self._dsync, self._mailbox, ours).keys()
+                uids = gone(brought[theirs], its, here)
+                on_mails(self._dsync, view, ["flags add", GONE], ours, uids)
+        return staged
+
+    def _shared(self, root: Path, folders: Iterable[str]) -> dict[str, frozenset[int]]:
+        """Return the UIDs of the mails that were there when sharing was last done."""
+        if self._labels is None or self._is_unshared:
+            return {}
+        return {each: frozenset(stored(root, each)) for each in folders}
 
     def _clear(self, root: Path, settings: Sequence[str], folders: set[str] | None) -> None:
         """Remove what a killed step left: mails that are stored, but in no index.
@@ -212,15 +304,11 @@ class Import:
                         continue
                 files[uid].unlink()
 
-    def _left_out(self) -> Sequence[str]:
-        # Gmail: what is everything once more; what is in no other folder comes from All Mail last.
-        return ("\\All", "\\Important", "\\Flagged") if self._job.gmail else ()
-
-    def _report(
-        self, there: Mapping[str, Counts], large: Mapping[str, Sequence[tuple[int, int]]]
-    ) -> None:
+    def _report(self, there: Mapping[str, Counts], large: Mapping[str, Sequence[Large]]) -> None:
         staged, now = self._staged(), self._dsync.counts(self._mailbox)
-        ours = target_folders(map(encode, staged), self._job.folders)
+        ours = self._targets(map(encode, staged or there))
+        if self._labels:
+            ours[self._labels.all_mail] = ours[ARCHIVED]
         named = {_plain(each): each for each in staged}
         nothing = Counts(0, 0)
         for name in sorted({*there, *(named.keys() - {_plain(each) for each in there})}):
@@ -237,9 +325,9 @@ class Import:
                     brought=kept.mails,
                     brought_octets=kept.octets,
                     now=now.get(target, nothing).mails,
-                    too_large=[{"uid": uid, "octets": size} for uid, size in large.get(name, ())][
-                        :50
-                    ],
+                    too_large=[
+                        {"uid": each.uid, "octets": each.octets} for each in large.get(name, ())
+                    ][:50],
                 )
 
 

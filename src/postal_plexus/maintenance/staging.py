@@ -12,7 +12,7 @@ source's, fetch all mails anew, and they would be there twice.
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from postal_plexus.maintenance.mailboxes import home
@@ -20,6 +20,8 @@ from postal_plexus.maintenance.mailboxes import home
 VMAIL = 5000
 UNSEEN = ".unseen"
 """A folder in the view that is to be left out."""
+ARCHIVED = ".archived"
+"""A staged folder that the source has not: Gmail's mails without a label."""
 
 _FOLDER = "dbox-Mails"
 
@@ -38,6 +40,10 @@ class Staging:
         self.path = self.home / source
         self.view = self.home / ".view"
         self._finished = self.home / f"{source}.finished"
+        self.brought = self.home / f"{source}.brought"
+        """What was brought from it: see that module."""
+        self.unshared = self.home / f"{source}.unshared"
+        """There while mails that are in several folders may be stored several times."""
 
     def make(self) -> None:
         """Make the directory, for the mail user alone."""
@@ -57,6 +63,14 @@ class Staging:
     def folders(self) -> list[str]:
         """Return the names of the staged folders as they lie on disk (modified UTF-7)."""
         return sorted(_folders(self.path / "mailboxes", ""))
+
+    def uids(self, folder: str) -> frozenset[int]:
+        """Return the UIDs of a staged folder's mails."""
+        return frozenset(stored(self.path, folder))
+
+    def file(self, folder: str, uid: int) -> Path:
+        """Return where a staged mail lies."""
+        return self.path / "mailboxes" / folder / _FOLDER / f"u.{uid}"
 
     def mails(self) -> int:
         """Return how many mails are staged. Fast, and right between two runs."""
@@ -120,8 +134,44 @@ def guid_of(path: Path) -> str:
     """Return the GUID in the metadata at the end of a mail's file of sdbox; "" if there is none."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
-        found = re.search(rb"\nG([0-9a-f]{32})\n", file.read())
+        found = re.search(rb"\nG([0-9a-f]+)\n", file.read())
     return found[1].decode() if found else ""
+
+
+def share(paths: Iterable[Path]) -> None:
+    """Make files of sdbox one, by hard links, which Dovecot's own copies are.
+
+    Nothing is done about those whose mail or metadata differ; the first line has the time at which
+    the file was made.
+    """
+    first: Path | None = None
+    for path in paths:
+        try:
+            if first is None or not first.exists():
+                first = path if path.exists() else None
+                continue
+            if first.samefile(path) or not _is_same(first, path):
+                continue
+            # Of a name that Dovecot removes if it finds it.
+            fresh = path.with_name(f".temp.plexus.{path.name}")
+            fresh.unlink(missing_ok=True)
+            os.link(first, fresh)
+            fresh.rename(path)
+        except FileNotFoundError:
+            # A client removed one of them.
+            continue
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with one.open("rb") as first, other.open("rb") as second:
+        first.readline(200)
+        second.readline(200)
+        while True:
+            octets = first.read(1 << 20)
+            if octets != second.read(1 << 20):
+                return False
+            if not octets:
+                return True
 
 
 def finish(store: Path, address: str, day: str) -> int:
@@ -130,6 +180,8 @@ def finish(store: Path, address: str, day: str) -> int:
     names = [each.name for each in top.iterdir() if each.is_dir()] if top.exists() else []
     for name in names:
         shutil.rmtree(top / name)
+        for kept in ("brought", "unshared"):
+            (top / f"{name}.{kept}").unlink(missing_ok=True)
         if not name.startswith("."):
             (top / f"{name}.finished").write_text(day, "ascii")
     return len([name for name in names if not name.startswith(".")])

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     Line = dict[str, Any]
 
-MEMORY = 192
-"""MiB for a task: a mail of 40 MB takes 170 in the first step."""
+MEMORY = 256
+"""MiB for a task, and as much of swap: mails of 40 MB in a row take 240 in the first step."""
 
 _LONGEST_JOB = 4096  # what an SSM parameter holds
 _PORTS = {"imaps": 993, "imap": 143}
