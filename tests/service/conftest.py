@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,13 @@ from service.certificates import Authority
 from service.container_engine import Network, engine, images
 from service.mail_host import SES_HOST, MailHost
 from service.ses_endpoint import SesEndpoint
+
+
+@pytest.fixture(autouse=True)
+def _no_answers_of_other_tests() -> None:
+    """checkdmarc keeps DNS answers of a whole process; each desk has its own example.org."""
+    if (utils := sys.modules.get("checkdmarc.utils")) is not None:
+        utils.DNS_CACHE.clear()
 
 
 @pytest.fixture(scope="module")
