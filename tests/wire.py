@@ -24,15 +24,20 @@ class RefusedError(Exception):
 
 
 def await_true(what: str, probe: Callable[[], T], timeout: float = 30.0) -> T:
-    """The first true result of `probe`; fails, naming `what`, after `timeout` seconds."""
+    """The first true result of `probe`; fails, naming `what`, after `timeout` seconds.
+
+    A probe that is dear (a command in a container) is asked less often, and leaves the processor to
+    what is waited for.
+    """
     end = time.monotonic() + timeout
     while True:
-        result = probe()
-        if result:
+        asked = time.monotonic()
+        if result := probe():
             return result
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"after {timeout} s still waiting for: {what}")
-        time.sleep(0.02)
+        time.sleep(min(1.0, max(0.02, 2 * (now - asked))))
 
 
 class Smtp:

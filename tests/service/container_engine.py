@@ -121,6 +121,7 @@ class Container:
 
     engine: Engine
     id: str
+    _ports: dict[int, int] = field(default_factory=dict[int, int], compare=False, repr=False)
 
     @classmethod
     def run(
@@ -130,8 +131,11 @@ class Container:
         return cls(engine, engine("run", "--detach", *options, image, *command))
 
     def port(self, inside: int) -> int:
-        """The host's port on 127.0.0.1 for a port of the container."""
-        return int(self.engine("port", self.id, f"{inside}/tcp").splitlines()[0].rpartition(":")[2])
+        """The host's port on 127.0.0.1 for a port of the container, which keeps it."""
+        if inside not in self._ports:
+            told = self.engine("port", self.id, f"{inside}/tcp")
+            self._ports[inside] = int(told.splitlines()[0].rpartition(":")[2])
+        return self._ports[inside]
 
     def logs(self) -> str:
         """All that the container has printed, stdout and stderr."""

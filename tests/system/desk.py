@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -11,8 +12,10 @@ import smtplib
 import ssl
 import subprocess
 import sys
+import unittest.mock
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -26,6 +29,7 @@ from awsdesk.ses import notification
 from awsdesk.ses.rules import StoreAction
 from awsdesk.ses.trace_fields import Arrival
 from awsdesk.ses.verdicts import Status, Verdicts
+from postal_plexus.cli.main import main
 from postal_plexus.operations.system import Endpoint, System
 from wire import Mailbox, RefusedError, Smtp, await_true
 
@@ -79,16 +83,16 @@ class Desk:
         return run
 
     def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of `plexus` on this desk's stack; nobody can be asked."""
-        words = [PLEXUS, *command.split(), "--desk", self.directory, *arguments]
-        return subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        """Run a command of `plexus` on this desk's stack, in this process; nobody can be asked."""
+        words = [*command.split(), "--desk", str(self.directory), *arguments]
+        told, said = io.StringIO(), io.StringIO()
+        with (
+            redirect_stdout(told),
+            redirect_stderr(said),
+            unittest.mock.patch.object(sys, "stdin", io.StringIO()),
+        ):
+            code = main(words)
+        return subprocess.CompletedProcess(words, code, told.getvalue(), said.getvalue())
 
     def system(self, key: Mapping[str, str] | None = None) -> System:
         """This desk's stack as the operators' commands have it; with an IAM user's access key."""

@@ -94,19 +94,25 @@ class ContainerInstance:
         """Return the EFS directories that must be there, with the access points' owners."""
         return [owned for mount in spec.mounts if (owned := self._efs(mount)) is not None]
 
+    def await_host(self, spec: ContainerSpec) -> None:
+        """See that the host is prepared, before anything is asked of the engine.
+
+        Raises:
+            PlacementError: a host directory is missing.
+        """
+        paths = [self._bind(each).source for each in spec.mounts if each.host_path is not None]
+        if missing := [str(each) for each in paths if not each.exists()]:
+            log.info("agent.directories_missing paths=%s", ",".join(missing))
+            raise PlacementError("waits for the host's directories")
+
     def placement(self, task: WantedTask, spec: ContainerSpec, env_file: Path) -> Placement:
         """Return where and how the container runs.
 
         Raises:
-            PlacementError: a host directory is missing.
             DefinitionError: an EFS access point is not there.
         """
         binds = [self._bind(mount) for mount in spec.mounts]
         binds.append(Bind(self.layout.ca_bundle, CA_BUNDLE, read_only=True))
-        missing = [str(bind.source) for bind in binds if not bind.source.exists()]
-        if missing:
-            log.info("agent.directories_missing paths=%s", ",".join(missing))
-            raise PlacementError("waits for the host's directories")
         return Placement(
             name=self.container_name(task, spec),
             labels=(

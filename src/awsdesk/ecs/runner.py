@@ -222,7 +222,8 @@ class ContainerRunner:
             self._changed(self)
 
     async def _start(self) -> Container:
-        engine = self._context.engine
+        engine, instance = self._context.engine, self._context.instance
+        instance.await_host(self.spec)
         found = await engine.inspect(self.name)
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:
@@ -235,7 +236,6 @@ class ContainerRunner:
         if found is not None:
             await engine.remove(self.name)
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="starting"))
-        instance = self._context.instance
         if not await engine.has_image(self.spec.image):
             if "@" not in self.spec.image:
                 raise EngineError(f"no image {self.spec.image} here; run `make images`")

@@ -68,6 +68,8 @@ class StateFile:
         self._path = path
         self._lock = threading.Lock()
         self._state = self._read()
+        # By URN, as they stand in the file: each change writes all, and one has changed.
+        self._written: dict[str, tuple[Resource, str]] = {}
 
     def _read(self) -> State:
         try:
@@ -181,18 +183,25 @@ class StateFile:
             self._write()
 
     def _write(self) -> None:
-        content = {
-            "version": _VERSION,
-            "resources": [dataclasses.asdict(entry) for entry in self._state.resources.values()],
+        rest = {
             "replaced": [dataclasses.asdict(entry) for entry in self._state.replaced],
             "fingerprint": self._state.fingerprint,
             "stack_outputs": self._state.stack_outputs,
             "lookups": self._state.lookups,
         }
+        resources = ", ".join(map(self._text, self._state.resources.values()))
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(self._path.name + ".new")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
-            # Without indentation: written after every resource, and json is in C only so.
-            file.write(json.dumps(content))
+            head = f'{{"version": {_VERSION}, "resources": [{resources}], '
+            # Without indentation: json is in C only so.
+            file.write(head + json.dumps(rest)[1:])
         draft.replace(self._path)
+
+    def _text(self, resource: Resource) -> str:
+        written = self._written.get(resource.urn)
+        if written is None or written[0] is not resource:
+            written = resource, json.dumps(dataclasses.asdict(resource))
+            self._written[resource.urn] = written
+        return written[1]

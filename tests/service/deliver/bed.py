@@ -283,14 +283,6 @@ class Bed:
         self.stub.get(f"wait?queue={queue}&deleted={count}", timeout=40)
 
 
-def await_true(what: str, probe: Callable[[], object], seconds: float = 20.0) -> None:
-    """Until the probe is true; fails, naming `what`."""
-    deadline = time.monotonic() + seconds
-    while not probe():
-        assert time.monotonic() < deadline, f"after {seconds} s still waiting for: {what}"
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def laid(root: Path, *, chunking: bool = True) -> Iterator[Bed]:
     """A bed with everything running but `deliver`; all of it ends with the block."""

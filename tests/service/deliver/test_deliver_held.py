@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from service.deliver.bed import ROOT, Bed, await_true, laid
+from service.deliver.bed import ROOT, Bed, laid
+from wire import await_true
 
 ANN, BEN, TEAM = "ann@example.org", "ben@example.org", "team@example.org"
 NAME = hashlib.sha256(ANN.encode()).hexdigest()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from postal_plexus.directory import Alias, Directory, Mailbox
-from service.deliver.bed import DIRECTORY, Bed, await_true, laid
+from service.deliver.bed import DIRECTORY, Bed, laid
+from wire import await_true
 
 ANN, BEN, NEW, TAKEN = "ann@example.org", "ben@example.org", "new@example.org", "new@example.net"
 MORE = Directory(

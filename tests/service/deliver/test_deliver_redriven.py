@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from postal_plexus.directory import Alias, Directory, Mailbox
-from service.deliver.bed import DIRECTORY, Bed, await_true, laid
+from service.deliver.bed import DIRECTORY, Bed, laid
+from wire import await_true
 
 ANN, BEN, NEW, TEAM = "ann@example.org", "ben@example.org", "new@example.org", "club@example.org"
 MORE = Directory(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from postal_plexus.directory import Alias, Directory
-from service.deliver.bed import DIRECTORY, Bed, await_true, laid
+from service.deliver.bed import DIRECTORY, Bed, laid
+from wire import await_true
 
 ANN, ANNA = "ann@example.org", "anna@example.org"
 

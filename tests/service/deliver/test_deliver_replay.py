@@ -11,7 +11,8 @@ import pytest
 from postal_plexus.directory import Directory
 from postal_plexus.mail.delivered import PREFIX, REPLAY, Record, Replay, read_records, write_replay
 from postal_plexus.mail.receipt import Receipt, read_notification
-from service.deliver.bed import BUCKET, DIRECTORY, Bed, await_true, laid
+from service.deliver.bed import BUCKET, DIRECTORY, Bed, laid
+from wire import await_true
 
 ANN, BEN, TEAM, OUT = (f"{name}@example.org" for name in ("ann", "ben", "team", "out"))
 

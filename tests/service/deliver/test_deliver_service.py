@@ -15,7 +15,8 @@ import pytest
 
 from corpus import cpython_mails
 from postal_plexus.directory import Directory, Mailbox
-from service.deliver.bed import DIRECTORY, ROOT, Bed, await_true, laid, without_trace
+from service.deliver.bed import DIRECTORY, ROOT, Bed, laid, without_trace
+from wire import await_true
 
 ANN, BEN, CAT = (f"{name}@example.org" for name in ("ann", "ben", "cat"))
 AUTHENTIC = {"spam": "PASS", "spf": "PASS"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.deliver.bed import await_true, laid
+from service.deliver.bed import laid
+from wire import await_true
 
 
 def test_a_loop_is_told_of_once_while_dovecot_comes_back(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from postal_plexus.deliver.policy import HEADER_BOUND
-from service.deliver.bed import Bed, await_true, laid
+from service.deliver.bed import Bed, laid
 from service.mail_host import MailHost
 from service.ways_out import ANN, BEN, filtering, headers
+from wire import await_true
 
 pytestmark = pytest.mark.timeout(300)
 
