@@ -52,8 +52,9 @@ def tags(checkout: Path, **environment: str) -> dict[str, str]:
     [
         ("containers/dovecot/dovecot.conf", {"dovecot"}),
         ("containers/postfix/submission-guard", {"postfix"}),
-        ("containers/shared/follow-certificate", {"dovecot", "postfix"}),
-        ("containers/shared/memory-short", {"dovecot", "postfix"}),
+        ("containers/shared/follow-certificate", {"dovecot", "postfix", "web"}),
+        ("containers/web/nginx.conf", {"web"}),
+        ("containers/shared/memory-short", {"dovecot", "postfix", "web"}),
         ("src/postal_plexus/mail/envelope.py", {"deliver"}),
         ("src/postal_plexus/deliver/service.py", {"deliver"}),
         ("src/awsdesk/layout.py", set()),
