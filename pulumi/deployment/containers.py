@@ -139,7 +139,7 @@ CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
 # What is optional, in a browser.
 WEB_CONTAINER = Container(
     name="web",
-    # With Roundcube's four PHP processes at work 45 MB, page cache included.
+    # After a session in a browser 45 MB, page cache included.
     memory=80,
     # The rest of what ECS may promise on a t4g.nano beside the other services and one task. What
     # the container takes beyond it is what those do not use.
