@@ -11,6 +11,7 @@ recorded once.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,11 @@ def parts() -> dict[str, str]:
     return found | {
         f"tests/{name}": f"system {number % SYSTEM_PARTS}" for number, name in enumerate(system)
     }
+
+
+def pytest_configure() -> None:
+    """Take Control-C, which tests send: a shell has what runs in its background ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -374,7 +374,7 @@ def test_the_estimate_counts_what_the_program_makes(run: Run, everything: Run) -
     """`plexus cost` bills as many alarm metrics and metrics of our own as there are."""
     rules = len(run.of("aws:ses/receiptRule:ReceiptRule"))
     assert estimate.alarm_metrics(rules) == len(watched(run))
-    assert estimate.alarm_metrics(rules, doctor=True) == len(watched(everything))
+    assert estimate.alarm_metrics(rules, doctor=True, web=True) == len(watched(everything))
     filters = len(run.of("aws:cloudwatch/logMetricFilter:LogMetricFilter"))
     assert estimate.CUSTOM_METRICS == filters + len(metrics.UNITS)
 

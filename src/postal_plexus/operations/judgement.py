@@ -158,11 +158,12 @@ def directory(
     """
     thing = "directory"
     told = f"of {changed:%Y-%m-%d %H:%M} UTC"
-    newest = taken[-1] if taken else None
-    if newest is not None and "directory refused" in newest.text:
+    # Another one may have been refused in the seconds before this one was written.
+    taken = [each for each in taken if etag in each.text]
+    if taken and "directory refused" in taken[-1].text:
         why = f"{told} is refused by `deliver`: the one before stays"
         return warning(thing, why, "its reason is in deliver's log; mend it, pulumi up")
-    accepted = [each for each in taken if etag in each.text and "directory taken" in each.text]
+    accepted = [each for each in taken if "directory taken" in each.text]
     if not accepted:
         if now - changed < DIRECTORY_LATE:
             return ok(thing, f"{told}, just written; deliver reads it within a minute")

@@ -33,6 +33,7 @@ ENDS = [
     (RefusedError(codes.NO_ROOM, "x"), 73),
     (RefusedError(codes.AGAIN, "x"), 75),
     (RefusedError(codes.REFUSED, "x"), 77),
+    (RefusedError(codes.KILLED, "x"), 69),
     (RefusedError(codes.STOPPED, "x"), 69),
     (AccessError("x"), 77),
     (OperationError("x"), 69),

@@ -198,6 +198,13 @@ KEPT = said(2, "follow-directory: refused the directory's files, the last good m
         ([TAKEN], [], 60, Level.OK, "deliver at 12:01:00; Dovecot"),
         ([], [], 1, Level.OK, "just written"),
         ([], [], 60, Level.UNKNOWN, "no line says"),
+        (
+            [said(0, '{"event": "directory refused", "etag": "e0"}')],
+            [],
+            1,
+            Level.OK,
+            "just written",
+        ),
         ([said(1, "directory taken e0")], [], 60, Level.UNKNOWN, "no line says"),
         ([REFUSED], [], 60, Level.WARNING, "refused by `deliver`"),
         ([TAKEN, said(3, REFUSED.text)], [], 60, Level.WARNING, "refused by `deliver`"),
