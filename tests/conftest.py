@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 SECONDS = {
+    "service/test_import.py": 320,
     "chaos/test_exactly_once.py": 230,
     "service/pulumi_engine/test_engine.py": 200,
     "service/test_certificates.py": 200,
@@ -29,8 +30,9 @@ SECONDS = {
     "system/test_people.py": 180,
     "system/test_hardening.py": 160,
     "system/test_failures.py": 150,
-    "system/test_weekly_build.py": 130,
+    "system/test_weekly_build.py": 210,
     "service/pulumi_engine/test_stack.py": 120,
+    "system/test_queue_and_mailboxes.py": 100,
     "service/pulumi_engine/test_published.py": 110,
     "service/test_logins.py": 100,
     "service/deliver/test_deliver_service.py": 100,
@@ -44,12 +46,21 @@ SECONDS = {
     "service/test_mailboxes.py": 70,
     "system/test_directory_live.py": 70,
     "service/test_door.py": 60,
+    "service/test_import_gmail.py": 60,
+    "system/test_restore.py": 60,
+    "system/test_moving.py": 50,
     "service/test_tls.py": 60,
     "system/test_incoming.py": 60,
     "service/test_certificate_change.py": 60,
     "service/test_limits.py": 45,
     "system/test_outgoing.py": 45,
     "system/test_console.py": 45,
+    "system/test_up_again.py": 45,
+    "system/test_patch.py": 35,
+    "service/test_webmail.py": 40,
+    "service/test_account.py": 40,
+    "service/test_account_browser.py": 35,
+    "service/test_restored.py": 40,
     "service/host/test_host_boot.py": 40,
 }
 
