@@ -399,6 +399,14 @@ def test_news_just_before_sleep_is_told(
     assert [] == ben.search()
 
 
+def number_inside(pid: int) -> str:
+    """The number of a process in its container; "" of one that has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split()[1]
+    except FileNotFoundError:
+        return ""
+
+
 def test_news_while_falling_asleep_is_told(host: MailHost, ben: IMAPClient, folder: str) -> None:
     """What comes when a client sleeps already, but nobody watches its folder yet, wakes it.
 
@@ -408,11 +416,7 @@ def test_news_while_falling_asleep_is_told(host: MailHost, ben: IMAPClient, fold
     container = host.containers["dovecot"]
     shown = container.exec("doveadm", "-f", "tab", "who", "-1", BEN).splitlines()
     (inside,) = [line.split("\t")[2] for line in shown if "\timap\t" in line]
-    (process,) = [
-        pid
-        for pid in container.usage().processes()
-        if Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split()[1] == inside
-    ]
+    (process,) = [pid for pid in container.usage().processes() if number_inside(pid) == inside]
     call = "/^inotify_init"
     tracer = subprocess.Popen(
         ["strace", "-qqp", str(process), f"-etrace={call}", f"-einject={call}:delay_enter=2s"],

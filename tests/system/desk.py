@@ -115,7 +115,8 @@ class Desk:
             found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
             return all(number == "0" for number in found["Attributes"].values())
 
-        await_true("the queue to be empty", settled)
+        # What was taken while Dovecot was stopped is hidden for two minutes.
+        await_true("the queue to be empty", settled, 150)
 
     def up(self) -> None:
         self.plexus("up", "--ports", "ephemeral")
