@@ -27,10 +27,15 @@ said.end(importing.imported(sys.argv[1], Path("/job/job").read_text(), said, *ma
 EXPORT = """
 import sys
 from pathlib import Path
-from postal_plexus.maintenance import exporting, output
+from postal_plexus.maintenance import codes, exporting, output
 said = output.Output(sys.stdout)
-with open("/out/mailbox", "wb", buffering=0) as file:
-    said.end(exporting.export(sys.argv[1], said, file, as_mbox=len(sys.argv) > 2))
+code = 0
+try:
+    with open("/out/mailbox", "wb", buffering=0) as file:
+        exporting.export(sys.argv[1], said, file, as_mbox=len(sys.argv) > 2)
+except codes.StatusError as error:
+    code = said.fail(error.status, str(error))
+said.end(code)
 """
 
 

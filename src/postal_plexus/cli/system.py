@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.maintenance import codes
 
 if TYPE_CHECKING:
     from postal_plexus.operations.system import OperationError, System
@@ -55,12 +56,12 @@ def connect(args: Namespace) -> "System":
 
 
 EXITS = {
-    64: Exit.USAGE,
-    65: Exit.DATA,
-    67: Exit.NO_USER,
-    73: Exit.NO_ROOM,
-    75: Exit.AGAIN,
-    77: Exit.NO_PERMISSION,
+    codes.USAGE: Exit.USAGE,
+    codes.DATA: Exit.DATA,
+    codes.NO_USER: Exit.NO_USER,
+    codes.NO_ROOM: Exit.NO_ROOM,
+    codes.AGAIN: Exit.AGAIN,
+    codes.REFUSED: Exit.NO_PERMISSION,
 }
 """The exit code for that of a task (`postal_plexus.maintenance.codes`); UNAVAILABLE for others."""
 

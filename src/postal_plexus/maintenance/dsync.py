@@ -16,14 +16,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from postal_plexus.maintenance.codes import AGAIN, DATA, KILLED, REFUSED
+from postal_plexus.maintenance.codes import AGAIN, DATA, KILLED, REFUSED, StatusError
 from postal_plexus.maintenance.import_job import Job
 from postal_plexus.maintenance.mailboxes import unescaped
 from postal_plexus.maintenance.programs import ENVIRONMENT, run
 from postal_plexus.maintenance.staging import VMAIL
-
-LARGEST = 40 * 1024 * 1024
-"""Octets of a mail that a mailbox takes (quota_mail_size, and SES)."""
 
 _CHANGED = 2  # the mailbox changed meanwhile: again
 
@@ -48,17 +45,13 @@ STAGED = ".staged"
 """The namespace whose folder `all` shows all staged mails, where the source has labels."""
 
 
-class SyncError(Exception):
+class SyncError(StatusError):
     """Dovecot's program failed.
 
     Attributes:
         status: its exit status: 75 try again, 77 name or password refused, 65 the other side says
             what Dovecot does not understand, 137 not enough memory.
     """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class LimitedError(SyncError):

@@ -25,16 +25,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.codes import AGAIN, NO_USER
+from postal_plexus.maintenance.codes import AGAIN
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home
+from postal_plexus.maintenance.mailboxes import STORE, home, mail_address
 from postal_plexus.maintenance.mbox_export import MailZip
 from postal_plexus.maintenance.output import PROGRESS, Output
-from postal_plexus.maintenance.parcels import PartWriter, store
-from postal_plexus.maintenance.staging import VMAIL
+from postal_plexus.maintenance.parcels import sending
+from postal_plexus.maintenance.staging import make_own
 
 _RUN = Path("/run/export")
 _TICK_SECONDS = 5.0
@@ -51,22 +50,18 @@ class Exported:
     folders: int
 
 
-def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = False) -> int:
-    """Write a mailbox's tar, or its zip file; return the exit code.
+def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = False) -> None:
+    """Write a mailbox's tar, or its zip file.
 
     Raises:
+        UnknownMailboxError: there is no such mailbox.
         SyncError, OSError, AwsError: it did not come to its end.
     """
-    table = TABLE.read_text("utf-8")
-    if address not in addresses(table):
-        return output.fail(NO_USER, f"there is no mailbox {address}")
-    address = first_address(table, address)
+    address = mail_address(address)
     mirror = home(STORE / ".export", address)
     dsync = Dsync(address, _RUN)
     dsync.configure(None)
-    mirror.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (mirror, mirror.parent, mirror.parent.parent):
-        os.chown(path, VMAIL, VMAIL)
+    make_own(mirror, STORE)
     layout = ("-p", "mailbox_list_layout=fs", "-p", "mail_index_path=")
     words = ["backup", "--no-userdb-lookup", *(word for each in _LEFT_OUT for word in ("-x", each))]
     words += [*layout, f"maildir:{mirror}"]
@@ -85,7 +80,6 @@ def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = Fa
     to.flush()
     output.say("exported", **asdict(done))
     shutil.rmtree(mirror)
-    return 0
 
 
 def _maildirs(mirror: Path, filters: Sequence[tuple[Path, str]], to: io.RawIOBase) -> Exported:
@@ -154,21 +148,12 @@ def _member(name: str, path: Path) -> tarfile.TarInfo:
 
 
 def _export(call: Call, output: Output) -> int:
-    bucket, _, prefix = call.options["to"].partition("/")
-    connection = store(os.environ)
-    to = PartWriter(
-        connection, bucket, prefix, lambda part, size: output.say("part", number=part, octets=size)
-    )
-    try:
-        code = export(call.words[0], output, to, as_mbox="mbox" in call.options)
-        to.finish()
-    except SyncError as error:
-        return output.fail(error.status, str(error))
-    except AwsError as error:
-        return output.fail(AGAIN, f"the bucket does not take it: {error}")
-    finally:
-        connection.close()
-    return code
+    def tell(part: int, size: int) -> None:
+        output.say("part", number=part, octets=size)
+
+    with sending(call.options["to"], tell) as to:
+        export(call.words[0], output, to, as_mbox="mbox" in call.options)
+    return 0
 
 
 VERBS = {"export": Verb(_export, calls.ADDRESS, 1, 1, {"to": calls.NAME, "mbox": None})}

@@ -27,21 +27,22 @@ from typing import BinaryIO
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.codes import AGAIN, DATA, NO_USER
-from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
+from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
+from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, without
 from postal_plexus.maintenance.importing import imported
 from postal_plexus.maintenance.mail_records import INBOX, Record, RecordError, read_head
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address
+from postal_plexus.maintenance.mailboxes import STORE, mail_address
 from postal_plexus.maintenance.modified_utf7 import encode
 from postal_plexus.maintenance.output import PROGRESS, Output
-from postal_plexus.maintenance.parcels import PartReader, PartWriter, store
-from postal_plexus.maintenance.staging import VMAIL, Staging
+from postal_plexus.maintenance.parcels import PartReader, sending, store
+from postal_plexus.maintenance.staging import VMAIL, Staging, make_own
 
 _JOB = {"kind": "maildir", "name": "files", "again": True}
 _RUN = Path("/run/import")
 _NAME_OCTETS = 16
 _CHUNK = 1 << 18
 _TICK_MAILS = 1000
+_REFUSALS = (USAGE, DATA, NO_USER, NO_ROOM)
 _MOST_KEYWORDS = 26  # a letter each in a file's name
 
 
@@ -54,6 +55,7 @@ class FileImports:
     """
 
     def __init__(self, address: str, below: Path = STORE) -> None:
+        self._store = below
         self._staging = Staging(below, address, "maildir-files")
         self.tree = self._staging.home / ".tree"
         self._known = self._staging.home / "files.known"
@@ -100,10 +102,7 @@ class FileImports:
 
     def make(self) -> None:
         """Make the tree, for the mail user alone."""
-        home = self._staging.home
-        self.tree.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (self.tree, home, home.parent, home.parent.parent):
-            os.chown(path, VMAIL, VMAIL)
+        make_own(self.tree, self._store)
 
 
 class Tree:
@@ -182,10 +181,7 @@ def import_files(
     address: str, stream: BinaryIO | None, output: Output, *, over_quota: bool = False
 ) -> int:
     """Make a pass with what a stream has and what an earlier one left; return the exit code."""
-    table = TABLE.read_text("utf-8")
-    if address not in addresses(table):
-        return output.fail(NO_USER, f"there is no mailbox {address}")
-    files = FileImports(first_address(table, address))
+    files = FileImports(mail_address(address))
     files.make()
     try:
         if stream is not None:
@@ -223,25 +219,10 @@ def known_names(address: str, files: FileImports, *, again: bool) -> Iterator[by
 
 
 def _known(call: Call, output: Output) -> int:
-    address, table = call.words[0], TABLE.read_text("utf-8")
-    if address not in addresses(table):
-        return output.fail(NO_USER, f"there is no mailbox {address}")
-    first = first_address(table, address)
-    files = FileImports(first)
-    bucket, _, prefix = call.options["to"].partition("/")
-    connection = store(os.environ)
-    try:
-        to = PartWriter(connection, bucket, prefix, lambda _part, _octets: None)
-        octets = sum(
-            to.write(piece) for piece in known_names(first, files, again="again" in call.options)
-        )
-        to.finish()
-    except SyncError as error:
-        return output.fail(error.status, str(error))
-    except AwsError as error:
-        return output.fail(AGAIN, f"the bucket does not take it: {error}")
-    finally:
-        connection.close()
+    address = mail_address(call.words[0])
+    files = FileImports(address)
+    with sending(call.options["to"]) as to:
+        octets = sum(map(to.write, known_names(address, files, again="again" in call.options)))
     pending = sum(1 for _ in files.pending())
     output.say("known", mails=octets // _NAME_OCTETS, pending=pending, parts=to.parts)
     return 0
@@ -258,8 +239,6 @@ def _import(call: Call, output: Output) -> int:
     finally:
         connection.close()
 
-
-_REFUSALS = (64, DATA, NO_USER, 73)
 
 VERBS = {
     "import-known": Verb(_known, calls.ADDRESS, 1, 1, {"to": calls.NAME, "again": None}),

@@ -24,9 +24,8 @@ from pathlib import Path
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.brought import GONE, Brought, gone, guids, on_mails
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
+from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, USAGE, StatusError
 from postal_plexus.maintenance.dsync import (
-    LARGEST,
     SEARCH_PLUGINS,
     STAGED,
     Counts,
@@ -42,8 +41,9 @@ from postal_plexus.maintenance.gmail import LEFT_OUT, Archive, Labels, read_labe
 from postal_plexus.maintenance.hand_over import take
 from postal_plexus.maintenance.imap_server import connected
 from postal_plexus.maintenance.import_job import SPECIAL, Job, JobError, read_job, target_folders
+from postal_plexus.maintenance.mail_records import LARGEST
 from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError, hold
-from postal_plexus.maintenance.mailboxes import STORE, TABLE, addresses, first_address, home, quota
+from postal_plexus.maintenance.mailboxes import STORE, home, mail_address, quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.staging import ARCHIVED, UNSEEN, Staging, finish, guid_of, stored
@@ -70,9 +70,8 @@ class Import:
         self._address = address
         self._job = job
         self._output = output
-        self._table = TABLE.read_text("utf-8")
         # Dovecot's programs and the directories go by where the mail lies.
-        self._first = first_address(self._table, address)
+        self._first = mail_address(address)
         self._staging = Staging(STORE, self._first, job.staging_name)
         self._dsync = Dsync(self._first, _RUN)
         self._labels: Labels | None = None
@@ -92,8 +91,6 @@ class Import:
 
     def run(self) -> int:
         """Make the pass; return the exit code. Raises SyncError, MailboxBusyError."""
-        if self._address not in addresses(self._table):
-            return self._output.fail(NO_USER, f"there is no mailbox {self._address}")
         if (day := self._staging.finished) and not self._job.again:
             return self._output.fail(
                 USAGE, f"this import was finished on {day}: once more would store everything twice"
@@ -352,7 +349,7 @@ def imported(address: str, text: str, output: Output, tree: Path | None = None) 
         return output.fail(USAGE, str(error))
     except MailboxBusyError as error:
         return output.fail(AGAIN, str(error))
-    except SyncError as error:
+    except StatusError as error:
         return output.fail(error.status, str(error))
 
 
@@ -361,11 +358,8 @@ def _import(call: Call, output: Output) -> int:
 
 
 def _finish(call: Call, output: Output) -> int:
-    day, table = time.strftime("%Y-%m-%d", time.gmtime()), TABLE.read_text("utf-8")
-    if call.words[0] not in addresses(table):
-        return output.fail(NO_USER, f"there is no mailbox {call.words[0]}")
-    first = first_address(table, call.words[0])
-    output.say("finished", sources=finish(STORE, first, day))
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    output.say("finished", sources=finish(STORE, mail_address(call.words[0]), day))
     return 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from postal_plexus.deliver import doveadm
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
-from postal_plexus.maintenance.codes import DATA, NO_USER
+from postal_plexus.maintenance.codes import DATA, NO_USER, StatusError
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
 
@@ -48,6 +48,13 @@ class RefusedError(ProgramError):
     """Dovecot refuses the command; the text is its own word, such as NOUSER."""
 
 
+class UnknownMailboxError(StatusError):
+    """There is no mailbox of that address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(NO_USER, f"there is no mailbox {address}")
+
+
 def addresses(table: str) -> list[str]:
     """Give the mailboxes of a directory's table for Dovecot, in order.
 
@@ -77,6 +84,18 @@ def first_address(table: str, address: str) -> str:
     """
     place = homes(table).get(address)
     return address if place is None else f"{place.name}@{place.parent}"
+
+
+def mail_address(address: str) -> str:
+    """Give the address under which the mail of a mailbox lies that there is now.
+
+    Raises:
+        UnknownMailboxError: there is none.
+    """
+    table = TABLE.read_text("utf-8")
+    if address not in addresses(table):
+        raise UnknownMailboxError(address)
+    return first_address(table, address)
 
 
 def home(below: Path, address: str) -> Path:
@@ -141,19 +160,19 @@ def _logins(address: str) -> dict[str, str] | None:
         return None
 
 
-def _known(call: Call) -> tuple[list[str], list[str]]:
-    """Give the mailboxes that are asked for, all if none is, and those that are unknown."""
+def _known(call: Call) -> list[str]:
+    """Give the mailboxes that are asked for, all if none is. Raises UnknownMailboxError."""
     there = addresses(TABLE.read_text(encoding="utf-8"))
     asked = [word.lower() for word in call.words]
-    return asked or there, [each for each in asked if each not in there]
+    for each in asked:
+        if each not in there:
+            raise UnknownMailboxError(each)
+    return asked or there
 
 
 def _each(call: Call, output: Output, *, recalculate: bool) -> int:
-    wanted, unknown = _known(call)
-    if unknown:
-        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
     worst = 0
-    for address in wanted:
+    for address in _known(call):
         try:
             if recalculate:
                 ask(address, "quota recalc")
@@ -196,9 +215,7 @@ def _recalculate(call: Call, output: Output) -> int:
 
 
 def _sessions(call: Call, output: Output) -> int:
-    wanted, unknown = _known(call)
-    if unknown:
-        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
+    wanted = _known(call)
     for session in sessions_of(list(rows(ask("", "who"), 5))):
         if session["address"] in wanted or not call.words:
             output.say("session", **session)
@@ -206,9 +223,7 @@ def _sessions(call: Call, output: Output) -> int:
 
 
 def _kick(call: Call, output: Output) -> int:
-    _, unknown = _known(call)
-    if unknown:
-        return output.fail(NO_USER, f"there is no mailbox {unknown[0]}")
+    _known(call)
     for address in call.words:
         ended = fields(ask("", "kick", address))
         output.say("kicked", address=address, sessions=int(ended[0]) if ended else 0)

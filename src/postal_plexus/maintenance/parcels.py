@@ -8,15 +8,18 @@ Fails with AwsError.
 """
 
 import hashlib
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from typing import BinaryIO, cast
 
-from postal_plexus.deliver.aws.errors import MissingError, UnreachableError
+from postal_plexus.deliver.aws.errors import AwsError, MissingError, UnreachableError
 from postal_plexus.deliver.aws.session import AwsAccount
 from postal_plexus.deliver.aws.store import Store, s3_signer
+from postal_plexus.maintenance.codes import AGAIN, StatusError
 
 _ATTEMPTS = 6
 PART_OCTETS = 8 * 1024 * 1024
@@ -71,6 +74,31 @@ class PartWriter(RawIOBase):
         self._store.put(self._bucket, part_key(self._prefix, self.parts), part, _ATTEMPTS)
         self._tell(self.parts, octets)
         self.parts += 1
+
+
+@contextmanager
+def sending(
+    to: str, tell: Callable[[int, int], None] = lambda _part, _octets: None
+) -> Generator[PartWriter]:
+    """Connect a task to the bucket, and send what is written within, the last part at the end.
+
+    Args:
+        to: BUCKET/PREFIX.
+        tell: gets the number and the octets of each part that is there.
+
+    Raises:
+        StatusError: AGAIN, where the bucket does not take it.
+    """
+    bucket, _, prefix = to.partition("/")
+    connection = store(os.environ)
+    try:
+        writer = PartWriter(connection, bucket, prefix, tell)
+        yield writer
+        writer.finish()
+    except AwsError as error:
+        raise StatusError(AGAIN, f"the bucket does not take it: {error}") from error
+    finally:
+        connection.close()
 
 
 class PartReader(RawIOBase):

@@ -36,6 +36,7 @@ class Staging:
     """
 
     def __init__(self, store: Path, address: str, source: str) -> None:
+        self._store = store
         self.home = home(store / ".import", address)
         self.path = self.home / source
         self.view = self.home / ".view"
@@ -47,9 +48,7 @@ class Staging:
 
     def make(self) -> None:
         """Make the directory, for the mail user alone."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (self.path, self.home, self.home.parent, self.home.parent.parent):
-            os.chown(path, VMAIL, VMAIL)
+        make_own(self.path, self._store)
 
     @property
     def finished(self) -> str:
@@ -111,6 +110,15 @@ class Staging:
     def hide(self) -> None:
         """Remove the view."""
         shutil.rmtree(self.view, ignore_errors=True)
+
+
+def make_own(path: Path, below: Path) -> None:
+    """Make a directory below the mail store, with those above it, for the mail user alone."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (path, *path.parents):
+        if each == below:
+            return
+        os.chown(each, VMAIL, VMAIL)
 
 
 def _mirror(source: Path, target: Path) -> None:

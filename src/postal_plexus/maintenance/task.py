@@ -13,7 +13,7 @@ from types import FrameType
 from typing import NoReturn, cast
 
 from postal_plexus.maintenance.calls import CallError, Verb, read
-from postal_plexus.maintenance.codes import FAULT, STOPPED, UNAVAILABLE, USAGE
+from postal_plexus.maintenance.codes import FAULT, STOPPED, UNAVAILABLE, USAGE, StatusError
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
 
@@ -55,6 +55,8 @@ def run(image: str, given: Sequence[str]) -> int:
         code = verb.run(call, output)
     except CallError as error:
         code = output.fail(USAGE, str(error))
+    except StatusError as error:
+        code = output.fail(error.status, str(error))
     except ProgramError as error:
         code = output.fail(UNAVAILABLE, str(error))
     except StoppedError:

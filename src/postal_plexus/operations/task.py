@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import hand_over_prefix
+from postal_plexus.maintenance.codes import KILLED
 from postal_plexus.maintenance.output import ERROR
 from postal_plexus.operations.system import OperationError, told
 from postal_plexus.operations.task_output import Line, TaskOutput
@@ -36,7 +37,6 @@ _STATE_SECONDS = 1.5
 # CloudWatch Logs may bring lines after ECS says that the task has stopped.
 _LATE_SECONDS = 20.0
 _STOP_SECONDS = 60.0
-_OUT_OF_MEMORY = 137
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
 _PLACED_NOWHERE = {
@@ -111,7 +111,7 @@ def explain_placement(reason: str) -> str:
 def explain_end(ended: Ended, noise: Sequence[str]) -> str:
     """Say why a task did not come to its end."""
     said = f" ({noise[-1][:300]})" if noise else ""
-    if ended.code == _OUT_OF_MEMORY:
+    if ended.code == KILLED:
         return (
             "the task was killed (exit code 137): it needed more memory than it may have, or the"
             f" host ran out of it{said}"
