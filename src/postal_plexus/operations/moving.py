@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from postal_plexus.config.names import MOVING_PREFIX
 from postal_plexus.maintenance.parcels import part_key
-from postal_plexus.operations.system import OperationError, told
+from postal_plexus.operations.parcels import Parcels
+from postal_plexus.operations.system import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,23 +84,16 @@ def fetch(
     Raises:
         OperationError: it did not come to its end; RefusedError with the task's code.
     """
-    bucket = str(system.parts["bucket"])
-    prefix = f"{MOVING_PREFIX}{secrets.token_hex(8)}/"
-    s3 = system.client("s3")
+    parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
 
     def take(line: Line) -> None:
         if line["kind"] == "part":
-            key = part_key(prefix, int(line["number"]))
-            with told("S3"):
-                to.writelines(s3.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(1 << 20))
-                s3.delete_object(Bucket=bucket, Key=key)
+            to.writelines(parcels.take(part_key(parcels.prefix, int(line["number"]))))
         tell(line)
 
+    where = f"--to={parcels.bucket}/{parcels.prefix}"
     try:
-        words = ["export", f"--to={bucket}/{prefix}", *(["--mbox"] if as_mbox else []), address]
+        words = ["export", where, *(["--mbox"] if as_mbox else []), address]
         tasks.run("dovecot", words, take, memory=MEMORY)
     finally:
-        with told("S3"):
-            left = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", ())
-            for each in left:
-                s3.delete_object(Bucket=bucket, Key=each["Key"])
+        parcels.clear()

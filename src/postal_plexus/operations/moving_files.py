@@ -23,7 +23,7 @@ from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.parcels import PART_OCTETS, part_key
 from postal_plexus.operations.mail_files.sending import LeftOut, MailFiles, Survey
 from postal_plexus.operations.moving import MEMORY
-from postal_plexus.operations.system import told
+from postal_plexus.operations.parcels import Parcels
 from postal_plexus.operations.task import RefusedError
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class FileImport:
         self._tasks = tasks
         self._order = order
         self._tell = tell
-        self._s3 = system.client("s3")
-        self._bucket = str(system.parts["bucket"])
         mark = hashlib.sha256(order.address.encode()).hexdigest()[:16]
-        self._prefix = f"{MOVING_PREFIX}{mark}/"
+        self._parcels = Parcels(system, f"{MOVING_PREFIX}{mark}/")
 
     def run(self) -> None:
         """Bring what is new. Raises SourceError, OperationError; RefusedError as the task says."""
@@ -93,17 +91,16 @@ class FileImport:
     def _known(self) -> tuple[set[bytes], int]:
         """Return the names of what was brought, and how many mails wait in the task's scratch."""
         lines: list[Line] = []
-        words = ["import-known", f"--to={self._bucket}/{self._prefix}known-", self._order.address]
+        prefix = f"{self._parcels.prefix}known-"
+        words = ["import-known", f"--to={self._parcels.bucket}/{prefix}", self._order.address]
         if self._order.again:
             words.insert(1, "--again")
         self._tasks.run("dovecot", words, lines.append, memory=MEMORY)
         (said,) = (line for line in lines if line["kind"] == "known")
         octets = bytearray()
         for number in range(int(said["parts"])):
-            key = part_key(f"{self._prefix}known-", number)
-            with told("S3"):
-                octets += self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-                self._s3.delete_object(Bucket=self._bucket, Key=key)
+            for piece in self._parcels.take(part_key(prefix, number)):
+                octets += piece
         steps = range(0, len(octets) - _NAME_OCTETS + 1, _NAME_OCTETS)
         return {bytes(octets[at : at + _NAME_OCTETS]) for at in steps}, int(said["pending"])
 
@@ -118,7 +115,8 @@ class FileImport:
 
         words = ["import-files"]
         if survey.new:
-            words.append(f"--from={self._bucket}/{self._send(files, survey.new_octets)}")
+            key = self._send(files, survey.new_octets)
+            words.append(f"--from={self._parcels.bucket}/{key}")
         if self._order.over_quota:
             words.append("--over-quota")
         try:
@@ -126,37 +124,25 @@ class FileImport:
             self._tasks.run("dovecot", words, take, memory=MEMORY)
         except RefusedError as error:
             if error.code != AGAIN:
-                self._clear()
+                self._parcels.clear()
             raise
-        self._clear()
+        self._parcels.clear()
         return found
 
     def _send(self, files: MailFiles, octets: int) -> str:
         """Put all parts into the bucket; return the key of their list."""
-        there, keys, sent = set(self._listed()), list[str](), 0
+        there, keys, sent = set(self._parcels.keys()), list[str](), 0
         for part in parts(files.records()):
-            key = f"{self._prefix}{len(keys):06d}-{hashlib.sha256(part).hexdigest()}"
+            number = part_key(self._parcels.prefix, len(keys))
+            key = f"{number}-{hashlib.sha256(part).hexdigest()}"
             if key not in there:
-                with told("S3"):
-                    self._s3.put_object(Bucket=self._bucket, Key=key, Body=part)
+                self._parcels.put(key, part)
             keys.append(key)
             sent += len(part)
             self._tell({"kind": "progress", "step": "send", "octets": sent, "of_octets": octets})
-        key = f"{self._prefix}list"
-        with told("S3"):
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body="\n".join(keys).encode())
+        key = f"{self._parcels.prefix}list"
+        self._parcels.put(key, "\n".join(keys).encode())
         return key
-
-    def _listed(self) -> Iterator[str]:
-        pages = self._s3.get_paginator("list_objects_v2")
-        with told("S3"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
-                yield from (str(each["Key"]) for each in page.get("Contents", ()))
-
-    def _clear(self) -> None:
-        for key in list(self._listed()):
-            with told("S3"):
-                self._s3.delete_object(Bucket=self._bucket, Key=key)
 
     def _report(self, survey: Survey, brought: Mapping[str, Line]) -> None:
         told = [*survey.left_out]
