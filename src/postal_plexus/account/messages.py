@@ -38,7 +38,7 @@ def request(line: bytes) -> Mapping[str, str]:
     if len(line) > LONGEST or not line.endswith(b"\n"):
         raise MessageError("it is too long, or not whole")
     read = _object(line)
-    if not all(isinstance(value, str) and _is_unicode(value) for value in read.values()):
+    if not all(isinstance(value, str) and is_unicode(value) for value in read.values()):
         raise MessageError("a value is no text")
     return cast("Mapping[str, str]", read)
 
@@ -70,7 +70,8 @@ def _object(line: bytes) -> Mapping[str, object]:
     return cast("Mapping[str, object]", read)
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: JSON can hold halves of characters."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import cast
 
+from postal_plexus.account.messages import is_unicode
+
 FILE_NAME = ".vacation.sieve"
 LARGEST = 32 * 1024
 LONGEST_SUBJECT = 200
@@ -52,7 +54,7 @@ def vacation(subject: str, text: str, first: str, last: str) -> Vacation:
         raise VacationError(
             f"The subject may have {LONGEST_SUBJECT} characters, the text {LONGEST_TEXT}."
         )
-    if not subject.isprintable() or _CONTROL.search(lines) or not _is_unicode(lines):
+    if not subject.isprintable() or _CONTROL.search(lines) or not is_unicode(lines):
         raise VacationError("There is a character in it that cannot be sent.")
     return Vacation(subject, lines, *days)
 
@@ -105,11 +107,3 @@ def read(text: str) -> Vacation | None:
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
