@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import pulumi_aws as aws
 
 import pulumi
-from deployment import build_documents, source
+from deployment import build_documents, schedule_documents, source
 from deployment.archive import Archive
+from deployment.schedule import Schedule, ScheduleArgs
 from deployment.stack import Stack
 
 # AWS's own image for builds, with docker and Python, by architecture.
@@ -29,10 +30,9 @@ def build_spec(install: Sequence[str], build: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class BuildArgs:
-    """`name`: of the project, its role and its log group; `policy`: what the role may do.
+    """`name`: of the project, its role and its log group.
 
-    `policy` is a document, made of `account` and the ARNs of `log_group` and `source`. `after`:
-    what must be deployed before the source is stored.
+    `after`: what must be deployed before the source is stored.
     """
 
     stack: Stack
@@ -126,4 +126,25 @@ class Build:
                 "s3_logs": {"status": "DISABLED"},
             },
             opts=pulumi.ResourceOptions(parent=self._child.parent, depends_on=[policy]),
+        )
+
+    def weekly(self, project: aws.codebuild.Project, does: str, when: str) -> Schedule:
+        """Start the project by a schedule, an expression of EventBridge's."""
+        args = self._args
+        return Schedule(
+            args.name,
+            ScheduleArgs(
+                name=args.name,
+                does=does,
+                expression=when,
+                window_minutes=60,
+                stack=args.stack,
+                target_arn=project.arn,
+                policy=schedule_documents.start_build,
+                needs={"project_arn": project.arn},
+                target={},
+                retry_attempts=3,
+                event_age_seconds=3600,
+            ),
+            self._child,
         )

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from deployment import build_documents, schedule_documents, source
+from deployment import build_documents, source
 from deployment.archive import Archive
 from deployment.builds import Build, BuildArgs, build_spec
-from deployment.schedule import Schedule, ScheduleArgs
 from deployment.stack import Stack
 from postal_plexus.config.operator_policy import examination
 
@@ -83,21 +82,5 @@ class Doctor(pulumi.ComponentResource):
                 )
             )
         )
-        self.schedule = Schedule(
-            args.name,
-            ScheduleArgs(
-                name=args.name,
-                does=does,
-                expression=_WHEN,
-                window_minutes=60,
-                stack=args.stack,
-                target_arn=project.arn,
-                policy=schedule_documents.start_build,
-                needs={"project_arn": project.arn},
-                target={},
-                retry_attempts=3,
-                event_age_seconds=3600,
-            ),
-            child,
-        )
+        self.schedule = build.weekly(project, does, _WHEN)
         self.register_outputs({"project": project.name})

@@ -14,13 +14,12 @@ from typing import Any
 import pulumi_aws as aws
 
 import pulumi
-from deployment import patch_documents, schedule_documents, source
+from deployment import patch_documents, source
 from deployment.archive import Archive
 from deployment.builds import Build, BuildArgs, build_spec
 from deployment.certificates import Certificates
 from deployment.images import Images
 from deployment.maintenance import TASKS_OF, Maintenance
-from deployment.schedule import Schedule, ScheduleArgs
 from deployment.service import Service
 from deployment.stack import Stack
 
@@ -83,34 +82,15 @@ class Patches(pulumi.ComponentResource):
                 },
             },
         }
-        project = self._project()
-        self.schedule = Schedule(
-            args.name,
-            ScheduleArgs(
-                name=args.name,
-                does="Builds the images anew once a week, if Debian has patches for them",
-                expression=_WHEN,
-                window_minutes=60,
-                stack=args.stack,
-                target_arn=project.arn,
-                policy=schedule_documents.start_build,
-                needs={"project_arn": project.arn},
-                target={},
-                retry_attempts=3,
-                event_age_seconds=3600,
-            ),
-            self._child,
-        )
+        build = self._build()
+        project = self._project(build)
+        does = "Builds the images anew once a week, if Debian has patches for them"
+        self.schedule = build.weekly(project, does, _WHEN)
         self.register_outputs({"project": project.name})
 
-    def _project(self) -> aws.codebuild.Project:
+    def _build(self) -> Build:
         args = self._args
-        parts = list(args.services.values())
-        definitions = [
-            *(each.task_definition for each in (*parts, args.certificates)),
-            *args.maintenance.task_definitions.values(),
-        ]
-        build = Build(
+        return Build(
             BuildArgs(
                 stack=args.stack,
                 name=args.name,
@@ -121,12 +101,20 @@ class Patches(pulumi.ComponentResource):
                 architecture=args.architecture,
                 log_days=args.log_days,
                 minutes=_TIMEOUT_MINUTES,
-                after=[part.service for part in parts],
+                after=[part.service for part in args.services.values()],
                 environment={"PLEXUS_PATCH": pulumi.Output.json_dumps(self.told)},
                 has_docker=True,
             ),
             self._child,
         )
+
+    def _project(self, build: Build) -> aws.codebuild.Project:
+        args = self._args
+        parts = list(args.services.values())
+        definitions = [
+            *(each.task_definition for each in (*parts, args.certificates)),
+            *args.maintenance.task_definitions.values(),
+        ]
         return build.project(
             pulumi.Output.all(
                 account=args.stack.account,
