@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from service.certificates import Authority
-from service.container_engine import Network, engine, images
-from service.mail_host import SES_HOST, MailHost
+from service.container_engine import Network, engine
+from service.mail_host import SES_HOST, MailHost, prepared
 from service.ses_endpoint import SesEndpoint
 
 
@@ -46,14 +46,8 @@ def endpoint(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
 @pytest.fixture(scope="module")
 def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
     """A host with a directory, on which nothing runs yet."""
-    made = MailHost(
-        network.engine, images("dovecot", "postfix"), network, tmp_path_factory.mktemp("host")
-    )
-    try:
-        made.write_directory()
+    with prepared(network, tmp_path_factory.mktemp("host"), "dovecot", "postfix") as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")

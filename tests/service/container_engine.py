@@ -169,6 +169,11 @@ class Container:
         """Of its first process, as this machine sees it."""
         return int(self.inspect("{{.State.Pid}}"))
 
+    @property
+    def in_its_network(self) -> tuple[str, ...]:
+        """What stands before a command of this machine that is to see the container's network."""
+        return "nsenter", f"--net=/proc/{self.pid}/ns/net"
+
     def usage(self) -> ControlGroup:
         """Its control group: what it uses, and which processes it has."""
         return ControlGroup.of(self.pid)

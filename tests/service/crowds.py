@@ -19,7 +19,7 @@ class Strangers:
         script = Path(__file__).with_name("strangers.py")
         self._process = subprocess.Popen(
             [
-                *("nsenter", f"--net=/proc/{host.containers[name].pid}/ns/net"),
+                *host.containers[name].in_its_network,
                 *(sys.executable, str(script), str(port), how, *sources),
             ],
             env=os.environ | {"PASSWORD": PASSWORD},

@@ -10,7 +10,8 @@ import imaplib
 import os
 import smtplib
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from argon2 import PasswordHasher
 
 from postal_plexus.config.lists import read_stack
 from postal_plexus.directory import TABLES
-from service.container_engine import Container, Engine, Network
+from service.container_engine import Container, Engine, Network, images
 from wire import await_true
 
 HOSTNAME = "mail.example.org"
@@ -226,3 +227,16 @@ class MailHost:
         if login:
             smtp.login(login, PASSWORD)
         return smtp
+
+
+@contextmanager
+def prepared(
+    network: Network, root: Path, *names: str, has_web: bool = False
+) -> Iterator[MailHost]:
+    """A host with a directory, on which nothing runs yet; what was started ends with the block."""
+    made = MailHost(network.engine, images(*names), network, root, has_web=has_web)
+    try:
+        made.write_directory()
+        yield made
+    finally:
+        made.close()

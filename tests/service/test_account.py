@@ -16,8 +16,8 @@ from postal_plexus.account import totp
 from postal_plexus.cli.password import hashed
 from service.account_page import BROWSER, Page
 from service.auth_client import AuthClient
-from service.container_engine import Network, images
-from service.mail_host import PASSWORD, STACK, MailHost
+from service.container_engine import Network
+from service.mail_host import PASSWORD, STACK, MailHost, prepared
 from service.managesieve import ManageSieve
 from service.ses_endpoint import SesEndpoint
 from service.ways_out import AUTHENTIC, deliver, headers, relayed
@@ -32,13 +32,9 @@ NEW = "a quite new passphrase"
 @pytest.fixture(scope="module")
 def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
     """A host whose Dovecot has the page's socket; the page is the test itself."""
-    named = images("dovecot", "postfix")
-    made = MailHost(network.engine, named, network, tmp_path_factory.mktemp("host"), has_web=True)
-    try:
-        made.write_directory()
+    root = tmp_path_factory.mktemp("host")
+    with prepared(network, root, "dovecot", "postfix", has_web=True) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(autouse=True)

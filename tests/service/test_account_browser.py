@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from postal_plexus.account import totp
-from service.container_engine import Network, images
-from service.mail_host import HOSTNAME, PASSWORD, MailHost
+from service.container_engine import Network
+from service.mail_host import HOSTNAME, PASSWORD, MailHost, prepared
 from system.browsing import TELEPHONE, Window, chromium
 from wire import await_true
 
@@ -25,22 +25,17 @@ SITE = {"PLEXUS_WEB_NAMES": HOSTNAME, "PLEXUS_WEB_PARTS": "account webmail"}
 @pytest.fixture(scope="module")
 def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
     """Dovecot, and the web container beside it."""
-    named = images("dovecot", "web")
-    made = MailHost(network.engine, named, network, tmp_path_factory.mktemp("host"), has_web=True)
-    try:
-        made.write_directory()
+    root = tmp_path_factory.mktemp("host")
+    with prepared(network, root, "dovecot", "web", has_web=True) as made:
         made.start("dovecot")
         made.start("web", SITE)
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
 def browser(host: MailHost) -> Iterator[Browser]:
     """A Chromium in the container's own network, where nothing comes and goes."""
-    process = host.containers["web"].inspect("{{.State.Pid}}")
-    with chromium("nsenter", f"--net=/proc/{process}/ns/net") as running:
+    with chromium(*host.containers["web"].in_its_network) as running:
         yield running
 
 

@@ -105,7 +105,7 @@ def test_a_flood_of_hostile_mails_kills_nothing(host: MailHost, kind: str, answe
     flood = Path(__file__).with_name("flood.py")
     done = subprocess.run(
         [
-            *("nsenter", f"--net=/proc/{host.containers['postfix'].pid}/ns/net"),
+            *host.containers["postfix"].in_its_network,
             *(sys.executable, str(flood), USERS[0], PASSWORD, "8"),
         ],
         input=hostile_mail(kind),

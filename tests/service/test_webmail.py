@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from service.certificates import Authority
-from service.container_engine import Network, images
-from service.mail_host import HOSTNAME, PASSWORD, MailHost
+from service.container_engine import Network
+from service.mail_host import HOSTNAME, PASSWORD, MailHost, prepared
 from service.ses_endpoint import SesEndpoint
 from service.web_client import WebClient
 from system.browsing import chromium, tracker
@@ -30,13 +30,9 @@ SITE = {"PLEXUS_WEB_NAMES": HOSTNAME, "PLEXUS_WEB_PARTS": "webmail"}
 @pytest.fixture(scope="module")
 def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
     """A host whose Dovecot and Postfix have the web container beside them."""
-    named = images("dovecot", "postfix", "web")
-    made = MailHost(network.engine, named, network, tmp_path_factory.mktemp("host"), has_web=True)
-    try:
-        made.write_directory()
+    root = tmp_path_factory.mktemp("host")
+    with prepared(network, root, "dovecot", "postfix", "web", has_web=True) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +58,7 @@ def visitor(web: MailHost) -> WebClient:
 @pytest.fixture(scope="module")
 def browser(web: MailHost) -> Iterator[Browser]:
     """A Chromium in the container's own network, where nothing comes and goes."""
-    process = web.containers["web"].inspect("{{.State.Pid}}")
-    with chromium("nsenter", f"--net=/proc/{process}/ns/net") as running:
+    with chromium(*web.containers["web"].in_its_network) as running:
         yield running
 
 
