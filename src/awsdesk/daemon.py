@@ -158,7 +158,7 @@ class Daemon:
         names = await _names(desk, stand_in)
         log.info("desk.running endpoint=%s", desk.endpoint_url)
         end = asyncio.create_task(self._end.wait())
-        await asyncio.wait({end, web, sites, reconciling}, return_when=asyncio.FIRST_COMPLETED)
+        await _first_end(end, web, sites, reconciling)
         log.info("desk.ending")
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)
@@ -178,6 +178,14 @@ class Daemon:
             one.cancel()
         await asyncio.gather(web, sites, saving, end, return_exceptions=True)
         log.info("desk.ended")
+
+
+async def _first_end(*tasks: asyncio.Task[Any]) -> None:
+    """Wait until one has ended, and log why if it failed."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for one in tasks:
+        if one.done() and not one.cancelled() and (error := one.exception()):
+            log.error("desk.failed", exc_info=error)
 
 
 def _correct_ministack(layout: DeskLayout, desk: DeskSettings) -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING, Any
+import time
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+# Who asks for the holder takes the lock for a moment.
+_ASKED_SECONDS = 1.0
 
 
 class DeskLockedError(Exception):
@@ -28,11 +33,12 @@ class DeskLock:
             DeskLockedError: it is held by another process.
         """
         file = self._path.open("a+", encoding="ascii")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise DeskLockedError(f"another daemon holds {self._path}") from error
+        deadline = time.monotonic() + _ASKED_SECONDS
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                file.close()
+                raise DeskLockedError(f"another daemon holds {self._path}")
+            time.sleep(0.02)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -43,11 +49,17 @@ def holder(path: Path) -> int | None:
     """Return the process id of the daemon that holds the lock, or None if nobody does."""
     try:
         with path.open("r+", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                written = int(file.read().strip() or 0)
-                return written if written > 1 else None
-            return None
+            if _locked(file):
+                return None
+            written = int(file.read().strip() or 0)
+            return written if written > 1 else None
     except (FileNotFoundError, ValueError):
         return None
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -78,9 +78,14 @@ class Desk:
         )
         if check and run.returncode:
             raise AssertionError(
-                f"plexus local {arguments}: {run.returncode}\n{run.stdout}{run.stderr}"
+                f"plexus local {arguments}: {run.returncode}\n{run.stdout}{run.stderr}\n"
+                f"the daemon's log ends:\n{self._end_of_log()}"
             )
         return run
+
+    def _end_of_log(self) -> str:
+        log = self.directory / "log/daemon.log"
+        return "".join(log.read_text().splitlines(keepends=True)[-30:]) if log.exists() else ""
 
     def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `plexus` on this desk's stack, in this process; nobody can be asked."""

@@ -9,9 +9,11 @@ import os
 import signal
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from system.desk import Desk
+from wire import await_true
 
 
 def shown(desk: Desk) -> dict[str, Any]:
@@ -19,12 +21,25 @@ def shown(desk: Desk) -> dict[str, Any]:
     return json.loads(desk.plexus("status", "--json", check=False).stdout)
 
 
+def said_in(path: Path) -> str:
+    """The text of a file that may not be there."""
+    return path.read_text() if path.exists() else ""
+
+
 def test_a_killed_daemon_leaves_ports_and_containers_as_they_were(desk: Desk) -> None:
     """A mail client's settings stay right, and nobody is cut off."""
     before, started = shown(desk)["endpoints"], desk.started()
+    queues, registry = (desk.directory / f"aws/state/{name}.json" for name in ("sqs", "ecr"))
+    desk.client("ecr").create_repository(repositoryName="saved-once")
+    await_true("the registry to be saved", lambda: "saved-once" in said_in(registry))
     os.kill(int((desk.directory / "daemon.pid").read_text().split()[0]), signal.SIGKILL)
+    of_queues, of_registry = queues.stat().st_mtime_ns, registry.stat().st_mtime_ns
     desk.up()
     assert (before, started) == (shown(desk)["endpoints"], desk.started())
+    # To write the registry's images takes seconds, in which the daemon answers nobody.
+    await_true("the state to be saved", lambda: queues.stat().st_mtime_ns > of_queues)
+    assert of_registry == registry.stat().st_mtime_ns
+    desk.client("ecr").delete_repository(repositoryName="saved-once")
 
 
 def test_ten_wrong_passwords_are_told_and_lifted(desk: Desk) -> None:

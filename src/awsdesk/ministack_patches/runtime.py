@@ -39,8 +39,8 @@ class Snapshots:
         self._about_to_save = about_to_save
         self._seconds = seconds
         self._changed = asyncio.Event()
-        # Not known to be on disk yet.
-        self._large: set[str] = set(_LARGE)
+        # Not known to be on disk. What was read from there at the start is.
+        self._large = {name for name in _LARGE if not _state(name).exists()}
 
     def changed(self, operation: str = "") -> None:
         """Note that there is something to save: what a called operation may have changed."""
@@ -72,7 +72,7 @@ def save(without: Collection[str] = ()) -> bool:
     ministack logs what it cannot write (a full disk) and goes on.
     """
     persistence = environment.module("core.persistence")
-    queues = Path(persistence.STATE_DIR) / "sqs.json"
+    queues = _state("sqs")
     before = _version(queues)
     services = private.APP.build_persistence_save_dict()
     persistence.save_all({name: state for name, state in services.items() if name not in without})
@@ -80,6 +80,10 @@ def save(without: Collection[str] = ()) -> bool:
         log.error("desk.state_not_saved path=%s", queues)
         return False
     return True
+
+
+def _state(service: str) -> Path:
+    return Path(environment.module("core.persistence").STATE_DIR) / f"{service}.json"
 
 
 def _version(path: Path) -> tuple[int, int] | None:

@@ -423,7 +423,9 @@ def _await_health(
     while time.monotonic() < deadline:
         health = daemon_process.health(made)
         if health is None:
-            raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
+            if not daemon_process.is_running(layout):
+                raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
+            continue  # it saves its state, or the machine is busy
         states = [ContainerState.of(task) for task in health["tasks"]]
         for state in states:
             word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
