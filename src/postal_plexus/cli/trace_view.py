@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
     if found.journeys:
         return Exit.OK
     line = (
-        f"no line since {args.since:%Y-%m-%d %H:%M} UTC is of {printable(args.what.strip(), 200)}"
+        f"no line since {args.since:%Y-%m-%d %H:%M} UTC matches {printable(args.what.strip(), 200)}"
     )
     raise CommandError(Exit.DATA, f"{line} ({found.lines:,} were read)", *_why(stack, args.what))
 
