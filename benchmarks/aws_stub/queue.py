@@ -62,11 +62,9 @@ class Figures:
 
     sent: int = 0
     receive_calls: int = 0
-    handed_out: int = 0
     deleted: int = 0
     redriven: int = 0
     stale_deletes: int = 0
-    visibility_changes: int = 0
     most_receives: int = 0
     first_receive_call_at: float | None = None
     first_handed_out_at: float | None = None
@@ -174,7 +172,6 @@ class Queue:
             self._hand_out(message, now, self.visibility if visibility is None else visibility)
             received.append(message)
         if received:
-            figures.handed_out += len(received)
             if figures.first_handed_out_at is None:
                 figures.first_handed_out_at = now
         return received
@@ -285,7 +282,6 @@ class Queue:
             raise QueueError("MessageNotInflight", "The message is not in flight.")
         if now - message.first_received_at + seconds > MAXIMUM_VISIBILITY * max(1, self.hurry):
             raise QueueError("InvalidParameterValue", "Total VisibilityTimeout beyond 12 hours")
-        self.figures.visibility_changes += 1
         self._hide(message, now + self._hurried(seconds))
         self._show(now)
 

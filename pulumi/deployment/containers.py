@@ -134,8 +134,6 @@ DELIVER_CONTAINER = Container(
     stop_timeout=30,
 )
 
-CONTAINERS = (DOVECOT, POSTFIX, DELIVER_CONTAINER)
-
 # What is optional, in a browser.
 WEB_CONTAINER = Container(
     name="web",

@@ -38,7 +38,6 @@ class _Reading:
         self._found = found
         self._made = People()
         self._groups = {str(each["Id"]): each for each in found.groups}
-        self._hosted: set[str] = set()
         for each in found.domains:
             name = str(each.get("DomainName", ""))
             if name.endswith(_TEST_DOMAIN):

@@ -48,7 +48,6 @@ class Row:
     dkim: bool
     spf: bool
     header_from: str
-    envelope_from: str
     reasons: tuple[str, ...]
     signatures: tuple[Proof, ...]
     senders: tuple[Proof, ...]
@@ -69,7 +68,6 @@ class Aggregate:
     end: datetime
     domain: str
     policy: str
-    subdomain_policy: str
     percent: int
     rows: tuple[Row, ...]
 
@@ -102,7 +100,6 @@ def read(octets: bytes) -> Aggregate:
         end=_moment(_text(period, "end")),
         domain=domain,
         policy=_text(published, "p").lower() or "none",
-        subdomain_policy=_text(published, "sp").lower(),
         percent=_number(_text(published, "pct"), 100),
         rows=tuple(_rows(root)),
     )
@@ -140,7 +137,6 @@ def _rows(root: Element) -> Iterator[Row]:
             dkim=_text(evaluated, "dkim").lower() == "pass",
             spf=_text(evaluated, "spf").lower() == "pass",
             header_from=_text(identifiers, "header_from").lower().rstrip("."),
-            envelope_from=_text(identifiers, "envelope_from").lower().rstrip("."),
             reasons=tuple(_text(each, "type").lower() for each in _children(evaluated, "reason")),
             signatures=tuple(_proofs(results, "dkim")),
             senders=tuple(_proofs(results, "spf")),

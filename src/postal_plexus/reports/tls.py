@@ -18,12 +18,10 @@ MOST_POLICIES, MOST_DETAILS = 1000, 1000
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One kind of failure: its type (RFC 8460, section 4.3), our server, the number of sessions."""
+    """One kind of failure: its type (RFC 8460, section 4.3) and the number of sessions."""
 
     kind: str
-    receiving_host: str
     count: int
-    information: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +88,7 @@ def _failures(details: object) -> Iterator[Failure]:
     for each in _list(details)[:MOST_DETAILS]:
         yield Failure(
             kind=_text(each.get("result-type")) or "unknown",
-            receiving_host=_text(each.get("receiving-mx-hostname")),
             count=_count(each.get("failed-session-count")),
-            information=_text(
-                each.get("failure-reason-code") or each.get("additional-information")
-            ),
         )
 
 
