@@ -3,5 +3,5 @@
 `ministack_patches` (the emulated AWS and what it lacks), `pulumi` (the engine that deploys a
 program to it), `ses` (mail in and out, as SES does it), `ecs` (the agent that runs the containers),
 `dns` (a server for the Route 53 zones), `cloudfront` (the edge, by HTTPS), `daemon` (all of it in
-one process). It knows nothing of the system that runs on it: what it needs to know it is given.
+one process). It knows nothing of the system that runs on it; callers pass what it needs to know.
 """

@@ -1,13 +1,13 @@
 """AWS Backup for EFS: recovery points that hold files, and restores that write them back.
 
-ministack answers StartBackupJob and copies nothing, and knows no restore. Here a recovery point is
-a copy of the file system's directory below the desk, and a restore does what AWS says it does: it
-overwrites nothing, but writes into a new directory `aws-backup-restore_DATETIME` of the file
-system's root, with the whole way to each item. A job runs for a while; ask until it has ended.
+ministack answers StartBackupJob but copies nothing, and it cannot restore. Here a recovery point is
+a copy of the file system's directory below the desk. A restore does what AWS documents: it
+overwrites nothing, but writes into a new directory `aws-backup-restore_DATETIME` in the file
+system's root, with the full path to each item. A job takes a while; poll until it has ended.
 https://docs.aws.amazon.com/aws-backup/latest/devguide/restoring-efs.html
 
-Owners and modes are kept, so this needs root; otherwise a job fails and says so. A file that goes
-while it is copied is left out, as AWS's backups are no snapshot of one moment either.
+Owners and modes are kept, so this needs root; otherwise a job fails and says so. A file that
+disappears during the copy is left out, because AWS's backups are not a snapshot either.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Backups:
     async def handle(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
-        """Answer one call of AWS Backup's API; what is not of jobs and points is ministack's."""
+        """Answer one call of AWS Backup's API; ministack answers those about other things."""
         parts = [unquote(each) for each in path.strip("/").split("/")]
         given = cast("_Fields", json.loads(body)) if body else {}
         try:
@@ -181,7 +181,7 @@ def install(layout: DeskLayout, account_id: str, region: str) -> None:
 
 
 def _items(given: str | None) -> list[PurePosixPath]:
-    """Read the paths to restore, each from the root of the file system; all where none is given."""
+    """Read the paths to restore, relative to the file system's root; without any, return all."""
     paths = json.loads(given) if given else ["/"]
     found = [PurePosixPath(str(each)) for each in cast("list[object]", paths)]
     if not found or not all(each.is_absolute() and ".." not in each.parts for each in found):
@@ -200,7 +200,7 @@ def _restore(copy: Path, target: Path, items: list[PurePosixPath]) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a directory with owners and modes; what restores left in it is no part of it."""
+    """Copy a directory with owners and modes, without the directories that restores left in it."""
     if not source.is_dir():
         shutil.copy2(source, target)
         _own(source, target)

@@ -1,8 +1,8 @@
 """The desk's certificate authority: one root, and certificates for the desk's servers.
 
 Clients of the desk trust `ca.pem`; containers see the host's certificates with it added. Nothing
-here leaves the desk directory. A certificate is made anew when it is missing, about to end, or for
-other names.
+here leaves the desk directory. A new certificate is created when the old one is missing, about to
+expire, or for other names.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
     python -m awsdesk.daemon --desk DIR
 
-Reads DIR/desk.json (made by who starts the desk), listens on 127.0.0.1 and on the gateway of the
-containers' network, logs to DIR/log/daemon.log, keeps its state in DIR. SIGTERM or SIGINT ends it
-in this order: containers are stopped, SMTP servers closed, state saved.
+Reads DIR/desk.json (written by the command that starts the desk), listens on 127.0.0.1 and on the
+gateway of the containers' network, logs to DIR/log/daemon.log, keeps its state in DIR. On SIGTERM
+or SIGINT it stops the containers, closes the SMTP servers and saves its state, in this order.
 
-Exit status: 0 ended as asked, 1 settings missing or broken or no container engine, 3 another
+Exit status: 0 ended by a signal, 1 settings missing or broken or no container engine, 3 another
 daemon runs this desk, 4 a port is taken.
 """
 
@@ -60,7 +60,7 @@ _WEB_END_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class _Listeners:
-    """The sockets, opened before anything else so that a taken port is said at once."""
+    """The sockets, opened before anything else so that a port in use is reported at once."""
 
     aws: list[socket.socket]
     aws_tls: list[socket.socket]
@@ -73,7 +73,7 @@ class _Listeners:
 def _open(desk: DeskSettings) -> _Listeners:
     both = (LOOPBACK, *((desk.network.gateway,) if desk.network.gateway else ()))
     return _Listeners(
-        # Containers come by TLS only: bucket policies may ask for it.
+        # Containers connect only with TLS: bucket policies may require it.
         aws=sockets.listen((LOOPBACK,), desk.ports.aws),
         aws_tls=sockets.listen(both, desk.ports.aws_tls),
         ses_inbound=sockets.listen((LOOPBACK,), desk.ports.ses_inbound),
@@ -172,7 +172,7 @@ class Daemon:
         if runtime.save():
             saved()
         web_end.set()
-        # Connections of containers that are gone would be waited for half a minute.
+        # Without this, it would wait half a minute for connections of stopped containers.
         await asyncio.wait({web, sites}, timeout=_WEB_END_SECONDS)
         for one in (web, sites, end):
             one.cancel()
@@ -189,7 +189,7 @@ async def _first_end(*tasks: asyncio.Task[Any]) -> None:
 
 
 def _correct_ministack(layout: DeskLayout, desk: DeskSettings) -> None:
-    """What it does otherwise than AWS, where that matters here."""
+    """Replace what ministack does otherwise than AWS, where that matters here."""
     backups.install(layout, desk.account_id, desk.region)
     runtime.keep_from_running_containers()
     iam_actions.install()

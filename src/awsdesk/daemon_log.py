@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-# Talkative libraries: each connection and each line of a dialogue.
+# Libraries that log each connection and each line of a dialogue.
 _QUIET = ("hypercorn.access", "hypercorn.error", "botocore", "urllib3", "persistence", "sns")
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Leave out a client that hangs up while data is on its way: no fault, and a long traceback."""
+    """Leave out clients that hang up during a transfer: not an error, but a long traceback."""
     failure = record.exc_info[1] if record.exc_info else None
     return record.name != "asyncio" or not isinstance(
         failure, ssl.SSLError | ConnectionError | TimeoutError | asyncio.CancelledError
@@ -26,7 +26,7 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
 
 
 def set_up(path: Path) -> None:
-    """Log to the file, and to standard error until it is taken away."""
+    """Log to the file, and to standard error until that is closed."""
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)

@@ -1,4 +1,4 @@
-"""Starting, asking and ending a desk's daemon from another process."""
+"""Start, query and stop a desk's daemon from another process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def is_running(layout: DeskLayout) -> bool:
 
 
 def health(desk: DeskSettings) -> dict[str, Any] | None:
-    """Ask the daemon how it is, or None if it does not answer."""
+    """Return the daemon's health, or None if it does not answer."""
     try:
         # Not through a proxy that the environment may name.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -48,7 +48,7 @@ def start(layout: DeskLayout, desk: DeskSettings) -> None:
     """Start the daemon and wait until it answers.
 
     Raises:
-        DaemonError: it ended, or did not answer in time; with its last words.
+        DaemonError: it ended, or did not answer in time; with its last log lines.
     """
     said = layout.logs / "daemon.out"
     with said.open("wb") as output:
@@ -74,7 +74,7 @@ def start(layout: DeskLayout, desk: DeskSettings) -> None:
 
 
 def stop(layout: DeskLayout, tell: Callable[[str], None]) -> bool:
-    """End the daemon; it stops the containers and saves its state first. Tell if there was one.
+    """Stop the daemon, after its containers and saved state. Return whether one was running.
 
     Raises:
         DaemonError: it did not end in time.

@@ -1,4 +1,4 @@
-"""Replacing a file in one step: a reader sees the old one or the new one, whole."""
+"""Replace a file atomically: a reader sees the complete old file or the complete new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything of one desk lies on disk, and what is named after it.
+"""Where a desk's files are on disk, and the names derived from its directory.
 
 The desk directory is private (0700): it holds the emulated account's secrets. Names of containers,
 networks and volumes carry a short hash of the directory's path, so that two desks run side by side.
@@ -41,7 +41,7 @@ class DeskLayout:
 
     @property
     def name(self) -> str:
-        """A name for this desk that no other directory on this machine has."""
+        """Return a name that only this desk's directory has on this machine."""
         return f"{naming.PREFIX}-{hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]}"
 
     @property
@@ -50,10 +50,10 @@ class DeskLayout:
         return self.root / f"{naming.PREFIX}-desk"
 
     def use(self) -> Use:
-        """Say what the directory is now.
+        """Return what the directory is now.
 
         Raises:
-            OSError: it cannot be looked into, or is no directory.
+            OSError: it cannot be read, or is not a directory.
         """
         try:
             names = {entry.name for entry in os.scandir(self.root)}
@@ -61,22 +61,22 @@ class DeskLayout:
             return Use.MISSING
         if not names:
             return Use.EMPTY
-        # A desk of before there was a mark has these two and its settings.
+        # A desk of an older version has no mark, but these two and its settings.
         is_old = {self.settings.name, self.aws.name, self.ses.name} <= names
         return Use.DESK if self.mark.name in names or is_old else Use.FOREIGN
 
     def is_made(self, name: str) -> bool:
-        """Return whether an entry of the directory is one that the desk makes."""
+        """Return whether an entry of the directory is one that a desk creates."""
         replaced = (self.settings, self.accounts, self.stack_state, self.outputs, self.page)
         locks = (self.lock, self.page_lock)
         made = {one.name for one in (self.mark, *locks, *replaced, *self._directories())}
-        # Besides, what a killed process left of a file that it was replacing.
+        # Also what a killed process left of a file that it was replacing.
         return name in made or any(name.startswith(f".{one.name}.") for one in replaced)
 
     def remove(self) -> tuple[Path, ...]:
         """Remove what the desk made, and the directory if nothing else is in it.
 
-        Links are removed, not followed. Gives what stays, since the desk did not make it.
+        Links are removed, not followed. Return what remains because the desk did not create it.
 
         Raises:
             OSError: something cannot be removed; what is left is still a desk.
@@ -121,7 +121,7 @@ class DeskLayout:
 
     @property
     def page(self) -> Path:
-        """How the page that shows this desk is opened (0600)."""
+        """The address of the page that shows this desk (0600)."""
         return self.root / "page.json"
 
     @property
@@ -195,12 +195,13 @@ class DeskLayout:
         )
 
     def prepare(self) -> None:
-        """Make the directories that must exist before anything runs."""
+        """Create the directories that must exist before anything runs."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root.chmod(0o700)
         self.mark.write_text(_MARK_TEXT, encoding="utf-8")
         for directory in self._directories():
             directory.mkdir(exist_ok=True)
-        # Containers reach their mounts as other users: these two may be passed through, not listed.
+        # Containers access their mounts as other users, who may traverse these two but not list
+        # them.
         for directory in (self.host, self.efs):
             directory.chmod(0o755)

@@ -1,4 +1,4 @@
-"""How a desk, and what belongs to it on this machine, is called by the people who run it."""
+"""The name by which people call a desk and what belongs to it on this machine."""
 
 COMMAND = "plexus local"
 """What starts and stops a desk: `COMMAND up`, `COMMAND down`."""

@@ -1,4 +1,4 @@
-"""Choosing the desk's ports: the ones it had, else the preferred ones, else free ones."""
+"""Choose the desk's ports: those it had, else the preferred ones, else free ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def choose(
     is_free: Callable[[str, int], bool] = sockets.is_free,
     free_port: Callable[[], int] = sockets.free_port,
 ) -> Ports:
-    """Return a port for every name that either has; each is free now and none is given twice."""
+    """Return a port for every name in either; each is free now, and no port occurs twice."""
     chosen: dict[str, int] = {}
     before, usual = had.named(), preferred.named()
     for name in {**before, **usual}:

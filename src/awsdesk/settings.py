@@ -1,7 +1,7 @@
 """What one desk keeps between runs: its ports, its keys, its network.
 
-Made once by `desk.up`, kept in `desk.json` (0600), read by the daemon. A file that cannot be read
-is a `SettingsError` with the remedy.
+`desk.up` creates them once in `desk.json` (0600), and the daemon reads them. A file that cannot be
+read raises `SettingsError` with the remedy.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Ports:
         return cls(**{name: named[name] for name in own & named.keys()}, tasks=tasks)
 
 
-# Above 1024, and near the real ones. One that is taken is replaced by a free one.
+# Above 1024, and similar to the real ones. A free port replaces one that is in use.
 PREFERRED_PORTS = Ports(
     aws=4566,
     aws_tls=4567,
@@ -88,13 +88,13 @@ class DeskSettings:
     network: Network
     ports: Ports = field(default_factory=Ports)
     account_id: str = ACCOUNT_ID
-    # How long a task's credentials are good for, in seconds. botocore renews 15 minutes before
-    # the end: with 20 minutes the renewal happens on a desk too.
+    # How long a task's credentials are valid, in seconds. botocore renews them 15 minutes before
+    # they expire: with 20 minutes the renewal happens on a desk too.
     credential_seconds: int = 1200
-    # Whether the world's senders publish an SPF record that names this machine, as ordinary
-    # senders do theirs: what answers by itself answers only whom SES could authenticate.
+    # Whether outside senders publish an SPF record that names this machine, as ordinary
+    # senders do: automatic replies go only to senders whom SES could authenticate.
     strangers_pass_spf: bool = False
-    # What it deployed last: deployed again where no other is named. Empty: the default one.
+    # The stack file deployed last; used again if no other is named. Empty: the default one.
     stack_file: str = ""
     # The name in `ports.tasks` of each port (in digits) that a task publishes on its host.
     published: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -115,7 +115,7 @@ class DeskSettings:
 
 
 def new(name: str, region: str = "us-east-1") -> DeskSettings:
-    """Make the settings of a new desk, with a root key of its own."""
+    """Create the settings of a new desk, with its own root key."""
     return DeskSettings(
         region=region,
         root_key_id=f"AKIADESK{secrets.token_hex(6).upper()}",

@@ -1,4 +1,4 @@
-"""Sending a mail in, as a server of the world does: SMTP to the desk's inbound port."""
+"""Send a message to the desk's inbound port by SMTP, as an outside server would."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What the inbound server said: its reply, and who was refused with which reply."""
+    """The inbound server's reply, and the refused recipients with theirs."""
 
     reply: str
     refused: dict[str, str]
 
 
 class NotAcceptedError(Exception):
-    """The desk's SES did not take the mail: its reply."""
+    """The desk's SES did not accept the message; contains its reply."""
 
 
 def compose(
     sender: str, recipients: Sequence[str], subject: str, text: str, written_at: datetime
 ) -> bytes:
-    """Return a plain mail; a subject of several lines becomes one.
+    """Return a plain text message; a subject of several lines becomes one line.
 
     Raises:
-        ValueError: a mail cannot hold the addresses or the text.
+        ValueError: the addresses or the text cannot be part of a message.
     """
     mail = EmailMessage(policy=SMTP)
     mail["From"] = sender
@@ -47,10 +47,10 @@ def compose(
 def deliver(
     address: tuple[str, int], sender: str, recipients: Sequence[str], content: bytes
 ) -> Delivery:
-    """Hand content in byte for byte (smtplib's own `data` would repair line ends).
+    """Send content byte for byte (smtplib's own `data` would change line ends).
 
     Raises:
-        NotAcceptedError: no recipient, or the mail itself, was taken.
+        NotAcceptedError: no recipient, or not the message itself, was accepted.
         OSError: nobody listens there.
     """
     refused: dict[str, str] = {}

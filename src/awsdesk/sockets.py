@@ -1,7 +1,7 @@
-"""Listening sockets: on this machine and on the containers' network, nowhere else.
+"""Open listening sockets on this machine and the containers' network, nowhere else.
 
-The gateway address of a bridge network exists only while a container is attached to it, so the
-socket is bound with IP_FREEBIND, which allows an address that is not there yet.
+The gateway address of a bridge network exists only while a container is attached to it. Therefore
+the socket is bound with IP_FREEBIND, which allows an address that does not exist yet.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names that Amazon serves, as far as a mail system on the desk is asked for them.
+"""The names that Amazon serves, as far as a mail system on the desk needs them.
 
 Publishes what SES publishes: the SPF record of amazonses.com (here with the addresses that the
 desk sends from), the DKIM keys under dkim.amazonses.com that the CNAME records of an identity point
@@ -30,7 +30,7 @@ class AmazonNames:
     dkim_key: Callable[[str], str | None] = field(default=lambda _token: None)
 
     def __call__(self, name: str, kind: str) -> tuple[str, ...] | None:
-        """The values of one record set; None for a name that Amazon does not have."""
+        """Return the values of one record set; None for a name that Amazon does not have."""
         if name == "amazonses.com":
             spf = f'"v=spf1 {" ".join(self.senders)} -all"'
             return (spf,) if kind == "TXT" else ()
@@ -47,7 +47,7 @@ class AmazonNames:
 
     @property
     def _dkim_domains(self) -> tuple[str, ...]:
-        # Newer regions have a domain of their own for the tokens.
+        # Newer regions have a separate domain for the tokens.
         own = f"dkim.{self.region}.amazonses.com"
         return ("dkim.amazonses.com", own, "_domainkey.amazonses.com")
 

@@ -5,7 +5,7 @@ seen as soon as the API call that made it has returned (DNS-01 depends on it); q
 the same time share one reading.
 
 Fails by answering SERVFAIL, and saying why in the log, when Route 53 cannot be read or holds a
-value that cannot be published. What is no DNS query at all gets no answer.
+value that cannot be published. Anything that is not a DNS query gets no answer.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class Route53(Protocol):
     """The calls used of boto3's client."""
 
     def list_hosted_zones(self, **arguments: str) -> dict[str, Any]:
-        """A page of hosted zones."""
+        """Return a page of hosted zones."""
         ...
 
     def list_resource_record_sets(self, **arguments: str) -> dict[str, Any]:
-        """A page of one zone's record sets."""
+        """Return a page of one zone's record sets."""
         ...
 
 
 class DnsServer:
-    """Serves the zones of one AWS account. Start it inside a running event loop."""
+    """A DNS server for the zones of one AWS account. Start it inside a running event loop."""
 
     def __init__(self, route53: Route53, *, outside: Outside = lambda _name, _type: None) -> None:
         self._route53 = route53
@@ -65,7 +65,7 @@ class DnsServer:
         self._pending: set[asyncio.Task[None]] = set()
 
     async def start(self, addresses: Sequence[str] = ("127.0.0.1",), port: int = 0) -> int:
-        """Binds UDP and TCP at each address, at one port for all. Return the port.
+        """Bind UDP and TCP at each address, with one port for all. Return the port.
 
         Addresses may not exist yet (a container network's gateway). Raises OSError when a given
         port is taken.
@@ -79,7 +79,7 @@ class DnsServer:
         return int(sockets[0][0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Closes the sockets and lets answers in the making go."""
+        """Close the sockets and cancel unfinished answers."""
         for transport in self._transports:
             transport.close()
         for server in self._servers:
@@ -91,7 +91,7 @@ class DnsServer:
         self._servers.clear()
 
     def receive(self, wire: bytes, peer: Any, transport: asyncio.DatagramTransport) -> None:
-        """Answers one datagram, in a task of its own."""
+        """Answer one datagram in its own task."""
 
         async def answer() -> None:
             response = await self.respond(wire, udp=True)
@@ -101,7 +101,7 @@ class DnsServer:
         self._run(asyncio.get_running_loop().create_task(answer()))
 
     async def respond(self, wire: bytes, *, udp: bool) -> bytes | None:
-        """The response's bytes; None for what is not a query."""
+        """Return the response's bytes, or None if this is not a query."""
         try:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
@@ -133,7 +133,7 @@ class DnsServer:
         return response
 
     async def _zones(self) -> Zones:
-        """A state no older than this call: a reading under way began too early, so the next one."""
+        """Return the zones by a read that begins after this call, not by one in progress."""
         if self._next is None:
             self._next = asyncio.create_task(self._read_after(self._reading))
         return await asyncio.shield(self._next)
@@ -178,7 +178,7 @@ class DnsServer:
         return pages
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Any number of queries on one connection, each with its length before it (RFC 7766)."""
+        """Serve any number of queries on a connection, each preceded by its length (RFC 7766)."""
         try:
             while True:
                 async with asyncio.timeout(TCP_IDLE_SECONDS):
@@ -212,7 +212,7 @@ class _Udp(asyncio.DatagramProtocol):
 
 
 def _format_error(wire: bytes) -> bytes | None:
-    """FORMERR with the query's id, where there is a header of a query to take it from."""
+    """Return FORMERR with the query's id, if the datagram has a query's header with one."""
     if len(wire) < 12 or wire[2] & 0x80:
         return None
     response = dns.message.Message(id=int.from_bytes(wire[:2], "big"))
@@ -222,7 +222,7 @@ def _format_error(wire: bytes) -> bytes | None:
 
 
 def _bind(addresses: Sequence[str], port: int) -> list[tuple[socket.socket, socket.socket]]:
-    """UDP and TCP sockets of one port at every address; any free port where `port` is 0."""
+    """Return UDP and TCP sockets with one port at every address; 0 means any free port."""
     attempts = 1 if port else 20
     for attempt in range(attempts):
         opened: list[socket.socket] = []

@@ -2,8 +2,8 @@
 
 Takes zones and record sets in the form in which Route 53's API returns them. Alias records are
 resolved where their target is known; of record sets with a routing policy the first one counts;
-private zones are not served. DNSSEC, zone transfers and dynamic updates are not here, as Route 53
-has none of the last two.
+private zones are not served. DNSSEC, zone transfers and dynamic updates are not implemented; Route
+53 does not have the last two either.
 
 Fails by ValueError (dnspython's exceptions are such) on a record value that no DNS server could
 publish: Route 53 refuses such values, an emulator may have stored them.
@@ -60,7 +60,7 @@ class _Zone:
         self.inner.add(self.origin)
 
     def cut(self, name: Name) -> Name | None:
-        """The delegation that `name` lies under, if any: the NS records nearest to the apex."""
+        """Return the delegation above `name`, if any: the NS records nearest to the apex."""
         below = name.relativize(self.origin).labels
         for depth in range(1, len(below) + 1):
             candidate = dns.name.Name(below[-depth:]).derelativize(self.origin)
@@ -69,7 +69,7 @@ class _Zone:
         return None
 
     def node(self, name: Name) -> dict[Type, _Records] | None:
-        """What stands at the name, by itself or by a wildcard, or None if nothing exists."""
+        """Return the records at the name, its own or a wildcard's; None if it does not exist."""
         if name in self.inner:
             return self.nodes.get(name, {})
         encloser = name
@@ -94,14 +94,14 @@ class Zones:
                 continue
             origin = _name(hosted_zone["Name"])
             if origin in self._zones:
-                continue  # a second zone of one name: only one can be delegated to
+                continue  # a second zone of the same name: only one of them can be delegated to
             zone = self._zones[origin] = _Zone(origin)
             for record_set in record_sets:
                 kind = dns.rdatatype.from_text(record_set["Type"])
                 zone.add(_name(record_set["Name"]), kind, _records(record_set))
 
     def respond(self, query: dns.message.Message) -> dns.message.Message:
-        """The response to a query with one question; the message size is the caller's concern."""
+        """Return the response to a query with one question; the caller limits its size."""
         response = dns.message.make_response(query)
         if len(query.question) != 1:
             response.set_rcode(dns.rcode.FORMERR)
@@ -131,7 +131,7 @@ class Zones:
     def _answer_in(
         self, zone: _Zone, response: dns.message.Message, name: Name, kind: Type
     ) -> Name | None:
-        """Adds what the zone says. Return the name to go on with, where that is a CNAME."""
+        """Add the zone's records. Return the name to continue with if the record is a CNAME."""
         cut = zone.cut(name)
         if cut is not None and not (cut == name and kind == dns.rdatatype.NS):
             delegation = _rrset(cut, dns.rdatatype.NS, zone.nodes[cut][dns.rdatatype.NS])
@@ -174,7 +174,7 @@ class Zones:
         return True
 
     def _resolved(self, name: Name, kind: Type, records: _Records) -> dns.rrset.RRset | None:
-        """The record set under its own name, an alias replaced by what its target has."""
+        """Return the record set under its own name; an alias gets its target's records."""
         for _ in range(MAX_CNAMES):
             if records.alias is None:
                 return _rrset(name, kind, records)
@@ -212,14 +212,14 @@ def _rrset(name: Name, kind: Type, records: _Records) -> dns.rrset.RRset:
 
 
 def _add_soa(response: dns.message.Message, zone: _Zone) -> None:
-    """RFC 2308 section 3: a negative answer carries the SOA record, which limits its age."""
+    """Add the SOA record, which limits the age of a negative answer (RFC 2308 section 3)."""
     soa = zone.nodes.get(zone.origin, {}).get(dns.rdatatype.SOA)
     if soa is not None:
         response.authority.append(_rrset(zone.origin, dns.rdatatype.SOA, soa))
 
 
 def _name(text: str) -> Name:
-    """Compared and hashed without regard to letter case by dnspython."""
+    """Return a name; dnspython compares and hashes names without regard to case."""
     return dns.name.from_text(_decimal_escapes(text))
 
 

@@ -1,7 +1,7 @@
-"""From a task definition's container to where it runs on this machine.
+"""Place a task definition's containers on this machine.
 
-The agent adds what the real agent and the real host would: where AWS is, which credentials to
-fetch, the address of SES's SMTP endpoint, and the desk's authority among the trusted ones.
+The agent adds what the real agent and the real host would: AWS's endpoint, where to fetch
+credentials, the address of SES's SMTP endpoint, and the desk's authority as a trusted one.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class ContainerInstance:
     ecs: EcsView
 
     def container_name(self, task: WantedTask, spec: ContainerSpec) -> str:
-        """Return a container's name: the desk's and its own; a task by itself adds its id."""
+        """Return a container's name: the desk's and its own; a one-off task adds its id."""
         parts = [self.layout.name, spec.name]
         return "-".join(parts if task.is_service else [*parts, task.name[:8]])
 
     def log_file(self, task: WantedTask, spec: ContainerSpec) -> Path:
-        """Return where its output goes: one file a service, one a task by itself."""
+        """Return the file for its output: one per service, one per one-off task."""
         name = spec.name if task.is_service else f"{spec.name}-{task.name[:8]}"
         return self.layout.logs / f"{name}.log"
 
     def version(self, task: WantedTask, spec: ContainerSpec) -> str:
-        """Return what changes whenever the running container is not the wanted one any more."""
+        """Return a value that changes whenever the running container is outdated."""
         what = [task.deployment, asdict(spec), self.desk.network.gateway, asdict(self.desk.ports)]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def environment(self, spec: ContainerSpec, task_id: str, token: str | None) -> dict[str, str]:
-        """Return the environment: the task definition's, and what agent and host add."""
+        """Return the environment: the task definition's, plus what agent and host add."""
         desk = self.desk
         aws = f"https://{desk.network.gateway}:{desk.ports.aws_tls}"
         given = dict(spec.environment)
@@ -80,7 +80,7 @@ class ContainerInstance:
         """Write the file that the engine reads a container's environment from (0600).
 
         Raises:
-            PlacementError: a value has a line break, which such a file cannot hold.
+            PlacementError: a value has a line break, which such a file cannot contain.
         """
         broken = [key for key, value in environment.items() if "\n" in value or "\r" in value]
         if broken:
@@ -91,11 +91,11 @@ class ContainerInstance:
         return path
 
     def owned(self, spec: ContainerSpec) -> list[Owned]:
-        """Return the EFS directories that must be there, with the access points' owners."""
+        """Return the EFS directories that must exist, with the access points' owners."""
         return [owned for mount in spec.mounts if (owned := self._efs(mount)) is not None]
 
     def await_host(self, spec: ContainerSpec) -> None:
-        """See that the host is prepared, before anything is asked of the engine.
+        """Check that the host is prepared, before the engine is called.
 
         Raises:
             PlacementError: a host directory is missing.
@@ -106,10 +106,10 @@ class ContainerInstance:
             raise PlacementError("waits for the host's directories")
 
     def placement(self, task: WantedTask, spec: ContainerSpec, env_file: Path) -> Placement:
-        """Return where and how the container runs.
+        """Return the container's mounts, ports and other parameters of its start.
 
         Raises:
-            DefinitionError: an EFS access point is not there.
+            DefinitionError: an EFS access point does not exist.
         """
         binds = [self._bind(mount) for mount in spec.mounts]
         binds.append(Bind(self.layout.ca_bundle, CA_BUNDLE, read_only=True))

@@ -1,8 +1,8 @@
-"""Task credentials: each container may fetch its own role's, with its own token, and no other's.
+"""Task credentials: each container can fetch those of its own role, with its own token.
 
-What a container asks is `AWS_CONTAINER_CREDENTIALS_FULL_URI` with the token in `Authorization`
+A container requests `AWS_CONTAINER_CREDENTIALS_FULL_URI` with the token in `Authorization`
 (https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html). Credentials
-are made anew at half of their life, so a renewing client always gets some that last.
+are renewed at half of their lifetime, so a client that renews always gets valid ones.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class TaskCredentials:
     def grant(self, task: str, role_arn: str, task_arn: str, token: str | None = None) -> str:
         """Let a task fetch a role's credentials. Return its token.
 
-        A daemon that finds a container of an earlier one passes the token that it was started with.
+        For a container that an earlier daemon started, pass the token that it was started with.
         """
         token = token or secrets.token_urlsafe(32)
         self._grants[task] = _Grant(token, role_arn, task_arn)
         return token
 
     def revoke(self, task: str) -> None:
-        """Forget a task."""
+        """Revoke a task's token."""
         self._grants.pop(task, None)
 
     async def credentials(self, task: str, token: str) -> dict[str, str] | None:
-        """Answer a container."""
+        """Return the credentials for a container's request."""
         grant = self._grants.get(task)
         if grant is None or not hmac.compare_digest(grant.token.encode(), token.encode()):
             return None

@@ -1,7 +1,7 @@
 """A task definition as ECS stores it, as values: pure.
 
-Everything a container definition may say is either understood or refused: `DefinitionError` names
-what the desk's agent does not know, so that nothing is silently left out.
+Every setting of a container definition is either understood or refused: `DefinitionError` names
+what the desk's agent does not support, so that nothing is silently ignored.
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
 """
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 
 class DefinitionError(Exception):
-    """The task definition asks for something that the desk cannot do."""
+    """The task definition uses something that the desk does not support."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PortMapping:
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """How and when the container is asked whether it is well; times in seconds."""
+    """The command that checks the container's health, and when it runs; times in seconds."""
 
     command: tuple[str, ...]
     interval: float = 30
@@ -49,7 +49,7 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Tmpfs:
-    """Memory as a directory; size in MiB."""
+    """A tmpfs; size in MiB."""
 
     path: str
     size: int
@@ -58,7 +58,7 @@ class Tmpfs:
 
 @dataclass(frozen=True)
 class LogTarget:
-    """The log group that a container's output goes to, and what its streams' names begin with."""
+    """The log group for a container's output, and the prefix of its streams' names."""
 
     group: str
     prefix: str
@@ -66,7 +66,7 @@ class LogTarget:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """What an engine has to be told of one container; memory in MiB."""
+    """What an engine needs to know of one container; memory in MiB."""
 
     name: str
     image: str
@@ -114,10 +114,10 @@ _KNOWN_LINUX = frozenset({"capabilities", "initProcessEnabled", "tmpfs"})
 
 
 def read(definition: dict[str, Any], overrides: dict[str, Any] | None = None) -> TaskSpec:
-    """Return what a task definition asks for.
+    """Parse a task definition.
 
     Raises:
-        DefinitionError: it asks for something that the desk's agent does not do.
+        DefinitionError: it uses something that the desk's agent does not support.
     """
     if definition.get("networkMode", "bridge") != "bridge":
         raise DefinitionError(f"networkMode {definition['networkMode']}: only bridge")
@@ -151,7 +151,7 @@ def _container(
         name=given["name"],
         image=given["image"],
         essential=given.get("essential", True),
-        # An override of none is none: ECS then takes the definition's.
+        # An empty override is no override: ECS uses the definition's.
         command=tuple(override.get("command") or given.get("command") or ()),
         entry_point=tuple(given.get("entryPoint") or ()),
         environment=tuple(sorted(environment.items())),
@@ -188,7 +188,7 @@ def _container(
 def _log(name: str, given: dict[str, Any]) -> LogTarget | None:
     driver = given.get("logDriver")
     if driver != "awslogs":
-        # The desk's own file has it, as it would be docker's on a host.
+        # The desk writes its own file instead, as docker does on a host.
         return None
     options = cast("dict[str, str]", given.get("options") or {})
     if not options.get("awslogs-group") or not options.get("awslogs-stream-prefix"):

@@ -1,7 +1,7 @@
-"""What ECS in the emulated account wants to run, and telling it what does run.
+"""Read from the emulated ECS what should run, and report to it what does run.
 
 ministack records clusters, services, task definitions and tasks, and declares a task RUNNING as
-soon as it is asked for. The agent reads what is wanted here and writes what is true back.
+soon as it is requested. The agent reads the desired tasks here and writes back their real state.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 @dataclass(frozen=True)
 class WantedTask:
-    """One copy of a task definition that is to run."""
+    """One copy of a task definition that should run."""
 
-    # The service's name, or the task's id for a task that was started by itself.
+    # The service's name, or the id of a one-off task.
     name: str
     cluster: str
     task_arn: str
@@ -37,13 +37,13 @@ class WantedTask:
 
 @dataclass(frozen=True)
 class TaskState:
-    """What the agent knows of a task."""
+    """What the agent knows about a task."""
 
     is_running: bool
     health: str
     reason: str = ""
     exit_code: int | None = None
-    # Only of a task that is no service: it has ended for good, as ECS names such an end.
+    # Only for a one-off task: how it ended, in ECS's words.
     ended: str = ""
     out_of_memory: bool = False
 
@@ -56,7 +56,7 @@ class EcsView:
     region: str
 
     def wanted(self) -> list[WantedTask]:
-        """Return every task that is to run, by cluster and name."""
+        """Return every task that should run, by cluster and name."""
         with environment.scope(self.account_id, self.region):
             services = [
                 copy.deepcopy(dict(private.ECS.services[key])) for key in list(private.ECS.services)
@@ -67,7 +67,7 @@ class EcsView:
         return sorted((t for t in found if t is not None), key=lambda t: (t.cluster, t.name))
 
     def report(self, task: WantedTask, state: TaskState) -> None:
-        """Write what is true of a task into what ECS answers."""
+        """Write a task's real state into ECS's answers."""
         with environment.scope(self.account_id, self.region):
             stored = private.ECS.tasks.get(task.task_arn)
             if stored is not None:
@@ -95,11 +95,11 @@ class EcsView:
                     steady = state.is_running and state.health in {"HEALTHY", "UNKNOWN"}
                     deployment["rolloutState"] = "COMPLETED" if steady else "IN_PROGRESS"
                     if steady:
-                        # One task a service: nothing is left of an older deployment.
+                        # One task per service: nothing remains of an older deployment.
                         del service["deployments"][1:]
 
     def settle(self, kept: set[str]) -> None:
-        """Tell ECS that tasks have stopped which were to stop before they were started here.
+        """Report to ECS as stopped the tasks that should stop before they were started here.
 
         `kept`: the ARNs of the tasks that have a container.
         """
@@ -173,13 +173,13 @@ class EcsView:
 
 
 def _mark_stopped(stored: dict[str, Any], state: TaskState) -> None:
-    """Note how a task has ended, once; who asked for the end is named already."""
+    """Note once how a task ended; who requested the end is noted already."""
     if stored.get("lastStatus") == "STOPPED":
         return
     if state.out_of_memory:
         for container in stored.get("containers", []):
             container["reason"] = _OUT_OF_MEMORY
-    # Where its end was asked for, ministack would take it for one that has ended.
+    # If its end was requested, ministack would regard it as ended.
     stored.update({"desiredStatus": "RUNNING", _ENDS: True})
     private.ECS.mark_task_stopped(
         stored["taskArn"],
@@ -191,9 +191,9 @@ def _mark_stopped(stored: dict[str, Any], state: TaskState) -> None:
 
 
 def install() -> None:
-    """Let StopTask ask for the end, and a task be STOPPED when its container has ended.
+    """Make StopTask request the end, and a task STOPPED only when its container has ended.
 
-    ministack calls it stopped at once, with exit code 0; then a second task could run beside it.
+    ministack reports it stopped at once, with exit code 0; then a second task could run beside it.
     """
     mark = private.ECS.mark_task_stopped
 

@@ -1,4 +1,4 @@
-"""The container engine: docker if its daemon answers, else podman, by their command lines.
+"""The container engine: docker if its daemon answers, else podman, through their commands.
 
 Failures: `NoEngineError` (none is usable, with the remedy), `EngineError` (a command failed, with
 what the engine said).
@@ -58,16 +58,16 @@ class Container:
 
 @dataclass(frozen=True)
 class Engine:
-    """One engine and how it is called."""
+    """One engine and how to call it."""
 
     kind: Kind
     program: str
-    # The environment that its command runs in: the one the desk was started in, not the one the
-    # daemon makes for the emulator.
+    # The environment of its command: the one in which the desk was started, not the one that the
+    # daemon sets for the emulator.
     environment: Mapping[str, str]
 
     async def call(self, *arguments: str, timeout: float = 120) -> str:  # noqa: ASYNC109
-        """Run a command of the engine and give its output.
+        """Run a command of the engine and return its output.
 
         Raises:
             EngineError: it failed or took longer than `timeout` seconds.
@@ -85,7 +85,7 @@ class Engine:
             env=dict(self.environment),
         )
         try:
-            # Not wait_for: before Python 3.12 it can swallow a cancellation that comes as it ends.
+            # Not wait_for: before Python 3.12 it can lose a cancellation that arrives as it ends.
             async with asyncio.timeout(timeout):
                 out, err = await process.communicate()
         except TimeoutError as error:
@@ -113,8 +113,8 @@ class Engine:
         return (await self.call(*run_arguments(self.kind, spec, placement))).strip()
 
     async def _forget_stale_forwards(self) -> None:
-        """Remove port forwards that lead to containers which are gone; see `port_forwards`."""
-        # Where nothing was ever forwarded, or by nftables, there is no such chain.
+        """Remove port forwards to containers that no longer exist; see `port_forwards`."""
+        # The chain does not exist if nothing was ever forwarded, or nftables forwards.
         with contextlib.suppress(EngineError, FileNotFoundError):
             if not (doubtful := await self._stale_forwards()):
                 return
@@ -130,7 +130,7 @@ class Engine:
         return port_forwards.removals(listing, {*known.split(), *port_forwards.monitored()})
 
     async def ask(self, container: str, command: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109
-        """Run a health check in a container; tell whether it succeeded in time."""
+        """Run a health check in a container; return whether it succeeded in time."""
         try:
             await self.call("exec", container, *command, timeout=timeout)
         except EngineError:
@@ -138,7 +138,7 @@ class Engine:
         return True
 
     async def copy_log(self, container: str, path: Path) -> None:
-        """Write what a container prints into a file until it ends, as podman does by itself."""
+        """Copy a container's output to a file until it ends, as podman itself does."""
         process = await asyncio.create_subprocess_exec(
             *(self.program, "logs", "--follow", "--timestamps", container),
             stdin=asyncio.subprocess.DEVNULL,
@@ -167,7 +167,7 @@ class Engine:
         return _container(cast("dict[str, Any]", found[0]))
 
     async def labelled(self, label: str) -> list[Container]:
-        """Return the containers, also the dead ones, that carry a label."""
+        """Return the containers with a label, including stopped ones."""
         listed = await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")
         found = [await self.inspect(one) for one in listed.split()]
         return [one for one in found if one is not None]
@@ -180,7 +180,7 @@ class Engine:
             await self.remove(container)
 
     async def remove(self, container: str) -> None:
-        """Remove a container, also one that runs. None is no failure."""
+        """Remove a container, even a running one. A missing one is not an error."""
         try:
             await self.call("rm", "--force", "--volumes", container)
         except EngineError:
@@ -188,7 +188,7 @@ class Engine:
                 raise
 
     async def has_image(self, image: str) -> bool:
-        """Return whether an image is here."""
+        """Return whether an image is available locally."""
         try:
             await self.call("image", "inspect", "--format", "{{.Id}}", image)
         except EngineError:
@@ -196,10 +196,10 @@ class Engine:
         return True
 
     async def pull(self, image: str) -> None:
-        """Fetch an image from its registry; on loopback without TLS, which docker allows by itself.
+        """Pull an image from its registry; without TLS on loopback, as docker itself does.
 
         Raises:
-            EngineError: it cannot be had.
+            EngineError: it cannot be pulled.
         """
         is_here = self.kind is Kind.PODMAN and image.startswith(("127.0.0.1:", "localhost:"))
         plain = ("--tls-verify=false",) if is_here else ()
@@ -224,12 +224,12 @@ class Engine:
         raise EngineError(f"the network {network} has no IPv4 gateway")
 
     async def create_network(self, network: str, subnet: str, gateway: str) -> None:
-        """Make a bridge network, where it was before if that is known."""
+        """Create a bridge network, with its earlier subnet if that is known."""
         where = ["--subnet", subnet, "--gateway", gateway] if subnet else []
         await self.call("network", "create", *where, network)
 
     async def remove_network(self, network: str) -> None:
-        """Remove a network. None is no failure."""
+        """Remove a network. A missing one is not an error."""
         try:
             await self.call("network", "rm", network)
         except EngineError:
@@ -238,10 +238,10 @@ class Engine:
 
 
 def find() -> Engine:
-    """Return the engine to use, to be called in the environment of this moment.
+    """Return the engine to use, with the current environment.
 
     Raises:
-        NoEngineError: none answers; says what to install.
+        NoEngineError: none answers; the text says what to install.
     """
     docker = shutil.which("docker")
     if docker is not None and _answers(docker) and not _is_podman(docker):
@@ -250,8 +250,8 @@ def find() -> Engine:
     if podman is None:
         raise NoEngineError(f"no docker daemon answers and podman is not installed: {_REMEDY}")
     if os.geteuid() != 0:
-        # Its networks are in a namespace of their own: no container could reach the emulated AWS
-        # at the network's gateway, and no port of this machine would lead to one.
+        # Its networks are in a separate namespace: no container could reach the emulated AWS at the
+        # network's gateway, and no port of this machine would reach a container.
         raise NoEngineError(
             "podman without root cannot run a desk: its containers do not reach this machine."
             " Run the command as root (sudo), or start docker"
@@ -304,6 +304,6 @@ def _published(found: dict[str, Any]) -> frozenset[int]:
 
 
 def _without_warnings(said: str) -> str:
-    """What podman says of a failure, without what it says at each call."""
+    """Return podman's message about a failure, without the warnings that it prints at each call."""
     lines = [line for line in said.splitlines() if "level=warning" not in line]
     return "\n".join(lines).strip()

@@ -1,9 +1,10 @@
-"""What the containers print, brought to CloudWatch Logs: the awslogs driver of the desk.
+"""Ship the containers' output to CloudWatch Logs: the desk's awslogs driver.
 
-Each container's output lies in a file (podman's k8s-file: time, stream, `P` for a part of a line or
-`F` for its end, text). It is read as it grows, and each line becomes an event of the container's
-stream, PREFIX/CONTAINER/TASK as ECS names it, before the end of a task is told: who reads until
-then has everything. After a restart of the daemon the newest part of each file is read again.
+Each container's output is in a file (podman's k8s-file: time, stream, `P` for a part of a line or
+`F` for its end, text). The file is read as it grows, and each line becomes an event in the
+container's stream, which is named PREFIX/CONTAINER/TASK as by ECS. All lines of a task are shipped
+before its end is reported. After a restart of the daemon, the newest part of each file is read
+again.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.2
-# How much of a file that an earlier daemon wrote is read again.
+# How many octets of an earlier daemon's file are read again.
 _EARLIER_BYTES = 1_000_000
 _CHUNK = 1 << 20
 
 
 @dataclass
 class LogParser:
-    """Octets of a k8s-file in any pieces, to whole lines."""
+    """Parses octets of a k8s-file, in any pieces, into whole lines."""
 
     _rest: bytes = b""
     _begun: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
@@ -43,7 +44,7 @@ class LogParser:
             stream, _, left = left.partition(" ")
             kind, _, text = left.partition(" ")
             if kind not in {"P", "F"} or (moment := _milliseconds(when)) is None:
-                continue  # the file's first line, cut off where reading began
+                continue  # the first line read, cut off at its beginning
             began, before = self._begun.pop(stream, (moment, ""))
             if kind == "P":
                 self._begun[stream] = (began, before + text)
@@ -52,7 +53,7 @@ class LogParser:
         return found
 
     def end(self) -> list[LogEvent]:
-        """Return what was printed without a line's end."""
+        """Return output that has no line end."""
         found = [LogEvent(when, text) for when, text in self._begun.values() if text]
         self._begun.clear()
         self._rest = b""
@@ -80,12 +81,12 @@ class _Follower:
 
 
 class LogShipper:
-    """Follows the files of all running containers; for one event loop."""
+    """Follows the files of all running containers, in one event loop."""
 
     def __init__(self, events: LogEvents) -> None:
         self._events = events
         self._followers: dict[str, _Follower] = {}
-        # How far each file has been read, by whichever container wrote it.
+        # How far each file has been read, no matter which container wrote it.
         self._read: dict[Path, int] = {}
 
     def begin(self, container: str, path: Path, group: str, stream: str) -> None:
@@ -96,7 +97,7 @@ class LogShipper:
         self._followers[container] = _Follower(path, group, stream)
 
     def end(self, container: str) -> None:
-        """Read what is left of a container that has ended. None is no failure."""
+        """Read the rest of an ended container's output. An unknown container is not an error."""
         follower = self._followers.pop(container, None)
         if follower is not None:
             while self._ship(follower):
@@ -111,13 +112,13 @@ class LogShipper:
             await asyncio.sleep(LOOK_EVERY)
 
     def _ship(self, follower: _Follower) -> bool:
-        """Read on; tell whether there was something."""
+        """Read new output; return whether there was any."""
         path, begin = follower.path, self._read[follower.path]
         try:
             size = path.stat().st_size
             if size == begin:
                 return False
-            if size < begin:  # somebody has emptied the file
+            if size < begin:  # the file was truncated
                 begin = 0
             with path.open("rb") as file:
                 file.seek(begin)

@@ -1,6 +1,6 @@
 """Directories and files with the owners that containers expect.
 
-Root changes owners itself. Anyone else lets a container do it: inside, its root may.
+Root changes owners itself. Other users start a container, whose root may do it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Owned:
 
 
 async def apply(wanted: list[Owned], root: Path, engine: Engine, image: str) -> None:
-    """Make what is wanted, all of it below `root`.
+    """Create all of them below `root`.
 
     `image`: any image with a shell; used only where this process may not change owners.
 

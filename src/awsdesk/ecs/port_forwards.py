@@ -1,7 +1,7 @@
-"""Port forwards of containers that are gone, which podman can leave behind.
+"""Find port forwards of removed containers, which podman can leave behind.
 
-Where podman was killed amid its work, the DNAT rules of its containers stay. A new container on the
-same port of the host is then unreachable, since the first rule wins: "No route to host", or another
+If podman was killed during its work, the DNAT rules of its containers remain. A new container on
+the same host port is then unreachable, because the first rule wins: "No route to host", or another
 container answers (https://github.com/containers/podman/issues/27516, seen with netavark 1.4).
 """
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 # Lists them; netavark writes the container's id into the comment of each.
 LISTING = ("iptables", "--wait", "--table", "nat", "--list-rules", "NETAVARK-HOSTPORT-DNAT")
-# A rule is there before its container's monitor is: who finds none looks again after this.
+# A rule exists before its container's monitor: if there is none, check again after this.
 DOUBT_SECONDS = 3.0
 _OWNER = re.compile(r'--comment "dnat name: \S+ id: (?P<id>[0-9a-f]{64})"')
 
 
 def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
-    """Return the commands that remove the rules of gone containers.
+    """Return the commands that remove the rules of removed containers.
 
     Args:
-        listing: what `LISTING` printed, before `containers` was asked for.
+        listing: what `LISTING` printed before `containers` was read.
         containers: the whole ids of all containers that podman knows, and those of `monitored`.
     """
     known = set(containers)
@@ -40,8 +40,8 @@ def removals(listing: str, containers: Iterable[str]) -> list[list[str]]:
 def monitored(processes: Path = Path("/proc")) -> set[str]:
     """Return the whole ids of the containers whose monitors (conmon) run.
 
-    Also of another user of podman with a store apart (`--root`), whose containers `podman ps` does
-    not list, and whose forwards are not ours to remove.
+    This includes containers of other stores (`--root`), which `podman ps` does not list and whose
+    forwards must not be removed.
     """
     found: set[str] = set()
     for path in processes.glob("[0-9]*/cmdline"):

@@ -1,7 +1,7 @@
-"""The agent's reconcile loop: make what runs equal to what the account's services ask for.
+"""The agent's reconcile loop: make the running containers equal to the desired ones.
 
-Looks when ECS was called, and every few seconds. A changed service is stopped, then started anew
-(ports and sockets are the host's); one that is gone is stopped and removed.
+It runs after each call of ECS, and every few seconds. A changed service is stopped, then started
+again (ports and sockets belong to the host); a removed service is stopped and removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 5.0
-# A container that failed to start so often, for the same reason, will not start by itself.
+# After this many failed starts for the same reason, a container will not start any more.
 GIVE_UP_STARTS = 3
 
 
@@ -44,7 +44,7 @@ class _Running:
 
 
 class Reconciler:
-    """Runs the containers that one desk's services and tasks ask for."""
+    """Runs the containers of one desk's services and tasks."""
 
     def __init__(self, layout: DeskLayout, desk: DeskSettings, engine: Engine) -> None:
         ecs = EcsView(desk.account_id, desk.region)
@@ -69,11 +69,11 @@ class Reconciler:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Look again now."""
+        """Reconcile now."""
         self._wake.set()
 
     def tasks(self) -> list[Mapping[str, object]]:
-        """Return the state of every container for a status."""
+        """Return the state of every container, for the status."""
         found: list[Mapping[str, object]] = [
             {
                 "task": one.runner.spec.name,
@@ -150,7 +150,7 @@ class Reconciler:
         return found
 
     def _report(self, runner: ContainerRunner) -> None:
-        """Tell ECS how a task is: as its worst essential container."""
+        """Report a task's state to ECS: that of its worst essential container."""
         siblings = [
             one.runner
             for one in self._running.values()
@@ -182,7 +182,7 @@ class Reconciler:
         self._running.pop(name, None)
 
     async def _remove_strangers(self) -> None:
-        """Remove containers of this desk that nobody asks for any more."""
+        """Remove containers of this desk that are no longer desired."""
         wanted = self._wanted()
         try:
             found = await self._engine.labelled(f"{LABEL_DESK}={self._layout.name}")

@@ -1,7 +1,7 @@
 """The `run` command of docker and podman for one container: pure.
 
-The two differ in little: podman would add writable memory under a read-only root, and can write a
-log file itself.
+The two differ little: podman would add writable tmpfs directories to a read-only root, and can
+write a log file itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Placement:
-    """What the desk adds to what the task definition says."""
+    """What the desk adds to the task definition."""
 
     name: str
     labels: tuple[tuple[str, str], ...]

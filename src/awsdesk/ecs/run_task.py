@@ -1,8 +1,8 @@
-"""The permissions that IAM wants for ECS's RunTask: more than the one of that name.
+"""The permissions that IAM requires for ECS's RunTask: more than ecs:RunTask.
 
-ministack asks for ecs:RunTask on the *cluster* and for nothing else. AWS asks for it on the task
-definition, with `ecs:cluster` as a condition key; for iam:PassRole on the definition's roles; and,
-where the task is given tags as it starts, for ecs:TagResource on the task.
+ministack requires only ecs:RunTask, on the *cluster*. AWS requires it on the task definition, with
+`ecs:cluster` as a condition key; iam:PassRole on the definition's roles; and, if the task gets tags
+at its start, ecs:TagResource on the task.
 
 Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html,
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html.
@@ -26,7 +26,7 @@ TASKS_SERVICE = "ecs-tasks.amazonaws.com"
 
 @dataclass(frozen=True)
 class Right:
-    """An action on a resource, with the condition keys that AWS asks about."""
+    """An action on a resource, with the condition keys that AWS evaluates."""
 
     action: str
     resource: str
@@ -36,7 +36,7 @@ class Right:
 def rights(
     request: Mapping[str, Any], definition: Mapping[str, Any], cluster_arn: str
 ) -> list[Right]:
-    """Every right that a RunTask call needs.
+    """Return every permission that a RunTask call needs.
 
     `request` is the call's body, `definition` the task definition that it names, as ECS describes
     it, with its tags.
@@ -54,7 +54,7 @@ def rights(
 
 
 def rights_of_call(request: Mapping[str, Any]) -> list[Right]:
-    """As `rights`, in the account and region of this moment; none for a task that is not there."""
+    """Return `rights` in the current account and region; none for a missing task definition."""
     definition = private.ECS.task_defs.get(
         private.ECS.resolve_td_key(request.get("taskDefinition", ""))
     )
@@ -72,7 +72,7 @@ _request: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("ru
 
 
 def install() -> None:
-    """Have ministack ask for all of them when RunTask is called over HTTP."""
+    """Make ministack require all of them when RunTask is called over HTTP."""
     tags_of = private.IAM_ACTIONS.request_tag_context
     enforce_one = private.IAM_EVALUATOR.enforce
 
@@ -85,7 +85,7 @@ def install() -> None:
         key: str, iam_action: str, service: str, region: str, *more: Any, **given: Any
     ) -> Any:
         if iam_action == "ecs:ListTasks":
-            # AWS asks about no resource here, but tells the cluster.
+            # AWS evaluates no resource here, but passes the cluster.
             cluster = given.pop("resource_arn", "*")
             told = cast("dict[str, Any]", given.pop("service_context", None) or {})
             context = {**told, "ecs:cluster": cluster}

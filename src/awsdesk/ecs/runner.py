@@ -1,7 +1,7 @@
-"""Keeping one container of a task running: start it, watch it, check its health, start it again.
+"""Keep one container of a task running: start it, watch it, check its health, restart it.
 
-As ECS: a container that ends, or is unhealthy, is replaced, with growing waits if that keeps
-happening. A container that an earlier daemon started and that is still the wanted one is kept.
+As in ECS, a container that ends or becomes unhealthy is replaced, with growing delays if that keeps
+happening. A container that an earlier daemon started is kept if it is still the desired one.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-# A container that ran this long was well: the next restart waits as little as the first.
+# After this long, a container counts as stable: its next restart waits as little as the first.
 SETTLED_AFTER = 60.0
-# A task that is no service, and does not start so often for the same reason, has failed.
+# After this many failed starts for the same reason, a one-off task has failed.
 START_TRIES = 3
-# How often a new container is asked until it is healthy for the first time. Docker has
-# `start-interval` for this; ECS does not pass it on, but a person waits here.
+# How often a new container is checked until it is healthy for the first time. Docker has
+# `start-interval` for this; ECS does not pass it on, but here somebody waits.
 STARTING_INTERVAL = 0.5
 
 _START_FAILURES = (
@@ -61,7 +61,7 @@ _START_FAILURES = (
 
 @dataclass(frozen=True)
 class RunnerContext:
-    """What a runner works with."""
+    """What a runner uses."""
 
     engine: Engine
     instance: ContainerInstance
@@ -93,11 +93,11 @@ class ContainerRunner:
         self.state = TaskState(is_running=False, health="UNKNOWN", reason="starting")
         # Starts in a row that failed for the same reason.
         self.failed_starts = 0
-        # Of an engine that does not write the log's file itself.
+        # Only for an engine that does not write the log file itself.
         self._copying: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
-        """Keep it running until cancelled; a task that is no service runs once."""
+        """Keep it running until cancelled; a one-off task runs once."""
         if not self.task.is_service:
             await self._run_once()
             return
@@ -125,7 +125,7 @@ class ContainerRunner:
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_once(self) -> None:
-        """Run to the end, which is told; never twice, also where an earlier daemon began it."""
+        """Run to the end and report it; never twice, even if an earlier daemon started it."""
         failed_for = ""
         while True:
             try:
@@ -150,11 +150,11 @@ class ContainerRunner:
 
     @property
     def _begun(self) -> Path:
-        """There once a container that runs once was started, by this daemon or an earlier one."""
+        """A file that exists once a one-off container was started, by this or an earlier daemon."""
         return self._context.instance.layout.tasks / f"{self.name}.begun"
 
     async def _wait_for_host(self, error: PlacementError) -> None:
-        # The host is being prepared: soon there.
+        # The host is being prepared and will be ready soon.
         log.info("agent.not_yet container=%s reason=%s", self.name, error)
         self._set(TaskState(is_running=False, health="UNKNOWN", reason=str(error)))
         await asyncio.sleep(STARTING_INTERVAL)
@@ -184,14 +184,14 @@ class ContainerRunner:
         self._set(state)
         self._begun.unlink(missing_ok=True)
         if not self.task.is_service and self.spec.log is not None:
-            # CloudWatch Logs has it.
+            # CloudWatch Logs has its output.
             self._context.instance.log_file(self.task, self.spec).unlink(missing_ok=True)
 
     def _begin_log(self) -> None:
-        """Bring what it prints to its log group, with the rights of the execution role.
+        """Ship its output to its log group, with the permissions of the execution role.
 
         Raises:
-            EngineError: it may not write there; then ECS does not start the container either.
+            EngineError: the role may not write there; ECS would not start the container either.
         """
         target, context = self.spec.log, self._context
         if target is None:
@@ -297,7 +297,7 @@ class ContainerRunner:
         return await self._context.parameters.fetch(self.spec.secrets, credentials)
 
     async def _watch(self, container: Container) -> TaskState:
-        """Wait until the container ends or has to be replaced; say why."""
+        """Wait until the container ends or has to be replaced; return the reason."""
         health = "UNKNOWN" if self.spec.health is None else "STARTING"
         self._set(TaskState(is_running=True, health=health))
         ended = asyncio.create_task(self._ended(container))
@@ -322,7 +322,8 @@ class ContainerRunner:
         try:
             descriptor = os.pidfd_open(container.pid)
         except (OSError, AttributeError):
-            # The process is not on this machine (an engine in a virtual machine), or just ended.
+            # The process is not on this machine (an engine in a virtual machine), or has just
+            # ended.
             while (  # noqa: ASYNC110 - there is nothing to wait for but the engine's word
                 found := await self._context.engine.inspect(container.id)
             ) and found.is_running:
@@ -366,7 +367,7 @@ class ContainerRunner:
 
 
 def _end_of(container: Container | None) -> TaskState:
-    """Return how a container has ended; None for one that is not there any more."""
+    """Return how a container ended; None if it no longer exists."""
     if container is None:
         why = "the container was removed"
         return TaskState(is_running=False, health="UNKNOWN", reason=why, ended=HOST_GONE)
@@ -383,7 +384,7 @@ def _end_of(container: Container | None) -> TaskState:
 
 
 async def quietly(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait for its end; again if it did not take the first word."""
+    """Cancel a task and wait for its end; cancel again if the first time had no effect."""
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=5)

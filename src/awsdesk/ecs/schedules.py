@@ -1,10 +1,9 @@
-"""EventBridge Scheduler starting ECS tasks by the clock, with the rights of the schedule's role.
+"""EventBridge Scheduler: start ECS tasks on time, with the permissions of the schedule's role.
 
-ministack keeps schedules and finds those that are due, but cannot start a task. Here it is done as
-AWS does it: the service takes the role, if its trust policy lets it for the schedule's group; the
-role must have every right that RunTask asks for; what cannot be started goes to the schedule's
-dead-letter queue, if there is one and the role may send there, and is otherwise lost without a
-word.
+ministack stores schedules and finds those that are due, but cannot start a task. Here this works as
+on AWS: the service assumes the role, if its trust policy allows this for the schedule's group. The
+role must have every permission that RunTask requires. A failed start goes to the schedule's
+dead-letter queue, if there is one and the role may send there; otherwise it is lost silently.
 
 Sources: https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html,
 https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html.
@@ -29,12 +28,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SERVICE = "scheduler.amazonaws.com"
-# How often ministack looks for schedules that are due, in seconds.
+# How often ministack checks for schedules that are due, in seconds.
 _LOOK_EVERY = 1
 
 
 class StartError(Exception):
-    """A task was not started; `code` as the dead letter has it."""
+    """A task was not started; `code` is the one in the dead letter."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -49,7 +48,7 @@ class Schedules:
     region: str
 
     def invoke(self, schedule: Mapping[str, Any]) -> None:
-        """Start what a schedule names, or put the reason into its dead-letter queue."""
+        """Start a schedule's task, or put the reason into its dead-letter queue."""
         target = cast("dict[str, Any]", schedule["Target"])
         arn = str(schedule["Arn"])
         credentials = None
@@ -137,7 +136,7 @@ class Schedules:
 
 
 def install(schedules: Schedules, changed: Callable[[], None]) -> None:
-    """Have ministack's clock start tasks; `changed` is told, from the clock's thread."""
+    """Make ministack's clock start tasks; it calls `changed` from the clock's thread."""
     invoke_other = private.EVENTBRIDGE.invoke_target
 
     def invoke(target: Any, event: Mapping[str, Any], rule: Mapping[str, Any], *more: Any) -> Any:

@@ -1,10 +1,10 @@
-"""The ASGI layer in front of ministack: the one door to the emulated account.
+"""The ASGI layer in front of ministack: the only access to the emulated account.
 
 - A request that claims to be root must carry the desk's key and a valid signature (`root_key`).
 - ministack's own management pages (reset, configuration) are not reachable.
 - `GET /credentials/<task>` is the container credentials endpoint (`ecs.credentials`).
-- `GET /health` says that the desk's daemon is there and how its tasks are.
-- After a call that may have changed something, `changed` is told, which saves the state.
+- `GET /health` returns that the desk's daemon runs, and the state of its tasks.
+- After a call that may have changed something, `changed` is called, which saves the state.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 CREDENTIALS_PATH = "/credentials/"
 HEALTH_PATH = "/health"
 
-# Calls that change nothing worth saving. A received message only becomes visible again.
+# Calls after which nothing needs to be saved. A received message only becomes visible again.
 _READS = re.compile(
     r"(GET|HEAD) |[A-Za-z0-9_]+\.(Get|List|Describe|ReceiveMessage|ChangeMessageVisibility)"
 )
 
 
 class CredentialsSource(Protocol):
-    """What hands out task credentials."""
+    """The source of task credentials."""
 
     async def credentials(self, task: str, token: str) -> dict[str, str] | None:
         """Return the credentials document, or None if task and token do not belong together."""
@@ -118,7 +118,7 @@ class DeskApplication:
 
 
 def _operation(scope: Scope) -> str:
-    """Name the called operation as far as the request line and headers tell."""
+    """Return the called operation, as far as request line and headers show it."""
     target = next((v for n, v in scope["headers"] if n.lower() == b"x-amz-target"), b"")
     return target.decode("latin-1") or f"{scope['method']} {scope['path']}"
 
@@ -135,11 +135,11 @@ async def _body(receive: Receive) -> tuple[bytes, bool]:
 
 
 async def _while_connected(answering: asyncio.Future[None], receive: Receive) -> None:
-    """Wait for an answer, and stop working on it when its client closes the connection.
+    """Wait for an answer, and cancel it when the client closes the connection.
 
-    ministack polls a queue on for a client that is gone, up to 20 s. What it then receives stays
-    hidden for the visibility timeout, though nobody has it: a restarted service waited for its
-    mail. Amazon's queue ends such a poll.
+    ministack would continue a long poll for a disconnected client, up to 20 s. What that poll
+    receives stays hidden for the visibility timeout although no client has it, so a restarted
+    service had to wait for its mail. Amazon's queue ends such a poll.
     """
     closed = asyncio.ensure_future(receive())
     try:

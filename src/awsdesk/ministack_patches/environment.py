@@ -1,6 +1,6 @@
-"""ministack's settings. It reads them from the environment when it is imported, once a process.
+"""ministack's settings. It reads them from the environment once per process, when it is imported.
 
-`configure` therefore comes before anything else of this package, and a process plays one desk.
+Therefore call `configure` before anything else of this package; a process serves one desk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EmulatorSettings:
-    """Who the account is and where its state lies."""
+    """The account's id and keys, and the directory of its state."""
 
     directory: Path
     port: int
@@ -44,7 +44,7 @@ def configure(settings: EmulatorSettings) -> None:
             # Its root user's key.
             "AWS_ACCESS_KEY_ID": settings.root_key_id,
             "AWS_SECRET_ACCESS_KEY": settings.root_secret,
-            # Listeners and containers of its own that a mail system has no use for.
+            # Listeners and containers of its own that a mail system does not need.
             "SFTP_ENABLED": "0",
             "IOT_MTLS_ENABLED": "0",
             "DOCKER_HOST": "unix:///nonexistent/docker.sock",
@@ -56,10 +56,10 @@ def configure(settings: EmulatorSettings) -> None:
 
 
 def module(name: str) -> Any:
-    """Return a module of ministack (`services.ses`); untyped, so callers convert what they take."""
+    """Return a module of ministack (`services.ses`); it is untyped, so callers convert values."""
     return importlib.import_module(f"ministack.{name}")
 
 
 def scope(account_id: str, region: str) -> AbstractContextManager[None]:
-    """Act in an account and region: ministack's stores are cut up by them."""
+    """Act in an account and region, by which ministack's stores are divided."""
     return module("core.responses").request_scope(account_id, region)

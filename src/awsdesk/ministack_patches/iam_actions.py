@@ -1,13 +1,13 @@
-"""IAM actions that ministack names after the call where AWS names them after what is done.
+"""IAM actions and resources whose names in ministack differ from AWS's.
 
 SQS's batch calls need the permission of the single call: DeleteMessageBatch is allowed by
 sqs:DeleteMessage, and there is no action sqs:DeleteMessageBatch to grant
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/
 sqs-api-permissions-reference.html).
 
-ECS, EFS, CloudWatch, its Logs and Budgets are asked about the resource that AWS names for the call:
-a service or a task instead of its cluster, a log group with the `:*` of its streams, all alarms
-(https://docs.aws.amazon.com/service-authorization/latest/reference/).
+For ECS, EFS, CloudWatch, its Logs and Budgets, permissions are evaluated for the resource that AWS
+documents: a service or a task instead of its cluster, a log group with `:*` for its streams, all
+alarms (https://docs.aws.amazon.com/service-authorization/latest/reference/).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LISTED = {
 
 
 def install() -> None:
-    """Put the right names in place of ministack's."""
+    """Replace ministack's names with AWS's."""
     named_by_call = private.IAM_ACTIONS.extract_iam_action
 
     def named(*arguments: Any, **more: Any) -> Any:
@@ -59,7 +59,7 @@ def install() -> None:
 
 
 def resource_of(service: str, call: str, fields: dict[str, Any], found: str, here: str) -> str:
-    """Return the resource that AWS asks about; `found` is ministack's."""
+    """Return the resource for which AWS evaluates permissions; `found` is ministack's."""
     cluster = str(fields.get("cluster", "default")).rpartition("/")[2]
     named = [str(each) for each in fields.get("services") or fields.get("tasks") or ()]
     named += [str(fields[key]) for key in ("service", "task") if fields.get(key)]

@@ -1,12 +1,12 @@
-"""CloudWatch Logs for what the desk's containers print: written by the agent, read by AWS's API.
+"""CloudWatch Logs for the containers' output: written by the agent, read through AWS's API.
 
-ministack keeps every event for ever, twice, and in each snapshot of its state. Here a stream keeps
-its newest `MOST_EVENTS`, a group its newest `MOST_STREAMS`, and snapshots leave events out: what
-the containers print lies in files of the desk (`ecs.log_shipping`), from which the newest part
-comes back. FilterLogEvents is our own, since ministack's knows no pages and drops what exceeds one.
+ministack keeps every event forever, twice, and in each snapshot of its state. Here a stream keeps
+its newest `MOST_EVENTS`, a group its newest `MOST_STREAMS`, and snapshots omit events: the output
+is also in files of the desk (`ecs.log_shipping`), from which the newest part is read again.
+FilterLogEvents is our own, because ministack's has no pages and drops what exceeds one.
 
 Filter patterns: terms, phrases in quotes, `-` and `?` as AWS matches them, case and all. A pattern
-in braces (JSON) or percent signs (a regular expression) is refused, rather than matched wrongly.
+in braces (JSON) or percent signs (a regular expression) is refused, not matched wrongly.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 """
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 MOST_EVENTS = 20_000
 MOST_STREAMS = 200
-# What one call gives: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
+# What one call returns: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterLogEvents.html
 _PAGE = 10_000
-# An event's size, and what AWS adds to it.
+# The limit of an event's size, and what AWS adds to each.
 _MOST_BYTES, _EVENT_BYTES = 262_144, 26
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _TERM = re.compile(r'([-?]?)(?:"((?:[^"\\]|\\.)*)"|(\S+))')
 
 
 class PatternError(ValueError):
-    """A filter pattern that the desk does not match as AWS does."""
+    """A filter pattern that the desk does not support."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class LogEvents:
     region: str
 
     def arn(self, group: str) -> str:
-        """Return what permissions to write a group's streams are asked for."""
+        """Return the resource for permissions to write a group's streams."""
         return f"arn:aws:logs:{self.region}:{self.account_id}:log-group:{group}"
 
     def provide(self, group: str) -> None:
-        """Make a group that is not there.
+        """Create a group if it is missing.
 
-        On AWS a container without its log group does not start. A desk that was made while groups
-        were only recorded has none, and its mail is not to stand still for that.
+        On AWS a container without its log group does not start. A desk of a version that only
+        recorded groups has none, and must still deliver mail.
         """
         with environment.scope(self.account_id, self.region):
             if group not in private.LOGS.log_groups:
@@ -71,7 +71,7 @@ class LogEvents:
                 private.LOGS.create_log_group({"logGroupName": group})
 
     def append(self, group: str, stream: str, events: Iterable[LogEvent]) -> None:
-        """Write events into a stream, which is made if it is not there; not without the group."""
+        """Write events into a stream, which is created if missing; its group must exist."""
         now = int(time.time() * 1000)
         with environment.scope(self.account_id, self.region):
             found = private.LOGS.log_groups.get(group)
@@ -120,10 +120,10 @@ def _parts(message: str) -> Iterable[str]:
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
-    """Return the test of a filter pattern.
+    """Return a predicate for a filter pattern.
 
     Raises:
-        PatternError: the desk does not know patterns of this form.
+        PatternError: the desk does not support patterns of this form.
     """
     pattern = pattern.strip()
     if pattern[:1] in {"{", "[", "%"}:
@@ -147,7 +147,8 @@ def page(
 ) -> tuple[list[tuple[str, dict[str, Any]]], str]:
     """Return the events (stream, event) after a token, the oldest first, and the token after them.
 
-    A token is a time and how many events of that time were given: what comes later changes nothing.
+    A token is a time and the number of events of that time returned so far: later events do not
+    change it.
     """
     time_of, _, given = token.partition(":")
     since, skip = (int(time_of), int(given)) if token else (0, 0)
@@ -207,7 +208,7 @@ def _events(streams: dict[str, Any], data: dict[str, Any]) -> list[tuple[str, di
 
 
 def install() -> None:
-    """Put the desk's FilterLogEvents in place, and keep events out of the saved state."""
+    """Install the desk's FilterLogEvents, and keep events out of the saved state."""
     state_of = private.LOGS.get_state
 
     def without_events() -> Any:

@@ -1,7 +1,8 @@
-"""SSM parameters as ECS reads them for a task: with its execution role, one check a parameter.
+"""Read SSM parameters as ECS does for a task: with its execution role, one check per parameter.
 
-ministack checks GetParameters on `*` instead of on each parameter, which a role that may read two
-parameters only does not pass. So the role's policies are asked here, then ministack's own handler.
+ministack checks GetParameters on `*` instead of each parameter, so it refuses a role that may read
+only two parameters. Here the role's policies are evaluated first, then ministack's handler is
+called.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SecretError(Exception):
-    """A secret cannot be had."""
+    """A secret cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Parameters:
         """Return the value of each secret (variable, parameter's name or ARN) by its variable.
 
         Raises:
-            SecretError: the role may not read one, or there is none.
+            SecretError: the role may not read one, or one does not exist.
         """
         for variable, source in secrets:
             if ":secretsmanager:" in source:

@@ -1,8 +1,8 @@
-"""Every private name of ministack that the desk uses, and what we would ask upstream instead.
+"""Every private name of ministack that the desk uses, and the upstream request to replace it.
 
 ministack has no public way to act as an AWS service, to read what an account holds, or to add a
-call, so the desk reaches into its modules. It does so through this table and nowhere else (ruff's
-SLF001 holds that), with ministack pinned to `VERSION`: another version is tried by running
+call, so the desk uses its private names. It does so only through this table (ruff's SLF001 enforces
+this), with ministack pinned to `VERSION`. To try another version, run
 `tests/unit/awsdesk/test_private_names.py`, then the services' tests. None of the requests below has
 been sent yet.
 """
@@ -25,11 +25,11 @@ class Private:
         self.request = request
 
     def __getattr__(self, name: str) -> Any:
-        """Return what ministack has under a name of the table."""
+        """Return ministack's value of a name in the table."""
         return getattr(environment.module(self.module), self._whole(name))
 
     def replace(self, name: str, value: object) -> None:
-        """Put something of the desk's in a name's place."""
+        """Replace a name's value with the desk's."""
         setattr(environment.module(self.module), self._whole(name), value)
 
     def _whole(self, name: str) -> str:

@@ -1,8 +1,9 @@
-"""Roles that an AWS service takes: credentials of a role that trusts it, for ECS tasks and others.
+"""Roles that AWS services assume: credentials of a role that trusts the service, as for ECS tasks.
 
-ministack's AssumeRole lets its root into any role that trusts any service, and knows no
-`aws:SourceAccount`. Here the trust policy is evaluated for the service itself, with what it acts
-for (ECS: the task) as `aws:SourceArn`, before ministack's session store gets the credentials.
+ministack's AssumeRole lets its root assume any role that trusts any service, and does not know
+`aws:SourceAccount`. Here the trust policy is evaluated for the service itself, with the resource
+for which it acts (ECS: the task) as `aws:SourceArn`, before ministack's session store gets
+credentials.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Roles:
         resource: str,
         keys: Mapping[str, str] | None = None,
     ) -> bool:
-        """Return whether who has these credentials may do something; `keys`: condition keys."""
+        """Return whether these credentials permit an action; `keys` are the condition keys."""
         evaluator = environment.module("core.iam_evaluator")
         with environment.scope(self.account_id, self.region):
             principal: Any = evaluator.resolve_principal(credentials.access_key_id, self.account_id)
@@ -135,7 +136,7 @@ class Roles:
         policy = cast("dict[str, Any]", json.loads(document) if isinstance(document, str) else {})
         given: Any = policy.get("Statement", [])
         statements = cast("list[dict[str, Any]]", given if isinstance(given, list) else [given])
-        # A trust policy has no Resource; the evaluator wants one.
+        # A trust policy has no Resource; the evaluator requires one.
         asked = {"Statement": [{**one, "Resource": "*"} for one in statements]}
         evaluator = environment.module("core.iam_evaluator")
         context = evaluator.EvalContext(

@@ -1,8 +1,8 @@
-"""Root must sign, too.
+"""Require the emulated account's root user to sign its requests.
 
-ministack lets its root user in without looking at the signature, by any of several keys. On a
-desk the port is open to the containers' network, so a request that claims to be root is checked
-here: only the desk's own key, and only with a valid SigV4 signature.
+ministack accepts its root user without checking the signature, with any of several keys. On a desk
+the port is open to the containers' network. Therefore a request that claims to be root must have
+the desk's own key and a valid SigV4 signature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class RootKey:
     secret: str
 
     def refusal(self, scope: dict[str, Any], body: bytes) -> str | None:
-        """Give why a request is refused; None if it is signed, or does not claim to be root."""
+        """Return why a request is refused; None if it is signed, or does not claim to be root."""
         sigv4 = environment.module("core.sigv4")
         evaluator = environment.module("core.iam_evaluator")
         headers = _headers(scope)
@@ -51,6 +51,6 @@ def _headers(scope: dict[str, Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), decode(raw_value)
-        # SigV4 signs a header sent on several lines as its values joined by a comma.
+        # SigV4 signs the values of a repeated header joined by commas.
         found[name] = f"{found[name]},{value}" if name in found else value
     return found

@@ -1,8 +1,8 @@
-"""ministack's life in the daemon: state read at the start, saved while it runs, saved at the end.
+"""ministack in the daemon: read its state at the start, save it while it runs and at the end.
 
-ministack saves its state at a clean shutdown only. Here it is saved too a moment after something
-changed, so that a killed daemon loses at most `SNAPSHOT_SECONDS` of it. Objects in S3 are on disk
-as soon as their put is answered.
+ministack saves its state only at a clean shutdown. Here it is also saved shortly after each change,
+so that a killed daemon loses at most the last `SNAPSHOT_SECONDS`. Objects in S3 are on disk as soon
+as their put is answered.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 2.0
-# What holds the layers of images, hundreds of megabytes, is saved only after a call of its own: of
-# its API, or of a registry's (SES's API has /v2/email).
+# The service with the images' layers, hundreds of megabytes, is saved only after a call to its own
+# API, or to a registry's (SES's API has /v2/email).
 _LARGE = {"ecr": re.compile(r"ContainerRegistry|/v2/(?!email/)")}
 
 
@@ -32,18 +32,18 @@ class Snapshots:
     def __init__(
         self, about_to_save: Callable[[], Callable[[], None]], seconds: float = SNAPSHOT_SECONDS
     ) -> None:
-        """Make the saver.
+        """Create the saver.
 
-        `about_to_save` is called before a snapshot; what it gives, after the snapshot is on disk.
+        `about_to_save` is called before a snapshot; the function that it returns, afterwards.
         """
         self._about_to_save = about_to_save
         self._seconds = seconds
         self._changed = asyncio.Event()
-        # Not known to be on disk. What was read from there at the start is.
+        # Possibly not on disk yet, unlike what was read from there at the start.
         self._large = {name for name in _LARGE if not _state(name).exists()}
 
     def changed(self, operation: str = "") -> None:
-        """Note that there is something to save: what a called operation may have changed."""
+        """Note that a called operation may have changed something to save."""
         self._large |= {name for name, its in _LARGE.items() if its.search(operation)}
         self._changed.set()
 
@@ -67,9 +67,9 @@ class Snapshots:
 
 
 def save(without: Collection[str] = ()) -> bool:
-    """Save the state of every service but some now; tell whether the queues are on disk.
+    """Save the state of every service but some now; return whether the queues are on disk.
 
-    ministack logs what it cannot write (a full disk) and goes on.
+    ministack logs what it cannot write (a full disk) and continues.
     """
     persistence = environment.module("core.persistence")
     queues = _state("sqs")
@@ -95,5 +95,5 @@ def _version(path: Path) -> tuple[int, int] | None:
 
 
 def keep_from_running_containers() -> None:
-    """Leave ECS tasks to our agent, also where the docker SDK happens to be installed."""
+    """Leave ECS tasks to the desk's agent, even if the docker SDK is installed."""
     private.ECS.replace("get_docker", lambda: None)

@@ -1,11 +1,11 @@
-"""Acting as the SES service: S3 puts and SNS publishes that the resource's policy must allow.
+"""Act as the SES service: S3 puts and SNS publishes that the resource's policy must allow.
 
-ministack has no caller for a service principal over HTTP. Its own evaluator is asked with
+ministack cannot be called as a service principal over HTTP. So its evaluator is called with
 `ses.amazonaws.com` as the principal and the rule as `aws:SourceArn`, as it does itself for S3's
 notifications; then its own functions do the work.
 
-Failures: `Denied` (the policy says no, or there is none), `Missing` (no such bucket or topic). Both
-are `ActionError`.
+Failures: `DeniedError` (the policy does not allow it, or there is none), `MissingError` (no such
+bucket or topic). Both are `ActionError`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SERVICE = "ses.amazonaws.com"
 
 
 class ActionError(Exception):
-    """What SES wanted to do with a resource did not work."""
+    """An action of SES on a resource failed."""
 
 
 class DeniedError(ActionError):
@@ -54,10 +54,10 @@ class ServicePrincipal:
             )
             stored = private.S3.buckets[bucket]["objects"].get(key)
             if status == 200 and s3.S3_PERSIST and not self._is_on_disk(bucket, key, content):
-                # ministack logs it and answers 200.
+                # ministack logs the failure and answers 200.
                 raise ActionError(f"{key} could not be written to the disk")
             if status == 200 and stored is not None and s3.S3_PERSIST:
-                # Written to disk by now; read from there instead of keeping 40 MB in memory.
+                # It is on disk by now; read it from there instead of keeping 40 MB in memory.
                 stored["body"] = None
         if status != 200:
             raise ActionError(f"s3 answered {status} to the put of {key}: {body!r}")
@@ -71,7 +71,7 @@ class ServicePrincipal:
         return size == len(content)
 
     def require_put_object(self, bucket: str, key: str) -> None:
-        """Ask whether SES may store the object.
+        """Check that SES may store the object.
 
         Raises:
             ActionError: no such bucket, or its policy does not let SES write there.
@@ -88,7 +88,7 @@ class ServicePrincipal:
             )
 
     def publish(self, topic_arn: str, message: str, subject: str) -> None:
-        """Publish as SNS's Publish does; the topic hands it to queues whose policy lets it.
+        """Publish as SNS's Publish does; the topic delivers to queues whose policy allows it.
 
         Raises:
             ActionError: no such topic, or its policy does not let SES publish there.
@@ -102,7 +102,7 @@ class ServicePrincipal:
                 raise ActionError(f"sns refused the notification: {error}") from error
 
     def require_publish(self, topic_arn: str) -> None:
-        """Ask whether SES may publish to the topic.
+        """Check that SES may publish to the topic.
 
         Raises:
             ActionError: no such topic, or its policy does not let SES publish there.
@@ -123,7 +123,8 @@ class ServicePrincipal:
             return False
         evaluator = environment.module("core.iam_evaluator")
         context = evaluator.EvalContext(
-            # The service itself, no principal of the account: an account's grant is not its.
+            # The service itself, not a principal of the account: grants to the account do not apply
+            # to it.
             principal_arn="*",
             principal_type="Service",
             principal_account="",

@@ -1,11 +1,11 @@
-"""`pulumi up` for the desk: runs the program under Pulumi's runtime against an emulated AWS.
+"""`pulumi up` for the desk: run the program under Pulumi's runtime against an emulated AWS.
 
-The program in `pulumi/` is run unchanged.  Its resources are made through boto3 by the table in
-`awsdesk.pulumi.resources`; what was made is kept in a state file, so that a second
-deployment with the same inputs makes no call, a changed resource is updated in place or replaced
-as AWS's provider would, and one that the program no longer names is deleted.
+The program in `pulumi/` runs unchanged.  The table in `awsdesk.pulumi.resources` creates its
+resources through boto3 and records them in a state file. So a second deployment with the same
+inputs makes no call, a changed resource is updated in place or replaced as by AWS's provider, and
+one that the program no longer contains is deleted.
 
-Failures: `DeployError` with one line a problem.  What was made before it stays on record.
+Failures: `DeployError` with one line per problem.  Resources created before it stay recorded.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ _PROGRAM_SUFFIXES = {".py", ".sh", ".yaml"}
 
 
 class DeployError(Exception):
-    """The deployment did not end well; `problems` says why, a line each."""
+    """The deployment failed; `problems` contains the reasons, one line each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
@@ -48,7 +48,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a deployment gave: the stack's outputs, and which URNs it changed how."""
+    """The result of a deployment: the stack's outputs, and how it changed which URNs."""
 
     outputs: Mapping[str, object]
     created: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Deployment:
 
     @property
     def is_unchanged(self) -> bool:
-        """Return whether nothing had to be done."""
+        """Whether nothing had to be changed."""
         return not (self.created or self.updated or self.replaced or self.deleted)
 
 
@@ -75,21 +75,21 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     sources: Sequence[Path] = (),
     even_if_unchanged: bool = False,
 ) -> Deployment:
-    """Deploy `program` as `stack` and say what that changed.
+    """Deploy `program` as `stack` and return what changed.
 
-    A program, configuration and account that are those of the last deployment have nothing to
-    change, so the program is not even run (that takes seconds) unless `even_if_unchanged`.
+    If program, configuration and account are those of the last deployment, nothing can have
+    changed, so the program does not run (which takes seconds) unless `even_if_unchanged` is set.
 
     Args:
-        program: the directory that holds Pulumi.yaml and __main__.py.
+        program: the directory with Pulumi.yaml and __main__.py.
         stack: the stack's name, which names derive from.
         config: the stack's configuration with full keys (`postal-plexus:domains`); values that
-            are not strings are handed over as JSON, as Pulumi does.
-        state_file: what was made before, and after this what is there now.
+            are not strings are passed as JSON, as by Pulumi.
+        state_file: the resources before, and afterwards those that exist now.
         endpoint_url: the emulator.
         credentials: its root's key.
-        region: the AWS region to play.
-        sources: packages that the program is made of, besides its own directory.
+        region: the AWS region to emulate.
+        sources: the program's packages outside its own directory.
         even_if_unchanged: run the program in any case.
 
     Raises:
@@ -108,7 +108,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     aws = Aws(endpoint_url, credentials.access_key_id, credentials.secret_access_key, region)
     if not even_if_unchanged and (same := _unchanged(state_file, fingerprint, aws)) is not None:
         return same
-    # Bytecode of pulumi_aws is worth keeping: compiling it takes half of a deployment's time.
+    # Keep the bytecode of pulumi_aws: compiling it takes half of a deployment's time.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     child = subprocess.run(  # noqa: S603  our own interpreter and module
         [sys.executable, "-m", __name__],
@@ -130,16 +130,16 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
 
 
 def unprotect(state_file: Path, urn: str) -> None:
-    """As `pulumi state unprotect`: a protected resource may be deleted by the next deployment.
+    """Unprotect a resource, as `pulumi state unprotect` does: the next deployment may delete it.
 
     Raises:
-        KeyError: when nothing with this URN is on record.
+        KeyError: no resource with this URN is recorded.
     """
     StateFile(state_file).unprotect(urn)
 
 
 def _unchanged(state_file: Path, fingerprint: str, aws: Aws) -> Deployment | None:
-    """What the last deployment gave, if it was made from the same and still sees the same."""
+    """Return the last deployment's result, if its sources and lookups are unchanged."""
     try:
         state = StateFile(state_file)
     except StateError as error:
@@ -149,7 +149,7 @@ def _unchanged(state_file: Path, fingerprint: str, aws: Aws) -> Deployment | Non
     try:
         seen = [look_up(aws, token, arguments) for token, arguments, _ in state.lookups]
     except (BotoCoreError, ClientError):
-        return None  # the deployment itself says best what is wrong
+        return None  # the deployment itself reports the error best
     if seen != [answer for _, _, answer in state.lookups]:
         return None
     custom = (
@@ -163,10 +163,10 @@ def _unchanged(state_file: Path, fingerprint: str, aws: Aws) -> Deployment | Non
 def fingerprint_of(
     program: Path, request: Mapping[str, object], packages: Sequence[Path] = ()
 ) -> str:
-    """A hash of all that a deployment is made from: request, program, its packages, Pulumi's.
+    """Return a hash of a deployment's sources: request, program, its packages, Pulumi's.
 
     Raises:
-        FileNotFoundError: a package is not there; its changes would not be seen.
+        FileNotFoundError: a package is missing, so its changes would go unnoticed.
     """
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     sources = [

@@ -1,7 +1,7 @@
-"""One deployment in a process of its own (Pulumi's runtime is one per process).
+"""Run one deployment in its own process (Pulumi's runtime can run once per process).
 
 Reads a request as JSON from standard input, writes the result as JSON to standard output; what
-the program prints goes to standard error.  Exit status 0 when deployed, 1 with `problems`.
+the program prints goes to standard error.  Exit status: 0 deployed, 1 with `problems`.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ def _project_name(program: Path) -> str:
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Deploy as `request` says; the result has `outputs`, `changes` and `problems`."""
+    """Deploy according to `request`; the result has `outputs`, `changes` and `problems`."""
     program = Path(request["program"])
     aws = Aws(
         request["endpoint_url"],
@@ -54,7 +54,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         }
     )
     monitor = DeployingMonitor(aws, state)
-    # As mocks.set_mocks does, but without its root: run_in_stack makes that, as `pulumi up` does.
+    # Like mocks.set_mocks, but without its root, which run_in_stack creates, as `pulumi up` does.
     settings.configure(
         mocks.MockSettings(
             monitor=monitor,

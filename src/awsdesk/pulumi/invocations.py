@@ -1,4 +1,4 @@
-"""The lookups that the program makes of its account, answered from the emulator."""
+"""Answer the program's lookups in its account from the emulator."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,11 +10,11 @@ Answer = dict[str, Any]
 
 
 class UnknownInvocationError(Exception):
-    """The program looks up something that the desk has no answer for."""
+    """The program looks up something that the desk does not know."""
 
 
 class LookupFailedError(Exception):
-    """The lookup is understood and finds nothing; the program may live with that."""
+    """The lookup finds nothing; the program may handle that."""
 
 
 def _caller_identity(aws: Aws, _arguments: Arguments) -> Answer:
@@ -50,7 +50,7 @@ def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
     answer = aws.client("ses").describe_active_receipt_rule_set()
     name = answer.get("Metadata", {}).get("Name")
     if not name:
-        # As Terraform's provider: no active rule set is an error of this lookup.
+        # As in Terraform's provider, this lookup fails if no rule set is active.
         raise LookupFailedError("empty result: no active receipt rule set")
     return {
         "ruleSetName": name,
@@ -62,7 +62,7 @@ def _active_rule_set(aws: Aws, _arguments: Arguments) -> Answer:
 
 def _offerings(aws: Aws, arguments: Arguments) -> Answer:
     answer = aws.client("ec2").describe_availability_zones()
-    # An emulator has no opinion on which zone has which instances: every zone has every one.
+    # In the emulator, every zone offers every instance type.
     zones = [str(zone["ZoneName"]) for zone in answer["AvailabilityZones"]]
     kinds = [value for given in arguments["filters"] for value in given["values"]]
     return {
@@ -75,7 +75,7 @@ def _offerings(aws: Aws, arguments: Arguments) -> Answer:
 
 
 def _quota(_aws: Aws, arguments: Arguments) -> Answer:
-    # An emulator has no bounds.
+    # The emulator has no quotas.
     return {
         "id": arguments["quotaCode"],
         "quotaCode": arguments["quotaCode"],
@@ -85,7 +85,7 @@ def _quota(_aws: Aws, arguments: Arguments) -> Answer:
 
 
 def _certificate(aws: Aws, arguments: Arguments) -> Answer:
-    """The newest certificate for a domain, in one of the wanted states."""
+    """Return the newest certificate for a domain in one of the given states."""
     region = arguments.get("region") or aws.region
     listed = aws.client("acm", region).list_certificates(
         CertificateStatuses=arguments.get("statuses") or ["ISSUED"]
@@ -113,7 +113,7 @@ _INVOCATIONS: dict[str, Callable[[Aws, Arguments], Answer]] = {
 
 
 def look_up(aws: Aws, token: str, arguments: Arguments) -> Answer | str:
-    """The answer to the lookup `token`; a text for one that finds nothing, as the provider's.
+    """Return the answer to the lookup `token`, or a text like the provider's if it finds nothing.
 
     Raises:
         UnknownInvocationError: for a lookup that is missing here.

@@ -1,11 +1,12 @@
 """The resource monitor that the program talks to instead of Pulumi's engine.
 
-For each registration it does what the engine and the AWS provider would: create what is new, do
+For each registration it does what the engine and the AWS provider would do: create what is new, do
 nothing for what is unchanged, update in place or replace what has changed, and at the end delete
-what the program no longer names.  Deletion comes last and in reverse order of creation, and only
-after a program that ran to its end, so that a broken program destroys nothing.
+what the program no longer contains.  Deletion comes last, in reverse order of creation, and only if
+the program ran to its end, so that a broken program destroys nothing.
 
-`protect` forbids deletion and replacement; `retain_on_delete` forgets a resource and leaves it be.
+`protect` forbids deletion and replacement; `retain_on_delete` forgets a resource without deleting
+it.
 
 Failures: `ResourceError`, naming the resource, what AWS said and what to do.
 """
@@ -35,7 +36,7 @@ from awsdesk.pulumi.state import Resource, StateFile
 _STACK = "pulumi:pulumi:Stack"
 _PROVIDERS = "pulumi:providers:"
 
-# What a person can do about an error, by AWS's code for it.
+# The remedy for an error, by AWS's code for it.
 _REMEDIES = {
     "AccessDenied": "the emulator refused: is it running with this desk's credentials?",
     "BucketAlreadyExists": "another bucket has this name: rename the stack",
@@ -48,11 +49,11 @@ _REMEDIES = {
 
 
 class ResourceError(Exception):
-    """A resource could not be made, changed or removed."""
+    """A resource could not be created, changed or deleted."""
 
 
 def resource_error(what: str, resource_type: str, name: str, error: Exception) -> ResourceError:
-    """`error` with the resource's name, AWS's code and the remedy."""
+    """Return the error with the resource's name, AWS's code and the remedy."""
     subject = f"{what} {resource_type} {name!r}"
     if isinstance(error, ClientError):
         said = cast("dict[str, dict[str, str]]", cast("Any", error).response).get("Error", {})
@@ -98,14 +99,14 @@ class DeployingMonitor(mocks.MockMonitor):
 
     @property
     def features(self) -> set[int]:
-        """What the program may ask of this monitor: what Pulumi's own mock monitor offers."""
+        """Return the monitor's features: those of Pulumi's own mock monitor."""
         offered: Any = cast("Any", self).GetDeploymentInfo(empty_pb2.Empty())
         return set(offered.supportedFeatures)
 
     # Pulumi's names, as its SDK calls them.
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine makes it: the types of all ancestors but the stack's, `$` between them."""
+        """Return the URN as the engine forms it: all types but the stack's, joined by `$`."""
         if parent:
             ancestry = parent.split("::")[2]
             if ancestry != _STACK:
@@ -123,7 +124,7 @@ class DeployingMonitor(mocks.MockMonitor):
         with self._lock:
             self.lookups.append([request.tok, arguments, answer])
         if isinstance(answer, str):
-            # A failure in the answer can be caught by the program; an exception here cannot.
+            # The program can catch a failure in the answer, but not an exception here.
             failure = provider_pb2.CheckFailure(property=request.tok, reason=answer)
             return resource_pb2.ResourceInvokeResponse(failures=[failure])
         # `return` is the field's name, and a word of Python's.
@@ -131,7 +132,7 @@ class DeployingMonitor(mocks.MockMonitor):
         return resource_pb2.ResourceInvokeResponse(**fields)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
-        """Adopting what exists is not part of the program."""
+        """Refuse: the program adopts no existing resources."""
         raise ResourceError(f"{request.type} {request.name!r}: the desk reads no foreign resources")
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802
@@ -167,7 +168,7 @@ class DeployingMonitor(mocks.MockMonitor):
             }
         return empty_pb2.Empty()
 
-    # What the engine does.
+    # The engine's work.
 
     def _apply(self, urn: str, request: Any) -> Resource:
         inputs = {
@@ -227,7 +228,7 @@ class DeployingMonitor(mocks.MockMonitor):
         return made
 
     def _with_default_tags(self, wanted: Resource, kind: ResourceType) -> Resource:
-        """AWS's provider adds its default tags to whatever can be tagged, as `tagsAll`."""
+        """Add the provider's default tags to a resource that can be tagged, as `tagsAll`."""
         if "tagsAll" not in kind.properties | kind.replaces | kind.recorded:
             return wanted
         provider = self._state.find((wanted.provider.rsplit("::", 1)[0],))
@@ -280,10 +281,10 @@ class DeployingMonitor(mocks.MockMonitor):
         return urns
 
     def finish(self) -> list[ResourceError]:
-        """Delete what was replaced and what the program no longer names, youngest first.
+        """Delete what was replaced and what the program no longer contains, newest first.
 
         Returns:
-            What could not be deleted: it stays on record and is tried again the next time.
+            What could not be deleted; it stays recorded and is deleted the next time.
         """
         gone = [entry for urn, entry in self._state.resources.items() if urn not in self._seen]
         problems: list[ResourceError] = []
@@ -317,7 +318,7 @@ class DeployingMonitor(mocks.MockMonitor):
 
 
 class _NoMocks(mocks.Mocks):
-    """MockMonitor wants one; DeployingMonitor answers everything itself."""
+    """The mocks that MockMonitor requires; DeployingMonitor answers everything itself."""
 
     def call(self, args: mocks.MockCallArgs) -> Any:
         raise NotImplementedError(args.token)
@@ -331,7 +332,7 @@ def _given(request: Any) -> dict[str, Any]:
 
 
 def _with_whole_numbers(value: Any) -> Any:
-    """Protobuf's structs know floats only; AWS's clients want whole numbers whole."""
+    """Convert whole floats to integers: Protobuf has only floats, AWS's clients want integers."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, dict):
@@ -347,7 +348,7 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
 
 
 def _youngest_first(gone: list[Resource]) -> list[Resource]:
-    """Dependents before what they depend on; children before parents."""
+    """Return dependents before their dependencies, and children before parents."""
     by_urn = {entry.urn: entry for entry in gone}
     ordered: list[Resource] = []
     visited: set[str] = set()

@@ -1,11 +1,11 @@
-"""What an earlier deployment made on the desk: one JSON file, as Pulumi's own checkpoint.
+"""The resources of earlier deployments on the desk: one JSON file, like Pulumi's checkpoint.
 
-The file holds inputs and outputs in clear, secrets too (the SMTP password of an emulated
-account, password hashes of a desk): it is written with mode 0600, in a directory of the desk's
-own, and nothing of it is worth more than the desk it belongs to.  It is replaced atomically after
-every change, so that a deployment that dies half-way leaves what it made on record.
+The file contains inputs and outputs in clear text, including secrets (the SMTP password of an
+emulated account, password hashes of a desk). It has mode 0600, in the desk's own directory, and its
+secrets are valid only on that desk.  It is replaced atomically after every change, so that a
+deployment that is killed leaves a record of what it created.
 
-Failures: `StateError` for a file that cannot be understood; OSError when it cannot be written.
+Failures: `StateError` if the file cannot be parsed; OSError if it cannot be written.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ _VERSION = 1
 
 
 class StateError(Exception):
-    """The state file is not one that this version can read."""
+    """This version cannot read the state file."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource as made: `inputs` as the program gave them; `outputs` hold them too."""
+    """One created resource: `inputs` are the program's; `outputs` include them."""
 
     urn: str
     type: str
@@ -43,15 +43,15 @@ class Resource:
 
 @dataclass
 class State:
-    """The resources by URN, in the order in which they were made, and what replacement left."""
+    """The resources by URN, in the order of their creation, and what replacement left."""
 
     resources: dict[str, Resource] = field(default_factory=dict[str, Resource])
-    # Replaced and not yet deleted: an interrupted deployment deletes them the next time.
+    # Replaced and not yet deleted: after an interruption, the next deployment deletes them.
     replaced: list[Resource] = field(default_factory=list[Resource])
-    # What the last deployment that ended well was made from, and the stack's outputs then.
+    # The fingerprint of the last successful deployment, and the stack's outputs then.
     fingerprint: str = ""
     stack_outputs: dict[str, Any] = field(default_factory=dict[str, Any])
-    # What the program looked up then: [token, arguments, answer].
+    # The program's lookups then: [token, arguments, answer].
     lookups: list[list[Any]] = field(default_factory=list[list[Any]])
 
 
@@ -68,7 +68,7 @@ class StateFile:
         self._path = path
         self._lock = threading.Lock()
         self._state = self._read()
-        # By URN, as they stand in the file: each change writes all, and one has changed.
+        # By URN, as encoded for the file: each change writes all, of which one has changed.
         self._written: dict[str, tuple[Resource, str]] = {}
 
     def _read(self) -> State:
@@ -97,40 +97,40 @@ class StateFile:
 
     @property
     def resources(self) -> dict[str, Resource]:
-        """A copy of what is on record."""
+        """A copy of the recorded resources."""
         with self._lock:
             return dict(self._state.resources)
 
     @property
     def replaced(self) -> list[Resource]:
-        """Resources that have a successor and are still to be deleted."""
+        """Resources that have a successor and are not deleted yet."""
         with self._lock:
             return list(self._state.replaced)
 
     @property
     def stack_outputs(self) -> dict[str, Any]:
-        """The stack's outputs of the last deployment that ended well."""
+        """The stack's outputs of the last successful deployment."""
         return dict(self._state.stack_outputs)
 
     @property
     def fingerprint(self) -> str:
-        """What that deployment was made from; empty when there was none."""
+        """That deployment's fingerprint; empty if there was none."""
         return self._state.fingerprint
 
     @property
     def lookups(self) -> list[list[Any]]:
-        """What the program of that deployment looked up: [token, arguments, answer]."""
+        """The lookups of that deployment's program: [token, arguments, answer]."""
         return list(self._state.lookups)
 
     def begin(self) -> None:
-        """From here on the record is of a deployment under way."""
+        """Note that a deployment has begun and is unfinished."""
         with self._lock:
             self._state.fingerprint = ""
 
     def end(
         self, fingerprint: str, stack_outputs: dict[str, Any], lookups: list[list[Any]]
     ) -> None:
-        """Record that a deployment made from `fingerprint` and `lookups` ended well."""
+        """Record a successful deployment with its fingerprint and lookups."""
         with self._lock:
             self._state.fingerprint = fingerprint
             self._state.lookups = lookups
@@ -138,14 +138,14 @@ class StateFile:
             self._write()
 
     def find(self, urns: tuple[str, ...]) -> Resource | None:
-        """The first of `urns` (a URN and its aliases) that is on record."""
+        """Return the first of `urns` (a URN and its aliases) that is recorded."""
         with self._lock:
             return next(
                 (self._state.resources[u] for u in urns if u in self._state.resources), None
             )
 
     def put(self, resource: Resource, *, instead_of: Resource | None = None) -> None:
-        """Record `resource`; a predecessor under another URN (an alias) gives way to it."""
+        """Record `resource`, in place of a predecessor under another URN (an alias)."""
         with self._lock:
             if instead_of is not None and instead_of.urn != resource.urn:
                 self._state.resources.pop(instead_of.urn, None)
@@ -156,10 +156,10 @@ class StateFile:
             self._write()
 
     def unprotect(self, urn: str) -> None:
-        """Let a resource be deleted that the program no longer names.
+        """Permit deletion of a resource once the program no longer contains it.
 
         Raises:
-            KeyError: when there is no such resource.
+            KeyError: there is no such resource.
         """
         with self._lock:
             freed = dataclasses.replace(self._state.resources[urn], protect=False)
@@ -175,7 +175,7 @@ class StateFile:
             self._write()
 
     def forget(self, resource: Resource) -> None:
-        """Strike a deleted resource off the record."""
+        """Remove a deleted resource from the record."""
         with self._lock:
             if self._state.resources.get(resource.urn) == resource:
                 del self._state.resources[resource.urn]
@@ -195,7 +195,7 @@ class StateFile:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             head = f'{{"version": {_VERSION}, "resources": [{resources}], '
-            # Without indentation: json is in C only so.
+            # Without indentation: only then json uses its C encoder.
             file.write(head + json.dumps(rest)[1:])
         draft.replace(self._path)
 

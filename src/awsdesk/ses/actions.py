@@ -1,8 +1,8 @@
 """Running the actions of the rules that apply to a mail.
 
-S3 puts and SNS publishes are done as the SES service principal, so a bucket or topic policy that
-does not let SES do it makes the action fail. A failed action is tried again with growing waits
-until four hours after arrival, then given up and counted as PublishExpired, as SES does
+S3 puts and SNS publishes are done as the SES service principal, so the action fails if a bucket or
+topic policy does not allow SES to do it. As in SES, a failed action is retried with exponential
+backoff until four hours after arrival, then abandoned and counted as PublishExpired
 (https://docs.aws.amazon.com/ses/latest/dg/receiving-email-metrics.html).
 """
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a failing action is tried."""
+    """How long a failing action is retried."""
 
     first_wait: float = 1.0
     longest_wait: float = 60.0
@@ -48,7 +48,7 @@ class RetryPolicy:
 
 
 class RuleBouncer(Protocol):
-    """What sends the bounce of a bounce action."""
+    """The sender of a bounce action's bounces."""
 
     async def bounce_by_rule(self, accepted: Accepted, match: Match, action: BounceAction) -> None:
         """Send it."""
@@ -80,12 +80,12 @@ class ActionRunner:
         task.add_done_callback(self._tasks.discard)
 
     def resume(self) -> None:
-        """Run what an earlier daemon did not finish."""
+        """Run the actions that an earlier daemon did not finish."""
         for accepted in self._spool.waiting():
             self.start(accepted)
 
     async def stop(self) -> None:
-        """Stop; what is not done stays in the spool."""
+        """Stop; unfinished actions stay in the spool."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -188,7 +188,7 @@ class ActionRunner:
 
 
 def _described(arrival: Arrival, stored: bytes) -> dict[str, object]:
-    """Return the `mail` object, without its headers if they are beyond describing."""
+    """Return the `mail` object, without headers that cannot be represented."""
     try:
         return notification.mail_object(arrival, stored)
     except Exception:

@@ -1,7 +1,7 @@
 """Addresses in header fields and envelopes, read in one pass.
 
-`read` takes apart the value of From, To and the like and never fails: what it cannot make sense of
-is in `problem`. `problem_of` says what SES dislikes in one address. AWS documents that an address
+`read` parses the value of From, To and the like and never fails: what it cannot parse is in
+`problem`. `problem_of` returns SES's objection to one address. AWS documents that an address
 is 7-bit ASCII, its domain in Punycode (https://docs.aws.amazon.com/ses/latest/APIReference/
 API_Destination.html); the texts are the ones that the service answers, as public reports quote them
 ("Domain contains illegal character", "Illegal semicolon, not in group").
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-# Octets of a value that are looked at; a header field of a megabyte names nobody.
+# Octets of a value that are parsed; no legitimate field of addresses is longer.
 _READ_LIMIT = 256 * 1024
 _ILLEGAL_IN_LOCAL_PART = frozenset('()<>,;:\\"[]@')
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]*\Z")
@@ -30,7 +30,7 @@ class Mailbox:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a field's value says; `problem` is None where its form is right."""
+    """The content of a field's value; `problem` is None if its form is valid."""
 
     mailboxes: tuple[Mailbox, ...]
     problem: str | None
@@ -45,7 +45,7 @@ def read(value: str) -> Reading:
 
 
 def problem_of(address: str) -> str | None:
-    """Say what SES dislikes in an address, or None if it takes it."""
+    """Return SES's objection to an address, or None if SES accepts it."""
     local_part, at, domain = _split(address)
     if not address:
         return "Empty address"
@@ -106,7 +106,7 @@ def _first(*checks: tuple[object, str]) -> str | None:
 
 
 class _Reader:
-    """Takes one character after the other; no recursion, so no depth is too deep."""
+    """A parser that reads character by character without recursion, so any nesting depth works."""
 
     def __init__(self) -> None:
         self._found: list[Mailbox] = []

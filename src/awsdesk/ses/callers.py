@@ -1,4 +1,4 @@
-"""SMTP users: who an access key belongs to, and what that user's policies let it send."""
+"""SMTP users: whose an access key is, and what that user's policies permit to send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Caller:
 
     @property
     def name(self) -> str:
-        """The user's name, as events call it."""
+        """The user's name, as it appears in events."""
         return self.arn.rpartition("/")[2] or self.arn
 
 
@@ -48,7 +48,7 @@ class Callers:
     def may_send(
         self, caller: Caller, identity_arn: str, sender: str, recipients: tuple[str, ...]
     ) -> str | None:
-        """Ask the user's policies for ses:SendRawEmail; give SES's refusal, or None if allowed."""
+        """Return SES's refusal if the user's policies forbid ses:SendRawEmail, else None."""
         evaluator = environment.module("core.iam_evaluator")
         with environment.scope(self.account_id, self.region):
             principal: Any = evaluator.resolve_principal(caller.access_key_id, self.account_id)

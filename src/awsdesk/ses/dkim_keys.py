@@ -3,9 +3,9 @@
 SES makes a key pair for each token of an identity and serves the public key under
 dkim.amazonses.com, where the CNAME record of the token leads
 (https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-easy.html). Here a pair is
-made when it is first asked for, and kept as `<name>.pem` (0600) in one directory.
+created when it is first needed, and stored as `<name>.pem` (0600) in one directory.
 
-Fails with OSError where the directory cannot be written.
+Raises OSError if the directory is not writable.
 """
 
 from __future__ import annotations

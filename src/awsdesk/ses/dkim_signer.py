@@ -1,8 +1,8 @@
-"""Signs what SES sends, as SES does: once for the identity's domain, once for amazonses.com.
+"""Sign what SES sends, as SES does: once for the identity's domain, once for amazonses.com.
 
-The domain's signature is there only where Easy DKIM is on and its CNAME records are published; its
-selector is the identity's first token. Both are relaxed/simple with rsa-sha256. Mail whose header
-is too broken to sign leaves unsigned, with a line in the log.
+The domain's signature is added only if Easy DKIM is on and its CNAME records are published; its
+selector is the identity's first token. Both are relaxed/simple with rsa-sha256. A message whose
+header is too broken to sign is sent unsigned, with a line in the log.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _SIGNED = (
     "list-unsubscribe",
     "list-unsubscribe-post",
 )
-_dkim: Any = importlib.import_module("dkim")  # dkimpy brings no types
+_dkim: Any = importlib.import_module("dkim")  # dkimpy has no types
 
 
 class DkimSigner:
-    """Puts SES's signatures on top of a mail."""
+    """Adds SES's signatures to messages."""
 
     def __init__(self, account: SesAccount, keys: DkimKeys) -> None:
         self._account = account
         self._keys = keys
 
     def sign(self, content: bytes, identity: str | None) -> bytes:
-        """Return the mail with its signatures; takes some ten milliseconds, so call it in a thread.
+        """Return the message with its signatures. It takes about ten milliseconds: use a thread.
 
         Raises:
-            OSError: a key could not be read or made.
+            OSError: a key could not be read or created.
         """
         here = {field.name.lower() for field in header.fields(content)}
         signed = [name for name in _SIGNED if name in here]
@@ -74,7 +74,7 @@ class DkimSigner:
         """Return the DKIM record that Amazon publishes for a token, or None if no identity has it.
 
         Raises:
-            OSError: the key could not be read or made.
+            OSError: the key could not be read or created.
         """
         if selector == AMAZON_SELECTOR or selector in self._account.all_dkim_tokens():
             return self._keys.record(selector)

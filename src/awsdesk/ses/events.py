@@ -30,7 +30,7 @@ class Kind(StrEnum):
     BOUNCE = "Bounce"
     COMPLAINT = "Complaint"
     REJECT = "Reject"
-    DELIVERY_DELAY = "DeliveryDelay"  # told by the benchmark's AWS; the desk delays nothing
+    DELIVERY_DELAY = "DeliveryDelay"  # only the benchmark's AWS reports it; the desk delays nothing
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def simulated(recipient: str) -> tuple[Outcome, ...]:
 
 
 def bounced(recipient: str, smtp_reply: str, status: str) -> Outcome:
-    """Return the outcome of a recipient that the other side refused for good."""
+    """Return the outcome of a recipient that the other server refused permanently."""
     return Outcome(recipient, Kind.BOUNCE, smtp_reply=smtp_reply, status=status)
 
 

@@ -1,4 +1,4 @@
-"""Injected faults: make the SES stand-in fail as the real one can.
+"""Inject faults: make the SES stand-in fail as the real SES can.
 
 `ses/faults.json` in the desk directory, read anew for every mail. Every key is optional:
 
@@ -7,9 +7,9 @@
      "greeting": "421 Too many concurrent SMTP connections",
      "inbound_reply": "451 4.3.0 Temporary failure"}
 
-`smtp_reply` answers every mail handed in, `max_send_rate` is mails a second (as in the sandbox),
-`greeting` refuses connections to the SMTP endpoint, `inbound_reply` answers every mail from the
-world. A file that is no JSON object injects nothing, and says so in the log.
+`smtp_reply` is the reply to every submitted message, `max_send_rate` is messages per second (as in
+the sandbox), `greeting` refuses connections to the SMTP endpoint, `inbound_reply` is the reply to
+every incoming message. A file that is not a JSON object injects nothing, with a line in the log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Faults:
-    """What is injected; None is no fault."""
+    """The injected faults; None means no fault."""
 
     smtp_reply: str | None = None
     max_send_rate: float | None = None
@@ -36,7 +36,7 @@ class Faults:
 
 
 def read(path: Path) -> Faults:
-    """Read what is injected now."""
+    """Read the faults to inject now."""
     try:
         given = cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
         known = {one.name for one in fields(Faults)}
@@ -49,13 +49,13 @@ def read(path: Path) -> Faults:
 
 
 class SendRate:
-    """Counts mails a second, as SES does for its maximum send rate."""
+    """A counter of messages per second, as SES's maximum send rate uses it."""
 
     def __init__(self) -> None:
         self._sent: list[float] = []
 
     def exceeds(self, limit: float, now: float) -> bool:
-        """Count one more mail at `now` (monotonic seconds) unless that is too many."""
+        """Count a message at `now` (monotonic seconds), unless the rate would be exceeded."""
         self._sent = [moment for moment in self._sent if now - moment < 1]
         if len(self._sent) >= limit:
             return True

@@ -1,10 +1,10 @@
-"""Telling about a sent mail: events to topics, bounces by mail.
+"""Report on sent messages: events to topics, bounces by mail.
 
-To the configuration set's SNS destinations (every event they ask for), to the identity's feedback
-topics, and a bounce, if there is no topic for it and forwarding is on (the default), by mail to
-the envelope sender:
+Events go to the configuration set's SNS destinations (those that subscribe to them) and to the
+identity's feedback topics. A bounce without a topic is mailed to the envelope sender if forwarding
+is on (the default):
 https://docs.aws.amazon.com/ses/latest/dg/monitor-sending-activity-using-notifications-email.html.
-A topic that does not let SES publish loses the event; that is logged, as it is all SES does.
+If a topic does not allow SES to publish, the event is lost, as on AWS, with a line in the log.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POSTMASTER = "MAILER-DAEMON@amazonses.com"
 
 
 class Feedback:
-    """Publishes and mails what became of a mail."""
+    """Publishes and mails the outcome of sent messages."""
 
     def __init__(self, account: SesAccount, router: Router) -> None:
         self._account = account
@@ -40,9 +40,9 @@ class Feedback:
     async def report(
         self, sent: Sent, identity: str, outcomes: list[Outcome], feedback_to: str
     ) -> None:
-        """Tell about a mail that was sent and what became of it for each recipient.
+        """Report a sent message and its outcome for each recipient.
 
-        Never fails: the mail is on its way, and must not be refused for want of a word about it.
+        Never fails: the message is already sent, and a failed report must not refuse it.
         """
         try:
             await self._report(sent, identity, outcomes, feedback_to)
@@ -90,7 +90,7 @@ class Feedback:
             log.error("ses.event_lost topic=%s reason=%s", topic_arn, error)  # noqa: TRY400
 
     def _mails_bounces(self, sent: Sent, identity: str) -> bool:
-        """Forwarding that is turned off still happens where nothing else would tell.
+        """Return whether a bounce is mailed: also with forwarding off, if nothing else reports it.
 
         https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_PutEmailIdentityFeedbackAttributes.html
         """

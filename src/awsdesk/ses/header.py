@@ -1,7 +1,7 @@
-"""Reading a mail's header block, as far as SES needs it for its JSON and its checks.
+"""Parse a message's header block, as far as SES needs it for its JSON and its checks.
 
-Works on bytes that may be anything: bare LF, no header at all, 8-bit, NUL. Nothing fails; a line
-that is no header field is skipped, undecodable bytes become U+FFFD.
+The bytes may be anything: bare LF, no header at all, 8-bit, NUL. Nothing fails; a line that is not
+a header field is skipped, and undecodable bytes become U+FFFD.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from email.header import decode_header, make_header
 
 from awsdesk.ses import addresses as address_lists
 
-# Only the first part of a mail is looked at for its header: 40 MB without an empty line is
+# Only the beginning of a message is searched for its header: 40 MB without an empty line are
 # content, not a header (SES itself truncates headers in notifications at 10 KB).
 HEADER_SEARCH_LIMIT = 1024 * 1024
 # RFC 5322 2.2: printable US-ASCII except colon and space.
@@ -101,7 +101,7 @@ def decoded(value: str) -> str:
         text = str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeError, ValueError):
         return value
-    # UTF-7 and the like can give halves of characters, which no JSON holds.
+    # UTF-7 and the like can yield lone surrogates, which JSON cannot contain.
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -131,7 +131,7 @@ def _mailboxes(found: tuple[Field, ...], name: str) -> list[address_lists.Mailbo
 
 
 def without(content: bytes, names: frozenset[str]) -> bytes:
-    """Return the mail without the header fields of these (lower-case) names, else byte for byte."""
+    """Return the message without the header fields of these (lower-case) names, else unchanged."""
     block, body = split(content)
     kept = bytearray()
     position = 0

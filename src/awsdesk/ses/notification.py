@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # "headersTruncated ... will happen if the headers are larger than 10 KB"
 HEADERS_LIMIT = 10 * 1024
-# The SNS action: mails larger than this bounce instead of being published.
+# The SNS action: larger messages bounce instead of being published.
 PUBLISH_LIMIT = 150 * 1024
 SETUP_MESSAGE_ID = "AMAZON_SES_SETUP_NOTIFICATION"
 SUBJECT = "Amazon SES Email Receipt Notification"
@@ -53,7 +53,7 @@ def mail_object(arrival: Arrival, content: bytes) -> dict[str, object]:
 
 
 def bare_mail_object(arrival: Arrival) -> dict[str, object]:
-    """Return the `mail` object without headers, for a header that is beyond describing."""
+    """Return the `mail` object without headers, for a header that cannot be represented."""
     return {
         "timestamp": timestamp(arrival.received_at),
         "source": arrival.sender,
@@ -68,7 +68,7 @@ def bare_mail_object(arrival: Arrival) -> dict[str, object]:
 def common_headers(
     found: tuple[header.Field, ...], return_path: str | None = None
 ) -> dict[str, object]:
-    """Return the `commonHeaders` object: only what the mail has."""
+    """Return the `commonHeaders` object with the fields that the message has."""
     common: dict[str, object] = {}
     if return_path is not None:
         common["returnPath"] = return_path

@@ -1,7 +1,7 @@
 """The outbox: mail that SES sent to other people's domains, as files to be read.
 
-Two files a mail: `<time>-<id>.eml`, the content as it left, and `<time>-<id>.json`, its envelope.
-The envelope is written last, so that a reader who finds it finds the content too.
+Two files per message: `<time>-<id>.eml`, the content as sent, and `<time>-<id>.json`, its envelope.
+The envelope is written last, so that a reader who finds it also finds the content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutgoingMail:
-    """A mail on its way to the world."""
+    """A message to an outside address."""
 
     message_id: str
     sender: str
@@ -42,7 +42,7 @@ class Outbox:
         """Write a mail. Return the path of its envelope.
 
         Raises:
-            OSError: the disk is full or not writable; nothing is there to be found.
+            OSError: the disk is full or not writable; no file remains.
         """
         name = f"{mail.sent_at:%Y%m%dT%H%M%S.%fZ}-{mail.message_id}"
         content, envelope = self.directory / f"{name}.eml", self.directory / f"{name}.json"

@@ -1,9 +1,9 @@
 """SMTP as SES speaks it: aiosmtpd, with a DATA command that keeps every byte.
 
-aiosmtpd refuses lines over 1,001 bytes and takes mail apart line by line. SES takes mail up to
-40 MB with lines of any length, NUL, bare CR and bare LF, and stores it as it came. Content ends
-at CRLF.CRLF and nowhere else (no smuggling through bare LF), a leading dot is taken off a line
-(RFC 5321 4.5.2), and nothing else is touched.
+aiosmtpd refuses lines over 1,001 bytes and splits messages into lines. SES accepts messages of up
+to 40 MB with lines of any length, NUL, bare CR and bare LF, and stores them unchanged. Content ends
+at CRLF.CRLF and nowhere else (no smuggling through bare LF), a leading dot is removed from a line
+(RFC 5321 4.5.2), and nothing else changes.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class MailProtocol(SMTP):
 
     async def _content(self) -> bytes | None:
         """Read up to the final dot, or None if there was more than the limit."""
-        # Starting with a CRLF that is not there makes the end of an empty mail like any other.
+        # An assumed CRLF at the beginning makes the end of an empty message like any other.
         received = bytearray(b"\r\n")
         too_much = False
         while True:
@@ -107,10 +107,10 @@ class MailProtocol(SMTP):
                 too_much = True
             if too_much:
                 del received[: -len(_END)]
-            # A client that sends without end must not be cut off as idle.
+            # A client that keeps sending must not be disconnected as idle.
             self._reset_timeout()
         if rest:
-            # Commands that were pipelined behind the content.
+            # Commands that were pipelined after the content.
             self._unread(rest)
         if too_much or end > self._greeting.size_limit:
             return None

@@ -18,7 +18,7 @@ BOUNCE_WINDOW = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class ReceivedMail:
-    """What a bounce needs to know of the mail that it answers."""
+    """What a bounce needs from the message that it answers."""
 
     message_id: str
     sender: str
@@ -29,7 +29,7 @@ class ReceivedMail:
 
 
 class ReceivedMails:
-    """Kept in memory, and in one file of JSON lines over restarts."""
+    """The messages, in memory and, across restarts, in a file of JSON lines."""
 
     def __init__(self, path: Path, now: datetime) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class ReceivedMails:
         self._mails[mail.message_id] = mail
 
     def find(self, message_id: str, now: datetime) -> ReceivedMail | None:
-        """Return the mail of that id if it came in the last 24 hours."""
+        """Return the message with that id if it arrived in the last 24 hours."""
         mail = self._mails.get(message_id)
         if mail is None or now - mail.received_at >= BOUNCE_WINDOW:
             return None

@@ -1,8 +1,8 @@
-"""Mail from the world: SES's inbound SMTP server and what it does with a mail.
+"""SES's inbound SMTP server, and what it does with a message.
 
-A recipient that no rule names is refused in the dialogue. A mail is written to the spool, then
-answered with 250, then the rules' actions run. Replies: 550 5.1.1 unknown recipient, 552 over
-40 MB, 530 a rule wants TLS, 451 the desk could not write it down.
+A recipient that no rule names is refused during the session. A message is written to the spool,
+then accepted with 250, then the rules' actions run. Replies: 550 5.1.1 unknown recipient, 552 over
+40 MB, 530 a rule requires TLS, 451 the desk could not store the message.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 
 SIZE_LIMIT = 40 * 1024 * 1024
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
-# Content above this is looked through in a thread: scanning 40 MB takes a moment.
+# Larger content is scanned in a thread: scanning 40 MB takes a moment.
 _LOOK_IN_PLACE = 1024 * 1024
 
 
 class ReceptionRefusedError(Exception):
-    """A mail is refused: the SMTP reply."""
+    """A message is refused; contains the SMTP reply."""
 
     def __init__(self, reply: str) -> None:
         super().__init__(reply)
@@ -46,7 +46,7 @@ class ReceptionRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Peer:
-    """Who brings a mail."""
+    """The client that delivers a message."""
 
     helo: str
     address: str
@@ -55,7 +55,7 @@ class Peer:
 
 
 class Reception:
-    """Takes mails in, from the SMTP server and from SES's own sending side."""
+    """Accepts messages from the SMTP server and from SES's own sending side."""
 
     def __init__(
         self, account: SesAccount, spool: Spool, received: ReceivedMails, runner: ActionRunner
@@ -66,7 +66,7 @@ class Reception:
         self._runner = runner
 
     def refusal(self, recipient: str, *, uses_tls: bool) -> str | None:
-        """Return the SMTP reply that refuses a recipient, or None if SES takes mail for it."""
+        """Return the SMTP reply that refuses a recipient, or None if SES accepts it."""
         found = rules.matching_rules(
             self._account.active_rule_set(), recipient, self._account.verified_domains()
         )
@@ -79,10 +79,10 @@ class Reception:
     async def accept(
         self, peer: Peer, sender: str, recipients: tuple[str, ...], content: bytes
     ) -> str:
-        """Answer for a mail: it is on disk and its actions will run. Gives its SES message id.
+        """Accept a message: store it on disk and start its actions. Return its SES message id.
 
         Raises:
-            ReceptionRefusedError: too big, nobody to take it, or the disk refused it.
+            ReceptionRefusedError: it is too large, has no recipient, or could not be stored.
         """
         if len(content) > SIZE_LIMIT:
             raise ReceptionRefusedError(TOO_BIG)
@@ -138,7 +138,7 @@ class InboundHandler:
         hostname: str,
         responses: list[str],
     ) -> list[str]:
-        """Offer 8BITMIME, SIZE and STARTTLS; nobody signs in here."""
+        """Offer 8BITMIME, SIZE and STARTTLS, but no AUTH."""
         session.host_name = hostname
         kept = [r for r in responses if not r.startswith(("250-AUTH", "250 HELP"))]
         return [*kept, "250 Ok"]
@@ -146,7 +146,7 @@ class InboundHandler:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's signature
         self, _server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take a recipient that a rule names."""
+        """Accept a recipient that a rule names."""
         refusal = self._reception.refusal(address, uses_tls=session.ssl is not None)
         if refusal is not None:
             log.info("ses.recipient_refused recipient=%s reply=%r", address, refusal)
@@ -156,7 +156,7 @@ class InboundHandler:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        """Take a mail."""
+        """Accept a message."""
         if (reply := faults.read(self._faults_file).inbound_reply) is not None:
             return reply
         peer = Peer(
@@ -172,14 +172,14 @@ class InboundHandler:
             )
         except ReceptionRefusedError as refused:
             return refused.reply
-        except Exception:  # a bug: the sender tries again
+        except Exception:  # a bug: the sender will retry
             log.exception("ses.reception_failed sender=%r", sender)
             return "451 4.3.0 Temporary service failure"
         return f"250 OK {message_id}"
 
 
 def protocol(handler: InboundHandler, region: str, tls: ssl.SSLContext) -> MailProtocol:
-    """Make the protocol for one connection to the inbound server."""
+    """Create the protocol for one connection to the inbound server."""
     greeting = Greeting(
         hostname=f"inbound-smtp.{region}.amazonaws.com",
         ident="ESMTP SimpleEmailService-desk",

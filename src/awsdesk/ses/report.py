@@ -24,7 +24,7 @@ STATUS_OF_BOUNCE_TYPE = {
     "TemporaryFailure": ("4.0.0", "smtp; 450 4.0.0 temporary failure"),
 }
 
-# Writes what it is given; the newer policies parse addresses, and fail on those of strangers.
+# Writes what it gets; the newer policies parse addresses, and fail on invalid ones.
 _POLICY = compat32.clone(linesep="\r\n", mangle_from_=False)
 
 
@@ -41,7 +41,7 @@ class FailedRecipient:
 
 @dataclass(frozen=True)
 class Report:
-    """A report to be written: who sends it to whom about which mail."""
+    """A report to write: its sender, its recipient and the message that it is about."""
 
     sender: str
     to: str
@@ -64,7 +64,7 @@ def compose(report: Report) -> bytes:
     whole["Subject"] = "Delivery Status Notification (Failure)"
     whole["Date"] = format_datetime(report.written_at)
     whole["Message-ID"] = report.message_id
-    # RFC 3834 5: nobody should answer a report.
+    # RFC 3834 5: no automatic reply to a report.
     whole["Auto-Submitted"] = "auto-replied"
     if report.original_message_id:
         whole["In-Reply-To"] = _line(report.original_message_id)
@@ -104,12 +104,12 @@ def _status(report: Report) -> Message:
 
 
 def _line(text: str) -> str:
-    """One line of ASCII, whatever a stranger wrote."""
+    """Return one line of ASCII, whatever the text contains."""
     return "".join(char if " " <= char <= "~" else "?" for char in text)
 
 
 def explanation_for(recipients: tuple[FailedRecipient, ...]) -> str:
-    """Return the text SES writes when SendBounce brings none of its own."""
+    """Return SES's default text for a SendBounce call without one."""
     names = "\n".join(f"  {failed.recipient}" for failed in recipients)
     return (
         "An error occurred while trying to deliver the mail to the following recipients:\n"

@@ -25,7 +25,7 @@ _ADDRESS = "192.0.2.25"
 
 
 class Router:
-    """Hands on what SES sends."""
+    """Delivers what SES sends."""
 
     def __init__(
         self, account: SesAccount, signer: DkimSigner, reception: Reception, outbox: Outbox
@@ -38,9 +38,9 @@ class Router:
     async def route(
         self, sent: Sent, identity: str | None, content: bytes, *, is_report: bool = False
     ) -> list[Outcome]:
-        """Sign a mail and hand it on to all its recipients. Return what became of it for each.
+        """Sign a message and deliver it to all its recipients. Return the outcome for each.
 
-        A report (a bounce) goes with the null envelope sender and causes no bounce itself.
+        A report (a bounce) has the null envelope sender and causes no bounce itself.
 
         Raises:
             OSError: the outbox could not be written.
@@ -72,7 +72,7 @@ class Router:
     async def _back_in(
         self, envelope_sender: str, identity: str | None, recipients: list[str], content: bytes
     ) -> list[Outcome]:
-        """Deliver to our own domains as any other server would: by the receipt rules."""
+        """Deliver to the account's own domains as any other server would: by the receipt rules."""
         refusals = {r: self._reception.refusal(r, uses_tls=True) for r in recipients}
         outcomes = [
             events.bounced(r, reply, "5.1.1") for r, reply in refusals.items() if reply is not None

@@ -2,10 +2,10 @@
 
 The evaluation that SES documents for its active receipt rule set
 (https://docs.aws.amazon.com/ses/latest/dg/receiving-email-concepts.html). Rules are taken in
-order. A rule that matches any recipient runs all its actions once for the whole mail, and is told
+order. A rule that matches any recipient runs all its actions once for the whole message, and gets
 only the recipients that it matched. `Stop` ends the rule set, for every recipient.
 
-Pure. Nothing here fails: a condition that makes no sense matches nobody.
+Pure. Nothing here fails: an invalid condition matches no recipient.
 """
 
 from __future__ import annotations

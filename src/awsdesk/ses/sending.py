@@ -1,9 +1,9 @@
-"""SES's SMTP endpoint: mail handed in by a user of the account, and where it goes.
+"""SES's SMTP endpoint: accept messages from users of the account and route them.
 
-Signing in takes the access key id and the password derived from its secret. What is refused and
-how is decided in `submission`. A mail that is taken has been handed on before the client hears 250:
-recipients at our own verified domains come back in through the receipt rules, the simulator's get
-their outcome, everyone else's copy lies in the outbox. Then the events are published.
+A client logs in with the access key id and the password derived from its secret. `submission`
+decides what is refused and how. An accepted message is delivered before the client gets 250:
+recipients in verified domains get it through the receipt rules, the simulator's addresses get their
+outcome, and all others' copy is written to the outbox. Then the events are published.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Where mail of this SES comes from, in headers and traces: an address made for documentation.
+# The source address of this SES in headers and traces: one reserved for documentation.
 OUTGOING_ADDRESS = "192.0.2.25"
 
 
 @dataclass(frozen=True)
 class _CallersAccount:
-    """The account as one signed-in user sees it (`submission.Account`)."""
+    """The account as one logged-in user sees it (`submission.Account`)."""
 
     account: SesAccount
     callers: Callers
@@ -63,7 +63,7 @@ class _CallersAccount:
 
 
 class Sender:
-    """Takes mails from signed-in users and hands them on."""
+    """Accepts messages from logged-in users and delivers them."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Sender:
 
     @property
     def faults(self) -> faults.Faults:
-        """The faults that are injected now."""
+        """The faults to inject now."""
         return faults.read(self._faults_file)
 
     def sign_in(self, user_name: str, password: str) -> Caller | None:
@@ -90,7 +90,7 @@ class Sender:
         return self._callers.sign_in(user_name, password)
 
     async def submit(self, caller: Caller, handed_in: Submission, source_address: str) -> str:
-        """Take a mail or refuse it. Return the SMTP reply."""
+        """Accept a message or refuse it. Return the SMTP reply."""
         injected = self.faults
         if injected.smtp_reply is not None:
             return injected.smtp_reply
@@ -98,7 +98,7 @@ class Sender:
         if rate is not None and self._rate.exceeds(rate, time.monotonic()):
             return "454 Throttling failure: Maximum sending rate exceeded."
         account = _CallersAccount(self._account, self._callers, caller)
-        # In a thread: 40 MB take a moment to look through.
+        # In a thread: scanning 40 MB takes a moment.
         decided = await asyncio.to_thread(
             submission.check, handed_in, account, self._account.region
         )
@@ -188,7 +188,7 @@ class SubmissionHandler:
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
         self, server: Any, session: Any, _envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
-        """Offer what SES offers; AUTH only where the connection is encrypted."""
+        """Offer what SES offers; AUTH only on an encrypted connection."""
         if (refused := self._sender.faults.greeting) is not None:
             server.transport.write(f"{refused}\r\n".encode())
             server.transport.close()
@@ -199,7 +199,7 @@ class SubmissionHandler:
     async def handle_MAIL(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take an envelope sender; SES takes no null sender here."""
+        """Accept an envelope sender; SES refuses the null sender here."""
         if addresses.problem_of(address) is not None:
             return "501 Invalid MAIL FROM address provided"
         envelope.mail_from = address
@@ -209,7 +209,7 @@ class SubmissionHandler:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
-        """Take a recipient; how many there may be is said after the content, as SES does."""
+        """Accept a recipient; too many are refused after the content, as by SES."""
         if "@" not in address:
             return f"553 <{address}> address unknown"
         envelope.rcpt_tos.append(address)
@@ -217,7 +217,7 @@ class SubmissionHandler:
         return "250 Ok"
 
     async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        """Take a mail."""
+        """Accept a message."""
         handed_in = Submission(envelope.mail_from, tuple(envelope.rcpt_tos), envelope.content)
         source = session.peer[0] if session.peer else "127.0.0.1"
         return await self._sender.submit(session.caller, handed_in, source)
@@ -226,7 +226,7 @@ class SubmissionHandler:
 def protocol(
     handler: SubmissionHandler, region: str, tls: ssl.SSLContext, *, is_wrapped_in_tls: bool
 ) -> MailProtocol:
-    """Make the protocol for one connection to the SMTP endpoint."""
+    """Create the protocol for one connection to the SMTP endpoint."""
     greeting = Greeting(
         hostname=f"email-smtp.{region}.amazonaws.com",
         ident="ESMTP SimpleEmailService-desk",

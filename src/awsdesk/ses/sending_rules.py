@@ -1,11 +1,12 @@
-"""What SES takes from those who send: one table, `RULES`, each with the page that says so.
+"""What SES accepts from senders: one table, `RULES`, with the AWS page for each rule.
 
-`refusal` goes through the table and gives the SMTP reply that refuses a mail, None if SES takes it.
-Pure: what depends on the account (verified identities, policies, configuration sets) is decided in
-`submission`. Where AWS gives no text for a refusal, the text is the one that public reports quote.
+`refusal` evaluates the table and returns the SMTP reply that refuses a message, or None if SES
+accepts it. Pure: `submission` decides what depends on the account (verified identities, policies,
+configuration sets). If AWS documents no text for a refusal, it is the one that public reports
+quote.
 
-Besides these, of the same pages: Message-ID and Date are replaced, References is left alone; the
-control fields (`CONTROL_FIELDS`) are obeyed and taken out; SMTPUTF8 is not offered.
+In addition, according to the same pages: Message-ID and Date are replaced, References is left
+alone; the control fields (`CONTROL_FIELDS`) are obeyed and removed; SMTPUTF8 is not offered.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ _TAG = re.compile(r"[A-Za-z0-9_.@-]{1,256}\Z")
 
 @dataclass(frozen=True)
 class Mail:
-    """A mail handed in: envelope, content, and its header fields as they were read."""
+    """A submitted message: envelope, content, and its parsed header fields."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -83,7 +84,7 @@ class Mail:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that SES refuses: what, where AWS says so, and the reply (None: not refused)."""
+    """One reason for SES to refuse: what, AWS's page, and the reply (None: not refused)."""
 
     about: str
     page: str
@@ -91,7 +92,7 @@ class Rule:
 
 
 def refusal(sender: str, recipients: tuple[str, ...], content: bytes) -> str | None:
-    """Give the SMTP reply that refuses a mail; None if SES takes it from a verified identity."""
+    """Return the SMTP reply that refuses a message; None if a verified identity may send it."""
     mail = Mail(sender, recipients, content, header.fields(content))
     return next((reply for rule in RULES if (reply := rule.reply(mail)) is not None), None)
 

@@ -1,4 +1,4 @@
-"""The SES stand-in, put together: what the daemon starts and stops."""
+"""The complete SES stand-in, which the daemon starts and stops."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StandInSettings:
-    """Which account the stand-in plays SES for, and where it keeps its files."""
+    """The account for which the stand-in plays SES, and the directory of its files."""
 
     account_id: str
     region: str
@@ -42,7 +42,7 @@ class StandInSettings:
 
 
 class SesStandIn:
-    """Receiving, sending, and the calls that ministack lacks."""
+    """Receiving, sending, and the API calls that ministack lacks."""
 
     def __init__(
         self, settings: StandInSettings, tls: ssl.SSLContext, changed: Callable[[], None]
@@ -85,5 +85,5 @@ class SesStandIn:
         )
 
     async def stop(self) -> None:
-        """Stop running actions; what is not done is in the spool."""
+        """Stop running actions; unfinished ones stay in the spool."""
         await self.runner.stop()

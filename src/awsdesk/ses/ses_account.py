@@ -1,7 +1,7 @@
-"""What is stored in the emulated account about SES, as typed values.
+"""SES's configuration in the emulated account, as typed values.
 
 Reads ministack's stores of SES v1 (receipt rules, identities) and v2 (identities, configuration
-sets). Kinds of rule action that the stand-in cannot run never get in (`ses_api` refuses them).
+sets). Rule actions that the stand-in cannot run are never stored (`ses_api` refuses them).
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ class SesAccount:
         return domain if domain and wanted in self._published("MX") else None
 
     def signs(self, identity: str) -> bool:
-        """Return whether mail of this identity leaves with a DKIM signature of its domain.
+        """Return whether messages of this identity get a DKIM signature of its domain.
 
-        Easy DKIM signs once its three CNAME records are published, which on the desk means: are in
-        a hosted zone of this account, and lead to Amazon's DKIM domain.
+        Easy DKIM signs once its three CNAME records are published. On the desk this means that they
+        are in a hosted zone of this account and lead to Amazon's DKIM domain.
         """
         tokens = self.dkim_tokens(identity)
         if not tokens:

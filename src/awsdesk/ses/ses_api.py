@@ -1,4 +1,4 @@
-"""SES v1 calls that ministack lacks or takes too easily.
+"""SES v1 calls that ministack lacks, or accepts where SES refuses.
 
 UpdateReceiptRule, SetReceiptRulePosition and SendBounce are missing there; CreateReceiptRule
 accepts rules that SES refuses. SES writes a setup notification through a new or changed rule and
@@ -35,7 +35,7 @@ Answer = tuple[int, dict[str, str], Any]
 RULES_A_SET = 200
 RECIPIENTS_A_RULE = 500
 ACTIONS_A_RULE = 10
-# What the stand-in runs. Lambda, WorkMail and Connect are other services' work.
+# The actions that the stand-in runs. Lambda, WorkMail and Connect belong to other services.
 _KINDS = frozenset({"S3Action", "SNSAction", "AddHeaderAction", "BounceAction", "StopAction"})
 
 
@@ -71,10 +71,10 @@ class BounceRequest:
 
 
 class Bouncer(Protocol):
-    """What sends the bounces: the SES stand-in."""
+    """The sender of bounces: the SES stand-in."""
 
     async def bounce(self, request: BounceRequest) -> str:
-        """Send the bounce and give its message id.
+        """Send the bounce and return its message id.
 
         Raises:
             BounceRefusedError: SES would refuse it.
@@ -84,7 +84,7 @@ class Bouncer(Protocol):
 
 @dataclass(frozen=True)
 class SesApi:
-    """Stands in front of ministack's SES v1 handler."""
+    """The handler in front of ministack's SES v1 handler."""
 
     account_id: str
     region: str
@@ -94,7 +94,7 @@ class SesApi:
     async def handle(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
-        """Answer one call, with ministack's handler where nothing has to be added."""
+        """Answer one call, by ministack's handler if nothing has to be added."""
         parameters = _parameters(body, query)
         match parameters.get("Action"):
             case "CreateReceiptRule":
@@ -153,12 +153,12 @@ class SesApi:
         return None if rule_set is None else rule_set["Rules"]
 
     def _refuse_rule(self, parameters: dict[str, str], *, is_new: bool) -> Answer | None:
-        """Return SES's refusal of a rule that could not work, or None."""
+        """Return SES's refusal of a rule that cannot work, or None."""
         given = private.SES.receipt_rule_from_params(
             {key: [value] for key, value in parameters.items()}
         )
         if private.SES.receipt_rule_error(given) is not None:
-            return None  # ministack's own handler says what is wrong with it
+            return None  # ministack's own handler reports the error
         unknown = {kind for action in given["Actions"] for kind in action} - _KINDS
         if unknown:
             return _error(
@@ -201,7 +201,7 @@ class SesApi:
         return None
 
     def _announce(self, parameters: dict[str, str]) -> None:
-        """Write the setup notification through a rule that was made or changed."""
+        """Write the setup notification through a new or changed rule."""
         given = private.SES.receipt_rule_from_params(
             {key: [value] for key, value in parameters.items()}
         )
@@ -270,7 +270,7 @@ class SesApi:
 
 
 def install(account_id: str, region: str, bouncer: Bouncer) -> None:
-    """Put what is added in front of ministack's SES handler."""
+    """Install the additions in front of ministack's SES handler."""
     inner = private.SES.handle_request
     private.SES.replace("handle_request", SesApi(account_id, region, bouncer, inner).handle)
 

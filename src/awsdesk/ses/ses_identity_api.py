@@ -1,11 +1,11 @@
-"""SES v2 settings of an identity that ministack does not store, and the word to a new topic.
+"""SES v2 identity settings that ministack does not store, and the text to a new topic.
 
-Whether DKIM signs and MAIL FROM is used is looked up in the account's hosted zones.
+Whether DKIM and MAIL FROM are in use is looked up in the account's hosted zones.
 
 The default configuration set (at creation and later), custom MAIL FROM, feedback forwarding, DKIM
 signing attributes: https://docs.aws.amazon.com/ses/latest/APIReference-V2/. A topic that becomes an
-event destination gets a plain text from SES first; one that does not let SES publish is refused.
-Same place in front of ministack's handler as `ses_api`.
+event destination first gets a plain text from SES; one that does not allow SES to publish is
+refused. It is installed in front of ministack's handler, like `ses_api`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from awsdesk.ses.ses_api import Answer
 
 _EVENTS = re.compile(r"^/v2/email/configuration-sets/([^/]+)/event-destinations(?:/[^/]+)?$")
-# Not JSON; public repositories that read SES's events handle this very text.
+# Not JSON; public repositories that read SES's events handle exactly this text.
 _TOPIC_VALIDATED = "Successfully validated SNS topic for Amazon SES event publishing."
 _SUBJECT = "Amazon SES Email Event Notification"
 _IDENTITY = re.compile(r"^/v2/email/identities/([^/]+)$")
@@ -35,7 +35,7 @@ _SETTING = re.compile(r"^/v2/email/identities/([^/]+)/([a-z/-]+)$")
 
 @dataclass(frozen=True)
 class SesIdentityApi:
-    """Stands in front of ministack's SES v2 handler."""
+    """The handler in front of ministack's SES v2 handler."""
 
     inner: Callable[..., Awaitable[Answer]]
     account_id: str
@@ -44,7 +44,7 @@ class SesIdentityApi:
     async def handle(
         self, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Answer:
-        """Answer one call, with ministack's handler where nothing has to be added."""
+        """Answer one call, by ministack's handler if nothing has to be added."""
         setting = _SETTING.match(path)
         if method == "PUT" and setting is not None:
             answer = _put(unquote(setting[1]), setting[2], _document(body))
@@ -100,7 +100,7 @@ class SesIdentityApi:
 
 
 def install(account_id: str, region: str) -> None:
-    """Put what is added in front of ministack's SES v2 handler."""
+    """Install the additions in front of ministack's SES v2 handler."""
     api = SesIdentityApi(private.SES_V2.handle_request, account_id, region)
     private.SES_V2.replace("handle_request", api.handle)
 

@@ -1,9 +1,9 @@
-"""Mail that SES has accepted and not yet handed on.
+"""The spool: messages that SES has accepted and not yet delivered.
 
-Written to disk before the sender hears 250, so that neither a killed daemon nor a bucket that
-cannot be written loses it. An entry goes when its actions are done *and* the emulator has saved
-the queue they led to: until then a restart runs all of them again (SES, too, delivers at least
-once). How far they are is not noted: a note could outlive the queue entry that it speaks of.
+An entry is on disk before the sender gets 250, so that neither a killed daemon nor an unwritable
+bucket loses it. It is removed when its actions are done *and* the emulator has saved the queues
+that they filled; until then a restart runs all of them again (SES, too, delivers at least once).
+Progress is not recorded, because the record could outlive the queue entry to which it refers.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ACTIONS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Accepted:
-    """A mail SES answers for: how it came, what was found, which rules of which set apply."""
+    """An accepted message: its envelope, its verdicts, and the rules that apply."""
 
     arrival: Arrival
     verdicts: Verdicts
@@ -59,7 +59,7 @@ class Spool:
         self._done: set[str] = set()
 
     def keep(self, accepted: Accepted, content: bytes) -> None:
-        """Write a mail and its record, so that they are still there after a crash.
+        """Write a message and its record durably, so that they survive a crash.
 
         Raises:
             OSError: the disk is full or not writable; nothing was accepted.
@@ -74,7 +74,7 @@ class Spool:
             raise
 
     def forget(self, message_id: str) -> None:
-        """Remove a mail: it was not accepted after all, or all is done."""
+        """Remove a message that was not accepted after all, or is done."""
         self._record(message_id).unlink(missing_ok=True)
         self._content(message_id).unlink(missing_ok=True)
 
@@ -83,10 +83,10 @@ class Spool:
         return self._content(message_id).read_bytes()
 
     def waiting(self) -> list[Accepted]:
-        """Return the mails whose actions are not known to be done, oldest first.
+        """Return the messages whose actions may be unfinished, oldest first.
 
-        An entry that cannot be read is set aside, whole, into the folder `broken`, with a line in
-        the log; moved back, it is tried once more.
+        An entry that cannot be read is moved unchanged to the folder `broken`, with a line in
+        the log; moved back, it is tried again.
         """
         found: list[Accepted] = []
         for path in self._directory.glob("*.json"):
@@ -97,11 +97,11 @@ class Spool:
         return sorted(found, key=lambda accepted: accepted.arrival.received_at)
 
     def done(self, message_id: str) -> None:
-        """Note that all actions are done; the entry goes with the next snapshot."""
+        """Note that all actions are done; the next snapshot removes the entry."""
         self._done.add(message_id)
 
     def about_to_save(self) -> Callable[[], None]:
-        """Return what is to be called when the emulator's state of this moment is on disk."""
+        """Return the function to call when the emulator's present state is on disk."""
         finished = set(self._done)
 
         def saved() -> None:
@@ -121,7 +121,7 @@ class Spool:
         folder = self._directory / "broken"
         try:
             folder.mkdir(exist_ok=True)
-            # The record last: until then the entry is found again.
+            # Remove the record last: until then the entry is found again.
             for path in (self._content(message_id), self._record(message_id)):
                 if path.exists() or path.is_symlink():
                     path.rename(folder / path.name)

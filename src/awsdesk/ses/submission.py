@@ -1,8 +1,9 @@
-"""What SES says to a mail that is handed in over its SMTP endpoint.
+"""Decide what SES does with a message submitted to its SMTP endpoint.
 
-Replies are those of https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html. What SES
-takes from anybody is the table in `sending_rules`; here is what depends on the account. Pure:
-whether an identity is verified and what the user's policies say is asked through `Account`.
+Replies are those of https://docs.aws.amazon.com/ses/latest/dg/troubleshoot-smtp.html. The rules
+that apply to everybody are the table in `sending_rules`; this module has those that depend on the
+account. Pure: `Account` answers whether an identity is verified and what the user's policies
+permit.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 
 SIMULATOR_DOMAIN = "simulator.amazonses.com"
 
-# What SES takes out before a mail leaves: what it obeys, Bcc, and what it replaces.
+# The fields that SES removes from outgoing messages: those it obeys, Bcc, and those it replaces.
 _REPLACED = sending_rules.CONTROL_FIELDS | {"bcc", "return-path", "message-id", "date"}
 
-# Control fields that name the identity by whose right a mail is sent, and those that name a contact
-# list or a tenant, of which a desk has none.
+# Control fields that name the identity with whose permission a message is sent, and those that name
+# a contact list or a tenant, of which a desk has none.
 _DELEGATION = ("X-SES-SOURCE-ARN", "X-SES-FROM-ARN", "X-SES-RETURN-PATH-ARN")
 _NOT_ON_A_DESK = ("X-SES-LIST-MANAGEMENT-OPTIONS", "X-SES-TENANT")
 
 
 class Account(Protocol):
-    """What the decision asks of the account that the user belongs to."""
+    """What the decision needs to know about the user's account."""
 
     def is_verified(self, address: str) -> bool:
         """Return whether the address, its domain or a parent domain is a verified identity."""
@@ -43,13 +44,13 @@ class Account(Protocol):
         ...
 
     def may_send(self, identity_arn: str, sender: str, recipients: tuple[str, ...]) -> str | None:
-        """Return None if the user may send by this identity, else the text of the refusal."""
+        """Return None if the user may send as this identity, else the text of the refusal."""
         ...
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A mail handed in: envelope and content."""
+    """A submitted message: envelope and content."""
 
     sender: str
     recipients: tuple[str, ...]
@@ -58,14 +59,14 @@ class Submission:
 
 @dataclass(frozen=True)
 class Refusal:
-    """The SMTP reply that refuses a mail."""
+    """The SMTP reply that refuses a message."""
 
     reply: str
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """What SES does with a mail that it takes."""
+    """What SES does with a message that it accepts."""
 
     identity: str
     header_from: str
@@ -75,7 +76,7 @@ class Accepted:
 
 
 def check(submission: Submission, account: Account, region: str) -> Accepted | Refusal:
-    """Decide about a mail after its content has arrived."""
+    """Decide about a message after its content has arrived."""
     refused = sending_rules.refusal(submission.sender, submission.recipients, submission.content)
     if refused is not None:
         return Refusal(refused)
@@ -129,7 +130,7 @@ def message_domain(region: str) -> str:
 def outgoing(
     content: bytes, message_id: str, accepted_at: datetime, region: str, outgoing_address: str
 ) -> bytes:
-    """Return the mail as it leaves SES: Message-ID and Date replaced, SES's control fields gone."""
+    """Return the message as SES sends it: new Message-ID and Date, without SES's control fields."""
     rest = header.without(content, _REPLACED)
     added = (
         f"Message-ID: <{message_id}@{message_domain(region)}>\r\n"
@@ -141,7 +142,7 @@ def outgoing(
 
 
 def return_path(message_id: str, mail_from_domain: str | None) -> str:
-    """Return the envelope sender of a mail that SES sends: its own, or the custom MAIL FROM's."""
+    """Return the envelope sender of what SES sends: SES's own, or the custom MAIL FROM's."""
     return f"{message_id}@{mail_from_domain or 'amazonses.com'}"
 
 

@@ -1,8 +1,7 @@
-"""The table of Pulumi resource types that the desk knows: one module an AWS service that is played,
-and `recorded` for what is only kept on record.
+"""The Pulumi resource types that the desk knows: a module per emulated service, and `recorded`.
 
-`find` is how the engine asks.  A type that is missing here is an error that says so: the desk
-runs what the program deploys, so a resource without a maker would be a hole nobody sees.
+The engine calls `find`.  A type that is missing here raises an error: the desk runs what the
+program deploys, so a resource that is silently ignored would be a gap that nobody notices.
 """
 
 from awsdesk.pulumi.resources import (
@@ -48,14 +47,14 @@ TYPES: dict[str, ResourceType] = {
 
 
 class UnknownResourceTypeError(Exception):
-    """The program asks for a resource type that the desk has no maker for."""
+    """The program uses a resource type that the desk does not know."""
 
 
 def find(token: str) -> ResourceType:
-    """The resource type with the Pulumi type `token`.
+    """Return the resource type with the Pulumi type `token`.
 
     Raises:
-        UnknownResourceTypeError: saying where to add it.
+        UnknownResourceTypeError: there is none; the text says where to add it.
     """
     known = TYPES.get(token)
     if known is None:

@@ -17,7 +17,7 @@ from awsdesk.pulumi.resources.resource_type import (
 
 
 def _items(values: list[Any]) -> dict[str, Any]:
-    """CloudFront's form of a list."""
+    """Return CloudFront's form of a list."""
     return {"Quantity": len(values), **({"Items": values} if values else {})}
 
 
@@ -158,7 +158,7 @@ def _update_distribution(aws: Aws, existing: Existing, inputs: Inputs) -> Output
 
 
 def _delete_distribution(aws: Aws, existing: Existing) -> None:
-    """CloudFront deletes only what is disabled."""
+    """Disable and delete a distribution; CloudFront deletes only disabled ones."""
     cloudfront = aws.client("cloudfront")
     current = cloudfront.get_distribution_config(Id=existing.id)
     disabled = {**current["DistributionConfig"], "Enabled": False}

@@ -41,7 +41,7 @@ def _delete_cluster(aws: Aws, existing: Existing) -> None:
 
 
 def _volume(volume: dict[str, Any]) -> dict[str, Any]:
-    """One volume as ECS's API takes it: Terraform flattens `host.sourcePath` to `host_path`."""
+    """Return a volume for ECS's API: Terraform flattens `host.sourcePath` to `host_path`."""
     put: dict[str, Any] = {"name": volume["name"]}
     if volume.get("hostPath"):
         put["host"] = {"sourcePath": volume["hostPath"]}
@@ -190,7 +190,7 @@ TYPES = (
             }
         ),
         replaces=frozenset({"cluster", "launchType", "name", "schedulingStrategy"}),
-        # Pulumi's own waiting for the service to settle; the desk waits by its own means.
+        # Whether Pulumi waits for a stable service; the desk waits in its own way.
         recorded=frozenset({"waitForSteadyState"}),
     ),
 )

@@ -16,7 +16,7 @@ from awsdesk.pulumi.resources.resource_type import (
     tag_list,
 )
 
-# The Pulumi provider's names of what a policy says, and EFS's.
+# The Pulumi provider's names of the values in a policy, and EFS's.
 _LIFECYCLE = {
     "transitionToArchive": "TransitionToArchive",
     "transitionToIa": "TransitionToIA",

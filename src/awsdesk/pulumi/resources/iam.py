@@ -1,6 +1,6 @@
 """IAM: the tasks' roles, the user that Postfix sends as, and its key.
 
-The SMTP password that SES takes is derived from a secret key as AWS documents it:
+SES's SMTP password is derived from the secret key, as AWS documents:
 https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html
 """
 
@@ -21,7 +21,7 @@ from awsdesk.pulumi.resources.resource_type import (
 
 
 def ses_smtp_password(secret_access_key: str, region: str) -> str:
-    """The password for SES's SMTP endpoint in `region`, version 4 of the derivation."""
+    """Return the password for SES's SMTP endpoint in `region` (version 4 of the derivation)."""
     signature = ("AWS4" + secret_access_key).encode()
     for part in ("11111111", region, "ses", "aws4_request", "SendRawEmail"):
         signature = hmac.new(signature, part.encode(), hashlib.sha256).digest()
@@ -131,7 +131,7 @@ def _delete_access_key(aws: Aws, existing: Existing) -> None:
 
 
 def _inline_policy(kind: str) -> ResourceType:
-    """The inline policy of a `role` or a `user`."""
+    """Return the resource type for the inline policy of a `role` or a `user`."""
 
     def call(aws: Aws, verb: str, inputs: Inputs, name: str, **more: str) -> None:
         owner = {f"{kind.title()}Name": inputs[kind]}

@@ -1,4 +1,4 @@
-"""CloudWatch Logs: the log groups into which the agent writes what the containers print."""
+"""CloudWatch Logs: the log groups into which the agent writes the containers' output."""
 
 from awsdesk.pulumi.resources.resource_type import (
     Aws,
@@ -34,7 +34,7 @@ def _delete(aws: Aws, existing: Existing) -> None:
     try:
         client.delete_log_group(logGroupName=existing.id)
     except client.exceptions.ResourceNotFoundException:
-        return  # a desk of before only recorded it
+        return  # a desk of an older version only recorded it
 
 
 TYPES = (

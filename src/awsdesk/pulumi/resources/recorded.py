@@ -1,9 +1,9 @@
-"""What nobody reads on a desk: one table of resource types that are kept on record, not made.
+"""Resources that nothing on a desk uses: one table of types that are only recorded.
 
-Containers run on the desk itself, so nothing routes through its network, nothing scales, is backed
-up, billed, watched or built there. The engine still sees every change, replacement and removal of
-these, refuses properties that it does not know, and gives outputs of AWS's form; names and
-arguments are checked against the provider's schema by the program's own tests.
+Containers run on the desk itself, so nothing uses its network, and nothing is scaled, billed,
+monitored or built there. The engine still detects every change, replacement and removal of these,
+refuses unknown properties, and returns outputs in AWS's form. The program's own tests check names
+and arguments against the provider's schema.
 
 A row: the Pulumi type; its id and its outputs as templates; the properties that AWS changes in
 place (`free`), and those that need a new resource (`fixed`). Templates know the inputs, `{name}`
@@ -41,7 +41,7 @@ class _Recorded:
     outputs: Mapping[str, str | list[str]] = field(default_factory=dict[str, str | list[str]])
     free: str = ""
     fixed: str = ""
-    # The property that names it, and the outputs that count its versions.
+    # The property with its name, and the outputs that count its versions.
     named: str = "name"
     counted: str = ""
 
@@ -180,7 +180,7 @@ _TABLE = (
         " waitForCapacityTimeout",
         "name",
     ),
-    # The images: the desk's own never go to ECR. Commands of the program push them there.
+    # The images: commands of the program push them to ECR, which the desk does not use.
     _Recorded(
         "aws:ecr/repository:Repository",
         "{name}",
@@ -212,7 +212,7 @@ _TABLE = (
         "triggers",
         named="",
     ),
-    # Backup, the bill, and what watches.
+    # Backup, budget and monitoring.
     _Recorded(
         "aws:backup/vault:Vault",
         "{name}",

@@ -1,11 +1,11 @@
-"""What the desk knows of one Pulumi resource type, and the AWS it makes such resources in.
+"""One Pulumi resource type, and the AWS clients that create such resources.
 
-A resource type says which input properties it hands to AWS, which of them Terraform's provider
-cannot change in place (`replaces`), and which the emulator has no place for (`recorded`: kept in
-the state file, so that a change of them is still seen, and sent nowhere).  A property in none of
-these is refused: what the program asks for must never be dropped silently.
+A resource type lists the input properties that it sends to AWS, those that Terraform's provider
+cannot change in place (`replaces`), and those that the emulator does not support (`recorded`: kept
+in the state file, so that their changes are detected, but sent nowhere).  Any other property is
+refused, because nothing that the program specifies may be ignored silently.
 
-Failures: `UnknownPropertyError` here; botocore's errors pass through and are named by the engine.
+Failures: `UnknownPropertyError` here; the engine translates botocore's errors.
 """
 
 import secrets
@@ -27,7 +27,7 @@ class UnknownPropertyError(Exception):
 
 @dataclass(frozen=True)
 class Made:
-    """A resource as AWS knows it: its id and what AWS says of it beyond the inputs."""
+    """A resource in AWS: its id, and its outputs beyond the inputs."""
 
     id: str
     outputs: Outputs = field(default_factory=dict[str, Any])
@@ -60,9 +60,9 @@ class Aws:
         self._account: str | None = None
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """The client of `service`; safe to use from several threads, as boto3's clients are.
+        """Return the client of `service`; thread-safe, as boto3's clients are.
 
-        `region` where a resource lives in another one than the stack.
+        Pass `region` for a resource outside the stack's region.
         """
         key = (service, region or self.region)
         with self._lock:
@@ -71,7 +71,7 @@ class Aws:
                     connect_timeout=5,
                     read_timeout=30,
                     retries={"total_max_attempts": 2},
-                    # The emulator answers on one host name, so the bucket goes into the path.
+                    # The emulator has a single host name, so the bucket is in the path.
                     s3={"addressing_style": "path"},
                 )
                 self._clients[key] = self._session.client(
@@ -81,7 +81,7 @@ class Aws:
 
     @property
     def account(self) -> str:
-        """The account's 12 digits, asked for once."""
+        """The account's 12 digits, requested once."""
         if self._account is None:
             self._account = str(self.client("sts").get_caller_identity()["Account"])
         return self._account
@@ -89,7 +89,7 @@ class Aws:
     def arn(
         self, service: str, resource: str, *, regional: bool = True, account: bool = True
     ) -> str:
-        """An ARN of this account, for what AWS's answers leave out."""
+        """Return an ARN of this account, for resources whose ARN AWS does not return."""
         where = self.region if regional else ""
         return f"arn:aws:{service}:{where}:{self.account if account else ''}:{resource}"
 
@@ -100,27 +100,27 @@ Delete = Callable[[Aws, Existing], None]
 
 
 def _nothing_to_delete(_aws: Aws, _existing: Existing) -> None:
-    """For settings that go with the resource they belong to."""
+    """Do nothing: these settings disappear with their resource."""
 
 
 @dataclass(frozen=True)
 class ResourceType:
-    """How resources with the Pulumi type `token` are made, changed and removed."""
+    """How resources with the Pulumi type `token` are created, changed and deleted."""
 
     token: str
     create: Create
     delete: Delete = _nothing_to_delete
-    # None: every change makes a new resource, as for a task definition.
+    # None: every change creates a new resource, as for a task definition.
     update: Update | None = None
     properties: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
 
     def check(self, inputs: Inputs) -> None:
-        """Refuse properties that would be dropped.
+        """Refuse properties that would be ignored.
 
         Raises:
-            UnknownPropertyError: naming them.
+            UnknownPropertyError: there are some; the text names them.
         """
         unknown = sorted(set(inputs) - self.properties - self.replaces - self.recorded)
         if unknown:
@@ -138,7 +138,7 @@ def setting(
     properties: frozenset[str],
     recorded: frozenset[str] = frozenset(),
 ) -> ResourceType:
-    """A setting of the resource that the property `owner` names; put to make and to change it."""
+    """Return the type of a setting of the resource `owner`, created and changed by one put call."""
 
     def create(aws: Aws, _name: str, inputs: Inputs) -> Made:
         put(aws, inputs)
@@ -152,13 +152,13 @@ def setting(
 
 
 def auto_name(inputs: Inputs, property_name: str, logical_name: str) -> str:
-    """The name the program gives, or Pulumi's automatic one: logical name and seven hex digits."""
+    """Return the given name, or Pulumi's automatic one: logical name and seven hex digits."""
     given = inputs.get(property_name)
     return str(given) if given else f"{logical_name}-{secrets.token_hex(4)[:7]}"
 
 
 def pascal(value: Any) -> Any:
-    """Pulumi's camelCase objects as AWS's PascalCase ones, all the way down."""
+    """Return Pulumi's camelCase objects as AWS's PascalCase ones, recursively."""
     if isinstance(value, dict):
         entries = cast("dict[str, Any]", value)
         return {key[:1].upper() + key[1:]: pascal(item) for key, item in entries.items()}
@@ -168,17 +168,17 @@ def pascal(value: Any) -> Any:
 
 
 def objects(inputs: Inputs, name: str) -> list[dict[str, Any]]:
-    """A property that is a list of objects; empty when it is not there."""
+    """Return a property that is a list of objects; empty if it is missing."""
     return cast("list[dict[str, Any]]", inputs.get(name) or [])
 
 
 def tag_list(inputs: Inputs, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
-    """Tags in the list form that most AWS services take; `tagsAll` holds the default ones too."""
+    """Return tags as a list, which most services take; `tagsAll` includes the default ones."""
     tags: Mapping[str, str] = inputs.get("tagsAll") or inputs.get("tags") or {}
     return [{key: name, value: text} for name, text in sorted(tags.items())]
 
 
 def tag_map(inputs: Inputs) -> dict[str, str]:
-    """Tags in the map form."""
+    """Return tags as a mapping."""
     tags: Mapping[str, str] = inputs.get("tagsAll") or inputs.get("tags") or {}
     return dict(sorted(tags.items()))

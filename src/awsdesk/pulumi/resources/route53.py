@@ -56,10 +56,10 @@ def _delete_zone(aws: Aws, existing: Existing) -> None:
 
 
 def _quoted(record_type: str, value: str) -> str:
-    """TXT strings go to Route 53 in quotes, each of at most 255 octets (RFC 1035 3.3.14)."""
+    """Quote TXT strings for Route 53, at most 255 octets each (RFC 1035 3.3.14)."""
     if record_type != "TXT" or value.startswith('"'):
         return value
-    parts = value.split('""')  # Terraform's way to mark where a long string is divided
+    parts = value.split('""')  # Terraform's mark where a long string is divided
     return " ".join(f'"{part}"' for part in parts)
 
 

@@ -30,7 +30,7 @@ def _bucket_outputs(aws: Aws, bucket: str) -> Outputs:
 def _create_bucket(aws: Aws, name: str, inputs: Inputs) -> Made:
     bucket = auto_name(inputs, "bucket", name)
     arguments: dict[str, Any] = {"Bucket": bucket}
-    if aws.region != "us-east-1":  # which S3 refuses as a location constraint
+    if aws.region != "us-east-1":  # S3 refuses it as a location constraint
         arguments["CreateBucketConfiguration"] = {"LocationConstraint": aws.region}
     aws.client("s3").create_bucket(**arguments)
     _tag_bucket(aws, bucket, inputs)
@@ -157,7 +157,7 @@ def _bucket_setting(
     properties: frozenset[str],
     recorded: frozenset[str] = frozenset(),
 ) -> ResourceType:
-    """A setting of a bucket; `remove` is S3's call that drops it."""
+    """Return the type of a bucket's setting; `remove` is S3's call that deletes it."""
 
     def delete(aws: Aws, existing: Existing) -> None:
         getattr(aws.client("s3"), remove)(Bucket=existing.id)

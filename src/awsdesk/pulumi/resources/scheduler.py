@@ -1,4 +1,4 @@
-"""EventBridge Scheduler: what runs by the clock. On the desk nothing does."""
+"""EventBridge Scheduler: the schedules of tasks."""
 
 from typing import Any
 

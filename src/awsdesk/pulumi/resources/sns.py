@@ -1,4 +1,4 @@
-"""SNS: the topic that SES tells of mail, its policy, and the queue subscribed to it."""
+"""SNS: the topic to which SES publishes notifications, its policy, and its subscribed queue."""
 
 from awsdesk.pulumi.resources.resource_type import (
     Aws,

@@ -57,7 +57,7 @@ def _delete_queue(aws: Aws, existing: Existing) -> None:
 
 
 def _queue_setting(token: str, source: str, attribute: str) -> ResourceType:
-    """A resource that is one attribute of a queue."""
+    """Return the type of a resource that is one attribute of a queue."""
 
     def put(aws: Aws, queue_url: str, value: str) -> None:
         aws.client("sqs").set_queue_attributes(QueueUrl=queue_url, Attributes={attribute: value})

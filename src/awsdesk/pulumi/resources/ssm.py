@@ -1,4 +1,4 @@
-"""SSM parameters: what a container is given as an ECS secret."""
+"""SSM parameters: the values of the containers' ECS secrets."""
 
 from typing import Any
 
