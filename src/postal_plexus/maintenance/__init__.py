@@ -1,21 +1,21 @@
-"""What runs in a one-off task on the mail host, beside Dovecot or Postfix, for an operator.
+"""The programs of operators' one-off tasks on the mail host, beside Dovecot or Postfix.
 
-Entry is `containers/shared/maintain`, in the images of Dovecot and of Postfix; the task definitions
-are in `pulumi/deployment/maintenance.py`, and `postal_plexus.operations.task` starts and follows
-one.
+The entry point is `containers/shared/maintain` in the images of Dovecot and Postfix. The task
+definitions are in `pulumi/deployment/maintenance.py`, and `postal_plexus.operations.task` starts
+and follows a task.
 
-Why so: no shell, agent or port of the host is open to anybody, so IAM alone decides who may do
-this, CloudTrail says who did, and what can be done is the table of verbs of an image (`calls`): a
-task takes one verb with arguments of its patterns, and rejects the rest. Nothing passes a shell.
-ECS lets who starts a task choose its command and environment, never its entry point; so the
-programs that are run here get an environment of our own.
+Reasons for tasks: the host has no open shell, agent or port, so only IAM decides who may do this,
+and CloudTrail records who did. What can be done is the image's table of verbs (`calls`): a task
+accepts one verb with arguments that match its patterns, and rejects everything else. No shell is
+involved. Whoever starts a task can choose its command and environment, but not its entry point;
+therefore the programs that run here get an environment set by this code.
 
-What a task has to say is one line of JSON each on its standard output (`output`), numbered, the
-last one with the end: CloudWatch Logs may bring lines late, and who reads knows what is missing. A
-secret (another server's password) is in none of this: it comes by `hand_over`.
+A task prints its results as lines of JSON on its standard output (`output`). They are numbered, and
+the last one marks the end, because CloudWatch Logs may deliver lines late, and the reader must
+notice missing ones. Secrets (another server's password) are never part of this; `hand_over` passes
+them.
 
-The processes of a task share files with the live ones, never a memory limit: 24 MB of the host are
-reserved for one such task at a time. A kill -9 leaves what a kill of `postsuper` or `doveadm`
-leaves: queue files and indexes in a state from before or after, since both rename or log what they
-change.
+A task's processes share files with the running services, but not their memory limit: 24 MB of the
+host are reserved for one such task at a time. kill -9 leaves queue files and indexes in the state
+before or after a change, because `postsuper` and `doveadm` rename or log what they change.
 """

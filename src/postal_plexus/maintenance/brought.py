@@ -1,9 +1,10 @@
-"""What an import's passes have brought: what of it is missing now was moved or deleted here.
+"""Record what an import's passes have imported: what is missing now was moved or deleted here.
 
-A sync takes a mail that the mailbox lacks for deleted there only below the last mail that is on
-both sides: the newest of a folder would come back with each pass after its reader has filed them.
-So the GUIDs that were brought into each folder are kept beside the staging directory, and mails of
-them that are not in their folder get a keyword in the view, by which the sync leaves them out.
+A sync regards a message that the mailbox lacks as deleted there only below the last message that
+both sides have. So the newest messages of a folder would come back with each pass after their
+reader has filed them. Therefore the GUIDs that were imported into each folder are recorded beside
+the staging directory. Those no longer in their folder get a keyword in the view, and the sync skips
+them.
 """
 
 import json
@@ -22,28 +23,28 @@ class Brought:
     """The record of one source.
 
     Args:
-        path: where it lies.
+        path: its file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> dict[str, frozenset[str]]:
-        """Return the GUIDs that were brought from each staged folder."""
+        """Return the GUIDs that were imported from each staged folder."""
         if not self._path.exists():
             return {}
         kept = cast("dict[str, list[str]]", json.loads(self._path.read_text("utf-8")))
         return {folder: frozenset(guids) for folder, guids in kept.items()}
 
     def write(self, guids: Mapping[str, Iterable[str]]) -> None:
-        """Keep them, after a sync that came to its end."""
+        """Record them, after a sync that completed."""
         fresh = self._path.with_name(f"{self._path.name}.new")
         fresh.write_text(json.dumps({folder: list(its) for folder, its in guids.items()}), "utf-8")
         fresh.rename(self._path)
 
 
 def gone(brought: Set[str], staged: Mapping[str, int], here: Set[str]) -> list[int]:
-    """Return the UIDs of the staged mails that were brought, and are not here any more. Pure.
+    """Return the UIDs of staged messages that were imported and are no longer here. Pure.
 
     Args:
         brought: GUIDs.
@@ -62,7 +63,7 @@ def guids(dsync: Dsync, settings: list[str], folder: str) -> dict[str, int]:
 def on_mails(
     dsync: Dsync, settings: list[str], words: list[str], folder: str, uids: list[int]
 ) -> None:
-    """Run a command of doveadm on mails of a folder. Raises SyncError."""
+    """Run a command of doveadm on messages of a folder. Raises SyncError."""
     verb, rest = words[0].split(), words[1:]
     for at in range(0, len(uids), _AT_ONCE):
         some = ",".join(map(str, uids[at : at + _AT_ONCE]))

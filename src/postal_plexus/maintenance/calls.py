@@ -1,7 +1,7 @@
-"""The words of a task: a verb of a table, its options and its arguments, or a refusal. Pure.
+"""Parse a task's words: a verb of a table, its options and its arguments. Pure.
 
-A word that fits no pattern is refused, and so is an option that the verb does not know; patterns
-match whole words, so that no word can pass for an option of a program that it is given to.
+A word that matches no pattern is refused, and so is an option that the verb does not know. Patterns
+match whole words, so that no argument can be mistaken for an option of a program that gets it.
 """
 
 import re
@@ -13,7 +13,7 @@ from postal_plexus.maintenance.output import Output
 MOST_WORDS = 200
 """ECS takes 8 KB of overrides."""
 
-# No word begins with a hyphen, which a program would take for an option.
+# No word begins with a hyphen, because a program would regard it as an option.
 ADDRESS = re.compile(
     r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~][A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*"
 )
@@ -24,12 +24,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}")
 
 
 class CallError(Exception):
-    """The words are no call of the table."""
+    """The words do not match the table."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What a task is to do: the words after the verb, and the options by name ("" for a switch)."""
+    """A task's arguments: the words after the verb, and the options by name ("" for a switch)."""
 
     words: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -37,13 +37,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Verb:
-    """What one verb takes, and what does it.
+    """One verb: the patterns of its arguments, and its function.
 
     Attributes:
-        run: gives the exit code; 0 for done.
+        run: the function; returns the exit code, 0 for success.
         words: the pattern of each word.
-        least: how many words there must be.
-        most: how many there may be.
+        least: the minimum number of words.
+        most: the maximum number.
         options: the pattern of each option's value; None for a switch.
     """
 
@@ -57,10 +57,10 @@ class Verb:
 
 
 def read(verbs: Mapping[str, Verb], given: Sequence[str]) -> tuple[Verb, Call]:
-    """Give the verb and what it is called with; options come as `--name=value` or `--name`.
+    """Return the verb and its arguments; options have the form `--name=value` or `--name`.
 
     Raises:
-        CallError: naming the word that is refused.
+        CallError: a word is refused; the text names it.
     """
     if not given or given[0] not in verbs:
         known = ", ".join(sorted(verbs))

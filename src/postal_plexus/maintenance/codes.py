@@ -1,6 +1,6 @@
-"""How a task may end: its exit code, which its last line has too (sysexits, where it has one).
+"""The exit codes of tasks, also in their last line (sysexits, where one fits).
 
-`StatusError` ends it with one of them, wherever it is raised.
+`StatusError`, raised anywhere, ends a task with its code.
 """
 
 USAGE, DATA, NO_USER, UNAVAILABLE, FAULT = 64, 65, 67, 69, 70
@@ -8,10 +8,10 @@ NO_ROOM, AGAIN, REFUSED, KILLED, STOPPED = 73, 75, 77, 137, 143
 
 
 class StatusError(Exception):
-    """The task cannot go on; the text says why.
+    """The task cannot continue; the text says why.
 
     Attributes:
-        status: the exit code that it ends with.
+        status: the task's exit code.
     """
 
     def __init__(self, status: int, text: str) -> None:

@@ -1,20 +1,21 @@
 """Export one mailbox: all its mail and its filters, as a tar of Maildirs or a zip file of mboxes.
 
-Dovecot's own sync makes a mirror of the mailbox in Maildir format beside the mailboxes, in
-`.export/DOMAIN/LOCAL PART`; from that the tar is made, and it is removed with the last part. A task
-that is killed leaves the mirror: the next export begins with it, and the tar anew. Mail may come
-and go meanwhile: each folder is as it was at one moment.
+Dovecot's own sync creates a mirror of the mailbox in Maildir format beside the mailboxes, in
+`.export/DOMAIN/LOCAL PART`. The tar is written from it, and it is removed with the last part. A
+task that is killed leaves the mirror: the next export reuses it and writes the tar from the
+beginning. Mail may arrive and be deleted meanwhile: each folder is exported as it was at one
+moment.
 
     mail/cur, mail/new                  the inbox
     mail/FOLDER/cur, mail/FOLDER/new    each folder, levels as directories, names in modified UTF-7
-    mail/FOLDER/dovecot-keywords        which letter in a file's flags is which keyword
+    mail/FOLDER/dovecot-keywords        the keyword for each letter in a file's flags
     mail/subscriptions
     sieve/NAME.sieve                    the filters
 
 The zip file is described in `mbox_export`.
 
 Kinds of lines: `progress`, `part` (number, octets), `exported` (mails, octets, folders).
-Exit code: 0; 67 there is no such mailbox; 75 try again; 65 a mail cannot be read.
+Exit code: 0; 67 the mailbox does not exist; 75 try again; 65 a message cannot be read.
 """
 
 import io
@@ -43,7 +44,7 @@ _LEFT_OUT = (".Expunged", "shared/*")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written; folders are those with mail."""
+    """What was written; only folders with mail count."""
 
     mails: int
     octets: int
@@ -54,8 +55,8 @@ def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = Fa
     """Write a mailbox's tar, or its zip file.
 
     Raises:
-        UnknownMailboxError: there is no such mailbox.
-        SyncError, OSError, AwsError: it did not come to its end.
+        UnknownMailboxError: the mailbox does not exist.
+        SyncError, OSError, AwsError: it did not complete.
     """
     address = mail_address(address)
     mirror = home(STORE / ".export", address)
@@ -70,7 +71,7 @@ def export(address: str, output: Output, to: io.RawIOBase, *, as_mbox: bool = Fa
         try:
             dsync.sync(settings, words, lambda: output.say(PROGRESS, step="copy"), _TICK_SECONDS)
         except SyncError as error:
-            # Mail came meanwhile.
+            # Mail arrived meanwhile.
             if error.status != AGAIN or attempt == _TRIES:
                 raise
         else:
@@ -121,7 +122,7 @@ def _files(mirror: Path) -> Iterator[tuple[Path, str]]:
         place = Path(directory)
         is_mail = place.name in {"cur", "new"}
         if is_mail or place.name == "tmp":
-            # A Maildir has all three, also where they are empty.
+            # A Maildir has all three, even if they are empty.
             yield place, f"mail/{place.relative_to(mirror)}"
         for name in sorted(names):
             if is_mail or name in {"dovecot-keywords", "subscriptions"}:
@@ -138,7 +139,7 @@ def _filters(of: Path) -> Iterator[tuple[Path, str]]:
 def _member(name: str, path: Path) -> tarfile.TarInfo:
     about = path.stat()
     member = tarfile.TarInfo(name)
-    # Nobody's account here means anything elsewhere.
+    # The accounts of this machine mean nothing elsewhere.
     member.mtime = int(about.st_mtime)
     if path.is_dir():
         member.type, member.mode = tarfile.DIRTYPE, 0o700

@@ -1,20 +1,22 @@
-"""Import mail that an operator's tool has read from files, and put into the bucket.
+"""Import messages that an operator's command has read from files and uploaded to the bucket.
 
-`import-known` gives the names of what earlier runs have brought, 16 octets each, in parts.
-`import-files` unpacks what came into a Maildir, and makes a pass of an import (`importing`) of it:
+`import-known` writes the names of the messages that earlier runs have imported, 16 octets each, in
+parts. `import-files` unpacks the uploaded messages into a Maildir and runs a pass of an import
+(`importing`) from it:
 
-    .import/DOMAIN/LOCAL PART/.tree          that Maildir, until a pass has come to its end
-    .import/DOMAIN/LOCAL PART/maildir-files  the staging directory, as long
-    .import/DOMAIN/LOCAL PART/files.known    names of what was brought, for good
-    .import/DOMAIN/LOCAL PART/files.begun    a pass may have stored something
+    .import/DOMAIN/LOCAL PART/.tree          that Maildir, until a pass has completed
+    .import/DOMAIN/LOCAL PART/maildir-files  the staging directory, until a pass has completed
+    .import/DOMAIN/LOCAL PART/files.known    names of imported messages, kept permanently
+    .import/DOMAIN/LOCAL PART/files.begun    exists while a pass may have stored something
 
-A mail's name is of its content, and becomes its GUID. So files add to a mailbox and take nothing
-away, whatever they lack; a run that was killed at any moment goes on with what it has; and what
-users moved or deleted meanwhile does not come back. Who sends is not trusted: names become folders
-below the tree only (`mail_records`), what is there is not overwritten, and links are not followed.
+A message's name is a hash of its content, and becomes its GUID. So files only add to a mailbox and
+never delete from it, whatever they lack. A run that was killed at any moment continues with what it
+has, and what users moved or deleted meanwhile does not come back. The uploader is not trusted:
+names become only folders below the tree (`mail_records`), existing files are not overwritten, and
+links not followed.
 
 Kinds of lines: `known` (mails, pending, parts); those of an import.
-Exit code: as of an import; 65 what was sent is no stream of mails; 75 it does not come whole.
+Exit code: as for an import; 65 the upload is not a stream of messages; 75 it is incomplete.
 """
 
 import json
@@ -43,14 +45,14 @@ _NAME_OCTETS = 16
 _CHUNK = 1 << 18
 _TICK_MAILS = 1000
 _REFUSALS = (USAGE, DATA, NO_USER, NO_ROOM)
-_MOST_KEYWORDS = 26  # a letter each in a file's name
+_MOST_KEYWORDS = 26  # one letter each in a file's name
 
 
 class FileImports:
-    """What a mailbox keeps of imports from files.
+    """The files that imports from files keep for a mailbox.
 
     Args:
-        address: under which its mail lies.
+        address: the address under which its mail is stored.
         below: the mail store.
     """
 
@@ -63,19 +65,19 @@ class FileImports:
 
     @property
     def is_lost(self) -> bool:
-        """Whether a pass may have stored something of which nothing else is known here."""
+        """Whether a pass may have stored messages of which there is no record."""
         return self._begun.exists() and not self._staging.path.exists()
 
     def known(self) -> Iterator[bytes]:
-        """Give the names of what was brought, in pieces of whole names."""
+        """Yield the names of imported messages, in pieces of whole names."""
         if self._known.exists():
             with self._known.open("rb") as file:
-                # A write that was cut off leaves a part of a name.
+                # An interrupted write leaves a part of a name.
                 while len(piece := file.read(_NAME_OCTETS * 4096)) >= _NAME_OCTETS:
                     yield piece[: len(piece) // _NAME_OCTETS * _NAME_OCTETS]
 
     def pending(self) -> Iterator[str]:
-        """Give the names of what lies in the tree."""
+        """Yield the names of the messages in the tree."""
         for directory, _below, names in os.walk(self.tree):
             if directory.endswith("/cur"):
                 yield from (name[: 2 * _NAME_OCTETS] for name in names)
@@ -85,7 +87,7 @@ class FileImports:
         self._begun.touch()
 
     def end(self, *, is_done: bool) -> None:
-        """Remove the tree: with a note of what was brought, or since the pass was refused."""
+        """Remove the tree, and record what was imported unless the pass was refused."""
         if is_done:
             with self._known.open("ab") as file:
                 if odd := file.tell() % _NAME_OCTETS:
@@ -101,12 +103,12 @@ class FileImports:
             shutil.rmtree(path, ignore_errors=True)
 
     def make(self) -> None:
-        """Make the tree, for the mail user alone."""
+        """Create the tree, accessible only to the mail user."""
         make_own(self.tree, self._store)
 
 
 class Tree:
-    """A Maildir that mails are unpacked into, folder by folder; levels are directories."""
+    """A Maildir into which messages are unpacked, folder by folder; levels are directories."""
 
     def __init__(self, top: Path) -> None:
         self._top = top
@@ -114,7 +116,7 @@ class Tree:
         self._keywords: dict[Path, list[str]] = {}
 
     def add(self, record: Record, stream: BinaryIO) -> None:
-        """Store a mail with its flags and its date. Raises RecordError where it is cut off."""
+        """Store a message with its flags and date. Raises RecordError if it is truncated."""
         folder = self._folder(record.folder)
         letters = self._letters(folder, record.keywords)
         part = folder / "tmp" / record.name
@@ -143,7 +145,7 @@ class Tree:
         return self._folders[name]
 
     def _letters(self, folder: Path, keywords: tuple[str, ...]) -> str:
-        """Return the letters of keywords in a folder; what is above 26 of them is left out."""
+        """Return the letters for keywords in a folder, without those beyond 26."""
         file = folder / "dovecot-keywords"
         if folder not in self._keywords:
             lines = file.read_text("utf-8").splitlines() if file.exists() else []
@@ -167,7 +169,7 @@ def _make(path: Path) -> None:
 
 
 def unpack(stream: BinaryIO, tree: Tree, output: Output) -> int:
-    """Unpack all mails of a stream; return how many. Raises RecordError, AwsError, OSError."""
+    """Unpack a stream's messages; return their number. Raises RecordError, AwsError, OSError."""
     count = 0
     while (record := read_head(stream)) is not None:
         tree.add(record, stream)
@@ -180,7 +182,7 @@ def unpack(stream: BinaryIO, tree: Tree, output: Output) -> int:
 def import_files(
     address: str, stream: BinaryIO | None, output: Output, *, over_quota: bool = False
 ) -> int:
-    """Make a pass with what a stream has and what an earlier one left; return the exit code."""
+    """Import a stream's messages and those that an earlier run left; return the exit code."""
     files = FileImports(mail_address(address))
     files.make()
     try:
@@ -198,12 +200,12 @@ def import_files(
 
 
 def known_names(address: str, files: FileImports, *, again: bool) -> Iterator[bytes]:
-    """Give the names of what need not come, in pieces. Raises SyncError.
+    """Yield the names of messages that need not be sent, in pieces. Raises SyncError.
 
     Args:
-        address: under which the mailbox's mail lies.
-        files: of that mailbox.
-        again: what was brought and is gone is to come once more.
+        address: the address under which the mailbox's mail is stored.
+        files: the files of that mailbox.
+        again: whether to send again what was imported and is gone.
     """
     if not again:
         yield from files.known()

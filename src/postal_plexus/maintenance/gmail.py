@@ -1,15 +1,16 @@
-"""Gmail's labels, which it shows as folders: which of them come, and where archived mail goes.
+"""Import Gmail's labels, which are folders in IMAP, and its archived mail.
 
-A mail is in a folder for each of its labels, and in All Mail unless it is junk or trash; the same
-X-GM-MSGID says so, which Dovecot takes for its GUID. Starred and Important repeat what is elsewhere
-and are left out (a star is a flag, which comes). All Mail is staged with all else, so that nothing
-is missing, whatever labels the server hides; but what is shown of it in the mailbox, as Archive, is
-what is in no other folder. That part is a folder of its own in the staging directory, `ARCHIVED`,
-whose UIDs grow as in any. All Mail's do not when an old mail is archived, and a sync takes what is
-missing below the last UID for deleted here.
+A message is in a folder for each of its labels, and in All Mail unless it is junk or trash. Its
+copies have the same X-GM-MSGID, which Dovecot uses as the GUID. Starred and Important repeat
+messages of other folders and are skipped (a star is a flag, which is imported). All Mail is staged
+like the others, so that nothing is missing, whatever labels the server hides. But the mailbox's
+Archive gets only those of its messages that are in no other folder. They are a separate folder in
+the staging directory, `ARCHIVED`, whose UIDs grow as in any folder. All Mail's UIDs do not grow
+when an old message is archived, and a sync regards what is missing below the last UID as deleted
+here.
 
-Not Dovecot's `gmail-migration`: it adds a keyword to mails, and X-GM-LABELS, by which it knows
-archived mail, has Important in it.
+Dovecot's `gmail-migration` is not used: it adds a keyword to messages, and recognizes archived ones
+by X-GM-LABELS, which contains Important.
 """
 
 import contextlib
@@ -29,12 +30,12 @@ LEFT_OUT = ("\\Flagged", "\\Important")
 
 @dataclass(frozen=True)
 class Labels:
-    """The folders of an account, and which mails are in them.
+    """The folders of an account, and the messages in them.
 
     Attributes:
-        all_mail: All Mail's name, as it is staged.
-        ids: folder -> UID -> X-GM-MSGID, without the folders that are left out.
-        left_out: the names of those.
+        all_mail: All Mail's name in the staging directory.
+        ids: folder -> UID -> X-GM-MSGID, without the skipped folders.
+        left_out: the names of the skipped folders.
     """
 
     all_mail: str
@@ -42,10 +43,10 @@ class Labels:
     left_out: frozenset[str]
 
     def archived(self, uids: Mapping[str, Iterable[int]] | None = None) -> dict[int, int]:
-        """Return UID -> id of the mails of All Mail that no other folder has. Pure.
+        """Return UID -> id of All Mail's messages that no other folder contains. Pure.
 
         Args:
-            uids: which UIDs each folder has, if not all.
+            uids: the UIDs to consider in each folder, if not all.
         """
         there = self.ids if uids is None else uids
         labelled = {
@@ -61,7 +62,7 @@ class Labels:
         }
 
     def instances(self, but: str = "") -> dict[int, list[tuple[str, int]]]:
-        """Return folders and UIDs of each mail that is in several, `but` for one folder. Pure."""
+        """Return folders and UIDs of each message in several folders, except in `but`. Pure."""
         found: dict[int, list[tuple[str, int]]] = {}
         for name, its in self.ids.items():
             for uid, number in its.items() if name != but else ():
@@ -70,7 +71,7 @@ class Labels:
 
 
 def read_labels(server: ImapServer) -> Labels:
-    """Return what an account has. Raises SyncError: All Mail is hidden from IMAP."""
+    """Read an account's labels. Raises SyncError if All Mail is hidden from IMAP."""
     named = {use: each for each in server.folders for use in each.attributes}
     if "\\all" not in named:
         raise SyncError(
@@ -86,12 +87,12 @@ def read_labels(server: ImapServer) -> Labels:
 def share_labelled(
     root: Path, folders: Iterable[str], labels: Labels, before: Mapping[str, frozenset[int]]
 ) -> None:
-    """Store what is under several labels once in a mailbox, if anything came.
+    """Store each message with several labels once in a mailbox, if any are new.
 
     Args:
-        root: of the mailbox's mails.
-        folders: of it, in modified UTF-7.
-        labels: what the account has.
+        root: the directory of the mailbox's messages.
+        folders: the mailbox's folders, in modified UTF-7.
+        labels: the account's labels.
         before: the UIDs that each folder had when that was last done.
     """
     files = {folder: stored(root, folder) for folder in folders}
@@ -100,7 +101,7 @@ def share_labelled(
     several = {str(number) for number in labels.instances(but=labels.all_mail)}
     places: dict[str, list[Path]] = {}
     for path in (path for its in files.values() for path in its.values()):
-        with contextlib.suppress(FileNotFoundError):  # a client removed it
+        with contextlib.suppress(FileNotFoundError):  # a client has deleted it
             if (named := guid_of(path)) in several:
                 places.setdefault(named, []).append(path)
     for paths in places.values():
@@ -108,13 +109,13 @@ def share_labelled(
 
 
 class Archive:
-    """The folder of archived mail in a staging directory.
+    """The folder of archived messages in a staging directory.
 
     Args:
         dsync: Dovecot's programs.
-        settings: lead them to the staging directory.
+        settings: the settings for the staging directory.
         staging: that directory.
-        labels: what the account has.
+        labels: the account's labels.
     """
 
     def __init__(self, dsync: Dsync, settings: list[str], staging: Staging, labels: Labels) -> None:
@@ -124,7 +125,7 @@ class Archive:
         self._labels = labels
 
     def update(self) -> None:
-        """Make it what is archived now, with the flags of now. Raises SyncError."""
+        """Make its content and flags those of the messages archived now. Raises SyncError."""
         all_mail = self._labels.all_mail
         staged = {
             name: self._staging.uids(name) for name in self._staging.folders() if name != ARCHIVED
@@ -150,7 +151,7 @@ class Archive:
         self._each(["copy", ARCHIVED], all_mail, new)
 
     def share(self, before: Mapping[str, frozenset[int]]) -> None:
-        """Store what is in several staged folders once.
+        """Store each message in several staged folders once.
 
         Args:
             before: the UIDs that each folder had when that was last done.

@@ -1,9 +1,9 @@
-"""A secret that an operator hands to a task: an SSM SecureString that is read once, and gone.
+"""Read a secret from an operator once: an SSM SecureString that is deleted when it is read.
 
-A task's words and environment are read by everybody who may look at tasks. So the secret lies under
-/postal-plexus/STACK/hand-over/, where operators may write and only the task's role may read, and
-the words name it. The task removes it as it reads it; the operator's tool does so after the task,
-for one that never began.
+Everybody who may describe tasks can read their arguments and environment. So the secret is stored
+under /postal-plexus/STACK/hand-over/, where operators may write and only the task's role may read,
+and the arguments contain its name. The task deletes it after reading; the operator's command
+deletes it after the task, in case the task never started.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from postal_plexus.maintenance.programs import ProgramError
 
 
 def take(name: str, environment: Mapping[str, str]) -> str:
-    """Give the secret of this name (the last part of the parameter's), and remove it.
+    """Return the secret with this name (the last part of the parameter's), and delete it.
 
     Raises:
-        ProgramError: it is not there, or AWS refuses.
+        ProgramError: it does not exist, or AWS refuses.
     """
     parameter = f"{environment['PLEXUS_HAND_OVER']}{name}"
     region = environment["AWS_REGION"]

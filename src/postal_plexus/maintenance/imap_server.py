@@ -1,7 +1,8 @@
-"""What a server says of itself and Dovecot does not tell us: extensions, special folders, ids.
+"""Ask an IMAP server for what Dovecot's sync does not report: extensions, special folders, ids.
 
-A connection of its own before theirs, by Python's client. Folders are named as they are staged: in
-modified UTF-7 with "/" between levels, without the server's prefix. Fails with SyncError as well.
+This uses a separate connection by Python's client, before Dovecot's. Folders have their names in
+the staging directory: modified UTF-7 with "/" between levels, without the server's prefix. Raises
+SyncError.
 """
 
 import contextlib
@@ -27,9 +28,9 @@ class Folder:
     """A folder of a server.
 
     Attributes:
-        name: as it is staged.
+        name: its name in the staging directory.
         attributes: in lower case, such as `\\sent` (RFC 6154).
-        own_name: as the server spells it.
+        own_name: the server's spelling.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Folder:
 
 
 class ImapServer:
-    """A server, logged in.
+    """A server with a logged-in session.
 
     Attributes:
         is_gmail: it has Google's extensions.
@@ -49,7 +50,7 @@ class ImapServer:
         self._client = client
         said = _answer(client.capability()).upper().split()
         self.is_gmail = "X-GM-EXT-1" in said
-        # Servers may tell uses only who asks for them (RFC 6154, section 5.2).
+        # Servers may report special uses only on request (RFC 6154, section 5.2).
         asking = {"SPECIAL-USE", "LIST-EXTENDED"} <= set(said)
         status, lines = client.list('""', '"*" RETURN (SPECIAL-USE)' if asking else '"*"')
         _demand(status, lines)
@@ -58,7 +59,7 @@ class ImapServer:
         ]
 
     def ids(self, folder: Folder) -> dict[int, int]:
-        """Return X-GM-MSGID by UID: the same in all folders that show a mail."""
+        """Return X-GM-MSGID by UID; a message has the same one in all its folders."""
         _demand(*self._client.select(b'"%s"' % folder.own_name, readonly=True))  # pyright: ignore[reportArgumentType]
         status, lines = self._client.uid("FETCH", "1:*", "(X-GM-MSGID)")
         _demand(status, lines)
@@ -72,13 +73,13 @@ class ImapServer:
 
 @contextlib.contextmanager
 def connected(job: Job) -> Generator[ImapServer]:
-    """Log in at a job's server. Raises SyncError, also for what fails in the block."""
+    """Log in to a job's server. Raises SyncError, also for failures within the block."""
     try:
         client = _client(job)
         with client:
             try:
                 if (job.user + job.password).isascii():
-                    # It quotes the password only.
+                    # The client quotes only the password.
                     quoted = job.user.replace("\\", "\\\\").replace('"', '\\"')
                     client.login(f'"{quoted}"', job.password)
                 else:
@@ -119,11 +120,11 @@ def _demand(status: str, lines: object) -> None:
 
 
 def listed(lines: Sequence[bytes | tuple[bytes, bytes] | None], prefix: str) -> Iterator[Folder]:
-    """Read a LIST answer; what is no line of one is left out. Pure.
+    """Parse the lines of a LIST response; others are ignored. Pure.
 
     Args:
-        lines: as Python's client gives them: a literal in two parts.
-        prefix: the server's, which names lose.
+        lines: from Python's client, which returns a literal in two parts.
+        prefix: the server's prefix, which is removed from names.
     """
     for line in lines:
         octets, literal = line if isinstance(line, tuple) else (line or b"", None)

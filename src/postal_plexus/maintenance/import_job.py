@@ -1,15 +1,15 @@
-"""What a task is to import: the source, how it is reached, and what to do about it. Pure.
+"""The job of an import: its source, how to connect to it, and the options. Pure.
 
-The job comes as a JSON object, since it holds a password:
+The job is a JSON object that contains a password:
 
     {"kind": "imap", "host": ..., "port": 993, "tls": "imaps"|"starttls", "user": ...,
      "password": ..., "prefix": "", "authority": a CA's certificate as PEM}
-    {"kind": "maildir", "name": ...}      a tree that was brought to the task
-    both: "over_quota": bool, also beyond the mailbox's quota; "look": bool; "again": bool;
-          "deletions": bool, pass on however many;
-          "folders": {"theirs": "ours"}   where a folder is to go
+    {"kind": "maildir", "name": ...}      a tree that was uploaded for the task
+    both: "over_quota": bool, even beyond the mailbox's quota; "look": bool; "again": bool;
+          "deletions": bool, apply any number of them;
+          "folders": {"theirs": "ours"}   the folder's name here
 
-Fails with JobError, whose text says what is wrong; it never holds the password.
+Raises JobError, whose text says what is wrong and never contains the password.
 """
 
 import json
@@ -42,14 +42,14 @@ SPECIAL: Mapping[str, tuple[str, ...]] = {
         *("Éléments supprimés", "Papelera", "Elementos eliminados", "Cestino", "Prullenbak"),
     ),
 }
-"""Our folders of special use (RFC 6154) -> what others call theirs, the preferred one first."""
+"""Folders of special use here (RFC 6154) -> other programs' names, the preferred one first."""
 
-# Folders of ours that no client sees, or that are others'.
+# Folders here that clients do not list, or that contain other users' folders.
 _HIDDEN = re.compile(r"(shared)(?=/|$)|\.(Expunged)(?=/|$)", re.IGNORECASE)
 
 
 class JobError(ValueError):
-    """A job that cannot be done; the text says why."""
+    """The job is invalid; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Job:
 
     Attributes:
         kind: `imap` or `maildir`.
-        name: tells sources of one mailbox apart, from pass to pass.
-        prefix: below which folder the server keeps all others (Courier: `INBOX`).
-        deletions: pass on however many mails were deleted at the source.
-        look: count only.
-        again: import what was finished once more.
-        folders: theirs -> ours, by the operator.
+        name: identifies the source among those of the mailbox, in each pass.
+        prefix: the folder below which the server keeps all others (Courier: `INBOX`).
+        deletions: apply deletions at the source, however many.
+        look: only count.
+        again: import from a finished source again.
+        folders: the operator's choice: source folder -> folder here.
     """
 
     kind: str
@@ -137,17 +137,17 @@ def _check(job: Job) -> None:
 def target_folders(
     theirs: Iterable[str], chosen: Mapping[str, str], uses: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return ours for each of the source's folders, all in modified UTF-7 with "/" between levels.
+    """Return the folder here for each source folder, in modified UTF-7 with "/" between levels.
 
-    A folder of special use goes to ours of the same use: the one of which the source says so, or
-    the preferred one of those that are called so. What the operator chose goes there; all others
-    keep their names, but for those that nobody would see here. No two lead to the same folder, so
-    that nothing of one replaces anything of another.
+    A folder of special use goes to the folder of the same use here: the one that the source marks,
+    or the preferred one of those with a usual name. The operator's choices take precedence. All
+    other folders keep their names, except those that would be invisible here. No two go to the same
+    folder, so that nothing of one replaces anything of another.
 
     Args:
         theirs: the source's folders.
-        chosen: theirs -> ours, in Unicode, by the operator.
-        uses: ours of special use -> theirs, as the source tells.
+        chosen: the operator's choice: source folder -> folder here, in Unicode.
+        uses: folder of special use here -> source folder, as marked by the source.
     """
     there = set(theirs)
     found = {encode(name): encode(ours) for name, ours in chosen.items() if encode(name) in there}

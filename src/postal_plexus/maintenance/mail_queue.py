@@ -1,9 +1,9 @@
-"""Postfix's queue, in a container of its own beside Postfix: looked at, retried, held, dropped.
+"""List, retry, hold and drop messages in Postfix's queue, from a separate container beside Postfix.
 
-The queue's directory is the host's, with the sockets of the live Postfix in it: `postqueue` asks
-those. `postsuper` renames and removes queue files, which it may while Postfix runs (postsuper(1)).
-Short queue ids come back (an inode and microseconds), so a mail may be named ID@ARRIVAL, and is
-another one if it arrived at another second: nobody drops a mail that came after he looked.
+The queue's directory is the host's and contains the sockets of the running Postfix, which
+`postqueue` uses. `postsuper` renames and removes queue files, which is allowed while Postfix runs
+(postsuper(1)). Short queue ids are reused (an inode and microseconds). So a message can be named
+ID@ARRIVAL; one that arrived at another second is a different message, and is not dropped.
 """
 
 import json
@@ -24,8 +24,8 @@ from postal_plexus.maintenance.programs import ProgramError
 
 MAIL = "mail"
 _NAMED = re.compile(rf"{calls.QUEUE_ID.pattern}(@{calls.MOMENT.pattern})?")
-# So that a line never gets too long, also where each character is written as twelve: a mail with
-# many recipients takes several, and each of its texts is cut.
+# These keep lines short even if each character is escaped as twelve: a message with many recipients
+# takes several lines, and each of its texts is truncated.
 _RECIPIENT_OCTETS = 12_000
 _LONGEST_TEXT, _LONGEST_REASON = 300, 500
 _FIELDS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "Auto-Submitted", "List-Id")
@@ -37,9 +37,9 @@ Mail = Mapping[str, Any]
 
 
 def configure() -> None:
-    """Make the configuration that Postfix's programs read: the image's, with what they ask for.
+    """Write the configuration for Postfix's programs: the image's, with the values that they need.
 
-    The stack's values are what the live Postfix has them for, and no program here delivers.
+    The stack's own values matter only to the running Postfix, because no program here delivers.
     """
     if not _MADE.exists():
         shutil.copytree(_CONFIGURATION, _MADE, symlinks=True)
@@ -49,7 +49,7 @@ def configure() -> None:
 
 
 def mails() -> list[Mail]:
-    """Give the mails in the queue, as `postqueue -j` has them.
+    """Yield the messages in the queue, as `postqueue -j` prints them.
 
     Raises:
         ProgramError: Postfix does not answer.
@@ -59,7 +59,7 @@ def mails() -> list[Mail]:
 
 
 def lines_of(mail: Mail) -> Iterator[dict[str, Any]]:
-    """Give a mail as results of a task: several for many recipients, the first with all else."""
+    """Yield a message as a task's results: several if it has many recipients."""
     recipients = [
         {
             "address": str(each.get("address", ""))[:_LONGEST_TEXT],
@@ -85,10 +85,10 @@ def lines_of(mail: Mail) -> Iterator[dict[str, Any]]:
 
 
 def chosen(found: list[Mail], words: tuple[str, ...]) -> list[Mail]:
-    """Give the named mails, in the order of their names.
+    """Return the named messages, in the order of their names.
 
     Raises:
-        LookupError: one is not in the queue, or is another than the one that was looked at.
+        LookupError: one is not in the queue, or its id now belongs to another message.
     """
     by_id = {str(mail["queue_id"]): mail for mail in found}
     named: dict[str, Mail] = {}
@@ -104,7 +104,7 @@ def chosen(found: list[Mail], words: tuple[str, ...]) -> list[Mail]:
 
 
 def header_of(text: str) -> dict[str, str]:
-    """Give the fields of a header that tell what a mail is, decoded, each cut to a length."""
+    """Return the main fields of a header, decoded, each truncated."""
     read = HeaderParser().parsestr(text)
     found: dict[str, str] = {}
     for name in _FIELDS:
@@ -136,7 +136,7 @@ def _show(call: Call, output: Output) -> int:
         try:
             header = header_of(programs.run(["postcat", "-q", "-h", str(mail["queue_id"])]))
         except ProgramError:
-            header = {}  # it has left meanwhile
+            header = {}  # it has left the queue meanwhile
         _say(output, mail, header=header)
     return 0
 
@@ -173,7 +173,7 @@ def _change(option: str, call: Call, output: Output) -> int:
         named = chosen(mails(), call.words)
     except LookupError as error:
         return output.fail(DATA, str(error))
-    # By its standard input, which has no limit.
+    # Through its standard input, which has no limit.
     programs.run(
         ["postsuper", option, "-"], given="".join(f"{mail['queue_id']}\n" for mail in named)
     )

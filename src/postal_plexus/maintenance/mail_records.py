@@ -1,12 +1,13 @@
-"""Mails of files on their way from an operator's machine to a task, as one stream. Pure.
+"""The stream that carries messages from an operator's files to a task. Pure.
 
-Each is a line of JSON and the mail's octets, with LF line ends:
+Each message is a line of JSON and the message's octets, with LF line ends:
 
     {"folder": "Work/2020", "name": 32 hex digits, "flags": "FS", "keywords": ["x"],
      "date": seconds since 1970, "octets": 600}\\n...
 
-The name is of the mail's content, so that it is known when it comes again; as a Maildir's it gives
-the mail its GUID. Who sends is not trusted: what fits no pattern is refused, with RecordError.
+The name is a hash of the content, by which a repeated message is recognized. As the name of a
+Maildir's file it becomes the GUID. The sender is not trusted: what matches no pattern raises
+RecordError.
 """
 
 import json
@@ -24,7 +25,7 @@ _LONGEST_HEAD = 32_768
 _MOST_KEYWORDS = 100
 _NAME = re.compile(r"[0-9a-f]{32}")
 _FLAGS = re.compile(r"D?F?R?S?T?")
-# RFC 3501, atom; and what Dovecot's own file of keywords can hold.
+# RFC 3501, atom; and what Dovecot's file of keywords can contain.
 _KEYWORD = re.compile(r"[^\x00-\x20\x7f-\U0010ffff(){%*\"\\\]]{1,100}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _OWN = re.compile(
@@ -33,11 +34,11 @@ _OWN = re.compile(
 
 
 class RecordError(ValueError):
-    """What comes is no stream of mails; the text says why."""
+    """The input is not a stream of messages; the text says why."""
 
 
 class Stream(Protocol):
-    """What is read from."""
+    """The input."""
 
     def readline(self, size: int = -1, /) -> bytes:
         """Read to the end of a line."""
@@ -46,15 +47,15 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """One mail's head.
+    """The head of one message.
 
     Attributes:
         folder: in Unicode, "/" between levels.
-        name: of the mail's content, and its GUID.
+        name: a hash of the content, which becomes the GUID.
         flags: a Maildir's letters, sorted.
-        keywords: others' flags.
-        date: when the mail was received, in seconds since 1970.
-        octets: of the content that follows.
+        keywords: the keywords.
+        date: when the message was received, in seconds since 1970.
+        octets: the size of the content that follows.
     """
 
     folder: str
@@ -66,25 +67,25 @@ class Record:
 
 
 def is_reserved(level: str) -> bool:
-    """Return whether a Maildir, or a mailbox here, means something by a folder of that name."""
+    """Return whether a Maildir, or a mailbox here, reserves a folder name."""
     return bool(_OWN.fullmatch(level))
 
 
 def is_keyword(text: str) -> bool:
-    """Return whether a mail here can have it as a keyword."""
+    """Return whether a message here can have this keyword."""
     return bool(_KEYWORD.fullmatch(text))
 
 
 def write_head(record: Record) -> bytes:
-    """Return the line before a mail's octets."""
+    """Return the line before a message's octets."""
     return json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n"
 
 
 def read_head(stream: Stream) -> Record | None:
-    """Return the next mail's head; None at the end. Its octets are to be read then.
+    """Return the next message's head; None at the end. Then read its octets.
 
     Raises:
-        RecordError: it is none.
+        RecordError: the line is not one.
     """
     line = stream.readline(_LONGEST_HEAD)
     if not line:

@@ -1,11 +1,11 @@
 """Hold a mailbox: no mail is delivered to it while an operator's task works on it.
 
-A hold (`deliver.hold_file`) is written first; then the deliveries that have begun are waited for;
-then the task may work. It is renewed by a thread until the block ends. When the process is killed
-the hold ends within `_SECONDS`, and at once with a restart of the host.
+The task writes a hold (`deliver.hold_file`), waits for deliveries in progress, then works. A thread
+renews the hold until the block ends. If the process is killed, the hold ends within `_SECONDS`, or
+at once when the host restarts.
 
-Who is held out waits: mail in the queue, so nothing is lost however long it takes. IMAP sessions go
-on; who renames or removes a mailbox ends them.
+Mail waits in the queue meanwhile, so nothing is lost however long it takes. IMAP sessions continue;
+a task that renames or removes a mailbox has to end them.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ HOLDS_PATH = Path("/run/plexus/live-dovecot/holds")
 _SECONDS = 180
 _RENEW_SECONDS = 45.0
 _DELIVERY_SECONDS = 120.0
-# Postfix's deliveries have no lock; those that LMTP let in just before end within this time.
+# Postfix's deliveries have no lock; those that LMTP accepted just before end within this time.
 _LMTP_SECONDS = 1.0
-# Beyond the octets of deliveries: one a mailbox, which its task has.
+# Beyond the octets of deliveries: one per mailbox, locked by its task.
 _TASKS = 1 << 32
 
 
@@ -37,11 +37,11 @@ class MailboxBusyError(Exception):
 
 @contextlib.contextmanager
 def hold(address: str, path: Path = HOLDS_PATH) -> Generator[None]:
-    """Keep mail away from a mailbox for the length of the block.
+    """Hold a mailbox's mail for the duration of the block.
 
     Args:
-        address: the mailbox's, as the directory has it.
-        path: where holds lie.
+        address: the mailbox's address in the directory.
+        path: the directory of holds.
 
     Raises:
         MailboxBusyError: the mailbox cannot be held now. Nothing has been done.
@@ -80,7 +80,7 @@ class _Renewing(threading.Thread):
         self._ended = threading.Event()
 
     def write(self) -> None:
-        """Write the hold, or write it anew with a later end."""
+        """Write the hold, or renew it with a later end."""
         until = int(time.clock_gettime(time.CLOCK_BOOTTIME)) + _SECONDS
         text = hold_file.written(self._address, self._boot, until, self._owner)
         fresh = self._path.with_name(f".{self._path.name}.new")
@@ -89,7 +89,7 @@ class _Renewing(threading.Thread):
         fresh.rename(self._path)
 
     def run(self) -> None:
-        """Renew it until `end`. A volume without room ends it early."""
+        """Renew the hold until `end`. A full volume ends it early."""
         while not self._ended.wait(_RENEW_SECONDS):
             with contextlib.suppress(OSError):
                 self.write()
@@ -103,7 +103,7 @@ class _Renewing(threading.Thread):
 
 
 def _lock(file: int, octet: int, seconds: float) -> bool:
-    """Return whether the write lock of an octet could be had within that time."""
+    """Return whether the write lock of an octet was acquired within that time."""
     wanted = hold_file.lock(fcntl.F_WRLCK, octet)
     deadline = time.monotonic() + seconds
     while True:

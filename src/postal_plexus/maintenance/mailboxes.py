@@ -1,9 +1,9 @@
-"""The mailboxes of the live Dovecot: sizes, logins, sessions, quota.
+"""Query the mailboxes of the running Dovecot: sizes, logins, sessions, quota.
 
-Answered by the live Dovecot's own doveadm server, on a socket of which only root of a task knows.
-So no second process opens index files, and what is kept in memory there (who is connected) is
-right. An answer is fields, tab-escaped, without row ends, so that a command's columns are counted
-here.
+The running Dovecot's own doveadm server answers, on a socket that only root in a task can open. So
+no second process opens index files, and what Dovecot keeps in memory (who is connected) is correct.
+An answer consists of tab-escaped fields without row ends, so this module counts a command's
+columns.
 """
 
 import re
@@ -25,7 +25,7 @@ LOGINS = STORE / "last-logins"
 
 _ANSWER_SECONDS = 300.0
 _LONGEST_ANSWER = 8 << 20
-# A mailbox that is filled at once goes on taking mail.
+# A mailbox that is filled at once must still accept mail.
 _MOST_FULL = 0.95
 _ESCAPED = re.compile(r"\x01([01tnr])")
 _PLAIN = {"0": "\x00", "1": "\x01", "t": "\t", "n": "\n", "r": "\r"}
@@ -33,38 +33,38 @@ _PLAIN = {"0": "\x00", "1": "\x01", "t": "\t", "n": "\n", "r": "\r"}
 
 @dataclass(frozen=True)
 class Quota:
-    """What a mailbox holds: mails and octets; and the most octets, None for no limit."""
+    """The content of a mailbox: messages and octets; and the most octets, None for no limit."""
 
     mails: int
     octets: int
     most: int | None
 
     def has_room(self, octets: int) -> bool:
-        """Return whether the mailbox still takes mail with so many octets more."""
+        """Return whether the mailbox still accepts mail after adding these octets."""
         return self.most is None or self.octets + octets <= self.most * _MOST_FULL
 
 
 class RefusedError(ProgramError):
-    """Dovecot refuses the command; the text is its own word, such as NOUSER."""
+    """Dovecot refuses the command; the text is Dovecot's, such as NOUSER."""
 
 
 class UnknownMailboxError(StatusError):
-    """There is no mailbox of that address."""
+    """There is no mailbox with that address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(NO_USER, f"there is no mailbox {address}")
 
 
 def addresses(table: str) -> list[str]:
-    """Give the mailboxes of a directory's table for Dovecot, in order.
+    """Return the mailboxes of a directory's table for Dovecot, in order.
 
-    The first address of a mailbox that was renamed is a user, too, but no mailbox.
+    The first address of a renamed mailbox is also a user, but not a mailbox.
     """
     return sorted(homes(table))
 
 
 def homes(table: str) -> dict[str, Path]:
-    """Read from that table where mail lies: a mailbox's address -> a path below the mail store."""
+    """Read from that table where mail is stored: mailbox -> a path below the mail store."""
     found: dict[str, Path] = {}
     for line in table.splitlines():
         match line.split(":"):
@@ -77,20 +77,20 @@ def homes(table: str) -> dict[str, Path]:
 
 
 def first_address(table: str, address: str) -> str:
-    """Give the address under which a mailbox's mail lies: its own, or its first if it was renamed.
+    """Return the address under which a mailbox's mail is stored: its own, or its first if renamed.
 
-    For Dovecot that is a user whose home follows from the address, so programs that look nobody up
-    find the mailbox by it.
+    For Dovecot that is a user whose home follows from the address, so programs that do no user
+    lookup find the mailbox by it.
     """
     place = homes(table).get(address)
     return address if place is None else f"{place.name}@{place.parent}"
 
 
 def mail_address(address: str) -> str:
-    """Give the address under which the mail of a mailbox lies that there is now.
+    """Return the address under which the mail of an existing mailbox is stored.
 
     Raises:
-        UnknownMailboxError: there is none.
+        UnknownMailboxError: the mailbox does not exist.
     """
     table = TABLE.read_text("utf-8")
     if address not in addresses(table):
@@ -99,28 +99,28 @@ def mail_address(address: str) -> str:
 
 
 def home(below: Path, address: str) -> Path:
-    """Give the directory of a mailbox, or of something of it, below another."""
+    """Return the directory of a mailbox below a root."""
     name, _, domain = address.rpartition("@")
     return below / domain / name
 
 
 def unescaped(text: str) -> str:
-    """Give a field of doveadm's as it is: tabs, line ends and the like are escaped in it."""
+    """Return a field of doveadm's answer without the escapes of tabs, line ends and the like."""
     return _ESCAPED.sub(lambda found: _PLAIN[found[1]], text)
 
 
 def fields(answer: str) -> list[str]:
-    """Give the fields of an answer of the doveadm server."""
+    """Return the fields of the doveadm server's answer."""
     if not answer:
         return []
     return [unescaped(each) for each in answer.removesuffix("\t").split("\t")]
 
 
 def rows(answer: str, columns: int) -> Iterator[tuple[str, ...]]:
-    """Give the rows of an answer.
+    """Return the rows of an answer.
 
     Raises:
-        ProgramError: the answer does not divide into so many columns.
+        ProgramError: the number of fields is not a multiple of the columns.
     """
     found = fields(answer)
     if len(found) % columns:
@@ -130,10 +130,10 @@ def rows(answer: str, columns: int) -> Iterator[tuple[str, ...]]:
 
 
 def ask(user: str, *words: str, path: str = SOCKET) -> str:
-    """Ask the live Dovecot's doveadm for one user ("" for none); give its answer.
+    """Run a command of the running Dovecot's doveadm for one user ("" for none); return its answer.
 
     Raises:
-        RefusedError: it says no.
+        RefusedError: it refuses.
         ProgramError: Dovecot does not answer.
     """
     try:
@@ -145,7 +145,7 @@ def ask(user: str, *words: str, path: str = SOCKET) -> str:
 
 
 def last_login(text: str) -> dict[str, str] | None:
-    """Give the newest line of a user's notes of logins: TIME PASSWORD PROTOCOL ADDRESS."""
+    """Return the newest line of a user's login records: TIME PASSWORD PROTOCOL ADDRESS."""
     lines = [line.split() for line in text.splitlines()]
     found = max((line for line in lines if len(line) >= 4), default=None)
     if found is None:
@@ -161,7 +161,7 @@ def _logins(address: str) -> dict[str, str] | None:
 
 
 def _known(call: Call) -> list[str]:
-    """Give the mailboxes that are asked for, all if none is. Raises UnknownMailboxError."""
+    """Return the requested mailboxes, all if none is named. Raises UnknownMailboxError."""
     there = addresses(TABLE.read_text(encoding="utf-8"))
     asked = [word.lower() for word in call.words]
     for each in asked:
@@ -183,7 +183,7 @@ def _each(call: Call, output: Output, *, recalculate: bool) -> int:
 
 
 def quota(address: str, path: str = SOCKET) -> Quota:
-    """Ask Dovecot what a mailbox holds, and may hold. Raises ProgramError."""
+    """Ask Dovecot for a mailbox's size and quota. Raises ProgramError."""
     mails = octets = 0
     most: int | None = None
     for _name, kind, value, limit, _percent in rows(ask(address, "quota get", path=path), 5):
@@ -196,7 +196,7 @@ def quota(address: str, path: str = SOCKET) -> Quota:
 
 
 def sessions_of(answer: Sequence[tuple[str, ...]]) -> Iterator[dict[str, object]]:
-    """Give who is connected, from the rows of `doveadm who`."""
+    """Yield who is connected, from the rows of `doveadm who`."""
     for user, number, protocol, _pids, networks, *_ in answer:
         yield {
             "address": user,

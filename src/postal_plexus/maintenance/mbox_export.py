@@ -1,12 +1,12 @@
-"""A Maildir of Dovecot's -> a zip file with an mbox for each folder, written as a stream.
+"""Write a Dovecot Maildir as a zip file with an mbox for each folder, as a stream.
 
-    mail/INBOX.mbox, mail/Work.mbox, mail/Work/2020.mbox    names as people read them
+    mail/INBOX.mbox, mail/Work.mbox, mail/Work/2020.mbox    readable names
     sieve/NAME.sieve                                        the filters
 
-An mbox is mboxrd: a line of a mail that begins with "From ", or with such a line quoted, gets one
-">" more. The format keeps its notes among a mail's fields, so those of that name in the mail itself
+The format is mboxrd: a line of a message that begins with "From ", or with such a line quoted, gets
+one more ">". The format stores flags in header fields, so a message's own fields with these names
 are left out: Status (R seen), X-Status (A answered, F flagged, T draft, D deleted), X-Keywords, and
-Content-Length, by which some programs would cut a mail elsewhere.
+Content-Length, by which some programs would split a message elsewhere.
 """
 
 import re
@@ -30,12 +30,12 @@ _LETTERS = (("R", "A"), ("F", "F"), ("D", "T"), ("T", "D"))
 def lines_of(
     mail: BinaryIO, flags: str, keywords: dict[str, str], received: float
 ) -> Iterator[bytes]:
-    """Give a mail as it stands in an mbox, in pieces. Pure.
+    """Yield a message in mbox format, in pieces. Pure.
 
     Args:
         mail: its octets, with LF line ends.
         flags: a Maildir's letters.
-        keywords: what its lower-case letters mean.
+        keywords: the keywords for its lower-case letters.
         received: in seconds since 1970.
     """
     yield f"From MAILER-DAEMON {time.asctime(time.gmtime(received))}\n".encode()
@@ -58,25 +58,25 @@ def lines_of(
         if not is_note:
             yield piece
             last = piece[-1:]
-    # An empty line parts mails, and one ends a header without a body.
+    # An empty line separates messages, and one ends a header without a body.
     yield b"\n" if last == b"\n" else b"\n\n"
 
 
 class MailZip:
-    """The zip file, to be written folder by folder, within a `with`.
+    """The zip file, written folder by folder within a `with` block.
 
     Args:
-        to: what takes it; it need not seek.
+        to: the output; it need not support seeking.
     """
 
     def __init__(self, to: RawIOBase) -> None:
         self._names: set[str] = set()
-        # Text shrinks to a third at the lowest level, which a small processor bears.
+        # The lowest level shrinks text to a third and uses little processor time.
         self._zip = zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
         self.mails = self.octets = self.folders = 0
 
     def add_folder(self, name: str, folder: Path) -> None:
-        """Write one folder's mails.
+        """Write one folder's messages.
 
         Args:
             name: in modified UTF-7, with "/" between levels.
@@ -97,7 +97,7 @@ class MailZip:
         self.folders += bool(files)
 
     def add_file(self, name: str, path: Path) -> None:
-        """Write a file as it is."""
+        """Write a file unchanged."""
         with self._open(name) as entry:
             entry.write(path.read_bytes())
 
@@ -111,7 +111,7 @@ class MailZip:
             self._zip.close()
 
     def _free(self, name: str) -> str:
-        """Return the name of an mbox that no other has, also where letters' case says nothing."""
+        """Return a unique name for an mbox, also for file systems that ignore case."""
         while name.lower() in self._names:
             name += "_"
         self._names.add(name.lower())
@@ -121,12 +121,12 @@ class MailZip:
         entry = zipfile.ZipInfo(name, time.gmtime()[:6])
         entry.compress_type = zipfile.ZIP_DEFLATED
         entry.external_attr = 0o600 << 16
-        # How long it gets is not known before.
+        # Its length is not known in advance.
         return self._zip.open(entry, "w", force_zip64=True)
 
 
 def shown(name: str) -> str:
-    """Return a folder's name as people read it, and as any system takes it. Pure."""
+    """Return a folder's readable name, valid as a file name on any system. Pure."""
     return "/".join(_UNUSUAL.sub("_", decode(each)) or "_" for each in name.split("/"))
 
 

@@ -1,4 +1,4 @@
-"""Modified UTF-7: how IMAP4rev1 and Dovecot's disk spell folder names. Pure.
+"""Modified UTF-7: the encoding of folder names in IMAP4rev1 and on Dovecot's disk. Pure.
 
 RFC 3501, section 5.1.3: printable ASCII stays, "&" is "&-", all else is UTF-16 in base64, with ","
 for "/" and without padding.
@@ -9,12 +9,12 @@ import re
 
 
 def encode(text: str) -> str:
-    """Return a name as it lies on disk."""
+    """Return a name as it is on disk."""
     return re.sub(r"&|[^ -~]+", _shift, text)
 
 
 def decode(text: str) -> str:
-    """Return a name as people read it; what is no modified UTF-7 stays as it is."""
+    """Return a readable name; one that is not modified UTF-7 stays unchanged."""
     return re.sub(r"&([A-Za-z0-9+,]*)-", _unshift, text)
 
 

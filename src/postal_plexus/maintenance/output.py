@@ -1,4 +1,4 @@
-"""What a task says: one line of JSON each, numbered from 0, the last with the end.
+"""The output of a task: lines of JSON, numbered from 0; the last one marks the end.
 
     {"n": 0, "kind": "mail", ...}       a result; its kind names its fields
     {"n": 1, "kind": "error", "code": 67, "text": "..."}
@@ -15,7 +15,7 @@ LONGEST = 65_536
 
 
 class Stream(Protocol):
-    """What is written to: the standard output."""
+    """The output stream: the standard output."""
 
     def write(self, text: str, /) -> int:
         """Write a text."""
@@ -38,7 +38,7 @@ class Output:
         """Write a result.
 
         Raises:
-            ValueError: it is longer than a line may be.
+            ValueError: it is too long for a line.
         """
         line = json.dumps({"n": self._number, "kind": kind, **fields})
         if len(line) > LONGEST:
@@ -48,7 +48,7 @@ class Output:
         self._stream.flush()
 
     def fail(self, code: int, text: str) -> int:
-        """Say what went wrong; give the code, as a verb does at its end."""
+        """Report an error; return the code, which the verb returns."""
         self.say(ERROR, code=code, text=text[:4000])
         return code
 

@@ -1,10 +1,10 @@
-"""Files between a task and an operator, by objects of the stack's bucket.
+"""Transfer files between a task and an operator through objects of the stack's bucket.
 
-A task's output is its log, which is no place for mail. So a file of any size goes in parts of 8 MB,
-each an object below a prefix that the operator's tool chose. What a task writes the tool reads and
-removes as soon as it is told of it; what a task reads is named by a list, each part by the hash of
-its content. A rule of the bucket removes what is left after a day. The bucket encrypts all of it.
-Fails with AwsError.
+A task's output is its log, which must not contain mail. So a file of any size is transferred in
+parts of 8 MB, each an object below a prefix that the operator's command chose. The command reads
+and removes each part that a task writes as soon as the task reports it. What a task reads is named
+by a list, each part by the hash of its content. A lifecycle rule of the bucket removes leftovers
+after a day. The bucket encrypts everything. Raises AwsError.
 """
 
 import hashlib
@@ -26,19 +26,19 @@ PART_OCTETS = 8 * 1024 * 1024
 
 
 def store(environment: Mapping[str, str]) -> Store:
-    """Return the connection of a task to S3."""
+    """Return a task's connection to S3."""
     region = environment["AWS_REGION"]
     account = AwsAccount.from_environment(environment, region, threading.Event())
     return Store(account, s3_signer(region))
 
 
 class PartWriter(RawIOBase):
-    """What is written goes out in numbered parts.
+    """A stream whose content is uploaded in numbered parts.
 
     Args:
         to: the connection.
-        bucket, prefix: where parts go, as PREFIX000000 and so on.
-        tell: gets the number and the octets of each part that is there.
+        bucket, prefix: the destination of the parts, named PREFIX000000 and so on.
+        tell: gets the number and the octets of each uploaded part.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class PartWriter(RawIOBase):
         self.parts = 0
 
     def writable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
     def write(self, octets: bytes, /) -> int:  # type: ignore[override]
-        """Take octets; send a part when one is full."""
+        """Add octets; upload a part when it is full."""
         self._buffer += octets
         while len(self._buffer) >= PART_OCTETS:
             self._send(PART_OCTETS)
         return len(octets)
 
     def finish(self) -> None:
-        """Send what is left."""
+        """Upload the rest."""
         if self._buffer:
             self._send(len(self._buffer))
 
@@ -80,14 +80,14 @@ class PartWriter(RawIOBase):
 def sending(
     to: str, tell: Callable[[int, int], None] = lambda _part, _octets: None
 ) -> Generator[PartWriter]:
-    """Connect a task to the bucket, and send what is written within, the last part at the end.
+    """Connect to the bucket, and upload what is written in the block, the last part at its end.
 
     Args:
         to: BUCKET/PREFIX.
-        tell: gets the number and the octets of each part that is there.
+        tell: gets the number and the octets of each uploaded part.
 
     Raises:
-        StatusError: AGAIN, where the bucket does not take it.
+        StatusError: AGAIN, if the bucket does not accept it.
     """
     bucket, _, prefix = to.partition("/")
     connection = store(os.environ)
@@ -102,11 +102,11 @@ def sending(
 
 
 class PartReader(RawIOBase):
-    """The parts of a list, read as one stream; one of them is in memory.
+    """The parts of a list, read as one stream; memory holds one of them.
 
     Args:
         source: the connection.
-        bucket, key: where the list is: a line for each part's key, which ends in the SHA-256 of its
+        bucket, key: of the list: a line for each part's key, which ends in the SHA-256 of its
             content.
     """
 
@@ -126,7 +126,7 @@ class PartReader(RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Read what is at hand. Raises AwsError."""
+        """Read what is available. Raises AwsError."""
         if not self._part and self._keys:
             self._part = memoryview(self._fetch(self._keys.popleft()))
         count = min(len(buffer), len(self._part))
@@ -135,7 +135,7 @@ class PartReader(RawIOBase):
         return count
 
     def buffered(self) -> BinaryIO:
-        """Return it as a stream that has lines."""
+        """Return a buffered stream, which supports lines."""
         return cast("BinaryIO", BufferedReader(self, 1 << 18))
 
     def _fetch(self, key: str) -> bytes:
@@ -145,7 +145,7 @@ class PartReader(RawIOBase):
                 octets = self._store.open(self._bucket, key).read_all()
                 break
             except UnreachableError:
-                # A body that ended too early; what did not begin was tried again already.
+                # The body ended too early; a request that failed to start was retried already.
                 if attempt == _ATTEMPTS:
                     raise
                 attempt += 1

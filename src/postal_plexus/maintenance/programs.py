@@ -1,4 +1,4 @@
-"""Programs of an image, run without a shell and with an environment of our own."""
+"""Run programs of the image without a shell, with an environment set here."""
 
 import subprocess
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 class ProgramError(Exception):
-    """A program of the image failed, or does not answer; the text has its own words."""
+    """A program of the image failed, or does not answer; the text contains its message."""
 
 
 def run(words: Sequence[str], *, given: str = "", seconds: float = 600.0) -> str:
-    """Run a program; give what it prints.
+    """Run a program; return its output.
 
     Raises:
         ProgramError: it failed, or took longer than `seconds`.

@@ -1,18 +1,18 @@
-"""Mails of a backup, in a task of its own beside Dovecot: into folders of a mailbox, or in place.
+"""Put a backup's messages back, in a separate task beside Dovecot: into new folders, or in place.
 
 AWS Backup writes what it restores into a directory `aws-backup-restore_DATETIME` beside Dovecot's
-own, whose access point does not show it; so this task has the whole file system as well.
+directory. Dovecot's access point does not contain it, so this task mounts the whole file system.
 
     restore-mailbox   imports one mailbox into folders `Restored DATE/...`, while Dovecot runs and
-                      its owner reads. Nothing that is there is touched.
-    restore-all       moves whole mailboxes into the place of those that are gone, by renames. For
-                      this Dovecot must not run.
+                      its owner reads. Existing messages and folders stay unchanged.
+    restore-all       moves whole mailboxes into the place of lost ones, by renames. Dovecot must
+                      not run meanwhile.
 
-What was restored is removed at the end. A task that was killed leaves a note in it, by which the
-next one removes the half of it that came, and begins anew: nothing is there twice.
+At the end, AWS Backup's directory is removed. A task that was killed leaves a note in it, by which
+the next one removes the incomplete result and starts again, so that nothing is duplicated.
 
-Flags are those of the copy of the index that lies beside the mails, an hour old at most when the
-backup was taken (`containers/dovecot/indexes`); mails that are younger than it are unread.
+Flags are those of the copy of the index beside the messages, which was an hour old at most when the
+backup was taken (`containers/dovecot/indexes`); newer messages are unread.
 """
 
 import json
@@ -35,24 +35,24 @@ WHOLE_STORE, INDEXES = Path("/srv/store"), Path("/srv/indexes")
 NOTE = "plexus-restoring"
 _ASIDE = ".before-restore"
 _LONGEST_SECONDS = 12 * 3600.0
-# Not what acts on mails that come and go: nothing comes here, and what goes was a copy.
+# No plugins that act on new or deleted messages: none arrive here, and only copies are deleted.
 _PLAIN = options(without(PLUGINS))
 
 
 def free_name(wanted: str, taken: Iterable[str]) -> str:
-    """Give the name of a folder that is not there yet, nor has anything below it."""
+    """Return a folder name that is not in use, not even as a parent."""
     tops = {each.partition("/")[0].casefold() for each in taken}
     names = (wanted if number == 1 else f"{wanted} ({number})" for number in range(1, 1000))
     return next(each for each in names if each.casefold() not in tops)
 
 
 def _restored() -> list[Path]:
-    """What AWS Backup has written, the newest first: their names tell the time."""
+    """Return AWS Backup's directories, the newest first; their names contain the time."""
     return sorted(WHOLE_STORE.glob("aws-backup-restore_*"), reverse=True)
 
 
 def _doveadm(address: str, *words: str, of: Path | None = None) -> str:
-    """Run doveadm on a mailbox, or on another store of it with its indexes beside the mails."""
+    """Run doveadm on a mailbox, or on a copy of it with the indexes beside the messages."""
     command, rest = (words[:2], words[2:]) if words[0] == "mailbox" else (words[:1], words[1:])
     where = [] if of is None else options([f"mail_path={of}", f"mail_index_path={of}"])
     return programs.run(
@@ -68,7 +68,7 @@ def _doveadm(address: str, *words: str, of: Path | None = None) -> str:
 
 
 def _folders(address: str, of: Path | None = None) -> dict[str, tuple[int, int]]:
-    """Give mails and octets of each folder."""
+    """Return messages and octets of each folder."""
     answer = _doveadm(address, "mailbox", "status", "messages vsize", "*", of=of)
     rows = [line.split("\t") for line in answer.splitlines()[1:]]
     return {name: (int(mails), int(octets)) for name, mails, octets in rows}
@@ -80,9 +80,9 @@ def _guids(address: str, of: Path | None = None) -> set[str]:
 
 
 def _make_whole(address: str, store: Path) -> Iterator[str]:
-    """Unpack the copies of indexes beside their mails, and list every mail in them.
+    """Unpack the copies of indexes beside their messages, and list every message in them.
 
-    Gives the folders whose copy is damaged: their mails are there, unread.
+    Return the folders whose copy is damaged; their messages are there, unread.
     """
     for directory, _names, files in os.walk(store):
         if "dovecot.index.copy" not in files:
@@ -108,7 +108,7 @@ def _prepare() -> None:
 
 
 def _remove_unfinished(output: Output) -> None:
-    """Remove what killed tasks have left: the folders that they had begun, and their source."""
+    """Remove what killed tasks have left: their incomplete folders and their source."""
     for top in _restored():
         note = top / NOTE
         if not note.exists():
@@ -131,7 +131,7 @@ def _restore_mailbox(call: Call, output: Output) -> int:
     if top is None:
         return output.fail(DATA, f"nothing of {address} was restored")
     store = home(top / "mail", first) / "sdbox"
-    # What was expunged then is not wanted back, and would come as a folder of that name.
+    # Messages expunged then are not restored; they would appear as a folder of that name.
     shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
     for folder in _make_whole(first, store):
         output.say("damaged", address=address, folder=folder)
@@ -176,7 +176,7 @@ def _dovecot_runs() -> bool:
 
 
 def _users(root: Path) -> Iterator[str]:
-    """Give the addresses of homes below a directory; other things of Dovecot's begin with a dot."""
+    """Yield the addresses of homes below a directory; Dovecot's other files begin with a dot."""
     for domain in sorted(root.iterdir()):
         if domain.name.startswith(".") or domain.name == "last-logins" or not domain.is_dir():
             continue
@@ -199,7 +199,7 @@ def _restore_all(_call: Call, output: Output) -> int:
     for address in list(_users(copy)):
         here, there = home(live, address), home(copy, address)
         if here.exists():
-            # One that begins anew since the loss joins the copy; any other is not lost.
+            # A mailbox that is new since the loss is merged with the copy; any other is not lost.
             if not _is_new(address, there / "sdbox"):
                 output.say("kept", address=address)
                 continue
@@ -230,14 +230,14 @@ def _restore_all(_call: Call, output: Output) -> int:
 
 
 def _is_new(address: str, copy: Path) -> bool:
-    """Tell whether a mailbox has no mail of its copy."""
+    """Return whether a mailbox has no message of its copy."""
     for _ in _make_whole(address, copy):
         pass
     return not _guids(address) & _guids(address, copy)
 
 
 def _join(aside: Path, output: Output) -> dict[str, int]:
-    """Bring what came since the loss into the mailboxes that are back; give how many mails."""
+    """Merge what arrived since the loss into the restored mailboxes; return how many messages."""
     joined: dict[str, int] = {}
     for address in list(_users(aside)):
         store = home(aside, address) / "sdbox"
@@ -245,7 +245,7 @@ def _join(aside: Path, output: Output) -> dict[str, int]:
             output.say("damaged", address=address, folder=folder)
         shutil.rmtree(store / "mailboxes" / ".Expunged", ignore_errors=True)
         joined[address] = sum(counts[0] for counts in _folders(address, store).values())
-        # What a task that was killed has brought already.
+        # What a killed task has merged already.
         there = _guids(address) & _guids(address, store)
         missing = [word for guid in sorted(there) for word in ("not", "guid", guid)] or ["all"]
         if len(there) < joined[address]:
@@ -256,7 +256,7 @@ def _join(aside: Path, output: Output) -> dict[str, int]:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move within the file system; directories on the way belong to the mails' user."""
+    """Move within the file system; new parent directories belong to the mail user."""
     for parent in reversed(target.parents):
         if not parent.exists():
             parent.mkdir(mode=0o700)

@@ -1,8 +1,8 @@
-"""One task from its words to its end: `run` is the whole of it; `maintain` calls it.
+"""Run one task from its words to its end; `containers/shared/maintain` calls `run`.
 
-Exit code: 0 done; 64 the words are no call; 65 what is asked about is not there or not usable; 67
-an address is unknown; 69 something of the host does not answer; 70 a fault of ours; 143 it was
-stopped. The same code is in the last line.
+Exit code: 0 done; 64 the words are invalid; 65 the requested object does not exist or is unusable;
+67 an address is unknown; 69 a service of the host does not answer; 70 a bug; 143 it was stopped.
+The last line contains the same code.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from postal_plexus.maintenance.codes import FAULT, STOPPED, UNAVAILABLE, USAGE, 
 from postal_plexus.maintenance.output import Output
 from postal_plexus.maintenance.programs import ProgramError
 
-# The modules whose VERBS an image has. Each is loaded where its programs are.
+# The modules whose VERBS an image supports. Each is loaded only in the image with its programs.
 MODULES = {
     "dovecot": (
         "postal_plexus.maintenance.mailboxes",
@@ -31,11 +31,11 @@ MODULES = {
 
 
 class StoppedError(BaseException):
-    """SIGTERM: ECS stops the task. Not an Exception, so that nothing takes it for a failure."""
+    """SIGTERM: ECS stops the task. Not an Exception, so that no handler catches it."""
 
 
 def verbs(image: str) -> Mapping[str, Verb]:
-    """Give the table of an image."""
+    """Return the table of an image."""
     found: dict[str, Verb] = {}
     for name in MODULES[image]:
         table = cast("Mapping[str, Verb]", importlib.import_module(name).VERBS)
@@ -44,9 +44,9 @@ def verbs(image: str) -> Mapping[str, Verb]:
 
 
 def run(image: str, given: Sequence[str]) -> int:
-    """Do what the words say; give the exit code."""
+    """Run the verb that the words name; return the exit code."""
     output = Output(sys.stdout)
-    # As PID 1 the kernel gives it no default of its own.
+    # For PID 1 the kernel has no default action.
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     code = FAULT

@@ -1,8 +1,8 @@
-"""Bring mail into a mailbox and take it away, by tasks on the mail host.
+"""Import mail into a mailbox and export it, by tasks on the mail host.
 
-What a task does is `postal_plexus.maintenance.importing` and `exporting`. A job with a password
-goes to it by a hand-over that it reads once. An export comes back in parts, objects below a prefix
-of its own in the archive bucket; each is removed when it is read, and what is left in the end.
+The tasks run `postal_plexus.maintenance.importing` and `exporting`. A job with a password is passed
+to the task by a hand-over, which it reads once. An export comes back in parts, objects below its
+own prefix in the archive bucket. Each is removed when it has been read, and the rest at the end.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 MEMORY = 256
 """MiB for a task, and as much of swap: mails of 40 MB in a row take 240 in the first step."""
 
-_LONGEST_JOB = 4096  # what an SSM parameter holds
+_LONGEST_JOB = 4096  # the largest value of an SSM parameter
 _PORTS = {"imaps": 993, "imap": 143}
 
 
 class SourceError(ValueError):
-    """What is named is no source of mail; the text says why."""
+    """The text does not name a source of mail; the message says why."""
 
 
 def server(text: str) -> dict[str, object]:
-    """Return where `imaps://HOST[:PORT]` leads: TLS from the start, or `imap://` with STARTTLS.
+    """Parse `imaps://HOST[:PORT]` (TLS from the start) or `imap://` (STARTTLS).
 
     Raises:
-        SourceError: it is no such address.
+        SourceError: it is not such a URL.
     """
     try:
         parts = urlsplit(text)
@@ -57,7 +57,7 @@ def server(text: str) -> dict[str, object]:
 
 
 def bring(tasks: Tasks, address: str, job: dict[str, object], tell: Callable[[Line], None]) -> None:
-    """Make one pass of an import. Raises OperationError, and RefusedError with the task's code."""
+    """Run one pass of an import. Raises OperationError, or RefusedError with the task's code."""
     text = json.dumps(job)
     if len(text) > _LONGEST_JOB:
         raise OperationError("the job is too long: a shorter file of authorities, fewer --folder")
@@ -66,7 +66,7 @@ def bring(tasks: Tasks, address: str, job: dict[str, object], tell: Callable[[Li
 
 
 def finish(tasks: Tasks, address: str, tell: Callable[[Line], None]) -> None:
-    """Remove what the passes of an import keep of each other."""
+    """Remove the data that the passes of an import keep on the host."""
     tasks.run("dovecot", ["import-finish", address], tell, memory=MEMORY)
 
 
@@ -82,7 +82,7 @@ def fetch(
     """Write a mailbox's tar, or its zip file of mboxes, to a file.
 
     Raises:
-        OperationError: it did not come to its end; RefusedError with the task's code.
+        OperationError: it did not complete. RefusedError has the task's code.
     """
     parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
 

@@ -1,12 +1,13 @@
-"""Bring mail from files of this machine into a mailbox, by tasks on the mail host.
+"""Import mail from files of this machine into a mailbox, by tasks on the mail host.
 
-    1. A task says which mails an earlier run has brought, by the hashes of their contents.
-    2. The files are read, and what is new is counted.
-    3. That goes into the stack's bucket, in parts of 8 MB below a prefix of the mailbox's own.
-    4. A task (`maintenance.file_import`) brings it into the mailbox.
+    1. A task lists the messages that earlier runs have imported, by the hashes of their contents.
+    2. The files are read, and new messages are counted.
+    3. These are uploaded to the stack's bucket, in parts of 8 MB below the mailbox's own prefix.
+    4. A task (`maintenance.file_import`) imports them into the mailbox.
 
-A part's key has the hash of its content: an interrupted run begins anew, and sends only the parts
-that are not there. In the end nothing is left there; what nobody takes up goes after a day.
+A part's key contains the hash of its content. So an interrupted run starts again, and uploads only
+missing parts. At the end nothing remains there; a lifecycle rule deletes abandoned parts after a
+day.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ _NAME_OCTETS = 16
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be brought.
+    """What to import.
 
     Attributes:
         address: the mailbox.
-        path: the file or the folder.
-        folders: theirs -> ours, as the operator chose.
-        look: count only.
-        over_quota: also beyond the mailbox's quota.
-        again: also what was brought before, where the mailbox has it no more.
+        path: the file or the directory.
+        folders: the source's folders -> the operator's choice.
+        look: only count.
+        over_quota: import even beyond the mailbox's quota.
+        again: also import what was imported before and is no longer in the mailbox.
     """
 
     address: str
@@ -65,7 +66,7 @@ class FileImport:
     Args:
         system: the stack.
         tasks: its tasks.
-        order: what is wanted.
+        order: what to import.
         tell: gets lines of the kinds `progress`, `left-out` and `folder`.
     """
 
@@ -79,7 +80,7 @@ class FileImport:
         self._parcels = Parcels(system, f"{MOVING_PREFIX}{mark}/")
 
     def run(self) -> None:
-        """Bring what is new. Raises SourceError, OperationError; RefusedError as the task says."""
+        """Import what is new. Raises SourceError, OperationError, RefusedError."""
         known, pending = self._known()
         files = MailFiles(self._order.path, known, self._order.folders)
         survey = files.survey()
@@ -89,7 +90,7 @@ class FileImport:
         self._report(survey, brought)
 
     def _known(self) -> tuple[set[bytes], int]:
-        """Return the names of what was brought, and how many mails wait in the task's scratch."""
+        """Return the names of imported messages, and how many an interrupted pass has left."""
         lines: list[Line] = []
         prefix = f"{self._parcels.prefix}known-"
         words = ["import-known", f"--to={self._parcels.bucket}/{prefix}", self._order.address]
@@ -130,7 +131,7 @@ class FileImport:
         return found
 
     def _send(self, files: MailFiles, octets: int) -> str:
-        """Put all parts into the bucket; return the key of their list."""
+        """Upload all parts to the bucket; return the key of their list."""
         there, keys, sent = set(self._parcels.keys()), list[str](), 0
         for part in parts(files.records()):
             number = part_key(self._parcels.prefix, len(keys))
@@ -155,7 +156,7 @@ class FileImport:
             self._tell({"kind": "left-out", **asdict(each)})
         ours = target_folders(map(encode, survey.folders), {})
         for name, counted in sorted(survey.folders.items()):
-            # A report shows `_~home` under its name at the source.
+            # The report shows `_~home` under its name in the source.
             line = brought.get(re.sub(r"(^|/)_(?=~)", r"\1", name), {})
             self._tell(
                 {
@@ -176,7 +177,7 @@ class FileImport:
 
 
 def parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Give a stream in parts of 8 MB. Pure."""
+    """Split a stream into parts of 8 MB. Pure."""
     buffer = bytearray()
     for chunk in chunks:
         buffer += chunk

@@ -1,4 +1,4 @@
-"""The bucket's objects by which files pass between an operator's tool and a task.
+"""The objects in the archive bucket that carry files between the command and a task.
 
 The other side is `postal_plexus.maintenance.parcels`.
 """
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Parcels:
-    """What lies below one prefix.
+    """The objects below one prefix.
 
     Args:
         system: the stack, whose archive bucket it is.
-        prefix: of the keys.
+        prefix: the prefix of their keys.
     """
 
     def __init__(self, system: System, prefix: str) -> None:
@@ -34,21 +34,21 @@ class Parcels:
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=octets)
 
     def take(self, key: str) -> Iterator[bytes]:
-        """Give an object in pieces, and remove it when all is read. Raises OperationError."""
+        """Yield an object in pieces, and remove it when all is read. Raises OperationError."""
         with told("S3"):
             body = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"]
             yield from body.iter_chunks(1 << 20)
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
     def keys(self) -> Iterator[str]:
-        """Give the keys of what is there. Raises OperationError."""
+        """Yield the objects' keys. Raises OperationError."""
         pages = self._s3.get_paginator("list_objects_v2")
         with told("S3"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=self.prefix):
                 yield from (str(each["Key"]) for each in page.get("Contents", ()))
 
     def clear(self) -> None:
-        """Remove all that is there. Raises OperationError."""
+        """Remove all objects. Raises OperationError."""
         for key in list(self.keys()):
             with told("S3"):
                 self._s3.delete_object(Bucket=self.bucket, Key=key)

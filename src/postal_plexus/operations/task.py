@@ -1,14 +1,14 @@
-"""A one-off task on the mail host: started, followed by its log, stopped.
+"""Start a one-off task on the mail host, follow its log, and stop it.
 
-    with Control-C the task is stopped, and `TaskStoppedError` says how it ended.
+Control-C stops the task; `TaskStoppedError` then says how it ended.
 
-What runs is `postal_plexus.maintenance`, in a container beside Dovecot or Postfix. One at a time,
-since memory for one is reserved: who comes second is told who runs what, and since when. Two that
-start in the same moment see each other after their start, and the later one goes.
+The task runs `postal_plexus.maintenance` in a container beside Dovecot or Postfix. Only one runs at
+a time, because memory is reserved for one; a second one is refused, with who runs what and since
+when. Two that start at the same moment see each other after their start, and the later one stops.
 
 Failures: `BusyError` another task runs; `TaskFailedError` it did not start, was killed, or its last
-lines did not come; `RefusedError` it ended with a code and words of its own; OperationError as for
-all.
+lines are missing; `RefusedError` it ended with an exit code and a message; OperationError for other
+failures.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.5
 _STATE_SECONDS = 1.5
-# CloudWatch Logs may bring lines after ECS says that the task has stopped.
+# CloudWatch Logs may deliver lines after ECS reports that the task has stopped.
 _LATE_SECONDS = 20.0
 _STOP_SECONDS = 60.0
 
@@ -56,7 +56,7 @@ class BusyError(OperationError):
 
 
 class TaskFailedError(OperationError):
-    """The task did not start, or did not come to its end."""
+    """The task did not start, or did not complete."""
 
 
 class TaskStoppedError(OperationError):
@@ -64,10 +64,10 @@ class TaskStoppedError(OperationError):
 
 
 class RefusedError(OperationError):
-    """The task ended with an exit code and words of its own.
+    """The task ended with an exit code and a message.
 
     Attributes:
-        code: as `postal_plexus.maintenance.task` lists them.
+        code: one of those that `postal_plexus.maintenance.task` lists.
     """
 
     def __init__(self, code: int, text: str) -> None:
@@ -86,30 +86,30 @@ class Running:
 
     @property
     def order(self) -> tuple[datetime, str]:
-        """What tells which of two began first."""
+        """A key that sorts tasks by their start."""
         return self.since, self.arn
 
     def __str__(self) -> str:
-        """Say who runs what, and since when."""
+        """Return who runs what, and since when."""
         return f"{self.who} runs {self.verb} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a task ended, as ECS says it; `code` is None where the container never ran."""
+    """How a task ended, according to ECS; `code` is None if the container never ran."""
 
     code: int | None
     why: str
 
 
 def explain_placement(reason: str) -> str:
-    """Say why ECS placed a task nowhere, and what to do."""
+    """Return why ECS could not place a task, and the remedy."""
     known = next((text for key, text in _PLACED_NOWHERE.items() if reason.startswith(key)), None)
     return f"the task was not started: {known or reason}"
 
 
 def explain_end(ended: Ended, noise: Sequence[str]) -> str:
-    """Say why a task did not come to its end."""
+    """Return why a task did not complete."""
     said = f" ({noise[-1][:300]})" if noise else ""
     if ended.code == KILLED:
         return (
@@ -138,7 +138,7 @@ class Tasks:
         self._group: str = system.parts["log_groups"]["maintenance"]
 
     def running(self) -> list[Running]:
-        """Give the tasks that run, the oldest first."""
+        """Return the running tasks, the oldest first."""
         found: list[Running] = []
         for family in self._families.values():
             with told("ECS"):
@@ -157,20 +157,20 @@ class Tasks:
         *,
         memory: int | None = None,
     ) -> None:
-        """Run one verb of an image's table to its end; `tell` gets each line, in order and once.
+        """Run one verb of an image's table to its end; `tell` gets each line once, in order.
 
         Args:
             image: `dovecot` or `postfix`.
             words: the verb, its options (`--name=value`) and its arguments; at most 8 KB.
-            tell: also gets lines of the kind "progress", and none of the kind "error".
-            memory: the most MiB that this one may take, where it is more than the definition says.
+            tell: gets all lines except those of the kind "error".
+            memory: the memory limit in MiB, if larger than the task definition's.
         """
         if others := self.running():
             raise BusyError(f"one task at a time: {others[0]}")
         started = self._start(image, words, memory)
         arn = started.arn
         try:
-            # Its own end may have come already.
+            # It may have ended by itself already.
             if others := [each for each in self.running() if each.order < started.order]:
                 self._stop(arn, "another task began before")
                 raise BusyError(f"one task at a time: {others[0]}")
@@ -183,7 +183,7 @@ class Tasks:
 
     @contextmanager
     def handed_over(self, secret: str) -> Generator[str]:
-        """Hand a secret to the task that is run within; give the name that its words tell it."""
+        """Hand a secret to the task that is run within; yield its name for the task's arguments."""
         ssm = self._system.client("ssm")
         name = secrets.token_hex(16)
         parameter = f"{hand_over_prefix(self._system.stack)}{name}"
@@ -192,7 +192,7 @@ class Tasks:
         try:
             yield name
         finally:
-            # The task has removed it, unless it never began.
+            # The task has removed it, unless it never started.
             with told("SSM"), suppress(ssm.exceptions.ParameterNotFound):
                 ssm.delete_parameter(Name=parameter)
 
@@ -222,7 +222,7 @@ class Tasks:
     def _who(self) -> str:
         with told("STS"):
             arn = self._system.client("sts").get_caller_identity()["Arn"]
-        # What ECS takes here: letters, digits, hyphens, slashes and underscores.
+        # ECS accepts letters, digits, hyphens, slashes and underscores here.
         return re.sub(r"[^A-Za-z0-9_-]", "-", str(arn).rpartition("/")[2].rpartition(":")[2])[:36]
 
     def _follow(self, arn: str, container: str, tell: Callable[[Line], None]) -> None:
@@ -259,7 +259,7 @@ class Tasks:
             raise RefusedError(output.code, str(text))
 
     def _read(self, stream: str, token: str) -> tuple[list[str], str]:
-        """Give what is new in a stream, and where it goes on; nothing while it is not there."""
+        """Return a stream's new events and the next token; nothing while there is no stream."""
         with told("CloudWatch Logs"):
             try:
                 answer = self._logs.get_log_events(
@@ -289,7 +289,7 @@ class Tasks:
             return self._ecs.describe_tasks(cluster=self._cluster, tasks=list(arns))["tasks"]
 
     def _stop(self, arn: str, why: str) -> None:
-        """Ask for a task's end, and wait for it, for a while."""
+        """Stop a task, and wait a limited time for its end."""
         with told("ECS"):
             self._ecs.stop_task(cluster=self._cluster, task=arn, reason=f"plexus: {why}")
         until = time.monotonic() + _STOP_SECONDS

@@ -1,8 +1,8 @@
-"""The lines of a task as CloudWatch Logs brings them, put in order. Pure.
+"""Put the lines of a task from CloudWatch Logs in order. Pure.
 
-Lines carry numbers (`postal_plexus.maintenance.output`): one that comes twice is dropped, one that
-comes early waits for those before it, and what is missing at the end is known. Lines that are none
-of ours (a program's own words on its standard error) are kept apart, the newest of them.
+Lines are numbered (`postal_plexus.maintenance.output`): a repeated one is dropped, an early one
+waits for those before it, and missing ones are noticed at the end. Other lines (a program's
+messages on its standard error) are kept separately, only the newest.
 """
 
 import json
@@ -17,7 +17,7 @@ Line = dict[str, Any]
 
 
 class TaskOutput:
-    """What has come of one task's output."""
+    """The lines received from one task."""
 
     def __init__(self) -> None:
         self._next = 0
@@ -27,7 +27,7 @@ class TaskOutput:
         self.noise: list[str] = []
 
     def take(self, messages: Iterable[str]) -> list[Line]:
-        """Give the lines that are next, in order, each once; the end is not among them."""
+        """Return the next lines in order, each once, without the end line."""
         for message in messages:
             line = _read(message)
             if line is None:
@@ -45,7 +45,7 @@ class TaskOutput:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything up to the end has come."""
+        """Whether all lines up to the end have been received."""
         return self.code is not None
 
 

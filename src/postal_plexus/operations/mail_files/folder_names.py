@@ -1,7 +1,7 @@
-"""Names of folders: what a source calls them -> a folder of ours. Pure.
+"""Convert a source's folder names into folder names here. Pure.
 
-Whatever comes out is a name that Dovecot takes, at most 15 levels of at most 200 octets in modified
-UTF-7, none of which a Maildir uses for itself. Two names of a source may become one: their mails
+Every result is a name that Dovecot accepts: at most 15 levels of at most 200 octets in modified
+UTF-7, none of which a Maildir reserves. Two names of a source may become one name; their messages
 are then in one folder.
 """
 
@@ -21,12 +21,12 @@ _LONGEST_LEVEL = 200
 
 
 def is_inbox(name: str) -> bool:
-    """Return whether that is what others call an inbox."""
+    """Return whether the name is one that programs use for the inbox."""
     return unicodedata.normalize("NFC", name).lower() in _INBOXES
 
 
 def text_of(name: bytes) -> str:
-    """Return a file's name as text; what is no UTF-8 is read as Windows wrote it."""
+    """Return a file's name as text; if it is not UTF-8, decode it as Windows's code page."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -34,9 +34,9 @@ def text_of(name: bytes) -> str:
 
 
 def folder(levels: Iterable[str]) -> str:
-    """Return the folder for the levels of a source, with "/" between its own.
+    """Return the folder for a source's levels, joined by "/".
 
-    What is in an inbox is beside it here; no level is a path's step upwards.
+    Folders inside an inbox become siblings of it; no level is `.` or `..`.
     """
     given = [each for each in levels if each.strip() not in {"", ".", ".."}]
     if given and is_inbox(given[0].strip()):
@@ -48,10 +48,10 @@ def folder(levels: Iterable[str]) -> str:
 
 
 def common_root(folders: Iterable[Sequence[str]]) -> int:
-    """Return how many levels all folders share above the inbox, and so say nothing.
+    """Return how many levels above the inbox are shared by all folders, and so mean nothing.
 
-    A zip has `Takeout/Mail/Inbox`, or a mailbox's name above all. Where there is no inbox, nothing
-    is left out: the only folder that was exported keeps its name.
+    A zip file has `Takeout/Mail/Inbox`, or a mailbox's name above all folders. Without an inbox
+    the result is 0: the only folder that was exported keeps its name.
     """
     given = {tuple(each) for each in folders}
     shared = 0

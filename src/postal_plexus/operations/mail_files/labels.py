@@ -1,7 +1,7 @@
-"""Gmail's labels as Google Takeout writes them (`X-Gmail-Labels`) -> folders and flags. Pure.
+"""Convert Gmail's labels in a Google Takeout (`X-Gmail-Labels`) into folders and flags. Pure.
 
-A label is many things: a folder, a state, a guess of Google's. A mail is stored once, in the folder
-of its first label that is one; what has none was archived.
+A label can be a folder, a state, or a guess by Google. A message is stored once, in the folder of
+its first label that stands for one; a message without such a label was archived.
 """
 
 import csv
@@ -41,7 +41,7 @@ _CATEGORY = re.compile(r"(category|kategorie|catégorie|categoría|categoria|cat
 
 
 def read_labels(field: str) -> list[str]:
-    """Return the labels in a field's value: unfolded, decoded (RFC 2047), parted by commas."""
+    """Return the labels in a field's value: unfolded, decoded (RFC 2047), split at commas."""
     text = re.sub(r"\r?\n[ \t]+", " ", field).strip()
     with suppress(LookupError, UnicodeError, ValueError, email.errors.HeaderParseError):
         text = str(make_header(decode_header(text)))
@@ -54,7 +54,7 @@ def read_labels(field: str) -> list[str]:
 
 
 def folders(labels: Sequence[str]) -> list[str]:
-    """Return the labels that are folders, in their order; "/" parts levels. Never empty."""
+    """Return the labels that are folders, in their order; "/" separates levels. Never empty."""
     found = [
         each
         for each in labels
@@ -64,6 +64,6 @@ def folders(labels: Sequence[str]) -> list[str]:
 
 
 def flags(labels: Sequence[str]) -> str:
-    """Return a mail's flags as a Maildir's letters: what is not unread is seen."""
+    """Return a message's flags as a Maildir's letters: it is seen unless it is unread."""
     given = {each.lower() for each in labels}
     return ("F" if given & _STARRED else "") + ("" if given & _UNREAD else "S")

@@ -1,10 +1,10 @@
-"""An mbox as a stream -> its mails (RFC 4155, mboxrd and mboxo).
+"""Split an mbox stream into its messages (RFC 4155, mboxrd and mboxo).
 
-A mail begins with a line `From SENDER DATE` after an empty line or at the beginning. Programs write
-any date there, so what decides is that a header follows; without an empty line before it, a date is
-needed as well. Within a mail ">From " loses a ">", as mboxrd says; mboxo means the same by it, but
-for lines that had one themselves. Nothing is skipped: what comes before the first such line is no
-mbox, and what a wrong guess takes apart is all there.
+A message begins with a line `From SENDER DATE`, at the beginning or after an empty line. Programs
+write the date in any format, so the line counts if a header follows; without an empty line before
+it, it also needs a valid date. Inside a message ">From " loses a ">", as mboxrd specifies; mboxo
+differs only for lines that had a ">" themselves. No content is skipped: a file with anything before
+the first such line is not an mbox, and a wrongly split message is complete in its parts.
 """
 
 import re
@@ -25,12 +25,12 @@ _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 @dataclass(frozen=True)
 class Part:
-    """One mail of an mbox.
+    """One message of an mbox.
 
     Attributes:
         number: from 1.
-        separator: its "From " line, without the line's end.
-        pieces: its octets, to be read once.
+        separator: its "From " line, without the line end.
+        pieces: its octets; can be read once.
     """
 
     number: int
@@ -39,12 +39,12 @@ class Part:
 
 
 def is_mbox(begun: bytes) -> bool:
-    """Return whether a file that begins so is an mbox."""
+    """Return whether a file with this beginning is an mbox."""
     return begun.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").startswith(b"From ")
 
 
 def split(stream: BinaryIO) -> Iterator[Part]:
-    """Give the mails of an mbox; what was not read of one is skipped with the next."""
+    """Yield the messages of an mbox; the next one skips the unread rest of the previous one."""
     reader = _Reader(stream)
     number = 0
     while reader.separator is not None:
@@ -56,7 +56,7 @@ def split(stream: BinaryIO) -> Iterator[Part]:
 
 
 class _Reader:
-    """The state between two mails."""
+    """The state between two messages."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -70,11 +70,11 @@ class _Reader:
             self._begin(line)
 
     def mail(self) -> Iterator[bytes]:
-        """Give the mail after the separator; `separator` is then that of the next one."""
+        """Yield the pieces of the current message; `separator` is then that of the next one."""
         self.separator = None
         at_start = in_header = True
         is_after_blank = False
-        held = b""  # an empty line before a separator, or before the end, is not the mail's
+        held = b""  # an empty line before a separator or the end is not part of the message
         while line := self._line():
             if (
                 at_start
@@ -96,7 +96,7 @@ class _Reader:
             yield line[1:] if is_quoted else line
 
     def _separates(self, line: bytes, *, is_after_blank: bool) -> bool:
-        """Return whether a mail begins here: what follows is looked at."""
+        """Return whether a message begins here, by the lines that follow."""
         if not line.endswith(b"\n"):
             return False
         self._next = self._line()
@@ -122,8 +122,8 @@ class _Reader:
 def received(separator: bytes) -> int | None:
     """Return the date in a "From " line, in seconds since 1970; None if it has none.
 
-    It is asctime's, in UTC (RFC 4155), or one with a zone before or after the year, or any that
-    mails have. "From - " is Mozilla's, whose date is that of the copy.
+    The format is that of asctime in UTC (RFC 4155), the same with a zone before or after the year,
+    or that of a Date field. "From - " is Mozilla's, with the date of the copy.
     """
     words = separator.decode("utf-8", "replace").split()[1:]
     if not words or words[0] == "-":

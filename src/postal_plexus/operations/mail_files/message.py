@@ -1,8 +1,8 @@
-"""One mail of a file, read as a stream: what is stored, its name, and what its header says.
+"""Read one message as a stream: its stored content, its name, and its header's flags and date.
 
-What is stored has LF line ends, and lacks the fields by which an mbox keeps its notes (Status,
-X-Mozilla-Status and so on), which become flags. Its name is a hash of that, but for the fields that
-Google adds, since labels change: a mail that comes again, from whichever file, has the same name.
+The stored content has LF line ends. The header fields in which an mbox records flags (Status,
+X-Mozilla-Status and so on) are removed. The name is a hash of the content without the fields that
+Google adds, because labels change: the same message has the same name in any file.
 """
 
 import calendar
@@ -22,7 +22,7 @@ LONGEST_LINE = 65_536
 
 _IN_MEMORY = 1 << 20
 _LONGEST_VALUE = 16_384
-_LATEST = 4_102_444_800  # 2100: a later date is a fault, or a joke
+_LATEST = 4_102_444_800  # 2100: a later date is wrong
 _NOTES = {
     *(b"status", b"x-status", b"x-keywords", b"x-uid", b"x-imap", b"x-imapbase"),
     *(b"x-mozilla-status", b"x-mozilla-status2", b"x-mozilla-keys", b"content-length"),
@@ -38,18 +38,18 @@ _MOZILLA_EXPUNGED, _MOZILLA_FORWARDED = 0x0008, 0x1000
 
 @dataclass(frozen=True)
 class Found:
-    """A mail as a source has it.
+    """A message in a source.
 
     Attributes:
-        levels: of its folder in the source; `()` for the inbox.
-        where: the file, and the place in it, for people.
-        pieces: its octets; each piece is a line, or a part of a long one. To be read once, before
-            the source's next mail.
-        flags: as a Maildir's letters, where the source has them beside the mail; None: the header
-            says them, or nothing does.
-        date: of its arrival, in seconds since 1970, where the source knows.
-        else_date: where the header does not know it, either.
-        is_mbox: without a note in its header it is new.
+        levels: the levels of its folder in the source; `()` for the inbox.
+        where: the file, and the place in it, for error messages.
+        pieces: its octets; each piece is a line, or a part of a long one. Can be read once, before
+            the source's next message.
+        flags: a Maildir's letters, if the source stores them outside the message; None: they are in
+            the header, if anywhere.
+        date: of its arrival, in seconds since 1970, if the source knows it.
+        else_date: the date to use if the header has none, either.
+        is_mbox: whether a message without flags in its header is unread.
     """
 
     levels: tuple[str, ...]
@@ -64,16 +64,15 @@ class Found:
 
 @dataclass
 class Mail:
-    """A mail that was read.
+    """A message that was read.
 
     Attributes:
-        content: what is stored, to be read from its beginning; without the rest of what is too
-            large.
-        octets: of that; of all, where it is too large.
-        lines: how many there are: IMAP counts an octet more for each.
-        digest: 16 octets of its name.
-        labels: Gmail's, None where there are none.
-        is_expunged: its owner has deleted it; the file was not yet made smaller.
+        content: the content to store, positioned at its beginning; truncated if it is too large.
+        octets: the size of the content; of all of it, if it is too large.
+        lines: the number of lines: IMAP counts one more octet for each.
+        digest: its name, 16 octets.
+        labels: Gmail's, None if there are none.
+        is_expunged: its owner has deleted it, and the file was not compacted yet.
     """
 
     content: BinaryIO
@@ -93,13 +92,13 @@ class Mail:
 
     @property
     def is_too_large(self) -> bool:
-        """Whether no mailbox takes it."""
+        """Whether it is too large for any mailbox."""
         return self.imap_octets > LARGEST
 
 
 @dataclass
 class _Header:
-    """What the header of one mail says, field by field."""
+    """The header of one message, field by field."""
 
     values: dict[bytes, bytes] = field(default_factory=dict[bytes, bytes])
     name: bytes = b""
@@ -109,33 +108,33 @@ class _Header:
         """Take the first piece of a field."""
         found = _FIELD.match(line)
         self.name = found[1].lower() if found else b""
-        # The top Received is the last hop; of all others the first counts, too.
+        # The top Received is the last hop; of all other fields the first counts, too.
         self.is_first = self.name in _READ and self.name not in self.values
         if found and self.is_first:
             self.values[self.name] = line[found.end() :]
 
     def add(self, piece: bytes) -> None:
-        """Take a further piece of it."""
+        """Take another piece of the field."""
         if self.is_first and len(self.values[self.name]) < _LONGEST_VALUE:
             self.values[self.name] += piece
 
     def text(self, name: bytes) -> str:
-        """Return a field's value; "" for none."""
+        """Return a field's value, or "" if it is missing."""
         return self.values.get(name, b"")[:_LONGEST_VALUE].decode("utf-8", "replace").strip()
 
 
 def pieces_of(stream: BinaryIO) -> Iterator[bytes]:
-    """Give a stream's lines; a long one in several pieces."""
+    """Yield a stream's lines; a long one in several pieces."""
     while piece := stream.readline(LONGEST_LINE):
         yield piece
 
 
 def read(found: Found) -> Mail:
-    """Read a mail to its end. Its `content` is to be closed."""
+    """Read a message to its end. The caller closes its `content`."""
     content = cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
     mail, header, digest = Mail(content), _Header(), hashlib.sha256()
     in_header = at_start = True
-    ends = 0  # line ends that are not hashed yet: how many are last is the file's, not the mail's
+    ends = 0  # line ends that are not hashed yet: how many are at the end depends on the file
     for piece in _with_line_feeds(found.pieces):
         if in_header:
             if at_start and piece == b"\n":
@@ -144,7 +143,7 @@ def read(found: Found) -> Mail:
             elif at_start and not piece.startswith((b" ", b"\t")):
                 if not mail.octets and piece.startswith((b"From ", b">From ")):
                     at_start = piece.endswith(b"\n")
-                    header.name = b"status"  # of an mbox, and to be left out to its end
+                    header.name = b"status"  # an mbox's field, to be left out to its end
                     continue
                 header.begin(piece)
             else:
@@ -168,7 +167,7 @@ def read(found: Found) -> Mail:
 
 
 def _with_line_feeds(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the pieces with LF for CRLF, also where a long line was cut between both."""
+    """Yield the pieces with LF instead of CRLF, even if a piece ends between the two."""
     held = False
     for given in pieces:
         piece = given
@@ -186,7 +185,7 @@ def _with_line_feeds(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _describe(mail: Mail, header: _Header, found: Found) -> None:
-    """Say a mail's flags, keywords, labels and date by its header and what its source knows."""
+    """Set a message's flags, keywords, labels and date from its header and its source."""
     flags, keywords = set(found.flags or ""), list(found.keywords)
     if header.text(b"x-gmail-labels"):
         mail.labels = gmail.read_labels(header.text(b"x-gmail-labels"))
@@ -225,7 +224,7 @@ def _mozilla(header: _Header) -> int:
 
 
 def _noted(header: _Header, keywords: list[str]) -> set[str]:
-    """Return the flags in the fields of an mbox; its keywords are added."""
+    """Return the flags in an mbox's fields, and add its keywords."""
     flags: set[str] = set()
     status = header.text(b"status") + header.text(b"x-status")
     for letter, flag in (("R", "S"), ("A", "R"), ("F", "F"), ("T", "D"), ("D", "T")):
@@ -241,10 +240,10 @@ def _noted(header: _Header, keywords: list[str]) -> set[str]:
 
 
 def date_of(text: str) -> int | None:
-    """Return the seconds since 1970 of a date as mails have it; None if it is none."""
+    """Return the seconds since 1970 of a Date field's value; None if it is not a date."""
     try:
         parsed = parsedate_tz(text.strip())
-        # Without a zone it is read as UTC, not as this machine's.
+        # A date without a zone is UTC, not local time.
         return (
             None if parsed is None else calendar.timegm((*parsed[:6], 0, 0, 0)) - (parsed[9] or 0)
         )

@@ -1,7 +1,7 @@
-"""All mails of a path: looked at once to count them, and once more to send what is new.
+"""Read all messages of a path twice: to count them, then to send the new ones.
 
-Both times the same mails come in the same order under the same names, as long as the files do not
-change; so what an interrupted run has sent is known by its content.
+Both times the same messages come in the same order with the same names, as long as the files do not
+change. So what an interrupted run has uploaded is recognized by its content.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Place = tuple[bool, tuple[str, ...]]
 
 @dataclass
 class Folder:
-    """What a source has for one folder; octets as IMAP counts them."""
+    """A source's messages for one folder; octets as IMAP counts them."""
 
     mails: int = 0
     octets: int = 0
@@ -35,7 +35,7 @@ class Folder:
     too_large: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
 
     def add(self, other: "Folder") -> None:
-        """Take in what has the same name here."""
+        """Add a folder that has the same name here."""
         self.mails += other.mails
         self.octets += other.octets
         self.new += other.new
@@ -45,7 +45,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file, or a mail of one, that is not brought."""
+    """A file, or a message of one, that is not imported."""
 
     name: str
     reason: str
@@ -54,13 +54,14 @@ class LeftOut:
 
 @dataclass
 class Survey:
-    """What a source has.
+    """The content of a source.
 
     Attributes:
         folders: by their names here.
         left_out: the first 200 of each kind.
-        left_out_count: of what is no mail; lost_count: of what may be mail, and cannot be read.
-        expunged: mails that their owner had deleted, and that are still in the file.
+        left_out_count: files that are not mail.
+        lost_count: files and messages that may be mail but cannot be read.
+        expunged: messages that their owner had deleted, and that are still in the file.
     """
 
     folders: dict[str, Folder] = field(default_factory=dict[str, Folder])
@@ -70,35 +71,35 @@ class Survey:
     expunged: int = 0
 
     def leave_out(self, where: str, why: str) -> None:
-        """Note what is no mail."""
+        """Note something that is not mail."""
         self.left_out_count += 1
         if self.left_out_count <= _MOST_TOLD:
             self.left_out.append(LeftOut(where, why, is_damage=False))
 
     def lose(self, where: str, why: str) -> None:
-        """Note what may be mail, and cannot be read."""
+        """Note something that may be mail but cannot be read."""
         self.lost_count += 1
         if self.lost_count <= _MOST_TOLD:
             self.left_out.append(LeftOut(where, why, is_damage=True))
 
     @property
     def new(self) -> int:
-        """How many mails are to be brought."""
+        """How many messages are to be imported."""
         return sum(each.new for each in self.folders.values())
 
     @property
     def new_octets(self) -> int:
-        """Their octets."""
+        """The octets of the messages to import."""
         return sum(each.new_octets for each in self.folders.values())
 
 
 class MailFiles:
-    """The mails of a path.
+    """The messages of a path.
 
     Args:
-        path: a file or a folder.
-        known: the names (16 octets) of what an earlier run has brought.
-        chosen: folders as `survey` names them -> where the operator wants them.
+        path: a file or a directory.
+        known: the names (16 octets) of the messages that earlier runs have imported.
+        chosen: folders as `survey` names them -> the operator's names.
     """
 
     def __init__(self, path: Path, known: Container[bytes], chosen: Mapping[str, str]) -> None:
@@ -108,7 +109,7 @@ class MailFiles:
         self._root = 0
 
     def survey(self) -> Survey:
-        """Look at all of it. Raises SourceError."""
+        """Read and count all messages. Raises SourceError."""
         found = Survey()
         places: dict[Place, Folder] = {}
         for place, mail, name, where in self._mails(found):
@@ -126,7 +127,7 @@ class MailFiles:
         return found
 
     def records(self) -> Iterator[bytes]:
-        """Give all that is new, as a stream of records; after `survey`. Raises SourceError."""
+        """Yield all new messages as a stream of records, after `survey`. Raises SourceError."""
         for place, mail, name, _where in self._mails(Survey()):
             if mail.is_too_large or name in self._known:
                 continue
@@ -156,7 +157,7 @@ class MailFiles:
                 elif not mail.octets:
                     told.leave_out(found.where, "is empty")
                 else:
-                    # Two that are the same are two; the second one has a name of its own.
+                    # Two identical messages are both imported; the second one gets another name.
                     count = seen.get(mail.digest, 0)
                     seen[mail.digest] = count + 1
                     yield _place(found, mail), mail, _numbered(mail.digest, count), found.where

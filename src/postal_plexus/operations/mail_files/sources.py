@@ -1,14 +1,14 @@
-"""What lies at a path -> its mails: an mbox, a Maildir, a folder, or a zip file of them or of .eml.
+"""Find the messages at a path: an mbox, a Maildir, a directory, or a zip file of them or of .eml.
 
-    FILE                          an mbox is the folder of its name
+    FILE                          an mbox is a folder with its name
     FOLDER/cur, FOLDER/new        a Maildir; .Sub.Folder (Maildir++) or Sub/Folder are its folders
     NAME, NAME.sbd/               Thunderbird: an mbox, and the folders below it
     NAME.mbox/mbox                Apple Mail's export
-    FOLDER/NAME.eml               mails of a folder
+    FOLDER/NAME.eml               messages of a folder
     *.zip                         the same in a zip file: WorkMail's export, Google Takeout
 
-Links, pipes and devices are not opened, and a name in a zip file is never a path. `told` gets the
-name and the reason of what is left out. Fails with SourceError where nothing can be read at all.
+Links, pipes and devices are not opened, and a name in a zip file is never used as a path. `told`
+gets the name of each skipped file and the reason. Raises SourceError if nothing can be read at all.
 """
 
 import calendar
@@ -30,20 +30,20 @@ from postal_plexus.operations.mail_files.message import Found, pieces_of
 
 
 class Told(Protocol):
-    """Who is told of what is left out."""
+    """The receiver of reports about skipped files."""
 
     def leave_out(self, where: str, why: str) -> None:
-        """It is no mail."""
+        """Report something that is not mail."""
         ...
 
     def lose(self, where: str, why: str) -> None:
-        """It may be mail, and cannot be read."""
+        """Report something that may be mail but cannot be read."""
         ...
 
 
 _MBOX_NAMES = re.compile(r"(.+)\.(mbox|mbx|mboxrd|mboxo)", re.IGNORECASE)
 _EML = ".eml"
-# What programs keep beside mails: no loss, and nothing to be told of.
+# Files that programs keep beside mail: skipping them loses nothing and is not reported.
 _NOTES = re.compile(
     r"(.*\.(msf|dat|sieve|log|lock|plist|index|cache)|dovecot.*|courier.*|maildir.*|subscriptions"
     r"|\.ds_store|thumbs\.db|desktop\.ini|\.subscriptions|tmp|archive_browser\.html)",
@@ -54,11 +54,11 @@ _MOST_DEPTH = 40
 
 
 class SourceError(ValueError):
-    """What is named is no source of mail; the text says why."""
+    """The path is not a source of mail; the text says why."""
 
 
 def mails(path: Path, told: Told) -> Iterator[Found]:
-    """Give all mails at a path, in an order that is the same each time. Raises SourceError."""
+    """Yield all messages at a path, always in the same order. Raises SourceError."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
@@ -110,14 +110,14 @@ def _else_date(separator: bytes) -> int | None:
 
 
 class _Folder:
-    """A folder of this machine."""
+    """A directory of this machine."""
 
     def __init__(self, top: Path, told: Told) -> None:
         self._top = top
         self._told = told
 
     def mails(self) -> Iterator[Found]:
-        """Give its mails."""
+        """Yield its messages."""
         yield from self._folder(self._top, (), is_maildir_root=True)
 
     def _folder(
@@ -193,7 +193,7 @@ class _Folder:
                 begun = file.read(512)
                 file.seek(0)
                 if mbox.is_mbox(begun):
-                    # Apple Mail: the package is the folder.
+                    # Apple Mail: the package stands for the folder.
                     own = levels if name == "mbox" and levels else (*levels, _stem(name))
                     yield from _mbox(file, own, where, date)
                 elif begun and not _NOTES.fullmatch(name):
@@ -206,7 +206,7 @@ class _Folder:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file, and nothing that took its place meanwhile."""
+    """Open a file, but nothing that has replaced it in the meantime."""
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -219,7 +219,7 @@ def _is_maildir(path: Path) -> bool:
 
 
 def _levels_of(path: Path, name: str) -> tuple[str, ...]:
-    """Return the levels that a directory's name stands for."""
+    """Return the folder levels for a directory's name."""
     if _is_maildir(path):
         parts = name[1:].split(".") if name.startswith(".") else [name]
         return tuple(decode(each) for each in parts)
@@ -230,7 +230,7 @@ def _levels_of(path: Path, name: str) -> tuple[str, ...]:
 
 
 def _keywords(path: Path) -> dict[str, str]:
-    """Return the keywords in a Maildir of Dovecot by their letters."""
+    """Return the keywords of a Dovecot Maildir by their letters."""
     try:
         text = path.read_text("utf-8", "replace")[:100_000] if path.is_file() else ""
     except OSError:
