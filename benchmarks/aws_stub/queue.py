@@ -171,9 +171,8 @@ class Queue:
                 continue
             self._hand_out(message, now, self.visibility if visibility is None else visibility)
             received.append(message)
-        if received:
-            if figures.first_handed_out_at is None:
-                figures.first_handed_out_at = now
+        if received and figures.first_handed_out_at is None:
+            figures.first_handed_out_at = now
         return received
 
     def _next(self) -> Message | None:
