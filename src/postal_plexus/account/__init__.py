@@ -1,8 +1,8 @@
-"""My account: what users change by themselves: passwords, second factor, vacation.
+"""The account page: users change their passwords, second factor and out-of-office reply themselves.
 
-Two programs. `keeper` runs in Dovecot's container, where hashes and mailboxes are: it checks each
-request anew, and alone writes. The page (`web`) is what browsers talk to: it holds no secret and
-no session, and whoever takes it over gets what users then type into it, and no more.
+There are two programs. `keeper` runs in Dovecot's container, where hashes and mailboxes are; it
+checks each request again, and only it writes. The page (`web`) serves browsers. It stores no secret
+and no session, so an attacker who takes it over gets only what users enter from then on.
 
-Pure: `totp`, `strength`, `record`, `changes`, `vacation`, `messages`. The rest is at the edge.
+Pure: `totp`, `strength`, `record`, `vacation`, `messages`. The other modules do I/O.
 """

@@ -1,4 +1,4 @@
-"""A mailbox as the directory's table for Dovecot has it: what the operator says about it. Pure."""
+"""A mailbox's entry in the directory's table for Dovecot: the operator's settings. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ _APP = re.compile(r"(?:^| )app-([a-z0-9-]+)=\S+")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A mailbox of the table.
+    """A mailbox in the table.
 
     Attributes:
-        address: its login now.
-        stack_hash: of the stack file's main password.
+        address: its current login.
+        stack_hash: the hash of the main password in the stack file.
         home: the directory of its mail below the mail store, `example.org/ann`.
-        apps: the names of the app passwords that the stack file has.
+        apps: the names of the app passwords in the stack file.
     """
 
     address: str
@@ -24,7 +24,7 @@ class Entry:
 
     @property
     def storage(self) -> str:
-        """The address under which its mail lies: its own, or its first if it was renamed."""
+        """The address under which its mail is stored: its own, or its first if it was renamed."""
         domain, _, name = self.home.partition("/")
         return f"{name}@{domain}"
 
@@ -33,7 +33,7 @@ class Entry:
 
 
 def entry_of(table: str, address: str) -> Entry | None:
-    """Give the mailbox with that login; None if there is none, or it has another login now."""
+    """Return the mailbox with that login; None if there is none, or its login is different now."""
     for line in table.splitlines():
         if not line.startswith(f"{address}:"):
             continue

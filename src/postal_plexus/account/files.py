@@ -1,7 +1,7 @@
-"""The files of a mailbox's directory that the keeper writes: whole, synced, or not at all.
+"""Read and write the keeper's files in a mailbox's directory, atomically and synced.
 
-Reading follows no symbolic link and waits for no pipe, and what is not an ordinary file is refused
-(OSError). The mail store is NFS: a file is there once its directory is synced.
+Reading follows no symbolic link and does not block on a pipe; anything but an ordinary file raises
+OSError. The mail store is NFS, so a file is durable only once its directory is synced.
 """
 
 import errno
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def read(path: Path, most: int) -> str | None:
-    """Give a file's text; None if there is none.
+    """Return a file's text, or None if it does not exist.
 
     Raises:
         OSError: it cannot be read, is not an ordinary file, or is larger than `most` octets.
@@ -26,15 +26,15 @@ def read(path: Path, most: int) -> str | None:
         octets = file.read(most + 1)
     if len(octets) > most:
         raise OSError(errno.EFBIG, "larger than it can be", str(path))
-    # Latin-1: each octet is a character, so that what is odd is seen and not mended.
+    # Latin-1: each octet is a character, so invalid content is noticed and not repaired.
     return octets.decode("latin-1")
 
 
 def write(path: Path, octets: bytes) -> None:
-    """Replace a file, in a directory that is made if it is missing.
+    """Replace a file; create its directory if it is missing.
 
     Raises:
-        OSError: it could not be stored; what was there is there still.
+        OSError: it could not be stored; the previous file is unchanged.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
@@ -53,7 +53,7 @@ def write(path: Path, octets: bytes) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, for good."""
+    """Remove a file durably."""
     path.unlink(missing_ok=True)
     if path.parent.is_dir():
         _sync(path.parent)

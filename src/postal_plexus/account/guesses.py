@@ -1,9 +1,10 @@
-"""Wrong codes of the second factor: ten of a user within a day, then only recovery codes count.
+"""Count wrong codes of the second factor: after ten of a user in a day only recovery codes count.
 
-Whoever guesses codes has the password already, so no stranger can shut a user out. Ten a day, three
-codes valid at a time of a million: one chance in 90 a year. A right one forgives none, since the
-user may log in while somebody guesses. A line of the file is the time of a wrong
-code, in seconds since the epoch. A directory of the host's keeps them over a restart.
+To guess codes one needs the password, so a stranger cannot lock a user out. With ten guesses a day,
+and three codes of a million valid at a time, the chance of success is one in 90 per year. A right
+code does not reset the count, because the user may log in while somebody guesses. Each line of the
+file is the time of a wrong code, in seconds since the epoch. The files are in a directory of the
+host, so that they survive a restart.
 """
 
 import os
@@ -14,17 +15,17 @@ WINDOW_SECONDS = 86400
 
 
 class Guesses:
-    """The notes, a file for each user."""
+    """The records, a file for each user."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def are_too_many(self, address: str, now: float) -> bool:
-        """Whether no code counts for now."""
+        """Return whether codes are refused for now."""
         return len(self._recent(address, now)) >= MOST
 
     def note(self, address: str, now: float) -> None:
-        """Note a wrong code."""
+        """Record a wrong code."""
         lines = [*self._recent(address, now), int(now)]
         path = self._folder / address
         with open(  # noqa: PTH123
@@ -38,5 +39,5 @@ class Guesses:
         except FileNotFoundError:
             return []
         noted = [int(line) for line in text.splitlines() if line.isascii() and line.isdigit()]
-        # One that a set clock has put into the future counts too.
+        # A time in the future, after a change of the clock, counts too.
         return [at for at in noted if now - at < WINDOW_SECONDS]

@@ -1,6 +1,6 @@
-"""Hash a password with libsodium, with which Dovecot verifies it: Argon2id at the directory's cost.
+"""Hash a password with libsodium, as Dovecot verifies it: Argon2id with the directory's parameters.
 
-Not `argon2-cffi`, as the operator's side: the library is in Dovecot's image anyway.
+The operator's side uses `argon2-cffi`; Dovecot's image already contains libsodium.
 """
 
 import ctypes
@@ -15,10 +15,10 @@ _STR_BYTES = 128
 
 
 def hashed(password: str) -> str:
-    """Give the password's hash in Dovecot's form, with a new salt.
+    """Return the password's hash in Dovecot's format, with a new salt.
 
     Raises:
-        OSError: the library is missing, or there is no memory.
+        OSError: the library is missing, or memory is exhausted.
     """
     sodium = ctypes.CDLL(_LIBRARY)
     sodium.crypto_pwhash_str_alg.argtypes = [

@@ -1,13 +1,13 @@
-"""The keeper of what users set: answers one request of the page, in Dovecot's container.
+"""The keeper of users' own settings: answer one request of the page, in Dovecot's container.
 
 Dovecot starts it for each connection to account.sock, one at a time (dovecot.conf), as the user who
-owns the mail. The page is not trusted: it names a session by its token, which is checked here, and
-what opens a mailbox to others needs the main password, and a code where there is a second factor,
-again with the request itself. So a page in foreign hands has what is typed into it, and nothing of
-those who do not come.
+owns the mail. The page is not trusted. It names a session by its token, which is checked here.
+Whatever gives access to a mailbox requires the main password, and a code if there is a second
+factor, in the request itself. So an attacker who controls the page gets what users enter there, and
+nothing of users who do not visit it.
 
-Every request ends with one answer (`messages`). A record that cannot be read is its user's problem
-only; a store that does not take a change leaves what was there.
+Every request ends with one answer (`messages`). An unreadable record affects only its user; a
+failed write leaves the previous record unchanged.
 """
 
 import fcntl
@@ -45,7 +45,7 @@ Request = Mapping[str, str]
 
 _LONGEST_SECONDS = 60
 _INFO = "\x01\x02"
-"""What begins a line for Dovecot's log that is no error (lib/failures.h)."""
+"""The prefix of a line for Dovecot's log that is not an error (lib/failures.h)."""
 
 _WRONG = "The address or the password is wrong."
 _ENDED = "Your session has ended. Log in again."
@@ -53,7 +53,7 @@ _LATER = "Too many wrong passwords were tried. Wait a quarter of an hour, then t
 
 
 class ProblemError(Exception):
-    """A request is refused: a kind of `messages.PROBLEMS`, and the text for the user."""
+    """A request is refused: one of `messages.PROBLEMS`, and the text for the user."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -73,14 +73,14 @@ class Places:
 
 @dataclass(frozen=True)
 class User:
-    """Whoever asks, as the directory and the record have it now."""
+    """The user of a request, with the current directory entry and record."""
 
     entry: Entry
     record: Record
 
     @property
     def key(self) -> str:
-        """What the sessions are bound to: the main password in force."""
+        """The key of the user's sessions: the fingerprint of the current main password."""
         return fingerprint(self.record.main or self.entry.stack_hash)
 
 
@@ -94,7 +94,7 @@ def _log_info(line: str) -> None:
 
 @dataclass(frozen=True)
 class Keeper:
-    """What answers requests."""
+    """The service that answers requests."""
 
     places: Places = field(default_factory=Places)
     dovecot: Dovecot = field(default_factory=Dovecot)
@@ -109,7 +109,7 @@ class Keeper:
         return Sessions(self.places.sessions)
 
     def answer(self, line: bytes) -> Answer:
-        """Give the answer to one line."""
+        """Return the answer to one line."""
         try:
             request = messages.request(line)
             act = self._verbs()[request["verb"]]
@@ -144,13 +144,13 @@ class Keeper:
             "vacation": self._vacation,
         }
 
-    # --- who asks ---
+    # --- authentication ---
 
     def _login(self, request: Request) -> Answer:
         address = self._verified(request["address"], request)
         user = self._with_code(address, request)
-        # Once more, now that it is known what the session is bound to: the operator may set another
-        # password in this moment.
+        # Again, now that the session's key is known: the operator may have set another password in
+        # the meantime.
         self._verified(address, request)
         return {"token": self._sessions.begin(address, user.key), "address": address}
 
@@ -159,7 +159,7 @@ class Keeper:
         return {}
 
     def _verified(self, typed: str, request: Request) -> str:
-        """Give the address whose main password is in the request."""
+        """Return the address whose main password is in the request."""
         outcome, address = self.dovecot.verify(typed, request["password"], request["remote"])
         if outcome is Outcome.LATER:
             raise ProblemError("later", _LATER)
@@ -177,14 +177,14 @@ class Keeper:
         raise ProblemError("session", _ENDED)
 
     def _proved(self, request: Request) -> User:
-        """Give the user of a session who has proved once more to be there."""
+        """Return the user of a session, who has entered the password (and a code) again."""
         session, _ = self._session(request)
         address = self._verified(session.address, request)
         if address != session.address:
             raise ProblemError("password", _WRONG)
         user = self._with_code(address, request)
         if user.key != session.key:
-            # The operator has set another password since Dovecot was asked.
+            # The operator has set another password since Dovecot checked this one.
             raise ProblemError("session", _ENDED)
         return user
 
@@ -224,14 +224,14 @@ class Keeper:
     def _home(self, entry: Entry) -> Path:
         return self.places.store / entry.home
 
-    # --- what is changed ---
+    # --- changes ---
 
     def _change(self, proved: User, change: Callable[[User], Record]) -> User:
-        """Store what a change makes of the record as it is now, while no other keeper does."""
+        """Apply a change to the current record and store it, under the lock of all keepers."""
         with self._alone():
             user = self._user(proved.entry.address)
             if user.key != proved.key:
-                # The operator, or the user elsewhere, has set another password in this moment.
+                # The operator, or the user elsewhere, has just set another password.
                 raise ProblemError("session", _ENDED)
             return self._save(user, change(user))
 
@@ -241,9 +241,9 @@ class Keeper:
         return replace(user, record=record)
 
     def _changed(self, user: User, what: str, request: Request, *, kick: bool = False) -> None:
-        """Log a change, end the user's connections if asked to, and tell the user by mail.
+        """Log a change, end the user's connections if requested, and notify the user by mail.
 
-        The change stands already; what fails here is logged, and the rest done all the same.
+        The change is already stored; a failure here is logged, and the rest is done anyway.
         """
         address = user.entry.address
         self.note(f"{address}: {what} From {request['remote']}.")
@@ -279,7 +279,7 @@ class Keeper:
 
         def made(user: User) -> Record:
             app = AppPassword(name, int(self.now()), "")
-            # Whether it may be made is known before it costs a hash.
+            # Check whether it is permitted before the expensive hash.
             user.record.with_app(app, user.entry.apps)
             app = replace(app, hash=self.hashed(password))
             return user.record.with_app(app, user.entry.apps)
@@ -292,7 +292,7 @@ class Keeper:
         _, user = self._session(request)
         name = request["name"]
         user = self._change(user, lambda user: user.record.without_app(name))
-        # Dovecot does not tell the connections of different passwords apart: all end.
+        # Dovecot does not distinguish connections by password, so all of them end.
         self._changed(user, f"The app password {name} was revoked.", request, kick=True)
         return {}
 
@@ -320,7 +320,7 @@ class Keeper:
         _, user = self._session(request)
         if user.record.secret is not None:
             raise ChangeError("There is a second factor already; end it first.")
-        # The code is the new secret's; there is no other yet.
+        # The code is that of the new secret; there is no other yet.
         user = self._proved(request)
         step = totp.step_of(secret, request["code"], self.now(), 0)
         if step is None:
@@ -355,7 +355,7 @@ class Keeper:
         files.write(path, vacation.script(vacation.vacation(*fields)).encode())
         return {}
 
-    # --- what is shown ---
+    # --- views ---
 
     def _view(self, request: Request) -> Answer:
         _, user = self._session(request)
@@ -379,7 +379,7 @@ class Keeper:
         return answer
 
     def _logins(self, address: str) -> list[list[str]]:
-        """Give each TIME, PASSWORD, PROTOCOL, ADDRESS, newest first."""
+        """Return TIME, PASSWORD, PROTOCOL, ADDRESS of each login, newest first."""
         text = files.read(self.places.store / "last-logins" / address, 1 << 20) or ""
         lines = [line.split(" ") for line in text.splitlines()]
         return sorted((line for line in lines if len(line) == 4), reverse=True)[:100]
@@ -394,7 +394,7 @@ class Keeper:
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
-        """Hold the lock of all changes: a second keeper waits."""
+        """Hold the lock for changes; other keepers wait."""
         with self.places.lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
@@ -410,15 +410,15 @@ def _network_address(text: str) -> str:
     except ValueError as error:
         raise messages.MessageError("no address of a browser") from error
     if isinstance(found, ipaddress.IPv6Address):
-        if found.scope_id is not None:  # which may hold anything
+        if found.scope_id is not None:  # which may contain anything
             raise messages.MessageError("no address of a browser")
         return str(found.ipv4_mapped or found)
     return str(found)
 
 
 def serve() -> None:
-    """Answer the one request of a connection, which is the standard input and output."""
-    # Whoever connects and says nothing keeps others waiting no longer than this.
+    """Answer the single request of a connection, which is the standard input and output."""
+    # A silent client makes others wait no longer than this.
     signal.alarm(_LONGEST_SECONDS)
     line = sys.stdin.buffer.readline(messages.LONGEST + 1)
     sys.stdout.buffer.write(messages.written(Keeper().answer(line)))

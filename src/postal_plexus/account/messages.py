@@ -1,7 +1,7 @@
-"""What the page and the keeper say to each other: a JSON object on one line each way. Pure.
+"""The protocol between the page and the keeper: one JSON object on a line in each direction. Pure.
 
-A request names its verb; every value is a text. An answer has `ok`; where that is false, `problem`
-is one of PROBLEMS and `text` says it to the user.
+A request names its verb; every value is a string. An answer has `ok`; if that is false, `problem`
+is one of PROBLEMS, and `text` is the message for the user.
 """
 
 import json
@@ -14,26 +14,26 @@ LONGEST = 32 * 1024
 
 PROBLEMS = frozenset(
     {
-        "session",  # it has ended, or never was
+        "session",  # the session has ended, or never existed
         "password",  # the password, or the code, is wrong
-        "code",  # the password is right, and a code of the second factor is missing
-        "later",  # too many were wrong, or Dovecot is away
-        "refused",  # the change cannot be made so
-        "broken",  # the user's record cannot be read: the operator's matter
-        "failed",  # the store did not take it
+        "code",  # the password is right, but a code of the second factor is missing
+        "later",  # too many were wrong, or Dovecot does not answer
+        "refused",  # the change is invalid
+        "broken",  # the user's record cannot be read; the operator must help
+        "failed",  # it could not be stored
     }
 )
 
 
 class MessageError(ValueError):
-    """A line is no request, or no answer."""
+    """A line is not a request, or not an answer."""
 
 
 def request(line: bytes) -> Mapping[str, str]:
-    """Read a request.
+    """Parse a request.
 
     Raises:
-        MessageError: it is none.
+        MessageError: it is not one.
     """
     if len(line) > LONGEST or not line.endswith(b"\n"):
         raise MessageError("it is too long, or not whole")
@@ -44,10 +44,10 @@ def request(line: bytes) -> Mapping[str, str]:
 
 
 def answer(line: bytes) -> Mapping[str, object]:
-    """Read an answer.
+    """Parse an answer.
 
     Raises:
-        MessageError: it is none.
+        MessageError: it is not one.
     """
     read = _object(line)
     if read.get("ok") is not True and read.get("problem") not in PROBLEMS:
@@ -56,7 +56,7 @@ def answer(line: bytes) -> Mapping[str, object]:
 
 
 def written(message: Mapping[str, object]) -> bytes:
-    """Write either."""
+    """Return the line for a request or an answer."""
     return json.dumps(message).encode() + b"\n"
 
 
@@ -71,7 +71,7 @@ def _object(line: bytes) -> Mapping[str, object]:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded: JSON can hold halves of characters."""
+    """Return whether a text can be encoded: JSON can contain lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

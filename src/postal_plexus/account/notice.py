@@ -1,6 +1,6 @@
-"""Tell a user by mail what was changed, so that whoever did not do it learns of it.
+"""Notify a user by mail of a change, so that a change by somebody else is noticed.
 
-Dovecot's own delivery agent puts it into the mailbox; a full one takes it, too.
+Dovecot's delivery agent stores the message, even in a full mailbox.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ _AGENT = "/usr/lib/dovecot/dovecot-lda"
 
 
 def text(address: str, what: str, remote: str, now: float) -> bytes:
-    """Write the mail."""
+    """Return the message."""
     mail = EmailMessage()
     mail["From"] = f"postmaster@{address.rpartition('@')[2]}"
     mail["To"] = address
@@ -29,10 +29,10 @@ def text(address: str, what: str, remote: str, now: float) -> bytes:
 
 
 def send(address: str, mail: bytes) -> None:
-    """Deliver it.
+    """Deliver the message.
 
     Raises:
-        ProgramError: Dovecot does not take it.
+        ProgramError: Dovecot does not accept it.
     """
     words = [
         _AGENT,

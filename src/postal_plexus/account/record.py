@@ -1,22 +1,22 @@
-"""What a user has set: the text of `.passwords` in the mailbox's directory. Pure.
+"""A user's own settings: the file `.passwords` in the mailbox's directory. Pure.
 
-A line each, in this order:
+Its lines, in this order:
 
     plexus-passwords 1
-    mailbox ADDRESS                     under which its mail lies (the first one, if it was renamed)
-    stack SHA256                        of the password hash that the stack file had then
-    main {SCHEME}HASH                   instead of the stack file's
+    mailbox ADDRESS                     under which its mail is stored (the first one, if renamed)
+    stack SHA256                        of the password hash in the stack file at that time
+    main {SCHEME}HASH                   replaces the stack file's
     app NAME MADE {SCHEME}HASH          each; MADE in seconds since the epoch
-    app-passwords-only                  the main password opens the page, and no mail
-    second-factor SECRET STEP           Base32, and the step of the code that was used last
-    recovery SHA256                     each code that is left
+    app-passwords-only                  the main password opens only the page, not the mail
+    second-factor SECRET STEP           Base32, and the step of the last code used
+    recovery SHA256                     one line for each unused code
     end
 
-All but the first three and the last may be missing. The operator stays the owner: the stack file
-says who exists, and another password hash there than the one that `stack` tells makes all of it
-void. What is not exactly such a text is a RecordError, and opens nothing: neither the passwords in
-it nor the stack file's, which the user may have replaced. containers/dovecot/passwords.lua reads it
-at each login; `keeper` alone writes it.
+All lines but the first three and the last are optional. The operator stays in control: the stack
+file defines the mailboxes, and if its password hash is not the one of `stack`, the record is void.
+Any other text raises RecordError and permits no login: neither with its passwords nor with the
+stack file's, which the user may have replaced. containers/dovecot/passwords.lua reads the file at
+each login; only `keeper` writes it.
 """
 
 import hashlib
@@ -40,11 +40,11 @@ _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,11})")
 
 
 class RecordError(ValueError):
-    """A text is no record, or not this mailbox's."""
+    """A text is not a record, or not this mailbox's."""
 
 
 class ChangeError(ValueError):
-    """A change cannot be made; the text says why, for the user."""
+    """A change is not possible; the text is the reason for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class AppPassword:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a user has set. `secret` is that of the second factor, `last_step` its last code's."""
+    """A user's settings. `secret` is that of the second factor, `last_step` its last code's."""
 
     mailbox: str
     stack: str
@@ -76,11 +76,11 @@ class Record:
         return f"Record(mailbox={self.mailbox!r})"  # no hash and no secret in a log
 
     def is_void(self, stack_hash: str) -> bool:
-        """Whether the operator has set another password since."""
+        """Return whether the operator has set another password since."""
         return self.stack != fingerprint(stack_hash)
 
     def with_app(self, made: AppPassword, taken: frozenset[str]) -> "Record":
-        """Add an app password; `taken` are names that the stack file uses."""
+        """Add an app password; `taken` are the names in the stack file."""
         if not is_app_name(made.name):
             raise ChangeError("A name has a to z, 0 to 9 and -, at most 32 of them, such as phone.")
         if made.name in taken or made.name in {each.name for each in self.apps}:
@@ -97,7 +97,7 @@ class Record:
         return replace(self, apps=left)
 
     def with_code(self, code: str, now: float) -> "Record | None":
-        """Use up a code of the app, or a recovery code; None if it is neither."""
+        """Use up a code of the app or a recovery code. Return None if it is neither."""
         if self.secret is None:
             return self
         step = totp.step_of(self.secret, code, now, self.last_step)
@@ -106,7 +106,7 @@ class Record:
         return self.with_recovery_code(code)
 
     def with_recovery_code(self, code: str) -> "Record | None":
-        """Use up a recovery code; None if it is none."""
+        """Use up a recovery code. Return None if it is not one."""
         used = totp.recovery_hash(code)
         if used not in self.recovery:
             return None
@@ -114,17 +114,17 @@ class Record:
 
 
 def is_app_name(text: str) -> bool:
-    """Whether an app password may be called so: the rule of `directory.entries`."""
+    """Return whether this is a valid name for an app password (as in `directory.entries`)."""
     return text != _MAIN and _APP_NAME.fullmatch(text) is not None
 
 
 def fingerprint(stack_hash: str) -> str:
-    """Give what a record notes of the stack file's password hash."""
+    """Return the fingerprint of the stack file's password hash for a record."""
     return hashlib.sha256(stack_hash.encode()).hexdigest()
 
 
 def rendered(record: Record) -> str:
-    """Write a record."""
+    """Return a record's text."""
     return "".join(f"{line}\n" for line in _lines(record))
 
 
@@ -146,10 +146,10 @@ def _lines(record: Record) -> Iterator[str]:
 
 
 def parsed(text: str, mailbox: str) -> Record:
-    """Read the record of the mailbox whose mail lies under that address.
+    """Parse the record of the mailbox whose mail is stored under that address.
 
     Raises:
-        RecordError: the text is no record, or another mailbox's.
+        RecordError: the text is not a record, or another mailbox's.
     """
     lines = [line.split(" ") for line in text.split("\n")]
     match lines:
@@ -163,7 +163,7 @@ def parsed(text: str, mailbox: str) -> Record:
     record = Record(whose, _checked(_SHA256, stack))
     for line in more:
         record = _with_line(record, line)
-    # Only what would be written so: no line twice, none out of its place.
+    # Accept only the exact text that would be written: no repeated or misplaced lines.
     if rendered(record) != text or len({each.name for each in record.apps}) < len(record.apps):
         raise RecordError("a line is twice in it, or out of its place")
     return record

@@ -1,8 +1,8 @@
-"""Who is logged in to the page: a file each in memory, named by the hash of the session's token.
+"""The page's sessions: a file for each in memory, named by the hash of its token.
 
 A session ends after 15 minutes without a request, after 2 hours in any case, and when the main
-password that opened it is no longer the one in force (`key`). Time is the kernel's since its boot.
-Whoever reads the files learns no token.
+password that opened it is no longer the current one (`key`). Time is counted since the kernel's
+boot. The files do not reveal any token.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def since_boot() -> float:
-    """Tell the time that no change of the clock moves."""
+    """Return the time since boot, which no change of the clock affects."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of the page: whose, opened by which main password (`record.fingerprint`)."""
+    """A session of the page: its user, and the main password's `record.fingerprint`."""
 
     address: str
     key: str
@@ -41,14 +41,14 @@ class Session:
 
 
 class Sessions:
-    """All of them, in a directory of memory that only the keeper can read."""
+    """All sessions, in a tmpfs directory that only the keeper can read."""
 
     def __init__(self, folder: Path, now: Callable[[], float] = since_boot) -> None:
         self._folder = folder
         self._now = now
 
     def begin(self, address: str, key: str) -> str:
-        """Begin one; give its token."""
+        """Begin a session; return its token."""
         alive: list[tuple[float, str, Path]] = []
         for path in self._folder.iterdir():
             found = self._read(path)
@@ -68,12 +68,12 @@ class Sessions:
         return token
 
     def keep(self, token: str, address: str, key: str) -> None:
-        """Let a token stand for a session that begins now."""
+        """Begin a session with this token."""
         now = self._now()
         self._write(self._path(token), Session(address, key, now, now))
 
     def find(self, token: str) -> Session | None:
-        """Give the session of a token, which is thereby used; None if it has ended."""
+        """Return the session of a token, and mark it as used; None if it has ended."""
         if not _TOKEN.fullmatch(token):
             return None
         path = self._path(token)
@@ -85,7 +85,7 @@ class Sessions:
         return found
 
     def end(self, token: str) -> None:
-        """End one."""
+        """End a session."""
         if _TOKEN.fullmatch(token):
             self._path(token).unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""Which passwords a user may choose. Pure.
+"""Check which passwords a user may choose. Pure.
 
-After NIST SP 800-63B section 5.1.1.2: long, not one of the common ones, not the user's own name;
-no rules about kinds of characters. The bounds are those of `plexus password`.
+According to NIST SP 800-63B section 5.1.1.2: long, not one of the common ones, not the user's own
+name; no rules about kinds of characters. The bounds are those of `plexus password`.
 """
 
 import secrets
@@ -14,10 +14,10 @@ LONGEST = 256
 """Characters; above that, clients differ in what they send."""
 
 _FEWEST_DIFFERENT = 5
-# Without what is easily mistaken for something else, on paper or on a telephone: 5 bits each.
+# Without characters that are easily confused on paper or on the telephone: 5 bits each.
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-# Of the commonest passwords in published lists, those of which a long one is made: a password that
-# is nothing but these, digits and marks is guessed first.
+# Common words in published lists of passwords: a password composed only of these, digits and marks
+# is guessed first.
 _COMMON = (  # noqa: SIM905
     "password passwort passw0rd motdepasse contrasena wachtwoord kennwort parola senha qwertzuiop"
     " qwertyuiop qwerty qwertz azerty asdfghjkl asdfgh yxcvbnm zxcvbnm zxcvbn qazwsx 1qaz2wsx"
@@ -30,13 +30,13 @@ _COMMON = (  # noqa: SIM905
 
 
 def generated() -> str:
-    """Make a password of 100 random bits, in groups that can be read out."""
+    """Generate a password of 100 random bits, in groups that can be read out."""
     groups = ("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(5))
     return "-".join(groups)
 
 
 def fault_of(password: str, address: str) -> str | None:
-    """Say what is wrong with a password, to complete "the password ..."; None for nothing."""
+    """Return what is wrong with a password, to complete "the password ..."; None if nothing is."""
     if len(password) < SHORTEST:
         return f"has {len(password)} characters, and {SHORTEST} are the fewest"
     if len(password) > LONGEST:
@@ -57,7 +57,7 @@ def fault_of(password: str, address: str) -> str | None:
 
 
 def _is_common(text: str, own: list[str]) -> bool:
-    """Whether a text of letters and digits has next to nothing beside common and own words."""
+    """Return whether a text consists almost only of common words and the user's own."""
     for word in (*own, *sorted(_COMMON, key=len, reverse=True)):
         text = text.replace(word, "")
     return len(_only_letters(text)) < 4

@@ -1,7 +1,7 @@
-"""The answer while a user is away, as a Sieve script of its own beside the user's filters. Pure.
+"""The out-of-office reply, as a separate Sieve script beside the user's filters. Pure.
 
-Dovecot runs it before the user's own scripts (containers/dovecot/filters.conf), so those stay as
-they are. It says in its first line what was asked for, as JSON, and is read back from there.
+Dovecot runs it before the user's own scripts (containers/dovecot/filters.conf), so those stay
+unchanged. Its first line contains the form's values as JSON, from which they are read back.
 """
 
 import json
@@ -21,12 +21,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class VacationError(ValueError):
-    """An answer cannot be given so; the text says why, for the user."""
+    """The reply is invalid; the text is the reason for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vacation:
-    """An answer: its subject, its text, and the first and last day that it is given (UTC)."""
+    """A reply: its subject, its text, and the first and last day on which it is sent (UTC)."""
 
     subject: str
     text: str
@@ -35,10 +35,10 @@ class Vacation:
 
 
 def vacation(subject: str, text: str, first: str, last: str) -> Vacation:
-    """Make an answer of what was typed into a form.
+    """Create a reply from a form's values.
 
     Raises:
-        VacationError: saying which field is wrong.
+        VacationError: a field is invalid; the text says which.
     """
     try:
         days = date.fromisoformat(first.strip()), date.fromisoformat(last.strip())
@@ -60,7 +60,7 @@ def vacation(subject: str, text: str, first: str, last: str) -> Vacation:
 
 
 def script(asked: Vacation) -> str:
-    """Write the Sieve script (RFC 5230, RFC 5260 for the days)."""
+    """Return the Sieve script (RFC 5230, RFC 5260 for the days)."""
     noted = json.dumps(
         {
             "subject": asked.subject,
@@ -84,7 +84,7 @@ def script(asked: Vacation) -> str:
 
 
 def read(text: str) -> Vacation | None:
-    """Give the answer that a script was made of; None if it is no such script."""
+    """Return the reply in a script; None if it is not such a script."""
     first, _, _ = text.partition("\r\n")
     if not first.startswith(_MARK):
         return None

@@ -1,1 +1,1 @@
-"""The account page: what browsers talk to. A program of the container `web`."""
+"""The web server of the account page, in the container `web`."""

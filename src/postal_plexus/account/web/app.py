@@ -1,7 +1,7 @@
-"""The account page's addresses, as a WSGI application (PEP 3333). No script, no session of its own.
+"""The account page: a WSGI application (PEP 3333) without scripts or sessions of its own.
 
-The session's token goes from the browser's cookie to the keeper with each request; what the keeper
-says is shown. Whatever goes wrong is a page that says so.
+It passes the session's token from the browser's cookie to the keeper with each request, and shows
+the keeper's answer. Every error becomes a page with the reason.
 """
 
 import sys
@@ -28,7 +28,7 @@ _POLICY = (
 _HEADERS = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", _POLICY),
-    # Not `same-origin`, as webmail's: a window that webmail opened would be in its hands.
+    # Not webmail's `same-origin`: webmail could control a window that it opened.
     ("Cross-Origin-Opener-Policy", "noopener-allow-popups"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     # `no-referrer` would send forms with Origin: null.
@@ -140,7 +140,7 @@ class App:
         self._ask(request, "logout")
         return self._to(request, cookie="")
 
-    # --- what is shown ---
+    # --- views ---
 
     def _overview(self, request: Request, problem: Answer | None = None) -> Response:
         answer = (
@@ -157,7 +157,7 @@ class App:
         if answer["problem"] != "session":
             text = pages.refused(self.base, str(answer["text"]))
             return Response(_STATUS[str(answer["problem"])], text)
-        # Without a cookie nothing has ended.
+        # Without a cookie no session has ended.
         text = str(answer.get("text", ""))
         headers = (("Set-Cookie", gate.cookie("")),) if request.token else ()
         return Response("200 OK", pages.login(self.base, text, ""), headers)
@@ -172,7 +172,7 @@ class App:
         saved = (("Content-Disposition", 'attachment; filename="mail.mobileconfig"'),)
         return Response("200 OK", apple_profile(setup, address=address), saved, CONTENT_TYPE)
 
-    # --- what is changed ---
+    # --- changes ---
 
     def _change_password(self, request: Request) -> Response:
         if request.form.get("new") != request.form.get("again"):
@@ -209,7 +209,7 @@ class App:
             codes = cast("list[str]", answer["codes"])
             return Response("200 OK", pages.recovery_codes(self.base, codes))
         if answer["problem"] in {"refused", "password"}:
-            # With a new secret: the old one's page is gone.
+            # With a new secret, because the page of the old one is gone.
             return self._offer_factor(request, str(answer["text"]))
         return self._overview(request, answer)
 
@@ -235,7 +235,7 @@ class App:
             return _AWAY
 
     def _to(self, request: Request, done: str = "", cookie: str | None = None) -> Response:
-        """Lead back to the overview, so that a reload sends no form again."""
+        """Redirect to the overview, so that a reload does not send the form again."""
         query = f"?done={done}" if done else ""
         headers = [("Location", f"https://{request.host}{self.base}/{query}")]
         if cookie is not None:
@@ -244,7 +244,7 @@ class App:
 
 
 def _request(environ: "WSGIEnvironment", base: str) -> Request:
-    """Read a request; nginx has checked its host, and says whose it is."""
+    """Parse a request; nginx has checked its host, and passes the client's address."""
     method, path = str(environ["REQUEST_METHOD"]), str(environ.get("PATH_INFO", ""))
     if path != base and not path.startswith(f"{base}/"):
         raise RefusedError("404 Not Found", "There is no such page.")

@@ -1,11 +1,11 @@
-"""Which request of a browser the account page answers at all. Pure.
+"""Decide which requests of a browser the account page answers. Pure.
 
-The page shares its host name with webmail, and so its origin: what a hostile mail smuggled into
-webmail could fetch the account page's addresses with the user's cookie, and read the answers. So a
-page is only given to a navigation of a window of its own (Fetch Metadata, W3C), which no script can
-pretend, and the answer's Cross-Origin-Opener-Policy cuts off the opener of the window. What changes
-anything comes from a form of ours: our own origin, and a token made of the session's (OWASP,
-"Cross-Site Request Forgery Prevention").
+The page shares its host name, and so its origin, with webmail: a script that a hostile message
+smuggled into webmail could request the account page with the user's cookie, and read the answers.
+Therefore pages are only returned for a navigation of a window (Fetch Metadata, W3C), which no
+script can imitate, and the Cross-Origin-Opener-Policy of the answer cuts the link to the window's
+opener. A change requires one of the page's own forms: its own origin, and a token derived from the
+session's (OWASP, "Cross-Site Request Forgery Prevention").
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What of a request counts. `remote` is what nginx says of the browser's address."""
+    """The relevant parts of a request. `remote` is the browser's address according to nginx."""
 
     method: str
     path: str
@@ -42,10 +42,10 @@ class Request:
 
 
 def check(request: Request, *, loads: bool = False) -> None:
-    """Let a request pass; `loads` for what a page of ours loads (a style sheet).
+    """Check a request; `loads` is for files that a page loads (a style sheet).
 
     Raises:
-        RefusedError: it does not come from a window of its own, or not from our form.
+        RefusedError: it is not the navigation of a window, or not from the page's form.
     """
     destination = request.headers.get("sec-fetch-dest", "")
     if destination not in ({"", "style"} if loads else {"", "document"}):
@@ -59,10 +59,10 @@ def check(request: Request, *, loads: bool = False) -> None:
 
 
 def check_form(request: Request) -> None:
-    """Let a form pass that changes something.
+    """Check a form that changes something.
 
     Raises:
-        RefusedError: it is none of the session's forms.
+        RefusedError: it is not one of the session's forms.
     """
     given = request.form.get("form", "")
     if not hmac.compare_digest(form_token(request.token).encode(), given.encode()):
@@ -70,12 +70,12 @@ def check_form(request: Request) -> None:
 
 
 def form_token(token: str) -> str:
-    """Give what a form of the session carries; it tells nothing of the session's token."""
+    """Return the token for the session's forms; it does not reveal the session's token."""
     return hmac.new(token.encode(), b"account page form", hashlib.sha256).hexdigest()
 
 
 def session_token(cookies: str) -> str:
-    """Give the session's token of a Cookie header, "" if there is none."""
+    """Return the session's token in a Cookie header, "" if there is none."""
     try:
         found = SimpleCookie(cookies).get(COOKIE)
     except CookieError:
@@ -84,16 +84,16 @@ def session_token(cookies: str) -> str:
 
 
 def cookie(token: str) -> str:
-    """Write the Set-Cookie header that begins a session, or with "" ends it."""
+    """Return the Set-Cookie header that begins a session, or ends it for ""."""
     lasts = "" if token else "; Max-Age=0"
     return f"{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict{lasts}"
 
 
 def read_form(octets: bytes) -> Mapping[str, str]:
-    """Read a form's fields.
+    """Parse a form's fields.
 
     Raises:
-        RefusedError: it is none.
+        RefusedError: it is not a form.
     """
     try:
         pairs = parse_qsl(

@@ -1,4 +1,4 @@
-"""The page's side of the keeper's socket: one request a connection."""
+"""The page's side of the keeper's socket: one request per connection."""
 
 import socket
 import struct
@@ -15,14 +15,14 @@ class KeeperError(Exception):
 
 
 def ask(request: Mapping[str, str], path: str = messages.SOCKET) -> Mapping[str, object]:
-    """Give the keeper's answer.
+    """Return the keeper's answer.
 
     Raises:
         KeeperError: there is none.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            # The kernel's limits, not Python's: those would refuse at once where a queue is full.
+            # The kernel's timeouts, not Python's, which would fail at once if the queue is full.
             limit = struct.pack("ll", _WAIT_SECONDS, 0)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)

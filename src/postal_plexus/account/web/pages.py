@@ -1,4 +1,4 @@
-"""The account page's HTML, from templates that escape all that they are given."""
+"""The account page's HTML, from templates that escape all values."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,14 +33,14 @@ def _templates() -> Environment:
 
 
 def login(base: str, problem: str, address: str) -> bytes:
-    """Ask who is there."""
+    """Return the login page."""
     return _page("login.html", base, problem=problem, address=address)
 
 
 def overview(
     base: str, account: Mapping[str, object], form: str, problem: str, query: str
 ) -> bytes:
-    """Show all that there is."""
+    """Return the overview."""
     done = _DONE.get(query.removeprefix("done="), "") if not problem else ""
     logins = cast("list[list[str]]", account["logins"])
     last: dict[str, list[str]] = {}
@@ -51,26 +51,26 @@ def overview(
 
 
 def app_password(base: str, name: str, password: str) -> bytes:
-    """Show a new app password, this once."""
+    """Return the page with a new app password, which is shown only once."""
     return _page("app_password.html", base, name=name, password=password)
 
 
 def factor(base: str, form: str, secret: str, uri: str, problem: str) -> bytes:
-    """Show a new secret, and ask for its first code."""
+    """Return the page with a new secret and a form for its first code."""
     picture = segno.make(uri, micro=False).svg_inline(scale=4, border=4, light="white")
     groups = " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
-    # Segno writes numbers only, whatever the text is.
+    # Segno's output contains only numbers, whatever the text is.
     shown = {"form": form, "secret": secret, "groups": groups, "uri": uri, "problem": problem}
     return _page("factor.html", base, picture=Markup(picture), **shown)  # noqa: S704
 
 
 def recovery_codes(base: str, codes: Sequence[str]) -> bytes:
-    """Show the recovery codes, this once."""
+    """Return the page with the recovery codes, which are shown only once."""
     return _page("recovery_codes.html", base, codes=codes)
 
 
 def refused(base: str, text: str) -> bytes:
-    """Say that something is not to be had."""
+    """Return the page for a refused request."""
     return _page("refused.html", base, text=text)
 
 

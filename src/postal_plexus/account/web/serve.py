@@ -12,12 +12,12 @@ import waitress
 from postal_plexus.account import messages
 from postal_plexus.account.web.app import App
 
-# One waits for Dovecot's 2 s after a wrong password, and others need not.
+# While one waits for Dovecot's 2 s after a wrong password, others can continue.
 _THREADS = 4
 
 
 def main() -> None:
-    """Serve until the end."""
+    """Serve until the process ends."""
     app = App(
         socket=os.environ.get("PLEXUS_KEEPER_SOCKET", messages.SOCKET),
         client_host=os.environ.get("PLEXUS_CLIENT_HOST", ""),
@@ -25,7 +25,7 @@ def main() -> None:
     waitress.serve(
         app,
         unix_socket=os.environ.get("PLEXUS_ACCOUNT_SOCKET", "/run/account/page.sock"),
-        # nginx's group is this one's.
+        # nginx has the same group.
         unix_socket_perms="660",
         threads=_THREADS,
         max_request_body_size=64 * 1024,
