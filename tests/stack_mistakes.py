@@ -46,12 +46,61 @@ def _mailbox(address: str, password_hash: str | None = HASH) -> dict[str, Any]:
     return {"address": address} | ({"password-hash": password_hash} if password_hash else {})
 
 
+_DOMAINS: list[Any] = _CONFIG["postal-plexus:domains"]
 _PEOPLE = [_mailbox("ann@example.org"), _mailbox("ben@example.net")]
 _LONG = "l" * 65
 _THREE = ("deliver", "dovecot", "postfix")
 _FOUR = ("certbot", *_THREE)
 
 MISTAKES = (
+    Mistake(
+        "more hosts than there can be",
+        {"hosts": 17},
+        "postal-plexus:hosts",
+        ("is 17", "Give 1 to 16"),
+    ),
+    Mistake(
+        "a mailbox on a host that there is not",
+        {"mailboxes": [_mailbox("ann@example.org") | {"host": 2}, _mailbox("ben@example.net")]},
+        "postal-plexus:mailboxes: entry 1 (ann@example.org)",
+        ("its host is 2", "only one", "raise postal-plexus:hosts"),
+    ),
+    Mistake(
+        "a domain on a host beyond the last",
+        {"hosts": 2, "domains": ["example.org", {"name": "example.net", "host": 3}]},
+        "postal-plexus:domains: entry 2 (example.net)",
+        ("its host is 3", "there are 2", "Give 1 to 2"),
+    ),
+    Mistake(
+        "a host by its name",
+        {
+            "hosts": 2,
+            "mailboxes": [_mailbox("ann@example.org") | {"host": "b"}, _mailbox("ben@example.net")],
+        },
+        "postal-plexus:mailboxes: entry 1 (ann@example.org)",
+        ("host is a text", "such as 2"),
+    ),
+    Mistake(
+        "host 0",
+        {
+            "hosts": 2,
+            "mailboxes": [_mailbox("ann@example.org") | {"host": 0}, _mailbox("ben@example.net")],
+        },
+        "postal-plexus:mailboxes: entry 1 (ann@example.org)",
+        ("host is 0", "such as 2"),
+    ),
+    Mistake(
+        "webmail with several hosts",
+        {"hosts": 2, "webmail": True},
+        "postal-plexus:webmail",
+        ("serves only one host", "there are 2"),
+    ),
+    Mistake(
+        "a host whose name is a domain of the stack",
+        {"hosts": 2, "mail-host": "mx.example.org", "domains": [*_DOMAINS, "mx-2.example.org"]},
+        "postal-plexus:mail-host",
+        ("mx-2.example.org", "Name another host"),
+    ),
     Mistake(
         "unknown key",
         {"spott": False},

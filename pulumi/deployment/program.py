@@ -57,9 +57,15 @@ def read() -> Settings:
         key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)
     }
     try:
-        return read_settings(pulumi.get_stack(), given.get("aws:region"), config)
+        settings = read_settings(pulumi.get_stack(), given.get("aws:region"), config)
     except StackError as error:
         raise pulumi.RunError(str(error)) from error
+    if settings.hosts > 1:
+        raise pulumi.RunError(
+            f"postal-plexus:hosts: is {settings.hosts}, and more than one host cannot be deployed "
+            "yet (docs/shards.md). Give 1."
+        )
+    return settings
 
 
 def deploy() -> None:

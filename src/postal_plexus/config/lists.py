@@ -13,6 +13,7 @@ from postal_plexus.config.model import (
     LISTS,
     AliasEntry,
     DomainEntry,
+    Keys,
     MailboxEntry,
 )
 from postal_plexus.config.problems import NAMESPACE, did_you_mean, quoted
@@ -25,6 +26,7 @@ from postal_plexus.directory.address import (
 )
 from postal_plexus.directory.entries import (
     MAIN,
+    MOST_HOSTS,
     Alias,
     Domain,
     Mailbox,
@@ -59,6 +61,7 @@ class _Reading:
     def __init__(self, config: Mapping[str, object]) -> None:
         self._findings = findings = Findings(LISTS)
         self._check_keys(config)
+        self._hosts = _number_of_hosts(config)
         self._domains: dict[str, Entry[DomainEntry]] = {}
         self._addresses: dict[str, Entry[MailboxEntry] | Entry[AliasEntry]] = {}
         self._read_domains = [
@@ -89,6 +92,11 @@ class _Reading:
             for name, entry in self._read_mailboxes
         ]
         self._check_storage(mailboxes)
+        domain_homes = {name: self._home(entry, 1) for name, entry in self._read_domains}
+        homes = [
+            self._home(entry, domain_homes.get(name.rpartition("@")[2], 1))
+            for name, entry in self._read_mailboxes
+        ]
         aliases = [(name, self._destinations(entry)) for name, entry in self._read_aliases]
         for circle in _circles({name: to for name, to in aliases if name}):
             self._addresses[circle[0]].problem(
@@ -97,8 +105,8 @@ class _Reading:
             )
         self._findings.raise_if_any()
         directory = Directory(
-            tuple(Domain(*domain) for domain in catch_alls),
-            tuple(Mailbox(*mailbox) for mailbox in mailboxes),
+            tuple(Domain(*domain, domain_homes[domain[0]]) for domain in catch_alls),
+            tuple(Mailbox(*each, home) for each, home in zip(mailboxes, homes, strict=True)),
             tuple(Alias(*alias) for alias in aliases),
         )
         self._check_as_a_whole(directory)
@@ -230,6 +238,17 @@ class _Reading:
             entry.problem(what, "Write its first address, without +.")
         return None if stored_as == entry.name.lower() else stored_as
 
+    def _home(self, entry: Entry[DomainEntry] | Entry[MailboxEntry], default: int) -> int:
+        home = entry.value.host
+        if home is not None and home > self._hosts:
+            only = "is only one" if self._hosts == 1 else f"are {self._hosts}"
+            what = f"its host is {home}, and there {only}"
+            remedy = f"Give 1 to {self._hosts}, or raise {NAMESPACE}:hosts."
+            if self._hosts == 1:
+                remedy = f"Remove it, or raise {NAMESPACE}:hosts."
+            entry.problem(what, remedy)
+        return default if home is None else home
+
     def _check_storage(self, mailboxes: Sequence[tuple[Any, ...]]) -> None:
         """Note mailboxes stored in the same place: one user could read the other's mail."""
         owners: dict[str, Entry[MailboxEntry]] = {}
@@ -300,6 +319,12 @@ def _another(address: str) -> str:
     """Return an address similar to this one, to store a mailbox under."""
     name, _, domain = address.rpartition("@")
     return f"{name}.2@{domain}"
+
+
+def _number_of_hosts(config: Mapping[str, object]) -> int:
+    """Return the number of hosts; the most if it is no number of hosts, which `read_keys` notes."""
+    given = config.get("hosts", Keys().hosts)
+    return given if type(given) is int and 1 <= given <= MOST_HOSTS else MOST_HOSTS
 
 
 def _quota_mb(mailbox: MailboxEntry) -> int | None:

@@ -5,13 +5,11 @@ key's name is its attribute's name with `-` for `_`. `reading` turns pydantic's 
 with a remedy, `settings` reads a whole file, and a test compares the tables of
 docs/configuration.md with this module.
 
-The validators of `Keys` get the stack's domains as their context. If the context is None, the
-domains are not known, and checks that depend on them are skipped.
+The validators are in `checks`; their context is the stack's domains, or None if they are not known.
 """
 
-import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,14 +19,21 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationInfo,
 )
 
-from postal_plexus.directory.address import AddressError
-from postal_plexus.directory.idn import kept_address, kept_domain
-
-NO_IMAGE = "none"
-"""The value for certbot's image if something else provides the mail host's certificate."""
+from postal_plexus.config.checks import (
+    IMAGE_NAMES,
+    all_images,
+    domain_of_the_stack,
+    host_of_the_stack,
+    is_other_text,
+    is_private_network,
+    matches,
+    one_of,
+    only,
+    outside_the_stack,
+)
+from postal_plexus.directory.entries import MOST_HOSTS
 
 LARGEST_QUOTA_GB = 10_000
 """Ten terabytes. A larger number is a mistake, or would make the bill one."""
@@ -42,27 +47,12 @@ _LOG_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 _INFREQUENT_DAYS = (1, 7, 14, 30, 60, 90, 180, 270, 365)
 # The limit for any other number; a larger one is a mistake.
 _MOST = 10**6
-# RFC 1918. Any other address space belongs to somebody.
-_PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _INSTANCE_TYPE = re.compile(r"[a-z]+(\d+)([a-z]*)\.[a-z0-9]+")
 _ZONE_ID = re.compile(r"Z[0-9A-Z]{1,31}")
 # An image reference has no spaces and does not end in a separator or a colon.
 _IMAGE = re.compile(r"[a-z0-9](?:[\w./:@-]{0,498}\w)?")
-_IMAGE_NAMES = ("certbot", "deliver", "dovecot", "postfix")
 WEB_IMAGE = "web"
 """Needed only where the web container is."""
-
-
-class RefusedError(ValueError):
-    """A validator refuses a value.
-
-    `what` says what is wrong and `remedy` what to do; "" means the key's own text.
-    """
-
-    def __init__(self, what: str = "", remedy: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.remedy = remedy
 
 
 class Model(BaseModel):
@@ -112,12 +102,20 @@ _TEXT = "Write a text, in quotes if necessary."
 _ADDRESSES = "[ann@example.org, ben@example.org]"
 
 
+def _host(about: str) -> Any:
+    remedy = "Give a host's number, such as 2; postal-plexus:hosts says how many there are."
+    return _key(None, about, remedy, ge=1, le=MOST_HOSTS)
+
+
 class DomainEntry(Model):
     """A domain: its name, and optionally its catch-all."""
 
     name: _Text = _key("", "the domain, in any script", _TEXT, required=True)
     catch_all: _Text | None = _key(
         None, "the mailbox or alias that gets mail for addresses that do not exist", _TEXT
+    )
+    host: int | None = _host(
+        "number of the host for its mailboxes and its `mail.`; the default is 1"
     )
 
 
@@ -151,6 +149,7 @@ class MailboxEntry(Model):
         "rename`",
         "Write the mailbox's first address, or remove the key if it never had another address.",
     )
+    host: int | None = _host("number of the mailbox's host; the default is its domain's")
 
 
 class AliasEntry(Model):
@@ -176,92 +175,7 @@ class People(Model):
 # ---------------------------------------------------------------------------------------------
 # Everything else
 
-
-def _only(allowed: Callable[[Any], object]) -> AfterValidator:
-    """Refuse values for which `allowed` returns something false."""
-
-    def check(value: object) -> object:
-        if not allowed(value):
-            raise RefusedError
-        return value
-
-    return AfterValidator(check)
-
-
-def _matches(pattern: re.Pattern[str]) -> AfterValidator:
-    return _only(pattern.fullmatch)
-
-
-def _one_of(choices: Collection[int]) -> AfterValidator:
-    return _only(choices.__contains__)
-
-
-def _kept(domain: str) -> str:
-    """Return a domain name in its stored form, or "" if it is not a domain name."""
-    try:
-        return kept_domain(domain)
-    except AddressError:
-        return ""
-
-
-def _domain_of_the_stack(name: str, info: ValidationInfo) -> str:
-    domains: Collection[str] | None = info.context
-    kept = _kept(name)
-    if not kept or (domains is not None and kept not in domains):
-        raise RefusedError
-    return kept
-
-
-def _host_of_the_stack(host: str, info: ValidationInfo) -> str:
-    domains: Collection[str] | None = info.context
-    kept = _kept(host)
-    if domains is not None and not kept.endswith(tuple(f".{domain}" for domain in domains)):
-        such_as = next(iter(domains))
-        remedy = f"Name a host in one of the domains, such as mail.{such_as}."
-        raise RefusedError("", remedy)
-    return kept
-
-
-def _outside_the_stack(address: str, info: ValidationInfo) -> str:
-    domains: Collection[str] | None = info.context
-    try:
-        is_ours = kept_address(address).domain in (domains or ())
-    except AddressError as error:
-        raise RefusedError from error
-    if is_ours:
-        raise RefusedError
-    return address
-
-
-def _is_private_network(block: str) -> bool:
-    """Whether the block is private and large enough for a VPC of sixteen subnets."""
-    try:
-        network = ipaddress.IPv4Network(block)
-    except ValueError:
-        return False
-    return 16 <= network.prefixlen <= 24 and any(network.subnet_of(part) for part in _PRIVATE)
-
-
-def _is_other_text(text: str) -> bool:
-    """Whether this TXT record can coexist with ours: a second SPF record cannot."""
-    return text != "" and not text.lower().startswith("v=spf1")
-
-
-def _all_images(images: dict[str, str]) -> dict[str, str]:
-    """Require all images or none. Only certbot's may be NO_IMAGE, and is then left out."""
-    absent = [name for name, image in images.items() if image == NO_IMAGE and name != "certbot"]
-    if absent:
-        raise RefusedError(f"has {', '.join(f'{name!r}: {NO_IMAGE!r}' for name in absent)}")
-    if images and not images.keys() >= set(_IMAGE_NAMES):
-        missing = ", ".join(name for name in _IMAGE_NAMES if name not in images)
-        remedy = f"Name all {len(_IMAGE_NAMES)} images, or none to have them built."
-        if missing == "certbot":
-            remedy += f" If something else provides the certificate: certbot: {NO_IMAGE}."
-        raise RefusedError(f"lacks {missing}", remedy)
-    return {name: image for name, image in images.items() if image != NO_IMAGE}
-
-
-_StackDomain = Annotated[str, AfterValidator(_domain_of_the_stack)]
+_StackDomain = Annotated[str, AfterValidator(domain_of_the_stack)]
 _DmarcPolicy = Literal["none", "quarantine", "reject"]
 
 
@@ -301,7 +215,7 @@ class Keys(Model):
         "whether to activate this stack's receipt rule set, of which SES has only one active. "
         "`auto`: if no other is active; `yes`: always; `no`: not now",
     )
-    alarm_address: Annotated[str, AfterValidator(_outside_the_stack)] = _key(
+    alarm_address: Annotated[str, AfterValidator(outside_the_stack)] = _key(
         "",
         "the address that gets alarms; without it nobody is notified",
         "Use an address outside this mail system: alarms must arrive when this system is down.",
@@ -354,7 +268,7 @@ class Keys(Model):
         "`weekly`: `plexus doctor` runs in AWS each Monday and mails what is not in order to "
         "`alarm-address`",
     )
-    existing_zones: dict[_StackDomain, Annotated[str, _matches(_ZONE_ID)]] = _key(
+    existing_zones: dict[_StackDomain, Annotated[str, matches(_ZONE_ID)]] = _key(
         {},
         "domains that already have a Route 53 zone, and its id; the others get a new zone",
         "Map a domain of this stack to the id of its Route 53 zone: Z, then capital letters and "
@@ -364,6 +278,13 @@ class Keys(Model):
         "minimal",
         "the host's machine image. `minimal`: a disk of 8 GB; `ecs-optimized`: AWS's image for "
         "ECS, with 30 GB",
+    )
+    hosts: int = _number(
+        1,
+        "number of mail hosts; each mailbox lives on one. More than one is being built: shards.md",
+        1,
+        MOST_HOSTS,
+        "hosts",
     )
     zones: int = _number(
         2,
@@ -378,13 +299,13 @@ class Keys(Model):
     images: Annotated[
         dict[
             Literal["certbot", "deliver", "dovecot", "postfix", "web"],
-            Annotated[str, _matches(_IMAGE)],
+            Annotated[str, matches(_IMAGE)],
         ],
-        AfterValidator(_all_images),
+        AfterValidator(all_images),
     ] = _key(
         {},
         "images to run instead of those that `pulumi up` builds; all or none; `web` for a website",
-        f"Name the images of {', '.join(_IMAGE_NAMES)}; without `images` all are built.",
+        f"Name the images of {', '.join(IMAGE_NAMES)}; without `images` all are built.",
     )
     # An EBS volume of type gp3 has 16 TiB at most.
     indexes_gb: int = _number(
@@ -395,17 +316,17 @@ class Keys(Model):
         "GB",
         why="a volume can grow, but not shrink",
     )
-    instance_type: Annotated[str, _matches(_INSTANCE_TYPE)] = _key(
+    instance_type: Annotated[str, matches(_INSTANCE_TYPE)] = _key(
         "t4g.nano", "the host's EC2 instance type", "Name an EC2 instance type, such as t4g.nano."
     )
-    log_days: Annotated[int, _one_of(_LOG_DAYS)] = _key(
+    log_days: Annotated[int, one_of(_LOG_DAYS)] = _key(
         14, "how many days logs are kept", f"Choose one of {_LOG_DAYS}."
     )
     log_subjects: bool = _key(
         False,  # noqa: FBT003
         "whether the logs contain subjects, so that `plexus trace` can search for them",
     )
-    mail_host: Annotated[str, AfterValidator(_host_of_the_stack)] = _key(
+    mail_host: Annotated[str, AfterValidator(host_of_the_stack)] = _key(
         "",
         "the stack's host name, in one of the domains; the default is `mail.` and the first domain",
         "Name a host in one of the domains.",
@@ -413,7 +334,7 @@ class Keys(Model):
     mailboxes_gb_alarm: int = _number(
         50, "total size of the mailboxes in GB at which you are notified", 1, _MOST, "GB"
     )
-    mailboxes_infrequent_days: Annotated[int, _one_of((0, *_INFREQUENT_DAYS))] = _key(
+    mailboxes_infrequent_days: Annotated[int, one_of((0, *_INFREQUENT_DAYS))] = _key(
         30,
         "days without access after which a message moves to cheaper storage",
         f"Choose one of {_INFREQUENT_DAYS}, or 0 for never.",
@@ -421,7 +342,7 @@ class Keys(Model):
     mta_sts: Literal["none", "testing", "enforce"] = _key(
         "testing", "what other servers should do when TLS to this system fails"
     )
-    network: Annotated[str, _only(_is_private_network)] = _key(
+    network: Annotated[str, only(is_private_network)] = _key(
         "10.77.0.0/16",
         "the network's private address range",
         "Give a private IPv4 range of /16 to /24, such as 10.77.0.0/16.",
@@ -447,7 +368,7 @@ class Keys(Model):
         "how much one user may send",
         f"Give {_LIMIT_KEYS} as whole numbers from 1 to {_MOST}.",
     )
-    txt_records: dict[_StackDomain, list[Annotated[str, _only(_is_other_text)]]] = _key(
+    txt_records: dict[_StackDomain, list[Annotated[str, only(is_other_text)]]] = _key(
         {},
         "additional TXT records of the domain itself",
         "Map a domain of this stack to a list of texts. The stack writes its SPF record (v=spf1); "

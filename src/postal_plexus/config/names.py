@@ -18,6 +18,12 @@ def part_name(stack: str, part: str) -> str:
     return f"plexus-{stack}-{part}"
 
 
+def host_names(mail_host: str, hosts: int) -> tuple[str, ...]:
+    """Return the names of a stack's hosts by their numbers, such as mail and mail-2.example.org."""
+    label, _, domain = mail_host.partition(".")
+    return (mail_host, *(f"{label}-{number}.{domain}" for number in range(2, hosts + 1)))
+
+
 def system_parameter(stack: str) -> str:
     """Return the SSM parameter in which the program writes the names of the stack's parts."""
     return f"/postal-plexus/{stack}/system"

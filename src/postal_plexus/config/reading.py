@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from postal_plexus.config.model import Keys, People, RefusedError, SubmissionLimits
+from postal_plexus.config.checks import RefusedError
+from postal_plexus.config.model import Keys, People, SubmissionLimits
 from postal_plexus.config.problems import (
     NAMESPACE,
     Problem,
@@ -218,6 +219,7 @@ def _is_empty(value: object) -> bool:
 _TYPES = {
     "string_type": "its {} is {}, not a text",
     "float_type": "its {} is {}, not a number",
+    "int_type": "its {} is {}, not a whole number",
     "list_type": "its {} are {}, not a list",
     "mapping_type": "its {} are {}, not names with a text each",
     "dict_type": "its {} are {}, not names with a text each",

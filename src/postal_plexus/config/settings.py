@@ -8,12 +8,20 @@ import json
 import re
 from collections.abc import Mapping
 
-from postal_plexus.autoconfig import ClientSetup, ClientSetupError, client_setups
+from postal_plexus.autoconfig import (
+    ClientSetup,
+    ClientSetupError,
+    certificate_names,
+    client_setups,
+)
+from postal_plexus.autoconfig.hosts import MAX_CERTIFICATE_NAMES
 from postal_plexus.config import regions
 from postal_plexus.config.lists import read_stack
 from postal_plexus.config.model import TEXT_KEYS, WEB_IMAGE, Keys, architecture
+from postal_plexus.config.names import host_names
 from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.config.reading import Findings, read_keys
+from postal_plexus.directory.address import is_domain
 from postal_plexus.directory.model import Directory
 
 # Names of AWS resources derive from the stack's name; the longest (an IAM role) has 64 characters.
@@ -33,6 +41,11 @@ class Settings(Keys):
     def domains(self) -> tuple[str, ...]:
         """The domains' names, as A-labels."""
         return tuple(domain.name for domain in self.directory.domains)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """The hosts' names by their numbers; the first is the mail host."""
+        return host_names(self.mail_host, self.hosts)
 
     @property
     def architecture(self) -> str:
@@ -95,6 +108,7 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     except ClientSetupError as error:
         findings.add("client-hosts", str(error), "Choose shared.")
         clients = ()
+    _check_hosts(keys, mail_host, clients, findings)
     if keys.doctor != "none" and not keys.alarm_address:
         findings.add("doctor", "there is nobody to mail to", "Give an alarm-address, too.")
     problems += findings.problems()
@@ -103,6 +117,32 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     fields = dict(keys) | {"mail_host": mail_host, "directory": directory, "clients": clients}
     # All parts were checked above.
     return Settings.model_construct(None, stack=stack or "", region=str(region), **fields)
+
+
+def _check_hosts(
+    keys: Keys, mail_host: str, clients: tuple[ClientSetup, ...], findings: Findings
+) -> None:
+    """Note what does not work with several hosts."""
+    if keys.hosts == 1:
+        return
+    for key, is_on in (("webmail", keys.webmail), ("account-page", keys.account_page)):
+        if is_on:
+            what = f"is on, and serves only one host; there are {keys.hosts}"
+            findings.add(key, what, "Turn it off, or give 1 for hosts.")
+    taken = {*(each.domain for each in clients), *(each.host for each in clients)}
+    for name in host_names(mail_host, keys.hosts)[1:]:
+        if not is_domain(name):
+            findings.add("mail-host", "is too long for several hosts", "Name a shorter one.")
+            return
+        if name in taken:
+            what = (
+                f"is {mail_host!r}, so host {name} would have the name of a domain or its clients"
+            )
+            findings.add("mail-host", what, "Name another host, such as mx.example.org.")
+        if len(certificate_names(clients, mail_host=name)) > MAX_CERTIFICATE_NAMES:
+            what = f"needs more than {MAX_CERTIFICATE_NAMES} names in the certificate of {name}"
+            findings.add("client-hosts", what, "Choose shared.")
+            return
 
 
 def _of_stack(stack: str | None) -> list[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from postal_plexus.config.file import read_stack_file
-from postal_plexus.config.model import NO_IMAGE
+from postal_plexus.config.checks import NO_IMAGE
 from postal_plexus.desk import accounts
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ for SES.
 """
 
 from postal_plexus.directory.address import Address, AddressError, without_subaddress
-from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox
+from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Host, Mailbox
 from postal_plexus.directory.model import Directory, Resolution
 from postal_plexus.directory.tables import (
     TABLES,
@@ -26,6 +26,7 @@ __all__ = [
     "Directory",
     "DirectoryError",
     "Domain",
+    "Host",
     "Mailbox",
     "Resolution",
     "dovecot_passwd",

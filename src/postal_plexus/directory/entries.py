@@ -1,4 +1,4 @@
-"""The entries of a directory: a domain, a mailbox, an alias.
+"""The entries of a directory: a domain, a mailbox, an alias, a host.
 
 Addresses are texts in the form of `address.is_hosted`, or of `str(Address)` for outside
 destinations. So a directory of 10,000 mailboxes stays small, and its look-ups need no parsing. Each
@@ -13,9 +13,15 @@ from postal_plexus.directory.address import Address, AddressError, is_domain, is
 
 # A scheme and printable ASCII without a colon, which ends the field in Dovecot's passwd-file.
 _PASSWORD_HASH = re.compile(r"\{[A-Z0-9][A-Z0-9.-]*\}[!-9;-~]+")
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 MAIN = "main"
 """The own password's name in the list of last logins; no app password has this name."""
+
+
+MOST_HOSTS = 16
+"""The most mail hosts of one stack."""
 
 
 class DirectoryError(ValueError):
@@ -26,18 +32,22 @@ class DirectoryError(ValueError):
 class Domain:
     """A hosted mail domain, and who gets mail for its unknown addresses.
 
+    `home` is the number of the host to which the domain's client host name leads.
+
     Raises:
         DirectoryError: one of them is not valid.
     """
 
     name: str
     catch_all: str | None = None
+    home: int = 1
 
     def __post_init__(self) -> None:
         if not is_domain(self.name):
             raise DirectoryError(f"{clipped(self.name)} is not a domain name in A-labels")
         if self.catch_all is not None:
             require_address(self.catch_all)
+        _require_host_number(self.name, self.home)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,8 @@ class Mailbox:
     `app_passwords` are names (`is_app_name`) and hashes of passwords of single devices. `send_as`
     are hosted addresses from which the user may send, besides those whose mail the mailbox gets.
     `quota_mb` is its size limit in MiB, or None for Dovecot's default. `stored_as` is its first
-    address, if it has been renamed: its mail is stored there.
+    address, if it has been renamed: its mail is stored there. `home` is the number of the host that
+    serves it; no other host may open it.
 
     Raises:
         DirectoryError: one of them is not valid.
@@ -59,6 +70,7 @@ class Mailbox:
     send_as: tuple[str, ...] = ()
     quota_mb: int | None = None
     stored_as: str | None = None
+    home: int = 1
 
     def __post_init__(self) -> None:
         address = self.address
@@ -86,6 +98,7 @@ class Mailbox:
             raise DirectoryError(f"{address} has a quota of {self.quota_mb} MB")
         if self.stored_as is not None and not is_hosted(self.stored_as):
             raise DirectoryError(f"{address} cannot be stored as {clipped(self.stored_as)}")
+        _require_host_number(address, self.home)
 
     @property
     def storage(self) -> str:
@@ -114,6 +127,31 @@ class Alias:
             raise DirectoryError(f"{self.address} has no destination")
         for destination in self.destinations:
             require_address(destination)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A mail host of a stack with several: the name in its certificate, and its private address.
+
+    Raises:
+        DirectoryError: one of them is not valid.
+    """
+
+    name: str
+    address: str
+
+    def __post_init__(self) -> None:
+        if not is_domain(self.name):
+            raise DirectoryError(f"{clipped(self.name)} is not a host name in A-labels")
+        if not _IPV4.fullmatch(self.address):
+            raise DirectoryError(f"{self.name} has {clipped(self.address)} for an IPv4 address")
+
+
+def _require_host_number(owner: str, number: int) -> None:
+    if not 1 <= number <= MOST_HOSTS:
+        raise DirectoryError(
+            f"{owner} lives on host {number}, which is not one of 1 to {MOST_HOSTS}"
+        )
 
 
 def is_app_name(text: str) -> bool:

@@ -15,7 +15,7 @@ An address is resolved in this order:
 4. A domain's catch-all gets the rest.
 5. Everything else is unknown: the resolution is empty.
 
-**The object**, schema version 1 or 2, is JSON in UTF-8:
+**The object**, schema version 1 to 3, is JSON in UTF-8:
 
     {"version": 1,
      "domains": [{"name": "example.net", "catch_all": "ann@example.org"}, ...],
@@ -27,7 +27,12 @@ An address is resolved in this order:
 Readers ignore unknown fields, so that a newer program can add some (such as a quota) while older
 containers are still running. A field that must not be ignored needs a new version, which older
 readers refuse: version 2 has a mailbox with `stored_as`, the address under which its mail is
-stored. A reader that ignored it would deliver to an empty mailbox.
+stored. A reader that ignored it would deliver to an empty mailbox. Version 3 has several hosts:
+
+    "hosts": [{"name": "mail.example.org", "address": "10.77.0.10"}, ...]
+
+The first one has number 1. A mailbox (and a domain) with another home has `"home": 2`. A reader
+that ignored it would open mailboxes of other hosts.
 
 Raises only DirectoryError, whatever bytes are read.
 """
@@ -35,13 +40,15 @@ Raises only DirectoryError, whatever bytes are read.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from postal_plexus.directory.address import envelope_parts
-from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Mailbox, clipped
+from postal_plexus.directory.entries import Alias, DirectoryError, Domain, Host, Mailbox, clipped
 
-SCHEMA_VERSIONS = (1, 2)
-"""Version 2 is used if a mailbox has `stored_as`."""
+_N = TypeVar("_N", int, None)
+
+SCHEMA_VERSIONS = (1, 2, 3)
+"""Version 2 is used if a mailbox has `stored_as`, and 3 if there are several hosts."""
 
 SIZE_LIMIT = 16 * 1024 * 1024
 """Maximum bytes of an object that is read; 10,000 mailboxes take about 2 MB."""
@@ -63,6 +70,9 @@ class Resolution:
 class Directory:
     """Domains, mailboxes and aliases in their configured order, and the look-ups in them.
 
+    `hosts_by_number` has an entry for each host of a stack with several; it is empty for one host,
+    and before the hosts' addresses are known.
+
     Immutable, so threads can share it.
     """
 
@@ -70,10 +80,12 @@ class Directory:
         "_aliases",
         "_catch_alls",
         "_configured",
+        "_homes",
         "_mailboxes",
         "_stored_as",
         "aliases",
         "domains",
+        "hosts_by_number",
         "mailboxes",
     )
 
@@ -82,10 +94,13 @@ class Directory:
         domains: tuple[Domain, ...],
         mailboxes: tuple[Mailbox, ...],
         aliases: tuple[Alias, ...] = (),
+        hosts: tuple[Host, ...] = (),
     ) -> None:
         self.domains = domains
         self.mailboxes = mailboxes
         self.aliases = aliases
+        self.hosts_by_number = hosts
+        self._homes = {m.address: m.home for m in mailboxes if m.home != 1}
         self._catch_alls = {domain.name: domain.catch_all for domain in domains}
         self._mailboxes = frozenset(mailbox.address for mailbox in mailboxes)
         self._stored_as = {m.address: m.stored_as for m in mailboxes if m.stored_as is not None}
@@ -118,6 +133,32 @@ class Directory:
         for name, catch_all in ours.items():
             if catch_all is not None and catch_all.rpartition("@")[2] not in ours:
                 raise DirectoryError(f"has a catch-all of {name} that is not ours")
+        self._check_hosts()
+
+    def _check_hosts(self) -> None:
+        hosts = self.hosts_by_number
+        if not hosts:
+            # Written by `to_json` only if all is on host 1.
+            return
+        if len(hosts) == 1:
+            raise DirectoryError("names its only host")
+        if len({host.name for host in hosts}) < len(hosts):
+            raise DirectoryError("has a host name twice")
+        if len({host.address for host in hosts}) < len(hosts):
+            raise DirectoryError("has a host address twice")
+        self._require_hosts(len(hosts))
+
+    def _require_hosts(self, number: int) -> None:
+        for name, home in ((each.name, each.home) for each in self.domains):
+            if home > number:
+                raise DirectoryError(f"has {name} on host {home} of {number}")
+        for address, home in self._homes.items():
+            if home > number:
+                raise DirectoryError(f"has {address} on host {home} of {number}")
+
+    def on_hosts(self, hosts: tuple[Host, ...]) -> "Directory":
+        """Return this directory with its hosts. Raise DirectoryError if they do not fit."""
+        return Directory(self.domains, self.mailboxes, self.aliases, hosts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Directory) and self._entries() == other._entries()
@@ -125,8 +166,8 @@ class Directory:
     def __hash__(self) -> int:
         return hash(self._entries())
 
-    def _entries(self) -> tuple[tuple[Domain, ...], tuple[Mailbox, ...], tuple[Alias, ...]]:
-        return self.domains, self.mailboxes, self.aliases
+    def _entries(self) -> tuple[tuple[object, ...], ...]:
+        return self.domains, self.mailboxes, self.aliases, self.hosts_by_number
 
     def resolve(self, recipient: str) -> Resolution:
         """Return who gets a message to `recipient`, an envelope recipient in any form.
@@ -161,6 +202,10 @@ class Directory:
     def first_address(self, mailbox: str) -> str:
         """Return the first address of a renamed mailbox, or "" if it was never renamed."""
         return self._stored_as.get(mailbox, "")
+
+    def home(self, mailbox: str) -> int:
+        """Return the number of the host that serves a mailbox."""
+        return self._homes.get(mailbox, 1)
 
     def hosts(self, domain: str) -> bool:
         """Return whether a domain (A-labels, lower case) is hosted here or below one that is."""
@@ -209,21 +254,26 @@ class Directory:
         yield from self._aliases
 
     def to_json(self) -> bytes:
-        """Return the directory object; equal directories produce equal bytes."""
-        document = {
-            "version": SCHEMA_VERSIONS[any(each.stored_as for each in self.mailboxes)],
-            "domains": [
-                {"name": domain.name}
-                if domain.catch_all is None
-                else {"name": domain.name, "catch_all": domain.catch_all}
-                for domain in self.domains
-            ],
+        """Return the directory object; equal directories produce equal bytes.
+
+        Raises:
+            DirectoryError: a mailbox lives on a host that is not among the hosts.
+        """
+        self._require_hosts(max(1, len(self.hosts_by_number)))
+        version = 2 if any(each.stored_as for each in self.mailboxes) else 1
+        document: dict[str, object] = {
+            "version": 3 if self.hosts_by_number else version,
+            "domains": [_domain_fields(domain) for domain in self.domains],
             "mailboxes": [_mailbox_fields(mailbox) for mailbox in self.mailboxes],
             "aliases": [
                 {"address": alias.address, "destinations": alias.destinations}
                 for alias in self.aliases
             ],
         }
+        if self.hosts_by_number:
+            document["hosts"] = [
+                {"name": host.name, "address": host.address} for host in self.hosts_by_number
+            ]
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
@@ -240,11 +290,17 @@ class Directory:
         if type(version) is not int or version not in SCHEMA_VERSIONS:
             raise DirectoryError(
                 f"has schema version {clipped(str(version))}; this reader knows "
-                + " and ".join(map(str, SCHEMA_VERSIONS))
+                f"{SCHEMA_VERSIONS[0]} to {SCHEMA_VERSIONS[-1]}"
             )
-        return cls(
+        if (version == SCHEMA_VERSIONS[-1]) != ("hosts" in root.fields):
+            raise DirectoryError(f"has schema version {version}; hosts and version 3 go together")
+        read = cls(
             tuple(
-                Domain(entry.text("name"), entry.optional_text("catch_all"))
+                Domain(
+                    entry.text("name"),
+                    entry.optional_text("catch_all"),
+                    entry.optional_number("home", 1),
+                )
                 for entry in root.entries("domains")
             ),
             tuple(
@@ -256,8 +312,9 @@ class Directory:
                         for app in entry.optional_entries("app_passwords")
                     ),
                     entry.optional_texts("send_as"),
-                    entry.optional_number("quota_mb"),
+                    entry.optional_number("quota_mb", None),
                     entry.optional_text("stored_as"),
+                    entry.optional_number("home", 1),
                 )
                 for entry in root.entries("mailboxes")
             ),
@@ -265,7 +322,13 @@ class Directory:
                 Alias(entry.text("address"), entry.texts("destinations"))
                 for entry in root.entries("aliases")
             ),
+            tuple(
+                Host(entry.text("name"), entry.text("address"))
+                for entry in root.optional_entries("hosts")
+            ),
         )
+        read._require_hosts(max(1, len(read.hosts_by_number)))
+        return read
 
     def __repr__(self) -> str:
         return (
@@ -296,9 +359,11 @@ class _Entry:
     def optional_text(self, name: str) -> str | None:
         return None if self.fields.get(name) is None else self.text(name)
 
-    def optional_number(self, name: str) -> int | None:
+    def optional_number(self, name: str, default: _N) -> int | _N:
         value = self.fields.get(name)
-        if value is not None and type(value) is not int:
+        if value is None:
+            return default
+        if type(value) is not int:
             raise DirectoryError(
                 f"has something else than a whole number in {name} of {self.place}"
             )
@@ -327,6 +392,15 @@ class _Entry:
         return cast("list[object]", value)
 
 
+def _domain_fields(domain: Domain) -> dict[str, object]:
+    fields: dict[str, object] = {"name": domain.name}
+    if domain.catch_all is not None:
+        fields["catch_all"] = domain.catch_all
+    if domain.home != 1:
+        fields["home"] = domain.home
+    return fields
+
+
 def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
     fields: dict[str, object] = {
         "address": mailbox.address,
@@ -343,6 +417,8 @@ def _mailbox_fields(mailbox: Mailbox) -> dict[str, object]:
         fields["quota_mb"] = mailbox.quota_mb
     if mailbox.stored_as is not None:
         fields["stored_as"] = mailbox.stored_as
+    if mailbox.home != 1:
+        fields["home"] = mailbox.home
     return fields
 
 

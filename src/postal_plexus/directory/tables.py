@@ -32,7 +32,8 @@ def dovecot_passwd(directory: Directory) -> str:
     to it arrives, and passwords.lua accepts it as a login of the mailbox (`renamed`).
 
     A mailbox's own quota is an extra field that overrides Dovecot's setting. App passwords are
-    extra fields that passwords.lua reads; Dovecot itself ignores them.
+    extra fields that passwords.lua reads; Dovecot itself ignores them. So is `shard`, the number of
+    the host that serves the mailbox, if that is not host 1.
     """
     taken = {mailbox.address for mailbox in directory.mailboxes}
     return "".join(
@@ -50,12 +51,15 @@ def _user_lines(mailbox: Mailbox, *, has_first: bool) -> Iterator[str]:
     fields = " ".join(_extra_fields(mailbox))
     yield f"{mailbox.address}:{mailbox.password_hash}::::{home}::{fields}\n"
     if has_first:
-        fields = " ".join((*_quota_field(mailbox), f"renamed={mailbox.address}"))
+        fields = " ".join(
+            (*_quota_field(mailbox), *_home_field(mailbox), f"renamed={mailbox.address}")
+        )
         yield f"{mailbox.stored_as}:{_NO_PASSWORD}::::{home}::{fields}\n"
 
 
 def _extra_fields(mailbox: Mailbox) -> Iterator[str]:
     yield from _quota_field(mailbox)
+    yield from _home_field(mailbox)
     for name, password_hash in mailbox.app_passwords:
         yield f"app-{name}={password_hash}"
 
@@ -63,6 +67,20 @@ def _extra_fields(mailbox: Mailbox) -> Iterator[str]:
 def _quota_field(mailbox: Mailbox) -> Iterator[str]:
     if mailbox.quota_mb is not None:
         yield f"userdb_quota_storage_size={mailbox.quota_mb}M"
+
+
+def _home_field(mailbox: Mailbox) -> Iterator[str]:
+    if mailbox.home != 1:
+        # Not `home` or `host`, which are Dovecot's words for other things.
+        yield f"shard={mailbox.home}"
+
+
+def dovecot_hosts(directory: Directory) -> str:
+    """Render the hosts of a stack with several: `number name address`, a line each."""
+    return "".join(
+        f"{number} {host.name} {host.address}\n"
+        for number, host in enumerate(directory.hosts_by_number, 1)
+    )
 
 
 def postfix_virtual_domains(directory: Directory) -> str:
@@ -131,6 +149,7 @@ TABLES: Mapping[str, Callable[[Directory], str]] = MappingProxyType(
     {
         "dovecot-passwd": dovecot_passwd,
         "dovecot-domains": lambda directory: dovecot_domains(d.name for d in directory.domains),
+        "dovecot-hosts": dovecot_hosts,
         "postfix-virtual-domains": postfix_virtual_domains,
         "postfix-virtual-mailboxes": postfix_virtual_mailboxes,
         "postfix-virtual-aliases": postfix_virtual_aliases,

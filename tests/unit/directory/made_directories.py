@@ -6,7 +6,7 @@ with what they might swallow.
 
 from hypothesis import strategies as st
 
-from postal_plexus.directory import Alias, Directory, Domain, Mailbox
+from postal_plexus.directory import Alias, Directory, Domain, Host, Mailbox
 
 HASH = (
     "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$c2l4dGVlbiBvY3RldHMh"
@@ -39,9 +39,11 @@ def directories(draw: st.DrawFn) -> Directory:
     catch_alls = st.none() | _tagged(addresses)
     hosted = draw(st.lists(addresses, min_size=1, max_size=8, unique=True))
     mailboxes = hosted[: draw(st.integers(1, len(hosted)))]
+    number = draw(st.sampled_from([1, 1, 2, 3]))
+    homes = st.integers(1, number)
     destinations = st.lists(_tagged(addresses) | st.sampled_from(OUTSIDE), min_size=1, max_size=4)
     return Directory(
-        tuple(Domain(name, draw(catch_alls)) for name in names),
+        tuple(Domain(name, draw(catch_alls), draw(homes)) for name in names),
         tuple(
             Mailbox(
                 address,
@@ -49,11 +51,15 @@ def directories(draw: st.DrawFn) -> Directory:
                 draw(st.sampled_from([(), (("phone", HASH),)])),
                 tuple(draw(st.lists(addresses, max_size=2, unique=True))),
                 None,
-                draw(st.sampled_from([None, None, f"{number}@first.example"])),
+                draw(st.sampled_from([None, None, f"{place}@first.example"])),
+                draw(homes),
             )
-            for number, address in enumerate(mailboxes)
+            for place, address in enumerate(mailboxes)
         ),
         tuple(Alias(address, tuple(draw(destinations))) for address in hosted[len(mailboxes) :]),
+        tuple(Host(f"mail-{each}.example.org", f"10.0.0.{each}") for each in range(number))
+        if number > 1
+        else (),
     )
 
 

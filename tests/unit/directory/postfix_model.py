@@ -74,6 +74,7 @@ class MailServer:
             assert re.fullmatch(r"(/srv/mail/[^/]+/[^/]+)?", home)
             if home:
                 self.homes[user] = home
+            fields = re.sub(r"^shard=\d+ ?", "", fields)
             if renamed := re.fullmatch("renamed=([^ ]+)", fields):
                 assert "{CRYPT}*" == password_hash
                 self.former[user] = renamed[1]

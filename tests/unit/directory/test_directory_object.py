@@ -178,7 +178,7 @@ def test_fields_of_a_newer_program_are_ignored() -> None:
         (b" " * (16 * 1024 * 1024 + 1), "larger than"),
         (b"[]", "something else than an object"),
         (b"{}", "schema version 'None'"),
-        (document(version=3), "schema version '3'; this reader knows 1 and 2"),
+        (document(version=4), "schema version '4'; this reader knows 1 to 3"),
         (document(version=True), "schema version 'True'"),
         (document(version="1"), "schema version"),
         (document(domains=None), "no list domains"),
