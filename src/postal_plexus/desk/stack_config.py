@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from postal_plexus.config.file import read_stack_file
 from postal_plexus.config.checks import NO_IMAGE
+from postal_plexus.config.file import read_stack_file
 from postal_plexus.desk import accounts
 
 if TYPE_CHECKING:
