@@ -10,9 +10,6 @@ Failures: `DeployError` with one line per problem.  Resources created before it 
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,9 +21,11 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
 )
 
 from awsdesk.pulumi.invocations import look_up
+from awsdesk.pulumi.process import DiedError, ProgramProcess
 from awsdesk.pulumi.resources.resource_type import Aws
 from awsdesk.pulumi.state import StateError, StateFile
 
+_PROGRAMS = ProgramProcess()
 _PROGRAM_SUFFIXES = {".py", ".sh", ".yaml"}
 
 
@@ -108,21 +107,12 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     aws = Aws(endpoint_url, credentials.access_key_id, credentials.secret_access_key, region)
     if not even_if_unchanged and (same := _unchanged(state_file, fingerprint, aws)) is not None:
         return same
-    # Keep the bytecode of pulumi_aws: compiling it takes half of a deployment's time.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    child = subprocess.run(  # noqa: S603  our own interpreter and module
-        [sys.executable, "-m", __name__],
-        input=json.dumps({**request, "endpoint_url": endpoint_url, "fingerprint": fingerprint}),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     try:
-        result = json.loads(child.stdout)
-    except ValueError as error:
-        last_words = child.stderr.strip() or f"exit status {child.returncode}"
-        raise DeployError((f"the deployment died: {last_words}",)) from error
+        result = _PROGRAMS.run(
+            {**request, "endpoint_url": endpoint_url, "fingerprint": fingerprint}
+        )
+    except DiedError as error:
+        raise DeployError((f"the deployment died: {error}",)) from error
     if result["problems"]:
         raise DeployError(tuple(result["problems"]))
     changes = {kind: tuple(urns) for kind, urns in result["changes"].items()}

@@ -218,6 +218,19 @@ def test_a_program_that_fails_deletes_nothing(deployer: Deployer) -> None:
     assert deployer.has_queue(url)
 
 
+def test_a_run_that_dies_is_told_and_the_next_one_lives(deployer: Deployer) -> None:
+    """Its last words are the reason; what a run changed of its process is gone with it."""
+    with pytest.raises(DeployError, match="died: out of memory"):
+        deployer.deploy(
+            "import os, sys; print('out of memory', file=sys.stderr, flush=True); os._exit(9)"
+        )
+    with pytest.raises(DeployError, match="died: exit status -9"):
+        deployer.deploy(
+            "import os; os.environ['AWS_REGION'] = 'x'; os.chdir('/'); os.kill(os.getpid(), 9)"
+        )
+    deployer.deploy("import os; assert 'AWS_REGION' not in os.environ and os.getcwd() != '/'")
+
+
 def test_an_aws_that_is_not_there_is_named(deployer: Deployer) -> None:
     """The error says what to start."""
     with pytest.raises(DeployError, match=r"'mail'.*is the desk's AWS running"):
