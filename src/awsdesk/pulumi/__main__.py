@@ -35,7 +35,6 @@ from awsdesk.pulumi.monitor import DeployingMonitor
 from awsdesk.pulumi.resources.resource_type import Aws
 from awsdesk.pulumi.state import StateError, StateFile
 
-
 _PROVIDERS = re.compile(r"pulumi_aws(\.[a-z0-9]+)?")
 
 
@@ -97,6 +96,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         problems.extend(str(problem) for problem in monitor.finish())
         if not problems:
             state.end(request["fingerprint"], monitor.outputs, monitor.lookups)
+    # What was begun when another resource failed goes on record, too.
+    loop.run_until_complete(loop.shutdown_default_executor())
     changes = monitor.changes
     return {
         "outputs": monitor.outputs,
@@ -175,7 +176,8 @@ def main() -> int:
             getattr(importlib.import_module(name), "__all__", None)
         result = _run_forked(_Asked(**json.loads(line)))
         imported = result.pop("imported", [])
-        print(json.dumps(result), flush=True)
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -44,8 +44,7 @@ class ProgramProcess:
         with self._lock:
             process = self._started(environment)
             try:
-                print(json.dumps(asked), file=process.stdin, flush=True)
-                answer = process.stdout.readline() if process.stdout else ""
+                answer = _asked(process, json.dumps(asked))
             except BrokenPipeError:
                 answer = ""
             if not answer:
@@ -66,8 +65,8 @@ class ProgramProcess:
     def _started(self, environment: Mapping[str, str]) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115  it is read at the end
-            self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", __package__],
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "awsdesk.pulumi"],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -83,3 +82,11 @@ class ProgramProcess:
             return f"exit status {status}"
         self._said.seek(0)
         return self._said.read().strip() or f"exit status {status}"
+
+
+def _asked(process: subprocess.Popen[str], line: str) -> str:
+    if process.stdin is None or process.stdout is None:
+        raise TypeError("the process was started without pipes")
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+    return process.stdout.readline()
