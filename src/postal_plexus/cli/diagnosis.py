@@ -20,7 +20,7 @@ _EXITS = {Level.CRITICAL: Exit.CRITICAL, Level.WARNING: Exit.WARNING}
 def run(args: Namespace) -> int:
     """Print the findings; the worst decides how it ends."""
     stack = system.connect(args)
-    _ = stack.parts  # what is no stack ends here, not in fifteen findings
+    _ = stack.parts  # a missing stack ends here, not in fifteen findings
     findings: list[Finding] = []
     for finding in chain(_records(args, stack), Examination(stack, args.domains).run()):
         findings.append(finding)

@@ -51,7 +51,7 @@ _TABLES = "/var/lib/plexus/run/directory"
 _QUEUE = "/var/lib/plexus/queue"
 _HEALTHY_SECONDS = 180.0
 SHARED_GROUP = 5003
-# What the Pulumi program is made of, besides pulumi/ itself.
+# The Pulumi program's packages outside pulumi/.
 PROGRAM_PACKAGES = ("autoconfig", "config", "directory", "mail")
 
 
@@ -65,7 +65,7 @@ def _say_nothing(_line: str) -> None:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How `up` is done. `ephemeral_ports`: any free ports instead of the preferred ones."""
+    """Options of `up`. `ephemeral_ports`: any free ports instead of the preferred ones."""
 
     ephemeral_ports: bool = False
     wait_seconds: float = _HEALTHY_SECONDS
@@ -78,16 +78,16 @@ def up(
     options: UpOptions | None = None,
     tell: Callable[[str], None] = _say_nothing,
 ) -> DeskStatus:
-    """Bring the desk up, or up to date; returns when every container is healthy.
+    """Start the desk, or update it; return when every container is healthy.
 
     Args:
-        desk: the desk directory, made if it is missing.
-        stack_file: a `Pulumi.<stack>.yaml`; if None the one of the last time, else the desk's own.
+        desk: the desk directory, created if missing.
+        stack_file: a `Pulumi.<stack>.yaml`; None for the last one used, or else the desk's own.
         options: see `UpOptions`.
-        tell: is given one line for each step.
+        tell: called with one line for each step.
 
     Raises:
-        DeskError: something is missing or did not work, with the remedy.
+        DeskError: something is missing or failed; the text contains the remedy.
         StackError: the stack file is wrong.
     """
     options = options or UpOptions()
@@ -119,7 +119,7 @@ def up(
         chosen = ports.choose(
             made.ports,
             preferred,
-            # A daemon that was killed has left its containers running: they keep their ports.
+            # A killed daemon has left its containers running, and they keep their ports.
             is_free=lambda address, port: port in ours or sockets.is_free(address, port),
         )
         made = settings.with_ports(made, chosen)
@@ -131,8 +131,8 @@ def up(
     tell("deploying the Pulumi program")
     outputs = _deploy(options.checkout, config, layout, made, tell)
     if outputs.get("client_setup_pending"):
-        # The clients' sites need certificates that AWS issues after the first run, and the emulator
-        # at once: the second `pulumi up` that an operator does later is done here and now.
+        # The clients' sites need certificates, which AWS issues after the first run, but the
+        # emulator at once. So the operator's second `pulumi up` can follow immediately.
         outputs = _deploy(options.checkout, config, layout, made, tell)
     page = page_process.start(layout, any_port=options.ephemeral_ports)
     asyncio.run(_prepare_host(engine, layout, outputs, images))
@@ -146,10 +146,10 @@ def up(
 
 
 def remembered_stack_file(desk: Path) -> Path | None:
-    """Give the stack file that the desk was brought up with; None for the desk's own.
+    """Return the stack file with which the desk was started; None for the desk's own.
 
     Raises:
-        DeskError: it is not there any more, or the desk's settings cannot be read.
+        DeskError: it no longer exists, or the desk's settings cannot be read.
     """
     known = _settings(_layout(desk))
     if known is None or not known.stack_file:
@@ -187,7 +187,7 @@ def down(desk: Path, *, destroy: bool = False, tell: Callable[[str], None] = _sa
 
 
 def status(desk: Path) -> DeskStatus:
-    """Say how the desk is.
+    """Return the desk's status.
 
     Raises:
         DeskError: its settings cannot be read.
@@ -220,10 +220,10 @@ def send(
     subject: str = "",
     text: str = "",
 ) -> Delivery:
-    """Send a mail in from the world: `content` as it is, or one made of subject and text.
+    """Send a message from outside: `content` unchanged, or one composed of subject and text.
 
     Raises:
-        DeskError: the desk does not run, or SES did not take the mail.
+        DeskError: the desk is not running, or SES did not accept the message.
     """
     made = _settings(_layout(desk))
     if made is None or daemon_process.health(made) is None:
@@ -247,12 +247,12 @@ def send(
 
 
 def _layout(desk: Path) -> DeskLayout:
-    """Give the layout of a directory that is a desk, or may become one."""
+    """Return the layout of a directory that is a desk, or may become one."""
     try:
         layout = DeskLayout.at(desk)
         use = layout.use()
     except (OSError, RuntimeError, ValueError) as error:
-        # RuntimeError: links in a circle, or ~ of a user that is not there.
+        # RuntimeError: a loop of links, or ~ of an unknown user.
         raise _unusable(desk, error) from error
     if use is Use.FOREIGN:
         raise DeskError(
@@ -268,7 +268,7 @@ def _unusable(desk: Path, error: Exception) -> DeskError:
 
 
 def _engine() -> Engine:
-    # For hosts whose podman needs more than the defaults; the daemon inherits it.
+    # For hosts whose podman needs other settings than the defaults; the daemon inherits it.
     settings_file = CHECKOUT / "containers" / "containers.conf"
     if settings_file.exists():
         os.environ.setdefault("CONTAINERS_CONF", str(settings_file))
@@ -279,7 +279,7 @@ def _engine() -> Engine:
 
 
 def _images(checkout: Path, engine: Engine) -> dict[str, str]:
-    """Give the images' names by container; all of them are here."""
+    """Return the images' names by container; all of them exist locally."""
     done = subprocess.run(  # noqa: S603 - our own script
         [str(checkout / "tools" / "images"), "--tags"],
         capture_output=True,
@@ -321,7 +321,7 @@ def _settings(layout: DeskLayout) -> DeskSettings | None:
 
 
 async def _published_ports(engine: Engine, layout: DeskLayout) -> frozenset[int]:
-    """Give the ports that lead to containers of this desk which still run."""
+    """Return the ports of this desk's containers that are still running."""
     try:
         found = await engine.labelled(f"{LABEL_DESK}={layout.name}")
     except EngineError as error:
@@ -330,7 +330,7 @@ async def _published_ports(engine: Engine, layout: DeskLayout) -> frozenset[int]
 
 
 async def _network(engine: Engine, made: DeskSettings) -> DeskSettings:
-    """Make the containers' network where it is missing; give the settings with its gateway."""
+    """Create the containers' network if missing; return the settings with its gateway."""
     network = made.network
     try:
         found = await engine.network_gateway(network.name)
@@ -386,7 +386,7 @@ def _outputs(layout: DeskLayout) -> Mapping[str, object]:
 async def _prepare_host(
     engine: Engine, layout: DeskLayout, outputs: Mapping[str, object], images: Mapping[str, str]
 ) -> None:
-    """Do what the EC2 host's user data does: its directories, and a certificate."""
+    """Do the work of the EC2 host's user data: create directories and a certificate."""
     directories = cast("list[dict[str, Any]]", outputs.get("host_directories") or [])
     owned = [
         Owned(layout.host_path(one["path"]), int(one["uid"]), int(one["gid"]), int(one["mode"], 8))
@@ -415,7 +415,7 @@ def _await_health(
     document: bytes,
     tell: Callable[[str], None],
 ) -> None:
-    """Wait until all services are well and have the directory. Raises DeskError."""
+    """Wait until all services are healthy and have the directory. Raises DeskError."""
     tables, maps = layout.host_path(_TABLES), layout.host_path(_QUEUE) / "maps"
     deadline = time.monotonic() + seconds
     told: dict[str, str] = {}
@@ -425,7 +425,7 @@ def _await_health(
         if health is None:
             if not daemon_process.is_running(layout):
                 raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
-            continue  # it saves its state, or the machine is busy
+            continue  # it is saving its state, or the machine is busy
         states = [ContainerState.of(task) for task in health["tasks"]]
         for state in states:
             word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
@@ -454,7 +454,7 @@ def _await_health(
 
 
 def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:
-    """Whether Postfix, if it is there, takes mail: while it waits for others it is healthy, too."""
+    """Return whether Postfix accepts mail: it is also healthy while it waits for others."""
     if not any(state.name == "postfix" for state in states):
         return True
     try:

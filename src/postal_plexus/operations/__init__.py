@@ -1,1 +1,1 @@
-"""What an operator does with a running stack, by AWS's API: the library behind `plexus`."""
+"""Operate a running stack through AWS's API: the library behind `plexus`."""

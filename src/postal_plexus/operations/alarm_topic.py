@@ -1,4 +1,4 @@
-"""The SNS topic of the alarms: what is published there reaches the alarm address."""
+"""Publish to the alarms' SNS topic, which mails the alarm address."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_SUBJECT, _LONGEST_TEXT = 99, 200_000
 
 
 def tell_findings(system: System, findings: Sequence[Finding]) -> None:
-    """Mail what is not in order to the alarm address, the worst first; nothing where all is.
+    """Mail the findings that are not in order to the alarm address, the worst first, if any.
 
     Raises:
         OperationError: the stack has no alarm address, or AWS refuses.

@@ -1,4 +1,4 @@
-"""CloudWatch's figures: the newest value of a metric."""
+"""Read metrics from CloudWatch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is asked for: a metric, and how the values of a period become one (`Maximum`)."""
+    """A metric to read, and the statistic for each period (`Maximum`)."""
 
     namespace: str
     name: str
@@ -25,7 +25,7 @@ class Metric:
 def datapoints(
     client: Any, metric: Metric, since: datetime, until: datetime, *, period: int
 ) -> list[dict[str, Any]]:
-    """Give a metric's values, in no order; `period` in seconds. Raise OperationError."""
+    """Return a metric's values, unordered; `period` in seconds. Raise OperationError."""
     with told("CloudWatch"):
         return client.get_metric_statistics(
             Namespace=metric.namespace,
@@ -41,7 +41,7 @@ def datapoints(
 def newest(
     client: Any, metric: Metric, since: datetime, until: datetime, *, period: int
 ) -> float | None:
-    """Give a metric's newest value; None if there is none. Raise OperationError."""
+    """Return a metric's newest value; None if there is none. Raise OperationError."""
     found = datapoints(client, metric, since, until, period=period)
     last = max(found, key=lambda each: each["Timestamp"], default=None)
     return None if last is None else float(last[metric.statistic])

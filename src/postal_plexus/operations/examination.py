@@ -1,7 +1,7 @@
-"""Look at a running stack, thing by thing, and judge what is there.
+"""Check a running stack, part by part.
 
-Each look stands for itself: one that AWS refuses becomes a finding that says which permission is
-missing, and the others go on.
+The checks are independent: if AWS refuses one, it becomes a finding that names the missing
+permission, and the others continue.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from postal_plexus.operations.system import System
 
-# Of CloudWatch's answers, most of which are empty: what is asked for is said seldom.
+# A limit on CloudWatch's answers, most of which are empty because matching lines are rare.
 _MOST_PAGES = 200
 
 Look = tuple[str, "Callable[[], Iterable[Finding]]"]
 
 
 class Examination:
-    """Everything that can be looked at from outside, in the way of a mail."""
+    """All checks from outside the host, in the order in which a message passes the parts."""
 
     def __init__(self, system: System, domains: Iterable[str]) -> None:
         self._system = system
@@ -40,7 +40,7 @@ class Examination:
         self._clients: dict[str, Any] = {}
 
     def looks(self) -> tuple[Look, ...]:
-        """Give what is looked at, in order; each look asks AWS when it is called."""
+        """Return the checks in order; each queries AWS when it is called."""
         return (
             ("clock", self._clock),
             ("sending", self._sending),
@@ -60,7 +60,7 @@ class Examination:
         )
 
     def run(self) -> Iterator[Finding]:
-        """Look at everything."""
+        """Run all checks."""
         for thing, look in self.looks():
             try:
                 yield from look()
@@ -77,7 +77,7 @@ class Examination:
         with told(service):
             return getattr(client, action)(**arguments)
 
-    # What more than one look needs is asked for once.
+    # Values that several checks need are read once.
 
     @cached_property
     def _caller(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Examination:
         return answer["FileSystems"][0]
 
     def _metric(self, namespace: str, name: str, statistic: str, **dimensions: str) -> float | None:
-        """Give the newest value within a day; None if there is none."""
+        """Return the newest value within a day; None if there is none."""
         metric = Metric(namespace, name, statistic, dimensions)
         since = self._now - timedelta(days=1)
         return newest(self._client("cloudwatch"), metric, since, self._now, period=300)
@@ -129,7 +129,7 @@ class Examination:
             yield from judgement.identity(domain, answer)
 
     def _own_domains(self) -> list[str]:
-        """Give the domains that the receipt rules take mail for."""
+        """Return the domains whose mail the receipt rules accept."""
         rules = self._active_rule_set.get("Rules", ())
         recipients = (each for rule in rules for each in rule.get("Recipients", ()))
         return sorted({each.rpartition("@")[2].lstrip(".") for each in recipients})
@@ -140,7 +140,7 @@ class Examination:
     def _directory(self) -> Iterator[Finding]:
         place = self._system.parts["directory_object"].removeprefix("s3://")
         bucket, _, key = place.partition("/")
-        # Listed and not read: it has the hashes of the passwords.
+        # Listed and not read, because it contains the passwords' hashes.
         listed = self._ask("s3", "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
         found = next((each for each in listed.get("Contents", ()) if each["Key"] == key), None)
         if found is None:
@@ -156,8 +156,8 @@ class Examination:
         )
 
     def _said(self, service: str, since: datetime, pattern: str) -> list[judgement.Said]:
-        """Give the lines of a service since then that a filter pattern of CloudWatch matches."""
-        # The object is dated by whole seconds.
+        """Return a service's lines since a time that match a filter pattern of CloudWatch."""
+        # The object's date has whole seconds.
         begun = since.replace(microsecond=0) - timedelta(seconds=1)
         found = LogGroups(self._system).lines(service, begun, pattern=pattern, pages=_MOST_PAGES)
         return [judgement.Said(at, text) for at, text in found]
@@ -181,7 +181,7 @@ class Examination:
         yield from judgement.services(self._system.parts["services"], self._running)
 
     def _definitions(self) -> Iterator[tuple[str, str]]:
-        """Give each service, by our name, with the task definition that it runs."""
+        """Return each service's current task definition, by the service's name in the stack."""
         running = {each["serviceName"]: each["taskDefinition"] for each in self._running}
         for ours, theirs in self._system.parts["services"].items():
             if theirs in running:

@@ -1,4 +1,4 @@
-"""What a look at a stack shows: of each thing how it is, why, and what to do next."""
+"""The findings of a check: the state of each part, the reason, and the next step."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """How bad it is, the worst last."""
+    """The severity, the worst last."""
 
     OK = 0
     UNKNOWN = 1
@@ -23,7 +23,7 @@ _MARKS = {Level.OK: "ok", Level.UNKNOWN: "?", Level.WARNING: "!", Level.CRITICAL
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing, how it is, and the next step (empty where there is none)."""
+    """One part, its state, and the next step (empty if there is none)."""
 
     level: Level
     thing: str
@@ -32,30 +32,30 @@ class Finding:
 
     @property
     def needs_somebody(self) -> bool:
-        """Whether something hurts, or will."""
+        """Whether somebody must act, now or soon."""
         return self.level >= Level.WARNING
 
     def lines(self) -> list[str]:
-        """Give it as lines of a text."""
+        """Return the finding as lines of text."""
         line = f"{_MARKS[self.level]:>2} {self.thing}: {self.what}"
         return [line, f"     {self.next_step}"] if self.next_step else [line]
 
 
 def ok(thing: str, what: str) -> Finding:
-    """Give a finding of something in order."""
+    """Return a finding about something in order."""
     return Finding(Level.OK, thing, what)
 
 
 def unknown(thing: str, what: str, next_step: str = "") -> Finding:
-    """Give a finding of something that could not be looked at."""
+    """Return a finding about something that could not be checked."""
     return Finding(Level.UNKNOWN, thing, what, next_step)
 
 
 def warning(thing: str, what: str, next_step: str) -> Finding:
-    """Give a finding of something that will hurt."""
+    """Return a finding about something that will cause trouble."""
     return Finding(Level.WARNING, thing, what, next_step)
 
 
 def critical(thing: str, what: str, next_step: str) -> Finding:
-    """Give a finding of something that hurts now."""
+    """Return a finding about something that causes trouble now."""
     return Finding(Level.CRITICAL, thing, what, next_step)

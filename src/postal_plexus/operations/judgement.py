@@ -1,6 +1,6 @@
-"""What AWS's answers mean for mail: pure functions from an answer to findings.
+"""Judge AWS's answers: pure functions from an answer to findings.
 
-Answers are boto3's dictionaries. Limits have their source beside them.
+Answers are boto3's dictionaries. Each limit has its source beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Said:
-    """A line of a log."""
+    """A line in a log."""
 
     at: datetime
     text: str
@@ -29,16 +29,16 @@ class Said:
 # at these rates, and may pause it at twice the bounces or five times the complaints.
 BOUNCES, BOUNCES_PAUSE = 0.05, 0.10
 COMPLAINTS, COMPLAINTS_PAUSE = 0.001, 0.005
-# A mail is delivered within seconds; the service retries for as long as the queue keeps it.
+# A message is delivered within seconds; the service retries for as long as the queue keeps it.
 QUEUE_LATE, QUEUE_STUCK = timedelta(minutes=5), timedelta(hours=1)
-# The weekly patches and a margin; AWS Backup runs daily.
+# Patches are weekly, plus a margin; AWS Backup runs daily.
 IMAGE_OLD, BACKUP_OLD = timedelta(days=15), timedelta(hours=50)
-# Renewed 30 days before its end, tried daily.
+# It is renewed 30 days before its end, with daily attempts.
 CERTIFICATE_LATE, CERTIFICATE_ENDS = timedelta(days=20), timedelta(days=3)
-# Of what was there a month ago; and little is no trouble, however fast it grows.
+# Growth relative to a month ago; a small store is no problem, however fast it grows.
 GROWN_SHARE, GROWN_LEAST = 0.5, 5e9
 DIRECTORY_LATE = timedelta(minutes=2)
-# Signed requests are refused at 15 minutes; logins by one-time passwords far below.
+# AWS refuses signed requests at 15 minutes; one-time passwords fail much earlier.
 CLOCK_OFF = timedelta(seconds=30)
 
 
@@ -147,18 +147,18 @@ def identity(domain: str, found: Answer) -> Iterator[Finding]:
 def directory(
     changed: datetime, etag: str, taken: Sequence[Said], tables: Sequence[Said], now: datetime
 ) -> Finding:
-    """Judge whether the containers have the directory that lies in S3.
+    """Judge whether the containers have loaded the directory in S3.
 
     Args:
         changed: when the object was written.
         etag: its entity tag.
-        taken: what `deliver` has said of directories since then, the newest last.
-        tables: what Postfix has said of its tables. Dovecot reads `deliver`'s at each login.
+        taken: the lines of `deliver` about directories since then, the newest last.
+        tables: the lines of Postfix about its tables. Dovecot reads `deliver`'s at each login.
         now: the time of the judgement.
     """
     thing = "directory"
     told = f"of {changed:%Y-%m-%d %H:%M} UTC"
-    # Another one may have been refused in the seconds before this one was written.
+    # An earlier one may have been refused in the seconds before this one was written.
     taken = [each for each in taken if etag in each.text]
     if taken and "directory refused" in taken[-1].text:
         why = f"{told} is refused by `deliver`: the one before stays"
@@ -195,7 +195,7 @@ def rule_set(wanted: str, active: Answer) -> Finding:
 
 
 def queue(name: str, attributes: Mapping[str, str], oldest: timedelta | None) -> Finding:
-    """Judge a queue that is worked off: its attributes, and the age of what has waited longest."""
+    """Judge a queue with a consumer: its attributes, and the age of its oldest message."""
     waiting = int(attributes.get("ApproximateNumberOfMessages", 0))
     taken = int(attributes.get("ApproximateNumberOfMessagesNotVisible", 0))
     told = f"{waiting} waiting, {taken} in delivery"
@@ -209,8 +209,8 @@ def queue(name: str, attributes: Mapping[str, str], oldest: timedelta | None) ->
 
 
 def dead_letters(attributes: Mapping[str, str]) -> Finding:
-    """Judge the queue of what could not be delivered."""
-    # Who looks at them takes them for a moment.
+    """Judge the dead-letter queue."""
+    # Reading dead letters hides them for a moment.
     kinds = ("", "NotVisible")
     count = sum(int(attributes.get(f"ApproximateNumberOfMessages{kind}", 0)) for kind in kinds)
     if count:
@@ -223,7 +223,7 @@ def dead_letters(attributes: Mapping[str, str]) -> Finding:
 
 
 def services(names: Mapping[str, str], found: Sequence[Answer]) -> Iterator[Finding]:
-    """Judge the services: ecs DescribeServices. `names` gives ECS's name by ours."""
+    """Judge the services: ecs DescribeServices. `names` maps our names to ECS's."""
     by_name = {each.get("serviceName"): each for each in found}
     for ours, theirs in names.items():
         service = by_name.get(theirs)
@@ -285,7 +285,7 @@ def backup(points: Sequence[Answer], now: datetime) -> Finding:
 
 
 def alarms(found: Sequence[Answer]) -> Iterator[Finding]:
-    """Judge the stack's alarms that ring: cloudwatch DescribeAlarms."""
+    """Judge the stack's active alarms: cloudwatch DescribeAlarms."""
     for each in found:
         yield warning(
             f"alarm {each['AlarmName']}",
@@ -297,7 +297,7 @@ def alarms(found: Sequence[Answer]) -> Iterator[Finding]:
 
 
 def alarm_address(subscriptions: Sequence[Answer]) -> Finding:
-    """Judge who hears the alarms: sns ListSubscriptionsByTopic."""
+    """Judge whether somebody gets the alarms: sns ListSubscriptionsByTopic."""
     mails = [each for each in subscriptions if each.get("Protocol") == "email"]
     if not mails:
         return warning("alarm address", "nobody hears the alarms", "set alarm-address, pulumi up")
@@ -346,7 +346,7 @@ def budget(found: Sequence[Answer]) -> Finding:
 
 
 def certificate(host: str, ends: datetime, now: datetime) -> Finding:
-    """Judge the end of a certificate that clients trust."""
+    """Judge the expiry of the certificate that clients see."""
     thing = f"certificate {host}"
     told = f"trusted, valid until {ends:%Y-%m-%d}"
     if ends - now < CERTIFICATE_ENDS:
@@ -357,7 +357,7 @@ def certificate(host: str, ends: datetime, now: datetime) -> Finding:
 
 
 def clock(difference: timedelta) -> Finding:
-    """Judge this machine's clock beside AWS's."""
+    """Judge this machine's clock by AWS's."""
     off = abs(difference)
     told = f"{off.total_seconds():.0f} s from AWS's"
     if off > CLOCK_OFF:
@@ -366,7 +366,7 @@ def clock(difference: timedelta) -> Finding:
 
 
 def _for(span: timedelta) -> str:
-    """Say how long, in its largest unit."""
+    """Format a duration in its largest unit."""
     seconds = max(0, int(span.total_seconds()))
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:

@@ -1,4 +1,4 @@
-"""The services' logs of a stack, in CloudWatch Logs."""
+"""Read the logs of a stack's services from CloudWatch Logs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LogGroups:
-    """The log groups of a stack, one a service."""
+    """The log groups of a stack, one per service."""
 
     def __init__(self, system: System) -> None:
         self._groups: dict[str, str] = system.parts["log_groups"]
@@ -30,15 +30,15 @@ class LogGroups:
         pattern: str = "",
         pages: int | None = None,
     ) -> Iterator[tuple[datetime, str]]:
-        """Give a service's lines, each with its time.
+        """Yield a service's lines, each with its time.
 
         Args:
-            service: by our name.
-            since: the earliest that is asked for.
-            until: the latest; None for all that there are.
-            pattern: which lines, as CloudWatch's filter patterns say it; "" for all.
-            pages: how many answers are read at most, of up to 10,000 lines or 1 MB each, and many
-                of them empty while AWS looks on; None for all.
+            service: its name in the stack.
+            since: the earliest time.
+            until: the latest time; None for no limit.
+            pattern: a filter pattern of CloudWatch; "" for all lines.
+            pages: the most answers to read, of up to 10,000 lines or 1 MB each, many of them
+                empty while AWS searches; None for all.
 
         Raises:
             OperationError: AWS refuses, or there is no such log.

@@ -1,8 +1,8 @@
-"""Search the logs and the archive of a stack for a mail: the reading behind `plexus trace`.
+"""Search the logs and the archive of a stack for a message: the reading part of `plexus trace`.
 
-Every line of the three services within the time asked for is read (CloudWatch Logs,
-FilterLogEvents), and kept as a step if it is of a mail. Lines are not filtered by AWS: one mail has
-a different name in each service, so it is found by all of them together.
+It reads every line of the three services in the given period (CloudWatch Logs, FilterLogEvents),
+and keeps those about messages as steps. AWS does not filter the lines, because a message has a
+different id in each service, and only all lines together show them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from postal_plexus.operations.archive import Stored
     from postal_plexus.operations.system import System
 
-# Some 600 octets each.
+# About 600 octets each.
 _MOST_STEPS = 500_000
 _LINES_TOLD = 10_000
-# What was sent just before the end of the time asked for is looked at for as long.
+# For messages sent just before the end of the period, this much more is read.
 _AFTERWARDS = timedelta(hours=1)
-# Mails that no line is of are looked into, the newest of them.
+# Of archived messages without a line, this many of the newest are opened.
 _MOST_READ = 50
 _HEAD = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Found:
-    """`journeys`: what was asked for, the oldest first; `lines` were read to find them."""
+    """The result: `journeys` that match, the oldest first; `lines` is the number of lines read."""
 
     journeys: tuple[Journey, ...]
     lines: int
@@ -49,9 +49,9 @@ class MailSearch:
 
     Args:
         system: the stack.
-        since: the start of the time to look at.
+        since: the start of the period.
         until: its end.
-        progress: called now and then with a service and the lines of it that were read so far.
+        progress: called occasionally with a service and the number of its lines read so far.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class MailSearch:
         self._lines = 0
 
     def find(self, what: str) -> Found:
-        """Find the journeys of the mails that somebody asks for.
+        """Find the journeys of the messages that match.
 
         Raises:
-            OperationError: AWS refuses, or there is more to read than memory holds.
+            OperationError: AWS refuses, or there are more lines than fit in memory.
         """
         steps = [step for service in SERVICES for step in self._steps_of(service)]
         steps += self._archived({each for step in steps for each in step.ids})
@@ -98,7 +98,7 @@ class MailSearch:
         self._progress(service, lines)
 
     def _archived(self, known: set[str]) -> Iterator[Step]:
-        """Give what the archive has: also mails that `deliver` has not taken up."""
+        """Yield the steps of archived messages, including those that `deliver` has not received."""
         archive = Archive(self._system)
         unread: list[Stored] = []
         for stored in archive.since(self._since):
@@ -116,7 +116,7 @@ class MailSearch:
 
 
 def edge_takes(system: System, address: str) -> bool | None:
-    """Tell whether SES takes mail to an address now; None for one of a domain that is not ours.
+    """Return whether SES accepts mail to an address now; None for a domain that is not hosted.
 
     Raises:
         OperationError: AWS refuses.
@@ -127,7 +127,7 @@ def edge_takes(system: System, address: str) -> bool | None:
 
 
 def taken_by(rules: Iterable[dict[str, Any]], address: str) -> bool | None:
-    """Tell whether receipt rules take an address; None where none is of its domain.
+    """Return whether receipt rules accept an address; None if none names its domain.
 
     https://docs.aws.amazon.com/ses/latest/dg/receiving-email-receipt-rules-console-walkthrough.html
     """
@@ -135,7 +135,7 @@ def taken_by(rules: Iterable[dict[str, Any]], address: str) -> bool | None:
     own = {address.lower(), f"{local.partition('+')[0]}@{domain}", domain}
     enabled = [each for each in rules if each.get("Enabled")]
     named = {name.lower() for rule in enabled for name in rule.get("Recipients", ())}
-    # A rule without recipients takes everything.
+    # A rule without recipients accepts every address.
     if any(not rule.get("Recipients") for rule in enabled) or own & named:
         return True
     domains = {name.rpartition("@")[2].lstrip(".") for name in named}
@@ -143,12 +143,12 @@ def taken_by(rules: Iterable[dict[str, Any]], address: str) -> bool | None:
 
 
 def archived(stored: Stored, head: bytes = b"") -> Step:
-    """Give the step of a mail that lies in the archive.
+    """Return the step of a message in the archive.
 
     Args:
         stored: the object.
-        head: the beginning of the mail, where no line tells whose it is. SES has put the envelope
-            on top: Return-Path, and `for ADDRESS` in its Received.
+        head: the beginning of the message, if no line tells its envelope. SES has written it at the
+            top: Return-Path, and `for ADDRESS` in its Received.
     """
     fields = message_from_bytes(head, policy=compat32)
     received = " ".join(str(fields.get("received", "")).split())

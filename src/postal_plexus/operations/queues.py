@@ -1,4 +1,4 @@
-"""The SQS queues of a stack: how much waits in each, and for how long."""
+"""The SQS queues of a stack: the number and age of their messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from postal_plexus.operations.system import told
 if TYPE_CHECKING:
     from postal_plexus.operations.system import System
 
-# CloudWatch has a figure every minute or five, and later than that.
+# CloudWatch has a value every one or five minutes, with a delay.
 _LOOK_BACK = timedelta(minutes=20)
 _NAMES = {
     "incoming mail": "queue_url",
@@ -23,7 +23,7 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One queue. `oldest`: the age of what has waited longest; None where CloudWatch has none."""
+    """One queue. `oldest`: the age of its oldest message; None if CloudWatch has no value."""
 
     name: str
     waiting: int
@@ -33,12 +33,12 @@ class QueueState:
 
     @property
     def total(self) -> int:
-        """All that is in the queue."""
+        """The number of all messages in the queue."""
         return self.waiting + self.taken + self.delayed
 
 
 class Queues:
-    """The queues of a stack, asked by AWS's API."""
+    """The queues of a stack, read through AWS's API."""
 
     def __init__(self, system: System) -> None:
         self._urls: dict[str, str] = {
@@ -48,11 +48,11 @@ class Queues:
         self._cloudwatch: Any = system.client("cloudwatch")
 
     def dead_letters(self) -> QueueState:
-        """Give the numbers of the dead letters alone."""
+        """Return only the state of the dead-letter queue."""
         return self._state("dead letters")
 
     def states(self, *, with_age: bool = True) -> list[QueueState]:
-        """Give all of them; without ages, which come from CloudWatch, it is quicker."""
+        """Return the states of all queues; it is faster without ages, which CloudWatch has."""
         return [self._state(name, with_age=with_age) for name in _NAMES]
 
     def _state(self, name: str, *, with_age: bool = False) -> QueueState:
@@ -66,7 +66,7 @@ class Queues:
 
         waiting, taken = count(""), count("NotVisible")
         if name == "dead letters":
-            # Nobody works on them: who looks at them takes them for a moment.
+            # They have no consumer; whoever reads them hides them for a moment.
             waiting, taken = waiting + taken, 0
         return QueueState(
             name,

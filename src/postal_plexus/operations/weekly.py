@@ -1,12 +1,12 @@
-"""Look at a stack as `plexus doctor` does, and mail what is not in order: the weekly run in AWS.
+"""Check a stack as `plexus doctor` does, and mail what is not in order: the weekly run in AWS.
 
     python3 -m postal_plexus.operations.weekly STACK
 
-Needs boto3 and nothing else, and no stack file: so the public DNS is not looked at. Every finding
-is printed, for the build's log.
+It needs only boto3, and no stack file; therefore it does not check the public DNS. It prints every
+finding for the build's log.
 
-Exit status: 0 looked, and mailed what is not in order; 1 AWS refuses, or there is nobody to mail
-to; 2 no stack was named.
+Exit status: 0 checked, and mailed what is not in order; 1 AWS refuses, or there is no alarm
+address; 2 no stack was named.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def look(system: System) -> None:
-    """Print and mail. Raise OperationError."""
-    _ = system.parts  # what is no stack ends here, not in fifteen findings
+    """Print all findings and mail those not in order. Raise OperationError."""
+    _ = system.parts  # a missing stack ends here, not in fifteen findings
     findings: list[Finding] = []
     for finding in Examination(system, ()).run():
         findings.append(finding)

@@ -1,8 +1,8 @@
-"""The users, groups and aliases of an Amazon WorkMail organisation, read by its API.
+"""Read the users, groups and aliases of an Amazon WorkMail organisation through its API.
 
-https://docs.aws.amazon.com/workmail/latest/APIReference/. Read only: it needs `workmail:List*` and
-`workmail:GetMailboxDetails`. What is read are the API's own documents; `workmail_people` makes
-entries of them. Fails with OperationError.
+https://docs.aws.amazon.com/workmail/latest/APIReference/. It needs `workmail:List*` and
+`workmail:GetMailboxDetails`, and changes nothing. It returns the API's own documents, which
+`workmail_people` converts to entries. Raises OperationError.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENABLED = "ENABLED"
 
 @dataclass(frozen=True)
 class Organization:
-    """What the API says of an organisation; the mappings are by the id of a user or group."""
+    """An organisation as the API describes it; the mappings are by the id of a user or group."""
 
     name: str
     domains: list[Document]
@@ -38,7 +38,7 @@ class Organization:
 
 
 def read(system: System, name: str = "") -> Organization:
-    """Read the organisation of this alias or id; without one, the account's only one.
+    """Read the organisation with this alias or id; without one, the account's only one.
 
     Raises:
         OperationError: there is none, or more than one, or AWS refuses.
@@ -77,7 +77,7 @@ def read(system: System, name: str = "") -> Organization:
 
 
 def _chosen(found: list[Document], name: str) -> Document:
-    """The organisation that is meant."""
+    """Return the organisation to read."""
     active = [each for each in found if each.get("State", "Active") != "Deleted"]
     meant = [
         each for each in active if not name or name in {each.get("Alias"), each["OrganizationId"]}
@@ -97,7 +97,7 @@ def _chosen(found: list[Document], name: str) -> Document:
 
 
 def _members(client: Any, of: dict[str, str], group: str) -> list[Document]:
-    """The members of a group; a disabled one may be a member of others, but may not be asked."""
+    """Return a group's members; the API refuses to list those of a disabled group."""
     try:
         return list(_pages(client.list_group_members, "Members", **of, GroupId=group))
     except client.exceptions.EntityStateException:
@@ -105,7 +105,7 @@ def _members(client: Any, of: dict[str, str], group: str) -> list[Document]:
 
 
 def _pages(call: Any, key: str, **of: str) -> Iterator[Any]:
-    """Give what all pages of an answer hold."""
+    """Yield the items on all pages of an answer."""
     token = ""
     while True:
         more = {"NextToken": token} if token else {}

@@ -1,8 +1,9 @@
-"""Entries of a stack file for the people of a WorkMail organisation. Pure; nothing fails here.
+"""Convert a WorkMail organisation into entries of a stack file. Pure; nothing fails here.
 
-A user becomes a mailbox, a group an alias with its members as destinations (groups in groups are
-flattened, loops end), an alias an alias, the right to send as somebody `send-as`. What has no place
-here (disabled users, resources, addresses below awsapps.com) is told, each with the reason.
+A user becomes a mailbox, a group becomes an alias for its members (nested groups are flattened,
+also in loops), an alias becomes an alias, and the right to send as somebody becomes `send-as`. What
+has no equivalent here (disabled users, resources, addresses below awsapps.com) is listed with the
+reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ _DEFAULT_QUOTA_GB = 10
 
 @dataclass
 class People:
-    """The three lists of a stack file, and what is left out, a line each."""
+    """The three lists of a stack file, and a line for each thing that is left out."""
 
     domains: list[str] = field(default_factory=list[str])
     mailboxes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -29,7 +30,7 @@ class People:
 
 
 def people(found: Organization, hash_of: Callable[[str], str]) -> People:
-    """Give the entries; `hash_of` makes the password hash of a mailbox's address."""
+    """Return the entries; `hash_of` returns the password hash for a mailbox's address."""
     return _Reading(found).people(hash_of)
 
 
@@ -83,7 +84,7 @@ class _Reading:
         if not address:
             return
         entry: dict[str, Any] = {"address": address, "password-hash": hash_of(address)}
-        # In MB. What fills half of our own default gets twice of what it holds.
+        # In MB. A mailbox that fills half of our default gets twice its size.
         size_gb = float(self._found.mailboxes.get(str(user["Id"]), {}).get("MailboxSize", 0)) / 1024
         if size_gb > _DEFAULT_QUOTA_GB / 2:
             entry["quota-gb"] = ceil(2 * size_gb)
@@ -108,7 +109,7 @@ class _Reading:
             self._made.aliases.append({"address": address, "destinations": destinations})
 
     def _users_of(self, group: str) -> list[str]:
-        """The ids of a group's members, and of the members of groups in it, each once."""
+        """Return the ids of a group's members, including those of nested groups, each once."""
         users: dict[str, None] = {}
         seen = {group}
         waiting = [group]
@@ -116,7 +117,7 @@ class _Reading:
             for member in self._found.members.get(waiting.pop(), []):
                 i, state = str(member.get("Id")), member.get("State", "ENABLED")
                 if member.get("Type") == "GROUP":
-                    # A disabled one has no address, but members all the same.
+                    # A disabled group has no address, but still has members.
                     if i not in seen and state != "DELETED":
                         seen.add(i)
                         waiting.append(i)
@@ -125,7 +126,7 @@ class _Reading:
         return list(users)
 
     def _addresses(self, entity: Document, kind: str) -> tuple[str, list[str]]:
-        """The address of a user or group, and its others; "" where none can be here."""
+        """Return a user's or group's main address, and its others; "" if none is possible here."""
         usable: list[str] = []
         given = [str(entity.get("Email", "")), *self._found.aliases.get(str(entity["Id"]), [])]
         for text in dict.fromkeys(filter(None, given)):
@@ -141,7 +142,7 @@ class _Reading:
         return usable[0], usable[1:]
 
     def _fault(self, text: str) -> tuple[str, str]:
-        """Why an address cannot be here, or "", and the address as it is kept."""
+        """Return why an address is not possible here, or "", and its canonical form."""
         try:
             address = str(kept_address(text)).lower()
         except AddressError as error:
