@@ -1,4 +1,4 @@
-"""Addresses that an operator types."""
+"""Check addresses on the command line."""
 
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.directory import AddressError
@@ -6,10 +6,10 @@ from postal_plexus.directory.idn import kept_address
 
 
 def checked_address(text: str) -> str:
-    """Give an address as the directory keeps it.
+    """Return an address in its stored form.
 
     Raises:
-        CommandError: USAGE where it is none.
+        CommandError: USAGE if it is not an address.
     """
     try:
         return str(kept_address(text)).lower()

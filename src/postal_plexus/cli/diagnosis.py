@@ -1,4 +1,4 @@
-"""What `plexus doctor` does: looks at a stack, and shows what was found."""
+"""What `plexus doctor` does: check a stack, and print the findings."""
 
 import json
 from argparse import Namespace
@@ -18,7 +18,7 @@ _EXITS = {Level.CRITICAL: Exit.CRITICAL, Level.WARNING: Exit.WARNING}
 
 
 def run(args: Namespace) -> int:
-    """Print the findings; the worst decides how it ends."""
+    """Print the findings; the worst determines the exit code."""
     stack = system.connect(args)
     _ = stack.parts  # a missing stack ends here, not in fifteen findings
     findings: list[Finding] = []
@@ -39,7 +39,7 @@ def run(args: Namespace) -> int:
 
 
 def _records(args: Namespace, stack: System) -> Iterator[Finding]:
-    """Look at the public DNS, where a stack file says what should be there."""
+    """Check the public DNS, if a stack file specifies what it should contain."""
     if args.stack_file is None:
         return
     _, settings = stack_files.read_whole(args.stack_file)

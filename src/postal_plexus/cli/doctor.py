@@ -1,6 +1,6 @@
-"""`plexus doctor`: everything that can be wrong with a running stack, in order.
+"""`plexus doctor`: check everything that can be wrong with a running stack, in order.
 
-Here are its arguments only; what it does is in `diagnosis`.
+This module declares the arguments; `diagnosis` does the work.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -35,7 +35,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Print the findings, the worst decides how it ends."""
+    """Print the findings; the worst determines the exit code."""
     from postal_plexus.cli import diagnosis  # noqa: PLC0415 - it needs AWS's library
 
     return diagnosis.run(args)

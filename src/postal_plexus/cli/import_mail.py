@@ -1,7 +1,7 @@
-"""`plexus import ADDRESS SOURCE`: mail of another server, or of files, into one mailbox or several.
+"""`plexus import ADDRESS SOURCE`: import mail from another server, or from files.
 
-Fails with CommandError: USAGE where the words do not fit, NO_INPUT where a file cannot be read,
-DATA where a part of the files is damaged, and as `system.failure` says of a task.
+Raises CommandError: USAGE if the arguments are wrong, NO_INPUT if a file cannot be read, DATA if
+some of the files are damaged, and what `system.failure` returns for a task.
 """
 
 import csv
@@ -32,7 +32,7 @@ _AGAIN = "; run it again, and it goes on"
 
 @dataclass(frozen=True)
 class Order:
-    """One mailbox, and where its mail is; files need no user and no password."""
+    """One mailbox and its source; files need no user and no password."""
 
     address: str
     source: str
@@ -46,7 +46,7 @@ class Order:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    """Declare what the command takes."""
+    """Declare the options of the command."""
     parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the mailbox, one of ours")
     parser.add_argument(
         "source",
@@ -92,7 +92,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 @system.reported
 def run(args: Namespace) -> int:
-    """Make a pass for each mailbox; the worst ending is the exit code."""
+    """Run a pass for each mailbox; the exit code is that of the last one that failed."""
     from postal_plexus.operations.task import Tasks  # noqa: PLC0415  AWS's library
 
     if args.finish:
@@ -165,7 +165,7 @@ def _files(stack: Any, tasks: Any, order: Order, args: Namespace) -> list[dict[s
 
 
 def _teller(order: Order, lines: list[dict[str, Any]]) -> Callable[[dict[str, Any]], None]:
-    """Give what keeps results and shows progress to who looks on."""
+    """Return a function that collects results and shows progress on a terminal."""
 
     def tell(line: dict[str, Any]) -> None:
         if line["kind"] != "progress":

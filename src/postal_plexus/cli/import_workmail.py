@@ -1,11 +1,11 @@
-"""`plexus import workmail-users`: entries of the stack file for an Amazon WorkMail organisation.
+"""`plexus import workmail-users`: print stack file entries for an Amazon WorkMail organisation.
 
-The three lists go to the standard output, to be put in the place of those in the stack file; what
-is left out, with the reason, to the standard error. New passwords go once into a file that only its
-owner can read: WorkMail gives nobody its hashes.
+It prints the three lists, which replace those in the stack file, on standard output, and what is
+left out, with the reason, on standard error. New passwords are written once into a file that only
+its owner can read, because WorkMail does not reveal its hashes.
 
-Fails with CommandError: NO_PERMISSION and UNAVAILABLE for what AWS says, NO_INPUT where the file of
-passwords is there already or cannot be written, DATA where there is nobody to move.
+Raises CommandError: NO_PERMISSION or UNAVAILABLE if AWS refuses or does not answer, NO_INPUT if the
+file of passwords already exists or cannot be written, DATA if there is nobody to move.
 """
 
 import csv
@@ -32,7 +32,7 @@ changes nothing there; what has no place here is told on the standard error.
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Declare its own options; the parser has --region and --json besides."""
+    """Declare the command's own options; the parser also has --region and --json."""
     group = parser.add_argument_group(NAME)
     group.add_argument(
         "--organization", default="", help="WorkMail's alias or id of it, if there are several"
@@ -49,7 +49,7 @@ def add_options(parser: ArgumentParser) -> None:
 @system.reported
 def run(args: Namespace) -> int:
     """Print the entries."""
-    # They need AWS's library.
+    # They need the AWS library.
     from postal_plexus.operations import workmail, workmail_people  # noqa: PLC0415
     from postal_plexus.operations.system import System  # noqa: PLC0415
 
@@ -89,7 +89,7 @@ def run(args: Namespace) -> int:
 
 
 def _write_once(path: Path, passwords: dict[str, str]) -> None:
-    """Write address and password, a line each, into a new file that only its owner can read."""
+    """Write a line with address and password each into a new file that only its owner can read."""
     lines = io.StringIO()
     csv.writer(lines, lineterminator="\n").writerows(passwords.items())
     try:

@@ -1,4 +1,4 @@
-"""`plexus import`: bring along what is elsewhere. Here are its arguments only."""
+"""`plexus import`: import mail and users from elsewhere. This module declares the arguments."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def spelled_out(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with the command that an address stands for."""
+    """Return the command line with the command inserted for which an address stands."""
     known = {_MAIL, import_workmail.NAME, "-h", "--help"}
     if len(words) > 1 and words[0] == "import" and words[1] not in known:
         return ["import", _MAIL, *words[1:]]
@@ -41,5 +41,5 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 def run(args: Namespace) -> int:
-    """Do what was chosen."""
+    """Run the chosen command."""
     return args.act(args)

@@ -1,7 +1,7 @@
 """`plexus local`: the whole system on this desk, with an emulated AWS.
 
-Here are its arguments only. What the commands do is in `desk`, which is loaded when one of them
-runs: the other commands of `plexus` need neither an emulator nor containers.
+This module declares the arguments; `desk` does the work. `desk` is loaded only when one of these
+commands runs, because the others need neither an emulator nor containers.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -95,7 +95,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Run the command that was chosen. Raises CommandError."""
+    """Run the chosen command. Raises CommandError."""
     from postal_plexus.cli import desk  # noqa: PLC0415 - see above
 
     return desk.run(args)

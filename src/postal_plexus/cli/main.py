@@ -171,7 +171,7 @@ def _open_closed_streams() -> None:
 
 
 def parser() -> ArgumentParser:
-    """Make the parser of the whole command line."""
+    """Create the parser of the whole command line."""
     parser = _Parser(
         prog="plexus",
         description="Postal Plexus: mail for a few domains of your own, on AWS.",

@@ -67,11 +67,11 @@ EXITS = {
 
 
 def failure(error: "OperationError", stopped: str = "") -> CommandError:
-    """Return how a command ends after that: the one table for all commands.
+    """Return the CommandError for an error: the single table for all commands.
 
     Args:
-        error: what a stack or one of its tasks says.
-        stopped: what to add where Control-C has stopped a task.
+        error: the error of a stack or one of its tasks.
+        stopped: the text to add if Control-C has stopped a task.
     """
     from postal_plexus.operations.system import AccessError  # noqa: PLC0415  AWS's library
     from postal_plexus.operations.task import RefusedError, TaskStoppedError  # noqa: PLC0415

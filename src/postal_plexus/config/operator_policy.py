@@ -1,21 +1,21 @@
-"""What an operator may do: a policy document for the commands of `plexus` on one stack. Pure.
+"""The permissions of operators: a policy document for the commands of `plexus` on one stack. Pure.
 
-Three sizes. Reading: `doctor`, `dead-letters list|show`, and what the account has cost. By default
-also what acts: dead letters, the mail queue, mailboxes, imports, by tasks on the mail host, and
-mail to the alarm address (`doctor --mail`). With `mail` also what reads
-received mail itself (`reports`, `replay`, `export`, a mail that waits in `trace`) or the directory,
-which has the hashes of the passwords (`replay`, `restore`); without it one sees envelopes and
-headers. Both together allow `restore`. With `workmail` also to read who is in the account's
-WorkMail organisations (`import workmail-users`): another service, and needed once.
+There are three sizes. Read only: `doctor`, `dead-letters list|show`, and the account's cost. By
+default also changes: dead letters, the mail queue, mailboxes and imports by tasks on the mail host,
+and mail to the alarm address (`doctor --mail`). With `mail` also access to received mail
+(`reports`, `replay`, `export`, a message in transit in `trace`) and to the directory, which
+contains password hashes (`replay`, `restore`); without it operators see envelopes and headers. Both
+together permit `restore`. With `workmail` also reading the account's WorkMail organisations
+(`import workmail-users`), a separate permission because it is another service, needed once.
 
-`examination` is what the weekly run of `doctor` in AWS may do.
+`examination` returns the permissions for the weekly run of `doctor` in AWS.
 
-What runs a task gets no other program with it: ECS never lets its caller choose the entry point,
-and the tasks' own roles are the only ones that may be passed. `dead-letters list` hides entries for
-a moment to see them, so it needs sqs:ChangeMessageVisibility.
+The permission to run a task cannot be used to run another program: callers of ECS cannot choose the
+entry point, and only the tasks' own roles may be passed. `dead-letters list` hides entries for a
+moment to read them, so it needs sqs:ChangeMessageVisibility.
 
-Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/ (what each service
-knows as a resource; where that is nothing, `*`).
+Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/ (the resources of each
+service; `*` for actions without one).
 """
 
 import json
@@ -41,15 +41,15 @@ def document(
     mail: bool = False,
     workmail: bool = False,
 ) -> str:
-    """Give the policy as JSON.
+    """Return the policy as JSON.
 
     Args:
         stack: its name.
         account: the twelve digits of its account.
-        parts: what its parts are called (`System.parts`).
-        acts: whether it allows what changes something.
-        mail: whether it allows to read received mail.
-        workmail: whether it allows to read who is in WorkMail.
+        parts: the names of its parts (`System.parts`).
+        acts: whether it permits changes.
+        mail: whether it permits reading received mail.
+        workmail: whether it permits reading WorkMail's users.
     """
     here = f"{parts['region']}:{account}"
     statements = [*_examining(stack, here, parts), *_reading(here, parts)]
@@ -89,7 +89,7 @@ def document(
 
 
 def examination(stack: str, account: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the statements for the weekly `doctor`: to look, and to mail to the alarm address."""
+    """Return the statements for the weekly `doctor`: checks, and mail to the alarm address."""
     here = f"{parts['region']}:{account}"
     return [
         *_examining(stack, here, parts),
@@ -106,7 +106,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
             ["ssm:GetParameter"],
             [f"arn:aws:ssm:{here}:parameter{system_parameter(stack)}"],
         ),
-        # These know no resource.
+        # These actions have no resource.
         _allow(
             "LookAround",
             [
@@ -119,7 +119,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
             ],
             ["*"],
         ),
-        # These are listed, or looked for, before there is a name.
+        # These are listed, or searched for, before a name is known.
         _allow(
             "LookAtAlarmsBudgetsAndDomains",
             ["budgets:ViewBudget", "cloudwatch:DescribeAlarms", "ses:GetEmailIdentity"],
@@ -149,7 +149,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
             ["sqs:GetQueueAttributes"],
             [_queue(here, parts[name]) for name in queues],
         ),
-        # What the containers say of mails, and where each went; not what they say to tasks.
+        # The containers' logs about messages, but not the output of tasks.
         _allow(
             "ReadLogs",
             ["logs:DescribeLogStreams", "logs:FilterLogEvents"],
@@ -163,7 +163,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
 
 
 def _dating_the_directory(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Allow to see when it was written, and its entity tag. To read it is another thing."""
+    """Permit reading the directory's date and entity tag, but not its content."""
     prefix = _directory_of(parts).partition("/")[2]
     bucket = f"arn:aws:s3:::{parts['bucket']}"
     condition = {"StringEquals": {"s3:prefix": prefix}}
@@ -177,7 +177,7 @@ def _reading(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
             ["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"],
             [_queue(here, parts["dead_letter_queue_url"])],
         ),
-        # The whole account's; each question costs $0.01.
+        # The whole account's cost; each request costs $0.01.
         _allow("AskWhatItCosts", ["ce:GetCostAndUsage"], ["*"]),
     ]
 
@@ -191,7 +191,7 @@ def _mailing_the_operator(stack: str, here: str) -> list[dict[str, Any]]:
 
 
 def _reading_workmail(account: str) -> list[dict[str, Any]]:
-    """Allow to read who is there; WorkMail may be in another region than the stack."""
+    """Permit reading WorkMail's users; WorkMail may be in another region than the stack."""
     return [
         _allow("FindWorkMail", ["workmail:ListOrganizations"], ["*"]),
         _allow(
@@ -259,7 +259,8 @@ def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
             ["backup:ListRecoveryPointsByBackupVault"],
             [f"arn:aws:backup:{here}:backup-vault:{parts['backup_vault']}"],
         ),
-        # A recovery point's name does not tell its vault; the role reaches this stack's store only.
+        # A recovery point's ARN does not contain its vault; the role can only access this stack's
+        # store.
         _allow(
             "RestoreBackups",
             ["backup:StartRestoreJob"],
@@ -281,7 +282,7 @@ def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _directory_of(parts: Mapping[str, Any]) -> str:
-    """Give where the directory lies, as BUCKET/KEY."""
+    """Return the directory's place in S3, as BUCKET/KEY."""
     return str(parts["directory_object"]).removeprefix("s3://")
 
 

@@ -1,12 +1,13 @@
 """One delivery attempt: a queue entry passes through each step once, and is settled.
 
-read        parse the notification into a receipt                    mail.receipt screen      decide
-whether to deliver, hold or drop the message      policy lock        never two attempts for one
-message at a time             keyed_lock resolve     resolve the envelope's recipients to addressees
-directory_sync, recipients transfer    to mailboxes, exactly once
-trace, content, transfer forward     to outside addresses
-forward report      failures to the sender or to the dead-letter queue       non_delivery settle
-delete if nobody is owed the message, else release       settlement
+read        parse the notification into a receipt                    mail.receipt
+screen      decide whether to deliver, hold or drop the message      policy
+lock        never two attempts for one message at a time             keyed_lock
+resolve     resolve the envelope's recipients to addressees          directory_sync, recipients
+transfer    to mailboxes, exactly once                               trace_fields, content, transfer
+forward     to outside addresses                                     forward
+report      failures to the sender or to the dead-letter queue       non_delivery
+settle      delete if nobody is owed the message, else release       settlement
 """
 
 import time

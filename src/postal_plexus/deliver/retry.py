@@ -1,6 +1,6 @@
-"""How an attempt for a queue entry ends: with nothing owed, or with a time to come again.
+"""End an attempt for a queue entry: nothing is owed any more, or it is retried later.
 
-An attempt that AWS or a bug of ours ends early comes again, too: neither loses a mail.
+An attempt that fails because of AWS or a bug is retried too, so neither loses a message.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ def attempted(
     attempt: Callable[[int], Sequence[Disposition]],
     receipt_id: Callable[[QueueMessage], str | None] = lambda _: None,
 ) -> int | None:
-    """Make an attempt; return after how many seconds to try again, None if nothing is owed.
+    """Make an attempt; return the seconds until the next one, None if nothing is owed.
 
     Args:
         what: the kind of work, for the log of a bug.
         message: the entry.
-        holds: counts the receives that were in vain, and forgets them with the entry.
-        attempt: is told how many those were; returns what became of the mail.
-        receipt_id: gives SES's id of the mail, for the log.
+        holds: counts the receives deferred by holds, and forgets them with the entry.
+        attempt: gets that number; returns the dispositions.
+        receipt_id: returns SES's id of the message, for the log.
     """
     in_vain = holds.receives_in_vain(message.queue_id)
     later = retry_after(message.receive_count - in_vain, jitter())

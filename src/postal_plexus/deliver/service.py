@@ -9,9 +9,9 @@
 
 On SIGTERM or SIGINT, the service stops in this order:
 
-1. nothing new is received; entries that no worker has started are released; 2. workers finish their
-current message; after 15 s the rest is aborted and released; 3. settlers send everything that has
-been settled, and the journal is written back.
+1. nothing new is received; entries that no worker has started are released;
+2. workers finish their current message; after 15 s the rest is aborted and released;
+3. settlers send everything that has been settled, and the journal is written back.
 """
 
 import contextlib

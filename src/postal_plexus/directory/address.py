@@ -24,7 +24,7 @@ LOCAL_PART_LIMIT = 64
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # The last label must not be a number in any spelling: a name that ends in one is an IPv4 address,
-# or programs take it for one (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+# or programs regard it as one (https://url.spec.whatwg.org/#ends-in-a-number-checker).
 _NUMBER = r"(?:[0-9]+|0x[0-9a-f]*)"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z)(?!.*\.{_NUMBER}\Z){_LABEL}(?:\.{_LABEL})+")
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"

@@ -9,19 +9,19 @@ connection carries any number of transactions, one after the other:
                                  else DATA, with dots stuffed
     outcome                      when `finished`: one reply for each recipient
 
-With CHUNKING nothing waits for anything: a small mail is one write and one read. Without it DATA is
-sent along with the envelope, but content only after 354. The content must have CRLF line ends.
+With CHUNKING nothing waits for a reply: a small message is one write and one read. Without it, DATA
+is sent along with the envelope, but content only after 354. The content must have CRLF line ends.
 
     LmtpError
-     +- LmtpProtocolError   the server broke the protocol, or closed; the connection is of no use
+     +- LmtpProtocolError   the server violated the protocol, or closed; the connection is unusable
      +- TransactionError    the server refused the whole transaction (MAIL, DATA, a chunk);
-                            `reply` and `command` say what, `permanent` whether for good
+                            see `reply`, `command` and `permanent`
 
-A recipient's own refusal raises nothing: it is in `outcome`. So is `None`, for a recipient whose
-fate the server never told although it has the whole content: such a mail may or may not be in the
-mailbox.
+A refused recipient does not raise; its reply is in `outcome`. The outcome is None for a recipient
+about whom the server did not reply although it has the whole content: the message may or may not be
+in the mailbox.
 
-SMTP (RFC 5321) is the same but for its greeting and for one reply to the content on behalf of all
+SMTP (RFC 5321) differs only in its greeting, and in its single reply to the content for all
 recipients: `LmtpConnection(name, smtp=True)`.
 """
 
@@ -35,15 +35,15 @@ from postal_plexus.mail.reply import Reply, ReplyError, ReplyReader
 
 
 class LmtpError(Exception):
-    """Anything that went wrong with a connection or a transaction."""
+    """An error of a connection or a transaction."""
 
 
 class LmtpProtocolError(LmtpError):
-    """The server does not speak LMTP, spoke out of turn, or closed the connection."""
+    """The server does not speak LMTP, replied out of order, or closed the connection."""
 
 
 class TransactionError(LmtpError):
-    """The transaction was refused as a whole: it has no recipient's outcome."""
+    """The server refused the whole transaction, so there is no outcome per recipient."""
 
     def __init__(self, command: str, reply: Reply) -> None:
         super().__init__(f"{command} refused: {reply}")
@@ -52,12 +52,12 @@ class TransactionError(LmtpError):
 
     @property
     def permanent(self) -> bool:
-        """Whether trying again is of no use."""
+        """Whether a retry cannot succeed."""
         return self.reply.permanent
 
 
 class State(Enum):
-    """Where a connection stands."""
+    """The state of a connection."""
 
     GREETING = "waits for the server's greeting"
     GREETED = "greeted"
@@ -101,41 +101,41 @@ class LmtpConnection:
         self._accepted: deque[str] = deque()
         self._refusal: TransactionError | None = None
 
-    # What the driver asks for.
+    # Queries of the driver.
 
     @property
     def chunking(self) -> bool:
-        """Whether content goes by BDAT."""
+        """Whether content is sent with BDAT."""
         return "CHUNKING" in self.capabilities
 
     @property
     def content_welcome(self) -> bool:
-        """Whether (more) content may be sent now without waiting for a reply."""
+        """Whether (more) content may be sent now, without waiting for a reply."""
         if self.state is State.CONTENT:
             return True
         return self.state is State.ENVELOPE and self.chunking
 
     @property
     def waiting(self) -> bool:
-        """Whether a reply is owed by the server."""
+        """Whether the server still owes a reply."""
         return bool(self._expected)
 
     @property
     def outcome(self) -> dict[str, Reply | None]:
-        """One reply for each recipient; None where it is unknown whether the mail was kept."""
+        """One reply for each recipient; None if it is unknown whether the message was kept."""
         return dict(self._outcome)
 
-    # What the driver does. Each returns the octets to send.
+    # Actions of the driver. Each returns the octets to send.
 
     def hello(self) -> bytes:
-        """Introduce ourselves."""
+        """Send LHLO, or EHLO."""
         self._must_be(State.GREETED)
         self.state = State.LHLO
         self._expected.append(_Command.LHLO)
         return f"{'EHLO' if self._smtp else 'LHLO'} {self._client_name}\r\n".encode()
 
     def begin(self, envelope: Envelope, size: int | None = None) -> bytes:
-        """Begin a transaction. `size` (octets) is declared where the server has SIZE (RFC 1870)."""
+        """Begin a transaction. `size` (octets) is declared if the server has SIZE (RFC 1870)."""
         if self.state is State.FINISHED:
             self.state = State.READY
         self._must_be(State.READY)
@@ -165,7 +165,7 @@ class LmtpConnection:
         return "\r\n".join(lines).encode()
 
     def content(self, chunk: bytes) -> bytes:
-        """The next part of the content, framed for the wire."""
+        """Return the next part of the content, framed for the wire."""
         self._must_welcome_content()
         if not self.chunking:
             return self._stuffing.feed(chunk)
@@ -174,7 +174,7 @@ class LmtpConnection:
         return b"BDAT %d\r\n%b" % (len(chunk), chunk)
 
     def finish(self, chunk: bytes = b"") -> bytes:
-        """The last part of the content, and its end."""
+        """Return the end of the content, framed for the wire."""
         self._must_welcome_content()
         self._expected.append(_Command.END)
         self.state = State.ENDING
@@ -183,20 +183,20 @@ class LmtpConnection:
         return self._stuffing.feed(chunk) + b".\r\n"
 
     def quit(self) -> bytes:
-        """Take leave."""
+        """Send QUIT."""
         self.state = State.QUITTING
         self._expected.append(_Command.QUIT)
         return b"QUIT\r\n"
 
-    # What the server says.
+    # Replies of the server.
 
     def receive(self, octets: bytes) -> None:
-        """Take the server's octets; none at all means that it closed.
+        """Process the server's octets; no octets mean that it closed.
 
-        Raises LmtpProtocolError, also for a server that closes or says 421 (RFC 5321, section 3.8)
-        before the transaction is over; recipients without a reply then have the outcome None if the
-        server may have the whole content. Raises TransactionError when all replies of a transaction
-        that was refused as a whole are here; the connection can carry the next one.
+        Raises LmtpProtocolError, also if the server closes or replies 421 (RFC 5321, section 3.8)
+        before the transaction has ended; recipients without a reply then have the outcome None if
+        the server may have the whole content. Raises TransactionError when all replies of a refused
+        transaction have arrived; the connection can then carry the next one.
         """
         if not octets:
             self._close("the server closed the connection")
@@ -256,10 +256,10 @@ class LmtpConnection:
             self._refuse_or_finish("DATA", reply)
 
     def _take_refused_chunk(self, reply: Reply) -> None:
-        """Nothing was kept, since the last chunk was not sent.
+        """Handle a refused chunk: nothing was kept, because the last chunk was not sent.
 
-        Where the server stands with chunks that are under way is not worth finding out: the
-        connection is given up. If every recipient had been refused, that is the outcome.
+        The state of chunks in transit is unknown, so the connection is given up. If every recipient
+        had been refused, that is the outcome.
         """
         if self._accepted and self._refusal is None:
             self._refusal = TransactionError("BDAT", reply)
@@ -270,7 +270,7 @@ class LmtpConnection:
 
     def _take_end(self, reply: Reply) -> None:
         if self._refusal is not None or not self._accepted:
-            # Nobody was accepted: the one reply only says that there is no transaction.
+            # No recipient was accepted: the single reply only says that there is no transaction.
             self._refuse_or_finish("BDAT", reply)
             return
         # RFC 2033, section 4.2: one reply for each accepted recipient, in the order of RCPT.
@@ -284,7 +284,7 @@ class LmtpConnection:
             self.state = State.FINISHED
 
     def _refuse_or_finish(self, command: str, reply: Reply) -> None:
-        """The transaction ended without a delivery: for each recipient's own reason, or as one."""
+        """End a transaction without a delivery: with each recipient's reply, or as a whole."""
         self.state = State.FINISHED
         if self._accepted and self._refusal is None:
             self._refusal = TransactionError(command, reply)
@@ -300,7 +300,7 @@ class LmtpConnection:
         if self.state is State.ENDING and self._refusal is None:
             unanswered = [*self._accepted, *self._recipients[self._asked :]]
             self._outcome.update(dict.fromkeys(unanswered))
-        elif self.state is not State.FINISHED:  # what is answered stays answered
+        elif self.state is not State.FINISHED:  # replies received so far stay
             self._outcome = {}
         self._shut()
         raise LmtpProtocolError(why)
