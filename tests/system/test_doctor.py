@@ -86,7 +86,8 @@ def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
         assert 80 == desk.operate("doctor", "--mail").returncode
         mailed = mail()
     assert "plexus doctor, stack desk" in mailed["Subject"]
-    assert "! alarm address: nobody hears the alarms\n     set alarm-address" in mailed["Message"]
+    assert "! alarm address: " in mailed["Message"]
+    assert "\n     set alarm-address" in mailed["Message"]
 
 
 def test_credentials_that_may_nothing_say_so(desk: Desk) -> None:

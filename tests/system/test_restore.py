@@ -75,7 +75,7 @@ def test_a_mailbox_comes_into_folders_of_its_own(desk: Desk) -> None:
             "no recovery point of 2020-01-01 00:00 UTC or before",
         ),
         ((desk.ann, "--folder", "No such"), 69, "No such"),
-        ((desk.ann, "--folder", "../ben"), 65, "is no name of a folder"),
+        ((desk.ann, "--folder", "../ben"), 65, "../ben"),
         (("--all",), 64, "give --yes"),
     ):
         run = desk.operate("restore", *arguments)

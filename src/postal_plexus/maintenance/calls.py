@@ -72,7 +72,7 @@ def read(verbs: Mapping[str, Verb], given: Sequence[str]) -> tuple[Verb, Call]:
         if word.startswith("--"):
             name, has_value, value = word[2:].partition("=")
             if name not in verb.options or name in options:
-                raise CallError(f"{given[0]} knows no option {word!r}, or has it twice")
+                raise CallError(f"{given[0]} has no option {word!r}, or it is repeated")
             pattern = verb.options[name]
             if pattern is None and has_value:
                 raise CallError(f"{given[0]}'s option --{name} takes no value")
@@ -80,7 +80,7 @@ def read(verbs: Mapping[str, Verb], given: Sequence[str]) -> tuple[Verb, Call]:
                 raise CallError(f"not a value of --{name}: {value!r}")
             options[name] = value
         elif verb.words is None or not verb.words.fullmatch(word):
-            raise CallError(f"{given[0]} takes no {word!r}")
+            raise CallError(f"{given[0]} does not accept {word!r}")
         else:
             words.append(word)
     if not verb.least <= len(words) <= verb.most:

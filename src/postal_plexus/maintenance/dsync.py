@@ -69,7 +69,9 @@ def failure(status: int, reason: str, said: str = "") -> SyncError:
     limit = next((line for line in (reason, *said.splitlines()) if _LATER.search(line)), None)
     if limit is None:
         return SyncError(status, reason)
-    return LimitedError(AGAIN, f"the server gives no more for now, by its own limits: {limit}")
+    return LimitedError(
+        AGAIN, f"the server has reached its own limit and sends no more for now: {limit}"
+    )
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ def import_files(
             unpack(stream, Tree(files.tree), output)
     except RecordError as error:
         files.end(is_done=False)
-        return output.fail(DATA, f"what was sent cannot be used: {error}")
+        return output.fail(DATA, f"the upload cannot be used: {error}")
     files.begin()
     job = json.dumps(_JOB | {"over_quota": over_quota})
     code = imported(address, job, output, files.tree)
@@ -237,7 +237,7 @@ def _import(call: Call, output: Output) -> int:
         stream = PartReader(connection, bucket, key).buffered() if bucket else None
         return import_files(call.words[0], stream, output, over_quota="over-quota" in call.options)
     except AwsError as error:
-        return output.fail(AGAIN, f"what was sent does not come out of the bucket: {error}")
+        return output.fail(AGAIN, f"the upload cannot be read from the bucket: {error}")
     finally:
         connection.close()
 

@@ -35,7 +35,7 @@ def take(name: str, environment: Mapping[str, str]) -> str:
         found = _call(session, "GetParameter", {"Name": parameter, "WithDecryption": True})
         _call(session, "DeleteParameter", {"Name": parameter})
     except AwsError as error:
-        raise ProgramError(f"what was handed over cannot be read: {error}") from error
+        raise ProgramError(f"the handed-over secret cannot be read: {error}") from error
     finally:
         session.close()
     answer = cast("dict[str, dict[str, str]]", json.loads(found))

@@ -95,7 +95,7 @@ def read_job(text: str) -> Job:
     except ValueError as error:
         raise JobError("the job is no JSON") from error
     if not isinstance(given, dict):
-        raise JobError("the job is no JSON object")
+        raise JobError("the job is not a JSON object")
     values = cast("dict[str, object]", given)
     kinds: dict[str, type] = {
         "kind": str, "name": str, "host": str, "port": int, "tls": str, "user": str,
@@ -104,7 +104,7 @@ def read_job(text: str) -> Job:
     }  # fmt: skip
     for key, value in values.items():
         if key not in kinds or type(value) is not kinds[key]:
-            raise JobError(f"the job's {key} is unknown, or not of its type")
+            raise JobError(f"the job's {key} is unknown, or has the wrong type")
     if values.get("kind") == "imap":
         values["name"] = f"{values.get('host', '')}-{values.get('user', '')}"
     job = Job(**{"name": "", **values})  # pyright: ignore[reportArgumentType]  checked above
@@ -119,19 +119,19 @@ def _check(job: Job) -> None:
         raise JobError("the job's source has no name")
     texts = (job.name, job.host, job.user, job.password, job.prefix)
     if any(re.search(r"[\0\r\n]", each) for each in (*texts, *job.folders, *job.folders.values())):
-        raise JobError("a text of the job has a line end in it")
+        raise JobError("a text of the job contains a line end")
     if len(set(job.folders.values())) < len(job.folders):
         raise JobError("two folders cannot go to the same one")
     if job.kind == "maildir":
         return
     if not _HOST.fullmatch(job.host):
-        raise JobError(f"no host name: {job.host!r}")
+        raise JobError(f"not a host name: {job.host!r}")
     if not 0 < job.port < 65536:
-        raise JobError(f"no port: {job.port}")
+        raise JobError(f"not a port: {job.port}")
     if job.tls not in TLS_KINDS:
         raise JobError(f"tls is one of {', '.join(TLS_KINDS)}, not {job.tls!r}")
     if not job.user or not job.password:
-        raise JobError("the job has no user or no password")
+        raise JobError("the job has no user, or no password")
 
 
 def target_folders(

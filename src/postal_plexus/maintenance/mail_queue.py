@@ -96,9 +96,9 @@ def chosen(found: list[Mail], words: tuple[str, ...]) -> list[Mail]:
         identifier, _, arrived = word.partition("@")
         mail = by_id.get(identifier)
         if mail is None:
-            raise LookupError(f"no mail {identifier} is in the queue: it may have left by now")
+            raise LookupError(f"no message {identifier} is in the queue: it may have left by now")
         if arrived and int(arrived) != int(mail.get("arrival_time", 0)):
-            raise LookupError(f"{identifier} is another mail by now: look at the queue again")
+            raise LookupError(f"{identifier} is another message by now: list the queue again")
         named[identifier] = mail
     return list(named.values())
 

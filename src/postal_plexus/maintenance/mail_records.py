@@ -91,7 +91,7 @@ def read_head(stream: Stream) -> Record | None:
     if not line:
         return None
     if not line.endswith(b"\n"):
-        raise RecordError("a head is too long, or cut off")
+        raise RecordError("a head is too long, or truncated")
     try:
         given = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -100,10 +100,10 @@ def read_head(stream: Stream) -> Record | None:
         "folder": str, "name": str, "flags": str, "keywords": list, "date": int, "octets": int,
     }  # fmt: skip
     if not isinstance(given, dict):
-        raise RecordError("a head is no JSON object")
+        raise RecordError("a head is not a JSON object")
     values = cast("dict[str, Any]", given)
     if values.keys() != kinds.keys() or any(type(values[key]) is not kinds[key] for key in kinds):
-        raise RecordError("a head lacks something, or has more than it may")
+        raise RecordError("a head lacks a field, or has too many")
     if not all(isinstance(each, str) for each in values["keywords"]):
         raise RecordError("keywords are words")
     values["keywords"] = tuple(values["keywords"])
@@ -118,14 +118,14 @@ def _check(record: Record) -> None:
         not each or is_reserved(each) or _CONTROL.search(each) or len(encode(each)) > 255
         for each in levels
     ):
-        raise RecordError(f"no name of a folder: {record.folder[:100]!r}")
+        raise RecordError(f"not a folder name: {record.folder[:100]!r}")
     if len(levels) > 20:
         raise RecordError("a folder has more than 20 levels")
     if not _NAME.fullmatch(record.name) or not _FLAGS.fullmatch(record.flags):
-        raise RecordError("no name of a mail, or no flags")
+        raise RecordError("invalid name or flags of a message")
     if len(record.keywords) > _MOST_KEYWORDS or not all(
         is_keyword(each) for each in record.keywords
     ):
         raise RecordError("no keywords")
     if not 0 <= record.date < 1 << 32 or not 0 < record.octets <= LARGEST:
-        raise RecordError("no date, or no size of a mail")
+        raise RecordError("invalid date or size of a message")

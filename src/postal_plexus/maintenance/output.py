@@ -42,7 +42,7 @@ class Output:
         """
         line = json.dumps({"n": self._number, "kind": kind, **fields})
         if len(line) > LONGEST:
-            raise ValueError(f"a {kind} of {len(line)} octets is no line")
+            raise ValueError(f"a {kind} of {len(line)} octets is too long for a line")
         self._number += 1
         self._stream.write(f"{line}\n")
         self._stream.flush()

@@ -96,7 +96,7 @@ def sending(
         yield writer
         writer.finish()
     except AwsError as error:
-        raise StatusError(AGAIN, f"the bucket does not take it: {error}") from error
+        raise StatusError(AGAIN, f"the bucket does not accept it: {error}") from error
     finally:
         connection.close()
 
@@ -118,7 +118,9 @@ class PartReader(RawIOBase):
         prefix = key.rpartition("/")[0]
         self._keys = deque(listed.split("\n"))
         if any(each.rpartition("/")[0] != prefix for each in self._keys):
-            raise MissingError("GetObject", "BadList", f"{key} names what does not lie beside it")
+            raise MissingError(
+                "GetObject", "BadList", f"{key} names an object that is not beside it"
+            )
         self._part = memoryview(b"")
 
     def readable(self) -> bool:
@@ -150,7 +152,9 @@ class PartReader(RawIOBase):
                     raise
                 attempt += 1
         if not key.endswith(hashlib.sha256(octets).hexdigest()):
-            raise MissingError("GetObject", "BadPart", f"{key} is not what was sent")
+            raise MissingError(
+                "GetObject", "BadPart", f"{key} does not have the content that its name says"
+            )
         return octets
 
 

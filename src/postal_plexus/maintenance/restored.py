@@ -158,7 +158,7 @@ def _restore_mailbox(call: Call, output: Output) -> int:
         if name.startswith(f"{folder}/")
     }
     if came != wanted:
-        return output.fail(FAULT, f"not all came into {folder}: of {wanted} there are {came}")
+        return output.fail(FAULT, f"not all messages are in {folder}: {came} of {wanted}")
     shutil.rmtree(top)
     for name, (count, size) in sorted(wanted.items()):
         output.say("folder", name=f"{folder}/{name}", mails=count, octets=size)

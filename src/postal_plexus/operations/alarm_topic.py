@@ -50,7 +50,7 @@ def tell(system: System, subject: str, text: str) -> None:
         ]
         if not topics:
             raise OperationError(
-                "there is nobody to mail to: set alarm-address in the stack file, pulumi up"
+                "there is no alarm address: set alarm-address in the stack file, pulumi up"
             )
         plain = subject.encode("ascii", "replace").decode()
         sns.publish(

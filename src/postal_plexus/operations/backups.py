@@ -76,7 +76,7 @@ def encoded(folder: str) -> str:
     """
     parts = folder.split("/")
     if any(part in {"", ".", ".."} or not part.isprintable() for part in parts):
-        raise PointError(f"{folder!r} is no name of a folder")
+        raise PointError(f"{folder!r} is not a valid folder name")
 
     return modified_utf7.encode(folder)
 

@@ -105,7 +105,7 @@ class DeadLetters:
         for letter in letters:
             if letter.receipt is None:
                 self._let_go(letters)
-                raise LetterError(f"{letter.id} is not a mail ({letter.reason}); drop it")
+                raise LetterError(f"{letter.id} is not a message ({letter.reason}); drop it")
         for letter in letters:
             held = letter.reason == VIRUS
             attributes = {REASON: letter.reason, RECIPIENT: letter.recipient}

@@ -234,7 +234,7 @@ class Examination:
             yield critical(
                 f"certificate {name}",
                 f"port {port} does not answer ({error})",
-                "see Dovecot's service, and whether your own network lets you out",
+                "see Dovecot's service, and whether your own network permits the connection",
             )
             return
         ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(found["notAfter"]), UTC)

@@ -96,9 +96,7 @@ def price_plan(account: Answer) -> Finding:
         return ok("price plan", f"{told}: sent mail costs least")
     if stays == "ESSENTIALS":
         return ok("price plan", f"{told}: each 1,000 sent cost six cents more than with: {none}")
-    return warning(
-        "price plan", f"{told}: it has a price of its own, and nothing here uses it", none
-    )
+    return warning("price plan", f"{told}: it costs extra, and nothing here uses it", none)
 
 
 def reputation(kind: str, rate: float | None) -> Finding:
@@ -130,7 +128,7 @@ def identity(domain: str, found: Answer) -> Iterator[Finding]:
     if dkim.get("Status") != "SUCCESS" or not dkim.get("SigningEnabled"):
         yield warning(
             f"identity {domain}",
-            f"mail leaves without its DKIM signature (SES: {dkim.get('Status', 'none')})",
+            f"mail is sent without its DKIM signature (SES: {dkim.get('Status', 'none')})",
             "check its DKIM records: plexus dns",
         )
     mail_from = found.get("MailFromAttributes", {}).get("MailFromDomainStatus", "")
@@ -161,21 +159,23 @@ def directory(
     # An earlier one may have been refused in the seconds before this one was written.
     taken = [each for each in taken if etag in each.text]
     if taken and "directory refused" in taken[-1].text:
-        why = f"{told} is refused by `deliver`: the one before stays"
-        return warning(thing, why, "its reason is in deliver's log; mend it, pulumi up")
+        why = f"{told} is refused by `deliver`: the previous one stays in use"
+        return warning(
+            thing, why, "its reason is in deliver's log; correct the directory, pulumi up"
+        )
     accepted = [each for each in taken if "directory taken" in each.text]
     if not accepted:
         if now - changed < DIRECTORY_LATE:
             return ok(thing, f"{told}, just written; deliver reads it within a minute")
-        return unknown(thing, f"no line says that `deliver` has taken the one {told}")
+        return unknown(thing, f"no line says that `deliver` has loaded the one {told}")
     refused = bool(tables) and "refused" in tables[-1].text
     if refused and tables[-1].at >= accepted[-1].at:
-        why = f"{told} is taken by `deliver`, and refused by Postfix: {tables[-1].text[:200]}"
+        why = f"{told} is loaded by `deliver`, and refused by Postfix: {tables[-1].text[:200]}"
         return warning(thing, why, "see Postfix's log; mail to new addresses from users is refused")
     postfix = [each for each in tables if "refreshed" in each.text and each.at >= changed]
     by = f"deliver at {accepted[-1].at:%H:%M:%S}"
     by += f", Postfix at {postfix[-1].at:%H:%M:%S}" if postfix else ""
-    return ok(thing, f"{told}, taken by {by}; Dovecot reads deliver's tables")
+    return ok(thing, f"{told}, loaded by {by}; Dovecot reads deliver's tables")
 
 
 def rule_set(wanted: str, active: Answer) -> Finding:
@@ -202,9 +202,11 @@ def queue(name: str, attributes: Mapping[str, str], oldest: timedelta | None) ->
     if oldest is not None:
         told += f", the oldest for {_for(oldest)}"
     if oldest is not None and oldest >= QUEUE_STUCK:
-        return critical(name, told, "see why `deliver` does not get on: its log, and the services")
+        return critical(
+            name, told, "see why `deliver` makes no progress: its log, and the services"
+        )
     if oldest is not None and oldest >= QUEUE_LATE:
-        return warning(name, told, "look again in some minutes; then at `deliver`'s log")
+        return warning(name, told, "check again in some minutes; then see `deliver`'s log")
     return ok(name, told)
 
 
@@ -216,7 +218,7 @@ def dead_letters(attributes: Mapping[str, str]) -> Finding:
     if count:
         return warning(
             "dead letters",
-            f"{count} mails could not be delivered; each goes after 14 days",
+            f"{count} messages could not be delivered; each is deleted after 14 days",
             "plexus dead-letters list",
         )
     return ok("dead letters", "none")
@@ -234,7 +236,7 @@ def services(names: Mapping[str, str], found: Sequence[Answer]) -> Iterator[Find
         if not wanted:
             yield critical(
                 f"service {ours}",
-                "it is switched off (desired count 0)",
+                "it is stopped (desired count 0)",
                 f"aws ecs update-service --service {theirs} --desired-count 1 --cluster ...",
             )
         elif running < wanted:
@@ -250,7 +252,7 @@ def memory(service: str, share: float | None) -> Finding:
     """Judge the newest maximum of a service's MemoryUtilization, a share of its limit."""
     thing = f"memory {service}"
     if share is None:
-        return unknown(thing, "CloudWatch has no figure yet")
+        return unknown(thing, "CloudWatch has no value yet")
     told = f"{100 * share:.0f} % of its limit, page cache included"
     if share >= 1.0:
         return warning(thing, told, "look for kills in its log; a larger instance has more room")
@@ -274,8 +276,8 @@ def backup(points: Sequence[Answer], now: datetime) -> Finding:
     if not done:
         return warning(
             "backup",
-            "there is none of the mailboxes yet",
-            "in the first two days that is so; after that see AWS Backup, Jobs",
+            "there is no backup of the mailboxes yet",
+            "this is normal in the first two days; after that see AWS Backup, Jobs",
         )
     age = now - max(done)
     told = f"the newest is {_for(age)} old, {len(done)} are kept"
@@ -300,7 +302,7 @@ def alarm_address(subscriptions: Sequence[Answer]) -> Finding:
     """Judge whether somebody gets the alarms: sns ListSubscriptionsByTopic."""
     mails = [each for each in subscriptions if each.get("Protocol") == "email"]
     if not mails:
-        return warning("alarm address", "nobody hears the alarms", "set alarm-address, pulumi up")
+        return warning("alarm address", "nobody gets the alarms", "set alarm-address, pulumi up")
     waiting = [
         each["Endpoint"] for each in mails if each["SubscriptionArn"] == "PendingConfirmation"
     ]
@@ -361,7 +363,7 @@ def clock(difference: timedelta) -> Finding:
     off = abs(difference)
     told = f"{off.total_seconds():.0f} s from AWS's"
     if off > CLOCK_OFF:
-        return warning("clock of this machine", told, "set it: what is said here of ages is wrong")
+        return warning("clock of this machine", told, "set it: the ages shown here are wrong")
     return ok("clock of this machine", told)
 
 

@@ -91,8 +91,8 @@ class MailSearch:
                 yield step
             if kept > _MOST_STEPS:
                 raise OperationError(
-                    f"the log of {service} has more than {_MOST_STEPS:,} lines of mails in that "
-                    "time; name a shorter one by --since and --until"
+                    f"the log of {service} has more than {_MOST_STEPS:,} lines about messages in "
+                    "that time; choose a shorter one with --since and --until"
                 )
         self._lines += lines
         self._progress(service, lines)

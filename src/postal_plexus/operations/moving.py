@@ -47,11 +47,13 @@ def server(text: str) -> dict[str, object]:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise SourceError(f"{text!r} is no address of a server: {error}") from error
+        raise SourceError(f"{text!r} is not a server's URL: {error}") from error
     if parts.scheme not in _PORTS or not parts.hostname:
         raise SourceError(f"{text!r} is not imaps://HOST or imap://HOST")
     if parts.password is not None or parts.username is not None or parts.path.strip("/"):
-        raise SourceError("name the user by --user, and keep the password out of the command line")
+        raise SourceError(
+            "name the user with --user, and keep the password out of the command line"
+        )
     tls = "imaps" if parts.scheme == "imaps" else "starttls"
     return {"host": parts.hostname, "port": port or _PORTS[parts.scheme], "tls": tls}
 
@@ -60,7 +62,9 @@ def bring(tasks: Tasks, address: str, job: dict[str, object], tell: Callable[[Li
     """Run one pass of an import. Raises OperationError, or RefusedError with the task's code."""
     text = json.dumps(job)
     if len(text) > _LONGEST_JOB:
-        raise OperationError("the job is too long: a shorter file of authorities, fewer --folder")
+        raise OperationError(
+            "the job is too long: use a shorter --authority file, or fewer --folder options"
+        )
     with tasks.handed_over(text) as name:
         tasks.run("dovecot", ["import", f"--job={name}", address], tell, memory=MEMORY)
 

@@ -112,7 +112,7 @@ def mailbox_of(directory: Directory, address: str) -> str:
         return address.lower()
     if resolved.mailboxes:
         leads = ", ".join(resolved.mailboxes)
-        raise UnknownMailboxError(f"{address} is no mailbox, it leads to {leads}; name one")
+        raise UnknownMailboxError(f"{address} is not a mailbox, it leads to {leads}; name one")
     raise UnknownMailboxError(f"there is no mailbox {address}")
 
 
@@ -169,7 +169,9 @@ class Replays:
                 answer = self._sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
             if failed := answer.get("Failed"):
                 why = f"{failed[0].get('Code')}: {failed[0].get('Message', '')}"
-                raise OperationError(f"SQS did not take {len(failed)} mails ({why}); run it again")
+                raise OperationError(
+                    f"SQS did not accept {len(failed)} messages ({why}); run it again"
+                )
             yield len(batch)
 
     def _keys(self, moment: datetime) -> Iterator[str]:

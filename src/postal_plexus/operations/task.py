@@ -43,7 +43,7 @@ _PLACED_NOWHERE = {
     "RESOURCE:MEMORY": "the host has no memory left for it: something else is running there for a"
     " moment (a certificate's renewal, a deployment); try again in a few minutes",
     "RESOURCE:CPU": "the host has no processor left for it; try again in a few minutes",
-    "RESOURCE:PORTS": "a port that it needs is taken on the host",
+    "RESOURCE:PORTS": "a port that it needs is in use on the host",
     "AGENT": "the host's ECS agent is not connected: see plexus doctor",
     "EMPTY CAPACITY PROVIDER": "there is no host now: see plexus doctor",
     "INACTIVE": "the host or the cluster is inactive: see plexus doctor",
@@ -113,8 +113,8 @@ def explain_end(ended: Ended, noise: Sequence[str]) -> str:
     said = f" ({noise[-1][:300]})" if noise else ""
     if ended.code == KILLED:
         return (
-            "the task was killed (exit code 137): it needed more memory than it may have, or the"
-            f" host ran out of it{said}"
+            "the task was killed (exit code 137): it exceeded its memory limit, or the host ran out"
+            f" of memory{said}"
         )
     if ended.code is None:
         return f"the task did not run: {ended.why or 'ECS does not say why'}"
@@ -172,13 +172,13 @@ class Tasks:
         try:
             # It may have ended by itself already.
             if others := [each for each in self.running() if each.order < started.order]:
-                self._stop(arn, "another task began before")
+                self._stop(arn, "another task began earlier")
                 raise BusyError(f"one task at a time: {others[0]}")
             self._follow(arn, f"maintenance-{image}", tell)
         except KeyboardInterrupt:
             self._stop(arn, "interrupted by the operator")
             raise TaskStoppedError(
-                f"the task {arn.rpartition('/')[2]} is stopped; what it had begun is as it left it"
+                f"the task {arn.rpartition('/')[2]} is stopped; its work is left unfinished"
             ) from None
 
     @contextmanager
@@ -250,7 +250,7 @@ class Tasks:
         if not output.is_whole:
             if ended.code == 0:
                 raise TaskFailedError(
-                    f"the task has ended well, but its last lines did not come: read {stream} in"
+                    f"the task has succeeded, but its last lines are missing: read {stream} in"
                     f" the log group {self._group}"
                 )
             raise TaskFailedError(explain_end(ended, output.noise))
@@ -275,7 +275,7 @@ class Tasks:
     def _ended(self, arn: str) -> Ended | None:
         (task,) = self._describe([arn]) or (None,)
         if task is None:
-            return Ended(None, "ECS knows nothing of it any more")
+            return Ended(None, "ECS no longer knows it")
         if task["lastStatus"] != "STOPPED":
             return None
         container = task["containers"][0]

@@ -87,7 +87,8 @@ def _chosen(found: list[Document], name: str) -> Document:
     names = ", ".join(sorted(str(each.get("Alias", each["OrganizationId"])) for each in active))
     if not active:
         raise OperationError(
-            "no WorkMail organisation is in this account and region; give --region or AWS_PROFILE"
+            "there is no WorkMail organisation in this account and region;"
+            " give --region or AWS_PROFILE"
         )
     if name:
         raise OperationError(f"there is no organisation {name!r} in this region; there are {names}")

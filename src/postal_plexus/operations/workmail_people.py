@@ -46,7 +46,7 @@ class _Reading:
             elif domain := _domain(name):
                 self._made.domains.append(domain)
             else:
-                self._leave(name, "is no domain that can be hosted")
+                self._leave(name, "cannot be hosted here")
         # The default domain first: its first mailbox is the postmaster of all.
         default = {
             _domain(str(d.get("DomainName"))) for d in found.domains if d.get("DefaultDomain")
@@ -97,7 +97,7 @@ class _Reading:
             self._mailboxes[i] for i in self._users_of(str(group["Id"])) if i in self._mailboxes
         ]
         if not members:
-            self._leave(_named(group), "a group without members that are here")
+            self._leave(_named(group), "a group without members that move here")
             return
         address, others = self._addresses(group, "group")
         if address:
@@ -137,7 +137,7 @@ class _Reading:
                 usable.append(address)
                 self._taken.add(address)
         if not usable:
-            self._leave(_named(entity), f"a {kind} without an address that can be here")
+            self._leave(_named(entity), f"a {kind} without an address that is possible here")
             return "", []
         return usable[0], usable[1:]
 
@@ -153,7 +153,7 @@ class _Reading:
         if not is_hosted(address) or without_subaddress(address) != address:
             return "it cannot name a mailbox or an alias here", ""
         if address in self._taken:
-            return "somebody else has it", ""
+            return "it belongs to somebody else", ""
         return "", address
 
     def _add_send_as(self) -> None:

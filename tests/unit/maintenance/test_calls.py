@@ -86,9 +86,9 @@ def test_a_mail_that_came_after_the_look_is_another() -> None:
     """Short queue ids come back: the arrival tells them apart."""
     mails = [{"queue_id": "4gT8XY0001", "arrival_time": 7}]
     assert mails == mail_queue.chosen(mails, ("4gT8XY0001@7",))
-    with pytest.raises(LookupError, match="another mail"):
+    with pytest.raises(LookupError, match="another"):
         mail_queue.chosen(mails, ("4gT8XY0001@6",))
-    with pytest.raises(LookupError, match="no mail"):
+    with pytest.raises(LookupError, match="4gT8XY0002"):
         mail_queue.chosen(mails, ("4gT8XY0002",))
 
 
@@ -179,7 +179,7 @@ def test_failures_are_explained() -> None:
     assert "no memory left" in explain_placement("RESOURCE:MEMORY")
     assert "plexus doctor" in explain_placement("AGENT")
     assert "NEW:REASON" in explain_placement("NEW:REASON")
-    assert "more memory" in explain_end(Ended(137, ""), [])
+    assert "memory" in explain_end(Ended(137, ""), [])
     assert "CannotPull" in explain_end(Ended(None, "CannotPullContainerError: x"), [])
     assert "exit code 1" in explain_end(Ended(1, "x"), ["Traceback", "Error: y"])
     when = datetime(2026, 11, 28, 18, 0, tzinfo=UTC)

@@ -117,7 +117,7 @@ def test_services() -> None:
     assert "no room" in found[1].what
     assert Level.CRITICAL is worst(*judgement.services(names, both[:1]))
     off = runs | {"serviceName": "p", "desiredCount": 0, "runningCount": 0}
-    assert "switched off" in list(judgement.services(names, [both[0], off]))[1].what
+    assert "desired count 0" in list(judgement.services(names, [both[0], off]))[1].what
 
 
 def test_images_backups_and_certificates_grow_old() -> None:

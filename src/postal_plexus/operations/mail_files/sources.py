@@ -68,7 +68,7 @@ def mails(path: Path, told: Told) -> Iterator[Found]:
         yield from _Folder(path, told).mails()
         return
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{path} is neither a file nor a folder")
+        raise SourceError(f"{path} is neither a file nor a directory")
     try:
         with path.open("rb") as file:
             begun = file.read(512)
@@ -82,7 +82,7 @@ def mails(path: Path, told: Told) -> Iterator[Found]:
             elif mbox.is_mbox(begun) or not begun.strip():
                 yield from _mbox(file, (_stem(name),), name, int(path.stat().st_mtime))
             else:
-                raise SourceError(f"{path} is no mbox, no .eml and no zip file")
+                raise SourceError(f"{path} is not an mbox, an .eml or a zip file")
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
@@ -247,11 +247,11 @@ def _zipped(file: BinaryIO, path: Path, told: Told) -> Iterator[Found]:
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise SourceError(f"{path} is no sound zip file: {error}") from error
+        raise SourceError(f"{path} is not a valid zip file: {error}") from error
     with archive:
         entries = sorted(archive.infolist(), key=lambda each: each.filename)
         if sum(each.compress_size for each in entries) > path.stat().st_size:
-            raise SourceError(f"{path} is no sound zip file: its parts lie one over another")
+            raise SourceError(f"{path} is not a valid zip file: its parts overlap")
         for entry in entries:
             if not entry.is_dir():
                 yield from _entry(archive, entry, told)
