@@ -40,7 +40,7 @@ def run(args: Namespace) -> int:
     line = f"{path}: in order: {', '.join(counts)}"
     if stack.sealed_hashes:
         hashes = _count(stack.sealed_hashes, "password hash", "password hashes")
-        line += f"; {hashes} sealed by Pulumi, not looked at"
+        line += f"; {hashes} encrypted by Pulumi, not checked"
     untouched = sum(_TEMPLATE_SALT in mailbox.password_hash for mailbox in directory.mailboxes)
     if untouched:
         hashes = _count(untouched, "password hash is", "password hashes are")

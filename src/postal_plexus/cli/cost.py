@@ -106,7 +106,8 @@ def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
     if bigger:
         sizes = ", ".join(f"{name} +{usd:.2f}" for name, usd in bigger.items())
         print(
-            f"while Spot has no {stack.instance_type} it takes a bigger one, by the hour: {sizes}"
+            f"while Spot has no {stack.instance_type}, a larger one is used and billed by the hour:"
+            f" {sizes}"
         )
     print(
         "SES plan Essentials is 0.16 for 1,000 sent; `aws sesv2 put-account-pricing-attributes "

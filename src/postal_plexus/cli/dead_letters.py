@@ -35,8 +35,8 @@ def arguments(parser: ArgumentParser) -> None:
     deliver = add(
         "deliver",
         "try to deliver them again",
-        "Put them back to be delivered, each to its recipient, once mended: the address is there "
-        "now, or the virus is a false alarm. Nobody gets a mail twice.",
+        "Put them back into the queue, each for its recipient, once the cause is corrected:"
+        " the address exists now, or the virus is a false alarm. No message is delivered twice.",
     )
     drop = add("drop", "delete them permanently", "Delete them permanently.")
     drop.add_argument("--yes", action="store_true", help="do not ask for confirmation")

@@ -32,7 +32,7 @@ def run(args: Namespace) -> int:
         print(json.dumps({"worst": worst.name.lower(), "findings": document}, indent=2))
     else:
         good = sum(finding.level is Level.OK for finding in findings)
-        print(f"{good} of {len(findings)} things are in order")
+        print(f"{good} of {len(findings)} checks are in order")
     if args.mail:
         tell_findings(stack, findings)
     return _EXITS.get(worst, Exit.OK)

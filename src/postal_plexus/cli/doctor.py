@@ -8,28 +8,31 @@ from pathlib import Path
 
 from postal_plexus.cli import system
 
-SUMMARY = "look at everything that can be wrong with a running stack"
+SUMMARY = "check everything that can be wrong with a running stack"
 
 DETAILS = """
-Says of each thing how it is, why, and what to do next. Ends with 80 if something will hurt unless
-somebody acts, with 81 if mail is late or refused now.
+Prints the state of each thing, the reason, and what to do next. The exit code is 80 if something
+will cause trouble unless somebody acts, 81 if mail is being delayed or refused now.
 """
 
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     system.add_options(parser)
-    parser.add_argument("--all", action="store_true", help="show what is in order, too")
+    parser.add_argument("--all", action="store_true", help="also show what is in order")
     parser.add_argument(
         "--mail",
         action="store_true",
-        help="mail what is not in order to the alarm address, too; nothing where all is",
+        help="also mail what is not in order, if anything, to the alarm address",
     )
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     parser.add_argument(
-        "--stack-file", type=Path, metavar="FILE", help="look at the DNS records of this one, too"
+        "--stack-file",
+        type=Path,
+        metavar="FILE",
+        help="also check the DNS records of this stack file",
     )
-    parser.add_argument("--resolver", metavar="ADDRESS[:PORT]", help="whom to ask for them")
+    parser.add_argument("--resolver", metavar="ADDRESS[:PORT]", help="the resolver for them")
     parser.add_argument("domains", nargs="*", metavar="DOMAIN", help="only these (default: all)")
 
 

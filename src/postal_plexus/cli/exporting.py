@@ -17,8 +17,9 @@ from postal_plexus.cli.exits import CommandError, Exit
 
 SUMMARY = "write a mailbox's mail and filters to one file"
 
-DETAILS = """ The file is a tar of Maildirs, one for each folder, or a zip file of mboxes. It has
-flags, dates and Sieve filters, too. What was interrupted begins anew. The mailbox stays as it is.
+DETAILS = """ The file is a tar of Maildirs, one for each folder, or a zip file of mboxes. It also
+contains flags, dates and Sieve filters. An interrupted export starts again. The mailbox does not
+change.
 """
 
 

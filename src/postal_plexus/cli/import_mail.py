@@ -19,15 +19,15 @@ from postal_plexus.cli import system
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
 
-SUMMARY = "bring mail along from another IMAP server, or from files"
+SUMMARY = "import mail from another IMAP server, or from files"
 
 DETAILS = """ `plexus import ADDRESS SOURCE` copies all folders into the mailbox ADDRESS, with flags
-and dates; run it again, and it brings what is new since. A task on the mail host does it. SOURCE is
-imaps://HOST, or a file: an mbox, a Maildir, a folder or a zip file of .eml or mbox files.
+and dates; another run imports what is new since. A task on the mail host does the work. SOURCE is
+imaps://HOST, or a file: an mbox, a Maildir, a directory or a zip file of .eml or mbox files.
 """
 
 _COLUMNS = ("address", "source", "user", "password")
-_AGAIN = "; run it again, and it goes on"
+_AGAIN = "; run it again to continue"
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Order:
 
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the mailbox, one of ours")
+    parser.add_argument("address", nargs="?", metavar="ADDRESS", help="the mailbox of this stack")
     parser.add_argument(
         "source",
         nargs="?",
         metavar="SOURCE",
-        help="imaps://HOST[:PORT], imap://HOST (STARTTLS), or a file or a folder",
+        help="imaps://HOST[:PORT], imap://HOST (STARTTLS), or a file or directory",
     )
-    parser.add_argument("--user", help="the name at the source (default: ADDRESS)")
+    parser.add_argument("--user", help="the user name at the source (default: ADDRESS)")
     parser.add_argument(
         "--password-file", type=Path, metavar="FILE", help="its first line; else it is asked for"
     )
@@ -62,10 +62,10 @@ def arguments(parser: ArgumentParser) -> None:
         "--csv",
         type=Path,
         metavar="FILE",
-        help="many: a line each, with the columns address, source, user, password",
+        help="several mailboxes: one line each, with the columns address, source, user, password",
     )
     parser.add_argument(
-        "--prefix", default="", help="where the source keeps all folders (Courier: INBOX)"
+        "--prefix", default="", help="the folder above all others at the source (Courier: INBOX)"
     )
     parser.add_argument(
         "--folder",
@@ -78,14 +78,16 @@ def arguments(parser: ArgumentParser) -> None:
         "--authority", type=Path, metavar="FILE", help="a CA that vouches for the source, as PEM"
     )
     parser.add_argument("--dry-run", action="store_true", help="count only")
-    parser.add_argument("--over-quota", action="store_true", help="also beyond the quota")
+    parser.add_argument("--over-quota", action="store_true", help="import even beyond the quota")
     parser.add_argument(
-        "--deletions", action="store_true", help="pass on however many deletions at the source"
+        "--deletions", action="store_true", help="apply deletions at the source, however many"
     )
     parser.add_argument(
-        "--finish", action="store_true", help="after the last pass: remove what passes keep"
+        "--finish",
+        action="store_true",
+        help="after the last pass: remove the data kept between passes",
     )
-    parser.add_argument("--again", action="store_true", help="import what was finished, anew")
+    parser.add_argument("--again", action="store_true", help="import again from a finished source")
     parser.add_argument("--json", action="store_true", help="as a JSON document")
     system.add_options(parser)
 
@@ -182,13 +184,13 @@ def _teller(order: Order, lines: list[dict[str, Any]]) -> Callable[[dict[str, An
 def _orders(args: Namespace) -> Sequence[Order]:
     if args.csv is not None:
         if args.address or args.source or args.user or args.password_file:
-            raise CommandError(Exit.USAGE, "--csv names the mailboxes: give no ADDRESS beside it")
+            raise CommandError(Exit.USAGE, "--csv names the mailboxes: do not give ADDRESS too")
         return list(_read_csv(args.csv))
     if not args.address or not args.source:
         raise CommandError(Exit.USAGE, "give ADDRESS and SOURCE, or --csv; see --help")
     if not _is_server(args.source):
         if args.user or args.password_file or args.prefix or args.authority or args.deletions:
-            line = "--user, --password-file, --prefix, --authority and --deletions are of a server"
+            line = "--user, --password-file, --prefix, --authority and --deletions need a server"
             raise CommandError(Exit.USAGE, line)
         return [Order(checked_address(args.address), args.source)]
     if args.password_file is not None:
@@ -196,7 +198,9 @@ def _orders(args: Namespace) -> Sequence[Order]:
     elif sys.stdin.isatty():
         password = getpass(f"Password of {args.user or args.address} at {args.source}: ")
     else:
-        raise CommandError(Exit.USAGE, "nobody can be asked for the password; --password-file")
+        raise CommandError(
+            Exit.USAGE, "there is no terminal to ask for the password; use --password-file"
+        )
     return [Order(checked_address(args.address), args.source, args.user or args.address, password)]
 
 

@@ -26,8 +26,8 @@ NAME = "workmail-users"
 
 DETAILS = f"""
 `plexus import {NAME}` prints entries of the stack file for the users, groups and aliases of an
-Amazon WorkMail organisation. It reads by AWS's API, with your credentials (AWS_PROFILE), and
-changes nothing there; what has no place here is told on the standard error.
+Amazon WorkMail organisation. It reads them through AWS's API with your credentials (AWS_PROFILE)
+and changes nothing there. What cannot be converted is listed on standard error.
 """
 
 
@@ -41,8 +41,8 @@ def add_options(parser: ArgumentParser) -> None:
         "--passwords",
         type=Path,
         metavar="FILE",
-        help="make a password for each mailbox, and write address and password here, once; without "
-        "it nobody can log in until you have put in hashes of `plexus password`",
+        help="generate a password for each mailbox, and write address and password to this file, "
+        "once; without it nobody can log in until you have inserted hashes from `plexus password`",
     )
 
 
@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
     from postal_plexus.operations.system import System  # noqa: PLC0415
 
     if args.passwords is not None and args.passwords.exists():
-        line = f"{args.passwords} is there already; name another file, or remove that one"
+        line = f"{args.passwords} already exists; name another file, or remove that one"
         raise CommandError(Exit.NO_INPUT, line)
     found = workmail.read(System("", args.region), args.organization)
     passwords: dict[str, str] = {}
@@ -81,9 +81,9 @@ def run(args: Namespace) -> int:
     for line in made.left_out:
         print(f"left out: {line}", file=sys.stderr)
     if args.passwords is None:
-        line = "nobody can log in yet: make hashes by `plexus password`, or run it with --passwords"
+        line = "nobody can log in yet: create hashes with `plexus password`, or use --passwords"
     else:
-        line = f"{args.passwords} has the passwords: hand each to its user, then remove the file"
+        line = f"{args.passwords} has the passwords: give each user theirs, then remove the file"
     print(line, file=sys.stderr)
     return Exit.OK
 

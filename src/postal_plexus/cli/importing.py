@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from postal_plexus.cli import import_mail, import_workmail
 
-SUMMARY = "bring mail along from another server, and users from Amazon WorkMail"
+SUMMARY = "import mail from another server or files, and users from Amazon WorkMail"
 
 DETAILS = """ `plexus import ADDRESS SOURCE` is short for `plexus import mail ADDRESS SOURCE`.
 """
@@ -23,10 +23,10 @@ def arguments(parser: ArgumentParser) -> None:
     mail.set_defaults(act=import_mail.run)
     users = commands.add_parser(
         import_workmail.NAME,
-        help="bring users along from Amazon WorkMail",
+        help="import users from Amazon WorkMail",
         description=import_workmail.DETAILS.strip(),
     )
-    users.add_argument("--region", help="the AWS region (default: as AWS's own tools find it)")
+    users.add_argument("--region", help="the AWS region (default: as for AWS's own tools)")
     users.add_argument("--json", action="store_true", help="as a JSON document")
     import_workmail.add_options(users)
     users.set_defaults(act=import_workmail.run)

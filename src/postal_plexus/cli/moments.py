@@ -17,4 +17,4 @@ def moment(text: str, now: datetime | None = None, *, units: str = "mhd") -> dat
         found = datetime.fromisoformat(text.strip())
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ArgumentTypeError(f"{text!r} is no point in time; give {FORMS}") from error
+        raise ArgumentTypeError(f"{text!r} is not a point in time; give {FORMS}") from error

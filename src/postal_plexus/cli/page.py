@@ -112,7 +112,7 @@ def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
     try:
         listening = serve.listen(ports)
     except serve.PortTakenError as error:
-        raise CommandError(Exit.UNAVAILABLE, f"{error}; give another by --port") from error
+        raise CommandError(Exit.UNAVAILABLE, f"{error}; give another with --port") from error
     keys = Keys(served.token, listening.getsockname()[1])
     served.opened(keys)
     print(keys.address, flush=True)
@@ -148,7 +148,7 @@ def _forecast(stack_file: Path) -> Callable[[], Forecast]:
     lines = estimate.estimate(stack, estimate.traffic_of(stack.mailboxes), prices)
     made = Forecast(
         tuple((line.what, line.why, line.usd) for line in lines),
-        f"Prices of {prices['region']} as known on {prices['date']}, without taxes; 1 GB a mailbox"
-        " and 20 mails a day are assumed. plexus cost has options for others.",
+        f"Prices of {prices['region']} as known on {prices['date']}, without taxes; 1 GB per"
+        " mailbox and 20 messages a day are assumed. plexus cost has options for others.",
     )
     return lambda: made

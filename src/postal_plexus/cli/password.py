@@ -91,7 +91,7 @@ def _print_app_password(address: str | None, name: str) -> None:
         print(f"- address: {json.dumps(address, ensure_ascii=False)}\n  app-passwords:\n    {line}")
     if sys.stdout.isatty():
         place = f"the mailbox's entry under {NAMESPACE}:mailboxes"
-        print(f"Its line belongs into {place}. To revoke it, take that out.", file=sys.stderr)
+        print(f"Its line belongs into {place}. To revoke it, remove that line.", file=sys.stderr)
 
 
 def hashed(password: str) -> str:
@@ -123,10 +123,10 @@ def _read() -> str:
 def _checked(password: str) -> str:
     remedy = "choose another, or let plexus generate one: plexus password --generate"
     if len(password) < SHORTEST:
-        what = f"the password has {len(password)} characters, and {SHORTEST} are the fewest"
+        what = f"the password has {len(password)} characters, but needs at least {SHORTEST}"
         raise CommandError(Exit.DATA, f"{what}; {remedy}")
     if len(password) > LONGEST:
-        what = f"the password has {len(password)} characters, and {LONGEST} are the most"
+        what = f"the password has {len(password)} characters, but may have at most {LONGEST}"
         raise CommandError(Exit.DATA, f"{what}; {remedy}")
     if not password.isprintable():
         what = "the password has a character that cannot be typed, or more than one line"

@@ -50,7 +50,9 @@ class PulumiEngine:
         try:
             self._stack = automation.select_stack(stack, work_dir=str(directory), opts=options)
         except automation.StackNotFoundError as error:
-            line = f"Pulumi knows no stack {stack}; in {directory}: pulumi stack init {stack}"
+            line = (
+                f"Pulumi does not know the stack {stack}; in {directory}: pulumi stack init {stack}"
+            )
             raise CommandError(Exit.UNAVAILABLE, line) from error
         except automation.CommandError as error:
             raise _failed("stack select", error) from error
@@ -102,7 +104,7 @@ def _tried(what: str, run: Callable[[], _T]) -> _T:
     except automation.CommandError as error:
         raise _failed(what, error) from error
     except RuntimeError as error:  # no summary: the program `pulumi` ended too early
-        line = f"`pulumi {what}` said nothing that can be read ({error}); run it by hand"
+        line = f"`pulumi {what}` printed nothing that can be parsed ({error}); run it by hand"
         raise CommandError(Exit.UNAVAILABLE, line) from error
 
 

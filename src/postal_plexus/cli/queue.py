@@ -26,7 +26,7 @@ def queue_id(text: str) -> str:
         ArgumentTypeError: it is not a queue id.
     """
     if not QUEUE_ID.fullmatch(text):
-        raise ArgumentTypeError(f"{text!r} is no queue id: see plexus queue list")
+        raise ArgumentTypeError(f"{text!r} is not a queue id: see plexus queue list")
     return text
 
 
@@ -43,7 +43,7 @@ def _any_ids(parser: ArgumentParser) -> None:
 VERBS = {
     "list": Verb(
         "list them, one per line",
-        "List messages, one per line, with the reason why each recipient has not got it yet.",
+        "List messages, one per line, with the reason why it waits for each recipient.",
         _MODULE,
     ),
     "show": Verb(
@@ -61,7 +61,7 @@ VERBS = {
     "release": Verb("release held ones", "Release messages that were held.", _MODULE, _ids),
     "drop": Verb(
         "delete them permanently",
-        "Delete messages permanently. Neither sender nor recipients are told.",
+        "Delete messages permanently. Neither the sender nor the recipients are notified.",
         _MODULE,
         _ids,
         asks=True,

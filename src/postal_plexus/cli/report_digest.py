@@ -46,7 +46,7 @@ class _Found:
             self.unread.append(f"{name}: {error}")
             return
         if before == len(self.aggregates) + len(self.tls):
-            self.unread.append(f"{name}: there is no report in it")
+            self.unread.append(f"{name}: it contains no report")
 
 
 def run(args: Namespace) -> int:
@@ -101,9 +101,9 @@ def _told(
     for each in domains:
         yield f"{each.domain}  DMARC, policy {each.policy}, {_period(each)}"
         share = f" ({100 * each.passed / each.mails:.1f} %)" if each.mails else ""
-        yield f"  {each.passed} of {each.mails} mails passed{share}"
+        yield f"  {each.passed} of {each.mails} messages passed{share}"
         for source in each.failing[:_SHOWN_SOURCES]:
-            proved = f", proved as {', '.join(source.proved)}" if source.proved else ""
+            proved = f", authenticated as {', '.join(source.proved)}" if source.proved else ""
             yield f"  {source.count:>7} from {source.address}{proved}"
             yield f"          {source.kind.value}"
         if len(each.failing) > _SHOWN_SOURCES:
@@ -118,7 +118,7 @@ def _told(
             yield f"  {count:>7} {kind}"
         yield ""
     if found.unproved:
-        yield f"{found.unproved} reports left out: SES could not authenticate who sent them."
+        yield f"{found.unproved} reports left out: SES could not authenticate their sender."
 
 
 def _period(found: DomainDigest | TlsDigest) -> str:

@@ -14,7 +14,7 @@ def test_in_order(plexus: Plexus, sound: Path) -> None:
     told = plexus("check", "--stack-file", sound)
     expected = (
         f"{sound}: in order: 2 domains, 2 mailboxes, 1 alias, 1 catch-all; "
-        "1 password hash sealed by Pulumi, not looked at\n"
+        "1 password hash encrypted by Pulumi, not checked\n"
     )
     assert (0, expected, "") == (told.code, told.out, told.err)
 

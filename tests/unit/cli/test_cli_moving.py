@@ -81,7 +81,7 @@ def test_every_code_of_a_task_has_one_of_a_command() -> None:
         (["import", "--csv", "{}/lacking.csv"], 65, "line 2 lacks"),
         (["import", ANN, "--csv", "{}/p"], 64, "--csv names the mailboxes"),
         (["import", ANN, SOURCE, "--password-file", "{}/p"], 69, "no desk runs"),
-        (["import", ANN, "{}/p", "--user", "x"], 64, "are of a server"),
+        (["import", ANN, "{}/p", "--user", "x"], 64, "--password-file"),
         (["import", ANN, "{}/p"], 69, "no desk runs"),
         (["import", ANN, "--finish"], 69, "no desk runs"),
         (["import", "--csv", "{}/nothing.csv"], 65, "line 2 lacks"),

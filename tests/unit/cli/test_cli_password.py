@@ -80,9 +80,9 @@ def test_a_wrong_app_name(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b"", "12 are the fewest"),
-        (b"hunter2\n", "12 are the fewest"),
-        (b"x" * 257, "256 are the most"),
+        (b"", "at least 12"),
+        (b"hunter2\n", "at least 12"),
+        (b"x" * 257, "at most 256"),
         (b"correct horse\nbattery", "more than one line"),
         (b"correct horse\0battery", "cannot be typed"),
         (b"correct horse \xff", "is not UTF-8"),
