@@ -10,6 +10,9 @@ from typing import Any
 
 from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
 
+# For Dovecot's proxy on other hosts of the stack.
+LMTP_PORT = 24
+
 MAIL_STORE = "mail"
 MAIL_STORE_PATH = "/srv/mail"
 # The whole file system, including what AWS Backup restores beside the mail.
@@ -152,6 +155,11 @@ WEB_CONTAINER = Container(
     stop_timeout=30,
     capabilities=("CHOWN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
 )
+
+
+def beside_peers(container: Container) -> Container:
+    """Dovecot with a port for LMTP from other hosts."""
+    return replace(container, ports=(*container.ports, LMTP_PORT))
 
 
 def beside_web(container: Container) -> Container:

@@ -16,7 +16,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment import documents, host_documents
 from deployment.host_boot import HostBoot, user_data
-from deployment.network import Network
+from deployment.network import HostPlace, Network
 from deployment.stack import Stack
 from postal_plexus.config import regions
 from postal_plexus.config.state_volume import state_gb
@@ -60,7 +60,7 @@ def spot_types(instance_type: str) -> list[str]:
     return [f"{family}.{each}" for each in _SIZES[start : start + _SPOT_CHOICES]]
 
 
-def warn_of_spot_quota(provider: aws.Provider) -> None:
+def warn_of_spot_quota(provider: aws.Provider, hosts: int) -> None:
     """Warn if the account may have no Spot instance: a group that requests one waits silently.
 
     A group does not fall back to on-demand instances, so the operator has to change it.
@@ -73,9 +73,10 @@ def warn_of_spot_quota(provider: aws.Provider) -> None:
         ).value
     except Exception:  # noqa: BLE001  who may not read quotas is not kept from deploying
         return
-    if quota < _LEAST_VCPUS:
+    few = "no host" if quota < _LEAST_VCPUS else "not all hosts"
+    if quota < _LEAST_VCPUS * hosts:
         pulumi.warn(
-            f"the account's quota of Spot instances is {quota:.0f} vCPUs, so no host will start:"
+            f"the account's quota of Spot instances is {quota:.0f} vCPUs, so {few} will start:"
             " set postal-plexus:spot to false for now, and request more with `aws service-quotas"
             f" request-service-quota-increase --service-code ec2 --quota-code {_SPOT_QUOTA}"
             " --desired-value 8`"
@@ -88,7 +89,7 @@ class HostArgs:
 
     stack: Stack
     network: Network
-    zone: int
+    place: HostPlace
     cluster_name: pulumi.Input[str]
     cluster_arn: pulumi.Input[str]
     repository_arns: Sequence[pulumi.Input[str]]
@@ -116,9 +117,11 @@ class Host(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Host", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
-        subnet = args.network.host_subnet
+        subnet = args.place.subnet
         # In another zone it is another volume: the one that may still hold mail is not replaced.
-        suffix = "" if args.zone == 1 else f"-{args.zone}"
+        suffix = "" if args.place.zone == 1 else f"-{args.place.zone}"
+        if args.stack.host > 1:
+            suffix = f"-zone-{args.place.zone}"
         self.volume = aws.ebs.Volume(
             f"{args.name}{suffix}",
             availability_zone=subnet.availability_zone,
@@ -170,7 +173,7 @@ class Host(pulumi.ComponentResource):
             policy=pulumi.Output.all(
                 account=args.stack.account,
                 cluster_arn=args.cluster_arn,
-                interface_id=args.network.interface.id,
+                interface_id=args.place.interface.id,
                 volume_id=self.volume.id,
                 repository_arns=list(args.repository_arns),
             ).apply(
@@ -195,7 +198,7 @@ class Host(pulumi.ComponentResource):
         args = self._args
         script = pulumi.Output.all(
             cluster=args.cluster_name,
-            interface=args.network.interface.id,
+            interface=args.place.interface.id,
             volume=self.volume.id,
         ).apply(
             lambda given: user_data(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
+from deployment.containers import LMTP_PORT
 from deployment.stack import Stack
 
 # What users need: IMAP, two ways to submit mail, and ManageSieve for their filters.
@@ -20,6 +21,8 @@ MAIL_PORTS = (993, 465, 587, 4190)
 # Of a stack with a web container.
 WEB_PORTS = (443,)
 _NFS = 2049
+# What Dovecot's proxy uses between hosts. LMTP has no authentication, so only hosts reach it.
+HOST_PORTS = (LMTP_PORT, 993, 4190)
 
 # "Too big", with which the path MTU is discovered; the group lets no other ICMP in. Type and code,
 # RFC 1191 section 4 and RFC 4443 section 3.2.
@@ -37,7 +40,7 @@ class NetworkArgs:
     """`block`: private IPv4 space; `zones`: how many availability zones.
 
     `host_zone`: the zone of the address and therefore of the host, counted from 1; `web`: whether
-    browsers reach it too.
+    browsers reach it too; `hosts`: how many hosts there are.
     """
 
     stack: Stack
@@ -46,6 +49,7 @@ class NetworkArgs:
     host_zone: int
     instance_type: str
     web: bool = False
+    hosts: int = 1
 
     @property
     def name(self) -> str:
@@ -60,6 +64,26 @@ def subnet_blocks(block: str, number: int) -> list[str]:
     """
     network = ipaddress.ip_network(block)
     return [str(part) for part in list(network.subnets(prefixlen_diff=4))[:number]]
+
+
+def zone_of_host(host_zone: int, number: int) -> int:
+    """Return the zone of a host: hosts alternate between two zones, whatever their number becomes.
+
+    A host's volume and address cannot leave their zone.
+    """
+    if number % 2:
+        return host_zone
+    return 1 if host_zone > 1 else 2
+
+
+@dataclass(frozen=True)
+class HostPlace:
+    """Where a host runs, and the address that it has there."""
+
+    zone: int
+    subnet: aws.ec2.Subnet
+    interface: aws.ec2.NetworkInterface
+    address: aws.ec2.Eip
 
 
 def ipv6_block(vpc_block: str, index: int) -> str:
@@ -87,28 +111,62 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
         self.subnets = self._make_subnets()
-        self.host_subnet = self.subnets[args.host_zone - 1]
         self.host_group = self._make_host_group()
         self.store_group = self._make_store_group()
-        self.interface = aws.ec2.NetworkInterface(
-            args.name,
-            subnet_id=self.host_subnet.id,
+        if args.hosts > 1:
+            self._let_hosts_reach_each_other()
+        # By the hosts' numbers.
+        self.places = [self._make_place(number) for number in range(1, args.hosts + 1)]
+        self.register_outputs({"address": self.places[0].address.public_ip})
+
+    def _make_place(self, number: int) -> HostPlace:
+        args = self._args
+        zone = zone_of_host(args.host_zone, number)
+        subnet = self.subnets[zone - 1]
+        name = args.stack.on_host(number).named("network")
+        interface = aws.ec2.NetworkInterface(
+            name,
+            subnet_id=subnet.id,
             security_groups=[self.host_group.id],
             ipv6_address_count=1,
-            description=f"{args.name}: the address of the mail host, whichever instance has it",
-            tags=self._tags,
+            description=f"{name}: the address of the mail host, whichever instance has it",
+            tags={"Name": name},
             opts=self._child,
         )
-        self.address = aws.ec2.Eip(
-            args.name,
+        address = aws.ec2.Eip(
+            name,
             domain="vpc",
-            network_interface=self.interface.id,
-            tags=self._tags,
+            network_interface=interface.id,
+            tags={"Name": name},
             # EC2 may refuse to associate an address in a network without a gateway.
             # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.gateway]),
         )
-        self.register_outputs({"address": self.address.public_ip})
+        return HostPlace(zone, subnet, interface, address)
+
+    def _let_hosts_reach_each_other(self) -> None:
+        """Let Dovecot's proxy in: LMTP only from hosts, IMAP and ManageSieve also out to them."""
+        for port in HOST_PORTS:
+            aws.vpc.SecurityGroupEgressRule(
+                f"{self._args.name}-out-hosts-{port}",
+                security_group_id=self.host_group.id,
+                referenced_security_group_id=self.host_group.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                description="Dovecot's proxy to other hosts",
+                opts=self._child,
+            )
+        aws.vpc.SecurityGroupIngressRule(
+            f"{self._args.name}-in-hosts-{LMTP_PORT}",
+            security_group_id=self.host_group.id,
+            referenced_security_group_id=self.host_group.id,
+            ip_protocol="tcp",
+            from_port=LMTP_PORT,
+            to_port=LMTP_PORT,
+            description="LMTP from other hosts alone",
+            opts=self._child,
+        )
 
     def _zones(self) -> Sequence[str]:
         """Return zones that offer the instance type, in the order of their names."""

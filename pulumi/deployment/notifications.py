@@ -2,7 +2,8 @@
 
 One pair announces received mail, the other what happened to sent mail (bounces and complaints). The
 dead-letter queue receives what the queues give up, what the *subscriptions* give up (SNS has a
-limit of its own) and what `deliver` moves there with a reason.
+limit of its own) and what `deliver` moves there with a reason. Each host of a stack has three
+queues of its own: SNS puts a copy of each notification into the queue of each host.
 """
 
 import json
@@ -33,6 +34,16 @@ class NotificationsArgs:
     stack: Stack
     rule_set_arn: pulumi.Input[str]
     configuration_set_arn: pulumi.Input[str]
+    hosts: int = 1
+
+
+@dataclass(frozen=True)
+class HostQueues:
+    """One host's queues: notifications of received mail, events of sent mail, dead letters."""
+
+    queue: aws.sqs.Queue
+    events: aws.sqs.Queue
+    dead_letters: aws.sqs.Queue
 
 
 class Notifications(pulumi.ComponentResource):
@@ -69,27 +80,37 @@ class Notifications(pulumi.ComponentResource):
                 ),
             )
         ]
-        self.dead_letters = aws.sqs.Queue(
-            args.stack.named("dead-letters"),
+        self.ready: list[pulumi.Resource] = [*topic_policies]
+        # By the hosts' numbers.
+        self.hosts = [
+            self._host_queues(args.stack.on_host(number)) for number in range(1, args.hosts + 1)
+        ]
+        self.queue = self.hosts[0].queue
+        self.register_outputs({"topic": self.topic.arn, "queue_url": self.queue.url})
+
+    def _host_queues(self, stack: Stack) -> HostQueues:
+        topic_policies = tuple(self.ready[:2])
+        dead_letters = aws.sqs.Queue(
+            stack.named("dead-letters"),
             message_retention_seconds=_RETENTION_SECONDS,
             sqs_managed_sse_enabled=True,
             opts=self._child,
         )
-        self.queue = self._queue(args.stack.named("mail"))
-        self.events = self._queue(args.stack.named("events"))
+        queue = self._queue(stack.named("mail"), dead_letters)
+        events = self._queue(stack.named("events"), dead_letters)
         aws.sqs.RedriveAllowPolicy(
-            args.stack.named("dead-letters"),
-            queue_url=self.dead_letters.url,
-            redrive_allow_policy=pulumi.Output.all(self.queue.arn, self.events.arn).apply(
+            stack.named("dead-letters"),
+            queue_url=dead_letters.url,
+            redrive_allow_policy=pulumi.Output.all(queue.arn, events.arn).apply(
                 lambda arns: json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": arns})
             ),
             opts=self._child,
         )
         queue_policies = [
-            self._from_topics(args.stack.named("mail"), self.queue, [self.topic]),
-            self._from_topics(args.stack.named("events"), self.events, [self.events_topic]),
+            self._from_topics(stack.named("mail"), queue, [self.topic]),
+            self._from_topics(stack.named("events"), events, [self.events_topic]),
             self._from_topics(
-                args.stack.named("dead-letters"), self.dead_letters, [self.topic, self.events_topic]
+                stack.named("dead-letters"), dead_letters, [self.topic, self.events_topic]
             ),
         ]
         needed = [*topic_policies, *queue_policies]
@@ -98,28 +119,28 @@ class Notifications(pulumi.ComponentResource):
                 queue_name,
                 topic=topic.arn,
                 protocol="sqs",
-                endpoint=queue.arn,
-                redrive_policy=self.dead_letters.arn.apply(
+                endpoint=each.arn,
+                redrive_policy=dead_letters.arn.apply(
                     lambda arn: json.dumps({"deadLetterTargetArn": arn})
                 ),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=needed),
             )
-            for queue_name, topic, queue in (
-                (args.stack.named("mail"), self.topic, self.queue),
-                (args.stack.named("events"), self.events_topic, self.events),
+            for queue_name, topic, each in (
+                (stack.named("mail"), self.topic, queue),
+                (stack.named("events"), self.events_topic, events),
             )
         ]
-        self.ready: list[pulumi.Resource] = [*needed, *subscriptions]
-        self.register_outputs({"topic": self.topic.arn, "queue_url": self.queue.url})
+        self.ready += [*queue_policies, *subscriptions]
+        return HostQueues(queue, events, dead_letters)
 
-    def _queue(self, name: str) -> aws.sqs.Queue:
+    def _queue(self, name: str, dead_letters: aws.sqs.Queue) -> aws.sqs.Queue:
         return aws.sqs.Queue(
             name,
             message_retention_seconds=_RETENTION_SECONDS,
             receive_wait_time_seconds=20,
             visibility_timeout_seconds=_VISIBILITY_SECONDS,
             sqs_managed_sse_enabled=True,
-            redrive_policy=self.dead_letters.arn.apply(
+            redrive_policy=dead_letters.arn.apply(
                 lambda arn: json.dumps(
                     {"deadLetterTargetArn": arn, "maxReceiveCount": _MAX_RECEIVE_COUNT}
                 )

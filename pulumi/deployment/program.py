@@ -9,7 +9,6 @@ from pulumi.runtime.config import CONFIG, get_config_env
 import pulumi
 from deployment import documents
 from deployment.archive import Archive, ArchiveArgs
-from deployment.certificates import Certificates, CertificatesArgs
 from deployment.certificates import alarm as certificate_alarm
 from deployment.client_setup import (
     ClientSetupArgs,
@@ -18,7 +17,7 @@ from deployment.client_setup import (
 )
 from deployment.directory_object import DirectoryObject, DirectoryObjectArgs
 from deployment.doctor import Doctor, DoctorArgs
-from deployment.host import Host, HostArgs, warn_of_spot_quota
+from deployment.host import warn_of_spot_quota
 from deployment.host_directories import host_directories
 from deployment.identities import Identities, IdentitiesArgs
 from deployment.images import Images, ImagesArgs
@@ -30,12 +29,11 @@ from deployment.operations import Operations, OperationsArgs
 from deployment.patches import Patches, PatchesArgs
 from deployment.receiving import Receiving, ReceivingArgs, rule_name, rules_for, should_activate
 from deployment.sending import Sending, SendingArgs
-from deployment.service import Service
-from deployment.services import ServiceParts, make_services
+from deployment.shard import Shard, ShardArgs
 from deployment.stack import Stack
 from deployment.storage import Storage, StorageArgs
-from deployment.zones import Zones, ZonesArgs
-from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
+from deployment.zones import Zones, ZonesArgs, names_of_hosts
+from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy
 from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
@@ -57,20 +55,25 @@ def read() -> Settings:
         key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)
     }
     try:
-        settings = read_settings(pulumi.get_stack(), given.get("aws:region"), config)
+        return read_settings(pulumi.get_stack(), given.get("aws:region"), config)
     except StackError as error:
         raise pulumi.RunError(str(error)) from error
-    if settings.hosts > 1:
+
+
+def deploy(most_hosts: int = 1) -> None:
+    """Register everything and export the outputs.
+
+    Raises:
+        pulumi.RunError: the configuration is not valid, or has more than `most_hosts` hosts: with
+            more than one, not all parts are there yet (docs/shards.md).
+    """
+    settings = read()
+    if settings.hosts > most_hosts:
         raise pulumi.RunError(
-            f"postal-plexus:hosts: is {settings.hosts}, and more than one host cannot be deployed "
-            "yet (docs/shards.md). Give 1."
+            f"postal-plexus:hosts: is {settings.hosts}, and more than {most_hosts} cannot be "
+            f"deployed yet (docs/shards.md). Give {most_hosts}."
         )
-    return settings
-
-
-def deploy() -> None:
-    """Register everything and export the outputs."""
-    _Deployment(read()).run()
+    _Deployment(settings).run()
 
 
 class _Deployment:
@@ -96,19 +99,19 @@ class _Deployment:
     def run(self) -> None:
         self.archive = self._archive()
         self.notifications = self._notifications()
+        self.network = self._network()
         self.directory = self._directory()
         self._receiving()
-        self.network = self._network()
         self.identities = self._identities()
         self.zones = self._zones()
         self.sending = self._sending()
         self.storage = self._storage()
         self.images = self._images()
-        self.cluster = self._cluster()
-        self.host = self._host()
-        self.services = self._services()
+        self.shards = self._shards()
+        first = self.shards[0]
+        self.cluster, self.host, self.services = first.cluster, first.host, first.services
+        self.certificates = first.certificates
         self.maintenance = self._maintenance()
-        self.certificates = self._certificates()
         self.patches = self._patches()
         self.pending = self._client_sites()
         self.parts = self._parts()
@@ -134,6 +137,7 @@ class _Deployment:
                 configuration_set_arn=self.stack.arn(
                     "ses", f"configuration-set/{self.stack.named('sending')}"
                 ),
+                hosts=self.settings.hosts,
             ),
             self.stack.options,
         )
@@ -142,7 +146,18 @@ class _Deployment:
         """Create the directory object that the containers load."""
         return DirectoryObject(
             "directory",
-            DirectoryObjectArgs(self.stack, self.settings.directory, self.archive),
+            DirectoryObjectArgs(
+                self.stack,
+                self.settings.directory,
+                self.archive,
+                tuple(
+                    (name, place.interface.private_ip)
+                    for name, place in zip(
+                        self.settings.host_names, self.network.places, strict=True
+                    )
+                    if self.settings.hosts > 1
+                ),
+            ),
             self.stack.options,
         )
 
@@ -175,6 +190,7 @@ class _Deployment:
                 self.settings.host_zone,
                 self.settings.instance_type,
                 web=bool(self.settings.web_parts),
+                hosts=self.settings.hosts,
             ),
             self.stack.options,
         )
@@ -200,9 +216,12 @@ class _Deployment:
                 stack=self.stack,
                 identities=self.identities.identities,
                 clients=self.settings.clients,
-                mail_host=self.settings.mail_host,
-                ipv4=self.network.address.public_ip,
-                ipv6=self.network.interface.ipv6_addresses[0],
+                hosts=[
+                    (names, place.address.public_ip, place.interface.ipv6_addresses[0])
+                    for names, place in zip(
+                        names_of_hosts(self.settings), self.network.places, strict=True
+                    )
+                ],
                 existing=self.settings.existing_zones,
                 txt=self.settings.txt_records,
                 dmarc=self.settings.dmarc,
@@ -248,54 +267,33 @@ class _Deployment:
             self.stack.options,
         )
 
-    def _cluster(self) -> aws.ecs.Cluster:
-        """Create the ECS cluster."""
-        return aws.ecs.Cluster(
-            self.stack.named("cluster"),
-            opts=pulumi.ResourceOptions(provider=self.stack.provider),
-        )
-
-    def _host(self) -> Host:
-        """Create the host."""
+    def _shards(self) -> list[Shard]:
+        """Create the hosts with their services and certificates, by their numbers."""
         if self.settings.spot:
-            warn_of_spot_quota(self.stack.provider)
-        return Host(
-            "host",
-            HostArgs(
-                stack=self.stack,
-                network=self.network,
-                zone=self.settings.host_zone,
-                cluster_name=self.cluster.name,
-                cluster_arn=self.cluster.arn,
-                repository_arns=list(self.images.repository_arns.values()),
-                instance_type=self.settings.instance_type,
-                architecture=self.settings.architecture,
-                image=self.settings.host_image,
-                spot=self.settings.spot,
-                ssm_access=self.settings.ssm_access,
-                replace_after_days=self.settings.replace_after_days,
-                indexes_gb=self.settings.indexes_gb,
-                web=bool(self.settings.web_parts),
-            ),
-            self.stack.options,
-        )
-
-    def _services(self) -> dict[str, Service]:
-        """Create the three services, and the web container if any of its parts is on."""
-        return make_services(
-            self.settings,
-            ServiceParts(
-                stack=self.stack,
-                cluster=self.cluster,
-                images=self.images,
-                storage=self.storage,
-                sending=self.sending,
-                archive=self.archive,
-                notifications=self.notifications,
-                directory=self.directory,
-                identities=self.identities,
-            ),
-        )
+            warn_of_spot_quota(self.stack.provider, self.settings.hosts)
+        if "certbot" not in self.images.references:
+            pulumi.warn(
+                "postal-plexus:images has certbot: none, so nothing asks for the mail host's "
+                "certificate: clients see a self-signed one"
+            )
+        return [
+            Shard(
+                ShardArgs(
+                    stack=self.stack.on_host(number),
+                    settings=self.settings,
+                    network=self.network,
+                    images=self.images,
+                    storage=self.storage,
+                    sending=self.sending,
+                    archive=self.archive,
+                    notifications=self.notifications,
+                    directory=self.directory,
+                    identities=self.identities,
+                    zones=self.zones,
+                )
+            )
+            for number in range(1, self.settings.hosts + 1)
+        ]
 
     def _maintenance(self) -> Maintenance:
         """Create the one-off tasks beside Dovecot and Postfix."""
@@ -307,30 +305,6 @@ class _Deployment:
                 self.storage,
                 self.archive.bucket.arn,
                 self.settings.mail_host,
-            ),
-            self.stack.options,
-        )
-
-    def _certificates(self) -> Certificates | None:
-        """Create the task that renews the mail host's certificate; None without its image."""
-        settings = self.settings
-        if "certbot" not in self.images.references:
-            pulumi.warn(
-                "postal-plexus:images has certbot: none, so nothing asks for the mail host's "
-                "certificate: clients see a self-signed one"
-            )
-            return None
-        return Certificates(
-            "certificates",
-            CertificatesArgs(
-                stack=self.stack,
-                image=self.images.references["certbot"],
-                repository_arn=self.images.repository_arns["certbot"],
-                cluster_arn=self.cluster.arn,
-                log_days=settings.log_days,
-                names=certificate_names(settings.clients, mail_host=settings.mail_host),
-                zone_ids=self.zones.zone_ids,
-                name_servers=self.zones.name_servers,
             ),
             self.stack.options,
         )
@@ -420,7 +394,7 @@ class _Deployment:
                 doctor=self.stack.named("doctor") if self.doctor else "",
                 watched={
                     "queue": self.notifications.queue.name,
-                    "dead_letters": self.notifications.dead_letters.name,
+                    "dead_letters": self.shards[0].queues.dead_letters.name,
                     "group": self.host.group.name,
                     "cluster": self.cluster.name,
                     "file_system": self.storage.file_system.id,
@@ -440,8 +414,8 @@ class _Deployment:
             "region": self.settings.region,
             "bucket": self.archive.bucket.bucket,
             "queue_url": self.notifications.queue.url,
-            "events_queue_url": self.notifications.events.url,
-            "dead_letter_queue_url": self.notifications.dead_letters.url,
+            "events_queue_url": self.shards[0].queues.events.url,
+            "dead_letter_queue_url": self.shards[0].queues.dead_letters.url,
             "directory_object": self.directory.location,
             "rule_set": self.rule_set,
             "configuration_set": self.stack.named("sending"),
@@ -464,7 +438,7 @@ class _Deployment:
         outputs: dict[str, Any] = {
             **self.parts,
             "imap_host": self.settings.mail_host,
-            "address": self.network.address.public_ip,
+            "address": self.network.places[0].address.public_ip,
             "architecture": self.settings.architecture,
             "topic_arn": self.notifications.topic.arn,
             "repositories": self.images.repositories,

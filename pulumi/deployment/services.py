@@ -14,12 +14,13 @@ from deployment.containers import (
     POSTFIX,
     WEB_CONTAINER,
     Container,
+    beside_peers,
     beside_web,
 )
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
 from deployment.identities import Identities
 from deployment.images import Images
-from deployment.notifications import Notifications
+from deployment.notifications import HostQueues
 from deployment.sending import Sending
 from deployment.service import Service, ServiceArgs
 from deployment.stack import Stack
@@ -40,18 +41,21 @@ class ServiceParts:
     storage: Storage
     sending: Sending
     archive: Archive
-    notifications: Notifications
     directory: DirectoryObject
     identities: Identities
+    queues: HostQueues
+    # The host's name, and whether the stack has others.
+    hostname: str
+    has_peers: bool = False
 
 
 def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]:
-    """Return the services by the names of their containers."""
+    """Return one host's services by the names of their containers."""
     images = parts.images
 
     def service(container: Container, **more: Any) -> Service:
         return Service(
-            container.name,
+            parts.stack.of_host(container.name),
             ServiceArgs(
                 stack=parts.stack,
                 container=container,
@@ -66,17 +70,19 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         )
 
     web = bool(settings.web_parts)
+    dovecot = beside_web(DOVECOT) if web else DOVECOT
+    shard = {"PLEXUS_SHARD": str(parts.stack.host)} if parts.has_peers else {}
     services = {
         "dovecot": service(
-            beside_web(DOVECOT) if web else DOVECOT,
-            environment={"PLEXUS_HOSTNAME": settings.mail_host},
+            beside_peers(dovecot) if parts.has_peers else dovecot,
+            environment={"PLEXUS_HOSTNAME": parts.hostname, **shard},
             policy=_dovecot_policy(parts),
             needed=parts.storage.ready,
         ),
         "postfix": service(
             beside_web(POSTFIX) if web else POSTFIX,
             environment={
-                "PLEXUS_HOSTNAME": settings.mail_host,
+                "PLEXUS_HOSTNAME": parts.hostname,
                 "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
                 "PLEXUS_SUBMISSION_LIMITS": " ".join(
                     f"{name}={most}"
@@ -91,7 +97,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         ),
         "deliver": service(
             DELIVER_CONTAINER,
-            environment=_deliver_environment(settings, parts),
+            environment=_deliver_environment(settings, parts) | shard,
             policy=_deliver_policy(parts),
         ),
     }
@@ -120,14 +126,14 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
     return {
         "AWS_REGION": settings.region,
         "PLEXUS_ARCHIVE_BUCKET": parts.archive.bucket.bucket,
-        "PLEXUS_CONFIGURATION_SET": parts.stack.named("sending"),
-        "PLEXUS_DEAD_LETTER_QUEUE_URL": parts.notifications.dead_letters.url,
+        "PLEXUS_CONFIGURATION_SET": parts.stack.on_host(1).named("sending"),
+        "PLEXUS_DEAD_LETTER_QUEUE_URL": parts.queues.dead_letters.url,
         "PLEXUS_DIRECTORY": parts.directory.location,
         "PLEXUS_DMARC_FAIL": settings.dmarc_fail,
-        "PLEXUS_EVENTS_QUEUE_URL": parts.notifications.events.url,
-        "PLEXUS_HOSTNAME": settings.mail_host,
+        "PLEXUS_EVENTS_QUEUE_URL": parts.queues.events.url,
+        "PLEXUS_HOSTNAME": parts.hostname,
         "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
-        "PLEXUS_QUEUE_URL": parts.notifications.queue.url,
+        "PLEXUS_QUEUE_URL": parts.queues.queue.url,
         "PLEXUS_VIRUS": settings.virus,
     }
 
@@ -135,9 +141,10 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
 def _deliver_policy(parts: ServiceParts) -> pulumi.Output[str]:
     return pulumi.Output.all(
         bucket_arn=parts.archive.bucket.arn,
-        queue_arns=[parts.notifications.queue.arn, parts.notifications.events.arn],
-        dead_letters_arn=parts.notifications.dead_letters.arn,
+        queue_arns=[parts.queues.queue.arn, parts.queues.events.arn],
+        dead_letters_arn=parts.queues.dead_letters.arn,
         identity_arns=[identity.arn for identity in parts.identities.identities],
+        versions_arn=parts.directory.bucket_arn if parts.has_peers else "",
     ).apply(
         lambda given: task_documents.deliver_task(
             prefix=INBOUND_PREFIX,

@@ -24,7 +24,7 @@ def task_trust(account: str, region: str) -> str:
     )
 
 
-def deliver_task(
+def deliver_task(  # noqa: PLR0913, PLR0917  what it may use
     bucket_arn: str,
     prefix: str,
     records_prefix: str,
@@ -32,17 +32,26 @@ def deliver_task(
     queue_arns: Sequence[str],
     dead_letters_arn: str,
     identity_arns: Sequence[str],
+    versions_arn: str = "",
 ) -> str:
     """Allow what `deliver` does: read mail and directory, use its queues, record, bounce.
 
     It writes records of deliveries but cannot read them, and cannot change the messages.
+    `versions_arn`: the bucket of the directory's versions, if the stack has several hosts.
     """
-    return document(
+    versions = [
+        allow("FindVersions", ["s3:ListBucketVersions"], [versions_arn]),
         allow(
-            "ReadMailAndDirectory",
-            ["s3:GetObject"],
-            [f"{bucket_arn}/{prefix}*", f"{bucket_arn}/{directory_key}"],
+            "ReadVersions",
+            ["s3:GetObject", "s3:GetObjectVersion"],
+            [f"{versions_arn}/{directory_key}"],
         ),
+        allow("TellMissingVersions", ["s3:ListBucket"], [versions_arn]),
+    ]
+    directory = [f"{bucket_arn}/{directory_key}"] if not versions_arn else []
+    return document(
+        allow("ReadMailAndDirectory", ["s3:GetObject"], [f"{bucket_arn}/{prefix}*", *directory]),
+        *(versions if versions_arn else ()),
         # Without it S3 answers 403 for a missing object, and "missing" looks like "denied".
         allow("TellMissingFromDenied", ["s3:ListBucket"], [bucket_arn]),
         allow(

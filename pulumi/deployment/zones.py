@@ -11,6 +11,7 @@ from deployment.stack import Stack
 from postal_plexus.autoconfig import ClientSetup, client_records
 from postal_plexus.config import regions
 from postal_plexus.config.dns_records import mail_records
+from postal_plexus.config.settings import Settings
 
 # Long enough to be cheap, short enough to correct a mistake within the hour.
 _TTL_SECONDS = 3600
@@ -23,18 +24,26 @@ _ADDRESS_TTL_SECONDS = 300
 class ZonesArgs:
     """`existing`: domain -> id of a zone to adopt instead of creating one; `txt`: its other texts.
 
-    `clients` are the domains' client hosts, whose addresses are `ipv4` and `ipv6`.
+    `clients` are the domains' client hosts. `hosts` has the names that lead to each mail host, with
+    its addresses by IPv4 and IPv6.
     """
 
     stack: Stack
     identities: Sequence[Identity]
     clients: Sequence[ClientSetup]
-    mail_host: str
-    ipv4: pulumi.Input[str]
-    ipv6: pulumi.Input[str]
+    hosts: Sequence[tuple[Sequence[str], pulumi.Input[str], pulumi.Input[str]]]
     existing: Mapping[str, str]
     txt: Mapping[str, Sequence[str]]
     dmarc: Callable[[str], str]
+
+
+def names_of_hosts(settings: Settings) -> list[list[str]]:
+    """Return the names that lead to each host: its own, and the client hosts of its domains."""
+    names = [[each] for each in settings.host_names]
+    for domain, client in zip(settings.directory.domains, settings.clients, strict=True):
+        if client.host != settings.mail_host:
+            names[domain.home - 1].append(client.host)
+    return names
 
 
 class Zones(pulumi.ComponentResource):
@@ -59,10 +68,11 @@ class Zones(pulumi.ComponentResource):
             ):
                 self.record(identity.domain, record.name, record.type, record.values, record.ttl)
         self._delegate_subdomains()
-        for host in dict.fromkeys((args.mail_host, *(client.host for client in args.clients))):
-            domain = self._domain_of(host)
-            self.record(domain, host, "A", [args.ipv4], _ADDRESS_TTL_SECONDS)
-            self.record(domain, host, "AAAA", [args.ipv6], _ADDRESS_TTL_SECONDS)
+        for names, ipv4, ipv6 in args.hosts:
+            for host in names:
+                domain = self._domain_of(host)
+                self.record(domain, host, "A", [ipv4], _ADDRESS_TTL_SECONDS)
+                self.record(domain, host, "AAAA", [ipv6], _ADDRESS_TTL_SECONDS)
         self.register_outputs({"name_servers": self.name_servers})
 
     def _zone(self, domain: str) -> None:

@@ -1,0 +1,124 @@
+"""One mail host of the stack, with what belongs to it alone: cluster, instance, services.
+
+Host 1's parts have the names of a stack of one host; those of the others have their number. Each
+host has a cluster of its own, so that ECS places its tasks there and nowhere else, and its instance
+may serve no other host's tasks. Address, volume, queues, journal and indexes are a host's own too;
+file system, archive, topics, directory and images are the stack's.
+"""
+
+from dataclasses import dataclass
+
+import pulumi_aws as aws
+
+import pulumi
+from deployment.archive import Archive
+from deployment.certificates import Certificates, CertificatesArgs
+from deployment.directory_object import DirectoryObject
+from deployment.host import Host, HostArgs
+from deployment.identities import Identities
+from deployment.images import Images
+from deployment.network import Network
+from deployment.notifications import Notifications
+from deployment.sending import Sending
+from deployment.services import ServiceParts, make_services
+from deployment.stack import Stack
+from deployment.storage import Storage
+from deployment.zones import Zones
+from postal_plexus.autoconfig import certificate_names
+from postal_plexus.config.settings import Settings
+
+
+@dataclass(frozen=True)
+class ShardArgs:
+    """`stack` is that of the host (`Stack.on_host`); the rest is what all hosts share."""
+
+    stack: Stack
+    settings: Settings
+    network: Network
+    images: Images
+    storage: Storage
+    sending: Sending
+    archive: Archive
+    notifications: Notifications
+    directory: DirectoryObject
+    identities: Identities
+    zones: Zones
+
+
+class Shard:
+    """One host. Not a component of Pulumi's: a parent would give host 1's parts other URNs."""
+
+    def __init__(self, args: ShardArgs) -> None:
+        self._args = args
+        self.hostname = args.settings.host_names[args.stack.host - 1]
+        self.cluster = aws.ecs.Cluster(
+            args.stack.named("cluster"),
+            opts=pulumi.ResourceOptions(provider=args.stack.provider),
+        )
+        self.host = self._host()
+        self.queues = args.notifications.hosts[args.stack.host - 1]
+        self.services = make_services(
+            args.settings,
+            ServiceParts(
+                stack=args.stack,
+                cluster=self.cluster,
+                images=args.images,
+                storage=args.storage,
+                sending=args.sending,
+                archive=args.archive,
+                queues=self.queues,
+                directory=args.directory,
+                identities=args.identities,
+                hostname=self.hostname,
+                has_peers=args.settings.hosts > 1,
+            ),
+        )
+        self.certificates = self._certificates()
+
+    def _host(self) -> Host:
+        """Create the host."""
+        args, settings = self._args, self._args.settings
+        return Host(
+            args.stack.of_host("host"),
+            HostArgs(
+                stack=args.stack,
+                network=args.network,
+                place=args.network.places[args.stack.host - 1],
+                cluster_name=self.cluster.name,
+                cluster_arn=self.cluster.arn,
+                repository_arns=list(args.images.repository_arns.values()),
+                instance_type=settings.instance_type,
+                architecture=settings.architecture,
+                image=settings.host_image,
+                spot=settings.spot,
+                ssm_access=settings.ssm_access,
+                replace_after_days=settings.replace_after_days,
+                indexes_gb=settings.indexes_gb,
+                web=bool(settings.web_parts),
+            ),
+            args.stack.options,
+        )
+
+    def _certificates(self) -> Certificates | None:
+        """Create the task that renews the host's certificate; None without its image.
+
+        The certificate has the client hosts of all domains, so that a client whose resolver still
+        gives the address of a domain's former host is served.
+        """
+        args, settings = self._args, self._args.settings
+        if "certbot" not in args.images.references:
+            return None
+        return Certificates(
+            args.stack.of_host("certificates"),
+            CertificatesArgs(
+                stack=args.stack,
+                image=args.images.references["certbot"],
+                repository_arn=args.images.repository_arns["certbot"],
+                cluster_arn=self.cluster.arn,
+                log_days=settings.log_days,
+                names=certificate_names(settings.clients, mail_host=self.hostname),
+                zone_ids=args.zones.zone_ids,
+                name_servers=args.zones.name_servers,
+            ),
+            args.stack.options,
+        )
