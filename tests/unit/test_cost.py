@@ -95,6 +95,13 @@ def test_choices_change_their_lines() -> None:
     assert (3.07, 2.4, False) == (dear["instance"], dear["root disk"], "backup" in dear)
 
 
+def test_patches_cost_nothing_where_there_are_none() -> None:
+    """And what CodeBuild gives for nothing is left for the doctor."""
+    lines = cost(Stack(1, 5, 5, patches=False, doctor=True))
+    assert {"weekly patches"} == cost(FIVE).keys() - lines.keys()
+    assert 0.0 == lines["weekly doctor"]
+
+
 def test_the_weekly_doctor_costs_cents() -> None:
     """Ten minutes of CodeBuild, since the patches use up what is free, and one more alarm."""
     lines, more = cost(FIVE), cost(Stack(1, 5, 5, doctor=True))

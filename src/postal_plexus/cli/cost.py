@@ -96,6 +96,7 @@ def read(stack_file: Path) -> estimate.Stack:
         mailboxes_infrequent_days=settings.mailboxes_infrequent_days,
         indexes_gb=settings.indexes_gb,
         doctor=settings.doctor == "weekly",
+        patches=settings.patches == "weekly",
         web=bool(settings.web_parts),
     )
 

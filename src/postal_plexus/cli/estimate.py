@@ -64,6 +64,7 @@ class Stack:
     web: bool = False
     indexes_gb: int = 1
     doctor: bool = False
+    patches: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
         *_mail(traffic, prices),
         *_watch(stack, prices),
-        _patches(prices),
-        *([_doctor(prices)] if stack.doctor else []),
+        *([_patches(prices)] if stack.patches else []),
+        *([_doctor(stack, prices)] if stack.doctor else []),
     ]
 
 
@@ -216,8 +217,8 @@ def _patches(prices: Mapping[str, Any]) -> Line:
     return Line("weekly patches", why, billed * prices["codebuild_minute"])
 
 
-def _doctor(prices: Mapping[str, Any]) -> Line:
-    left = max(0, prices["codebuild_free_minutes"] - _PATCH_MINUTES)
+def _doctor(stack: Stack, prices: Mapping[str, Any]) -> Line:
+    left = max(0, prices["codebuild_free_minutes"] - _PATCH_MINUTES * stack.patches)
     billed = max(0, _DOCTOR_MINUTES - left)
     why = f"{_DOCTOR_MINUTES} minutes of CodeBuild at most"
     return Line("weekly doctor", why, billed * prices["codebuild_minute"])

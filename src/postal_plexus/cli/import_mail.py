@@ -18,6 +18,8 @@ from typing import Any
 from postal_plexus.cli import system
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.directory import AddressError
+from postal_plexus.directory.idn import kept_address
 
 SUMMARY = "import mail from another IMAP server, or from files"
 
@@ -99,13 +101,13 @@ def run(args: Namespace) -> int:
 
     if args.finish:
         return _finish(args)
-    orders = _orders(args)
+    wanted = orders(args)
     common = _common(args)
     stack = system.connect(args)
     tasks = Tasks(stack)
     done: list[dict[str, Any]] = []
     worst = Exit.OK
-    for order in orders:
+    for order in wanted:
         try:
             if order.is_server:
                 lines = _pass(tasks, order, common)
@@ -117,7 +119,7 @@ def run(args: Namespace) -> int:
             if any(line["kind"] == "left-out" and line["is_damage"] for line in lines):
                 worst = Exit.DATA
         except CommandError as error:
-            if len(orders) == 1:
+            if len(wanted) == 1:
                 raise
             worst = error.code
             done.append({"address": order.address, "error": "; ".join(error.lines)})
@@ -181,7 +183,8 @@ def _teller(order: Order, lines: list[dict[str, Any]]) -> Callable[[dict[str, An
     return tell
 
 
-def _orders(args: Namespace) -> Sequence[Order]:
+def orders(args: Namespace) -> Sequence[Order]:
+    """Return what is to be imported, addresses as the directory has them. Raise CommandError."""
     if args.csv is not None:
         if args.address or args.source or args.user or args.password_file:
             raise CommandError(Exit.USAGE, "--csv names the mailboxes: do not give ADDRESS too")
@@ -214,8 +217,13 @@ def _read_csv(path: Path) -> Iterator[Order]:
         if any(not row.get(each) for each in needed) or None in row:
             line = f"line {rows.line_num} lacks an address, a source or a password"
             raise CommandError(Exit.DATA, line, source=str(path))
+        try:
+            address = str(kept_address(row["address"])).lower()
+        except AddressError as error:
+            line = f"line {rows.line_num}: the address {row['address']!r} {error}"
+            raise CommandError(Exit.DATA, line, source=str(path)) from error
         yield Order(
-            row["address"].lower(),
+            address,
             row["source"],
             row["user"] or row["address"],
             row["password"] or "",

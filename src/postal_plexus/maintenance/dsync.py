@@ -38,6 +38,11 @@ _AHEAD = (20, 10, 4, 2, 1, 0)
 _MEMORY = 150 << 20
 
 _START_SECONDS = 20.0
+# Dovecot waits for a lock for 10 s. The lock file that a killed process left on the mailbox is
+# broken after 180 s, by whoever wants it then.
+_LOCK_SECONDS = 200.0
+_LOCK_PAUSE_SECONDS = 0.2
+_LOCKED = re.compile(r"Resource temporarily unavailable|while waiting for (dot)?lock")
 _LONGEST_REASON = 400
 
 
@@ -247,15 +252,27 @@ class Dsync:
         return found
 
     def rows(self, settings: Sequence[str], words: Sequence[str]) -> list[list[str]]:
-        """Return the rows of a command's table, without its heading. Raises SyncError."""
-        done = subprocess.run(  # noqa: S603  (words of our own, a job that was checked)
-            self._words(["-f", "tab", *options(settings)], words),
-            capture_output=True,
-            env=self._environment,
-            check=False,
-        )
-        if done.returncode:
-            raise self._error(done.returncode, done.stderr)
+        """Return the rows of a command's table, without its heading.
+
+        A command that does not get a lock is run again for a while: it may be run twice.
+
+        Raises:
+            SyncError: it failed.
+        """
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            done = subprocess.run(  # noqa: S603  (words of our own, a job that was checked)
+                self._words(["-f", "tab", *options(settings)], words),
+                capture_output=True,
+                env=self._environment,
+                check=False,
+            )
+            if not done.returncode:
+                break
+            error = self._error(done.returncode, done.stderr)
+            if not _LOCKED.search(str(error)) or time.monotonic() > deadline:
+                raise error
+            time.sleep(_LOCK_PAUSE_SECONDS)
         lines = done.stdout.decode("utf-8", "replace").splitlines()[1:]
         return [[unescaped(each) for each in line.split("\t")] for line in lines]
 

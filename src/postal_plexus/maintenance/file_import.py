@@ -15,7 +15,7 @@ has, and what users moved or deleted meanwhile does not come back. The uploader 
 names become only folders below the tree (`mail_records`), existing files are not overwritten, and
 links not followed.
 
-Kinds of lines: `known` (mails, pending, parts); those of an import.
+Kinds of lines: `known` (mails, pending, parts, quota); those of an import.
 Exit code: as for an import; 65 the upload is not a stream of messages; 75 it is incomplete.
 """
 
@@ -23,6 +23,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,11 +34,11 @@ from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, without
 from postal_plexus.maintenance.importing import imported
 from postal_plexus.maintenance.mail_records import INBOX, Record, RecordError, read_head
-from postal_plexus.maintenance.mailboxes import STORE, mail_address
+from postal_plexus.maintenance.mailboxes import STORE, mail_address, quota
 from postal_plexus.maintenance.modified_utf7 import encode
 from postal_plexus.maintenance.output import PROGRESS, Output
 from postal_plexus.maintenance.parcels import PartReader, sending, store
-from postal_plexus.maintenance.staging import VMAIL, Staging, make_own
+from postal_plexus.maintenance.staging import VMAIL, Staging, Unsynced, make_own
 
 _JOB = {"kind": "maildir", "name": "files", "again": True}
 _RUN = Path("/run/import")
@@ -60,6 +61,7 @@ class FileImports:
         self._store = below
         self._staging = Staging(below, address, "maildir-files")
         self.tree = self._staging.home / ".tree"
+        self._unsynced = Unsynced(self.tree)
         self._known = self._staging.home / "files.known"
         self._begun = self._staging.home / "files.begun"
 
@@ -101,6 +103,18 @@ class FileImports:
         self._begun.unlink(missing_ok=True)
         for path in (self.tree, self._staging.path):
             shutil.rmtree(path, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Remove what was being unpacked when the host went down: it may be incomplete."""
+        self._unsynced.drop_torn()
+
+    def unpack(self, stream: BinaryIO, output: Output) -> None:
+        """Unpack all messages of a stream into the tree. Raises RecordError, AwsError, OSError."""
+        make_own(self._staging.home, self._store)
+        self._unsynced.begin()
+        self.make()
+        unpack(stream, Tree(self.tree), output)
+        self._unsynced.end()
 
     def make(self) -> None:
         """Create the tree, accessible only to the mail user."""
@@ -184,13 +198,14 @@ def import_files(
 ) -> int:
     """Import a stream's messages and those that an earlier run left; return the exit code."""
     files = FileImports(mail_address(address))
-    files.make()
+    files.recover()
     try:
         if stream is not None:
-            unpack(stream, Tree(files.tree), output)
+            files.unpack(stream, output)
     except RecordError as error:
         files.end(is_done=False)
         return output.fail(DATA, f"the upload cannot be used: {error}")
+    files.make()
     files.begin()
     job = json.dumps(_JOB | {"over_quota": over_quota})
     code = imported(address, job, output, files.tree)
@@ -223,10 +238,17 @@ def known_names(address: str, files: FileImports, *, again: bool) -> Iterator[by
 def _known(call: Call, output: Output) -> int:
     address = mail_address(call.words[0])
     files = FileImports(address)
+    files.recover()
     with sending(call.options["to"]) as to:
         octets = sum(map(to.write, known_names(address, files, again="again" in call.options)))
     pending = sum(1 for _ in files.pending())
-    output.say("known", mails=octets // _NAME_OCTETS, pending=pending, parts=to.parts)
+    output.say(
+        "known",
+        mails=octets // _NAME_OCTETS,
+        pending=pending,
+        parts=to.parts,
+        quota=asdict(quota(call.words[0])),
+    )
     return 0
 
 

@@ -46,7 +46,15 @@ from postal_plexus.maintenance.mailbox_hold import HOLDS_PATH, MailboxBusyError,
 from postal_plexus.maintenance.mailboxes import STORE, home, mail_address, quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.output import PROGRESS, Output
-from postal_plexus.maintenance.staging import ARCHIVED, UNSEEN, Staging, finish, guid_of, stored
+from postal_plexus.maintenance.staging import (
+    ARCHIVED,
+    UNSEEN,
+    Staging,
+    finish,
+    guid_of,
+    make_own,
+    stored,
+)
 
 _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
@@ -95,6 +103,7 @@ class Import:
             return self._output.fail(
                 USAGE, f"this import was finished on {day}: once more would store everything twice"
             )
+        self._staging.recover()
         if self._job.kind != "imap":
             self._dsync.configure(self._job)
             return self._pass()
@@ -126,11 +135,7 @@ class Import:
             mailbox_octets=room.octets,
         )
         if not room.has_room(new) and not self._job.over_quota:
-            return self._output.fail(
-                NO_ROOM,
-                f"{self._address} has {room.octets / 1e6:.1f} MB of"
-                f" {(room.most or 0) / 1e6:.1f}: with {new / 1e6:.1f} MB more it would refuse mail",
-            )
+            return self._output.fail(NO_ROOM, room.full(self._address, new))
         mails, kept = (sum(each.mails for each in counts.values()) for counts in (there, had))
         if kept - mails > max(_FEW_MAILS, kept // 10) and not self._job.deletions:
             return self._output.fail(
@@ -185,6 +190,10 @@ class Import:
 
     def _stage(self, expected: int) -> None:
         """Mirror the source. A connection that is cut goes on where it was."""
+        # The first pass has all the mails, and nothing goes on to the mailbox before its end.
+        if is_unsynced := self._staging.unsynced.is_so:
+            make_own(self._staging.home, STORE)
+            self._staging.unsynced.begin()
         self._staging.make()
         words = ["backup", "-R", "--no-userdb-lookup", "-I", str(LARGEST)]
         if self._labels:
@@ -199,6 +208,8 @@ class Import:
             self._output.say(PROGRESS, step="fetch", mails=self._staging.mails(), of=expected)
 
         settings = [*at("sdbox", self._staging.path), f"mail_prefetch_count={self._ahead}"]
+        if is_unsynced:
+            settings.append("mail_fsync=never")
         for attempt in range(1, _MOST_TRIES + 1):
             self._clear(self._staging.path, settings, None)
             try:
@@ -217,6 +228,8 @@ class Import:
             archive = Archive(self._dsync, settings, self._staging, self._labels)
             archive.update()
             archive.share(had)
+        if is_unsynced:
+            self._staging.unsynced.end()
 
     def _merge(self) -> None:
         """Bring what is staged into the mailbox; nothing is delivered to it meanwhile."""

@@ -43,6 +43,13 @@ class Quota:
         """Return whether the mailbox still accepts mail after adding these octets."""
         return self.most is None or self.octets + octets <= self.most * _MOST_FULL
 
+    def full(self, address: str, octets: int) -> str:
+        """Return why so many octets more are not taken by this mailbox."""
+        return (
+            f"{address} has {self.octets / 1e6:.1f} MB of {(self.most or 0) / 1e6:.1f}: with"
+            f" {octets / 1e6:.1f} MB more it would refuse mail"
+        )
+
 
 class RefusedError(ProgramError):
     """Dovecot refuses the command; the text is Dovecot's, such as NOUSER."""

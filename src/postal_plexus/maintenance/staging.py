@@ -24,6 +24,50 @@ ARCHIVED = ".archived"
 """A staged folder that the source has not: Gmail's mails without a label."""
 
 _FOLDER = "dbox-Mails"
+# Of an index's log (`.newlock` while a new one is made), of a Maildir's list of UIDs.
+_LOCK_FILE = re.compile(r"(dovecot[a-z.-]*|subscriptions)\.(new)?lock")
+
+
+class Unsynced:
+    """A directory whose files are written without fsync until all of them are there.
+
+    Meanwhile a note beside it contains the host's boot id. If the host goes down before the note is
+    removed, any of the files may be incomplete, so that the directory has to be written again.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._note = path.with_name(f"{path.name}.unsynced")
+
+    @property
+    def is_so(self) -> bool:
+        """Whether fsync can be omitted: the directory does not exist yet, or is incomplete."""
+        return self._note.exists() or not self._path.exists()
+
+    def begin(self) -> None:
+        """Write the note. To be called before the directory is created."""
+        with self._note.open("w", encoding="ascii") as file:
+            file.write(_boot())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def end(self) -> None:
+        """Wait until everything is on the disk, and remove the note."""
+        os.sync()
+        self._note.unlink()
+
+    def drop_torn(self) -> None:
+        """Remove the directory if it was being written when the host went down."""
+        if self._note.exists() and self._note.read_text("ascii") != _boot():
+            shutil.rmtree(self._path, ignore_errors=True)
+            self._note.unlink()
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 class Staging:
@@ -40,6 +84,7 @@ class Staging:
         self.home = home(store / ".import", address)
         self.path = self.home / source
         self.view = self.home / ".view"
+        self.unsynced = Unsynced(self.path)
         self._finished = self.home / f"{source}.finished"
         self.brought = self.home / f"{source}.brought"
         """What was brought from it: see that module."""
@@ -49,6 +94,17 @@ class Staging:
     def make(self) -> None:
         """Make the directory, for the mail user alone."""
         make_own(self.path, self._store)
+
+    def recover(self) -> None:
+        """Remove what a killed task, or a host that went down, left behind and would stop the next.
+
+        Lock files: only one task works here at a time. Dovecot cannot tell that their owner, a
+        process of another container, has ended, and would wait for three minutes.
+        """
+        self.unsynced.drop_torn()
+        for path in self.home.rglob("*") if self.home.exists() else ():
+            if _LOCK_FILE.fullmatch(path.name) and not path.is_dir():
+                path.unlink(missing_ok=True)
 
     @property
     def finished(self) -> str:
@@ -188,7 +244,7 @@ def finish(store: Path, address: str, day: str) -> int:
     names = [each.name for each in top.iterdir() if each.is_dir()] if top.exists() else []
     for name in names:
         shutil.rmtree(top / name)
-        for kept in ("brought", "unshared"):
+        for kept in ("brought", "unshared", "unsynced"):
             (top / f"{name}.{kept}").unlink(missing_ok=True)
         if not name.startswith("."):
             (top / f"{name}.finished").write_text(day, "ascii")

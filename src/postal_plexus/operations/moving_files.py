@@ -1,7 +1,8 @@
 """Import mail from files of this machine into a mailbox, by tasks on the mail host.
 
-    1. A task lists the messages that earlier runs have imported, by the hashes of their contents.
-    2. The files are read, and new messages are counted.
+    1. A task lists the messages that earlier runs have imported, by the hashes of their contents,
+       and the mailbox's quota.
+    2. The files are read, and new messages are counted; if they are too many, nothing is uploaded.
     3. These are uploaded to the stack's bucket, in parts of 8 MB below the mailbox's own prefix.
     4. A task (`maintenance.file_import`) imports them into the mailbox.
 
@@ -18,8 +19,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import MOVING_PREFIX
-from postal_plexus.maintenance.codes import AGAIN
+from postal_plexus.maintenance.codes import AGAIN, NO_ROOM
 from postal_plexus.maintenance.import_job import target_folders
+from postal_plexus.maintenance.mailboxes import Quota
 from postal_plexus.maintenance.modified_utf7 import decode, encode
 from postal_plexus.maintenance.parcels import PART_OCTETS, part_key
 from postal_plexus.operations.mail_files.sending import LeftOut, MailFiles, Survey
@@ -81,16 +83,18 @@ class FileImport:
 
     def run(self) -> None:
         """Import what is new. Raises SourceError, OperationError, RefusedError."""
-        known, pending = self._known()
+        known, pending, room = self._known()
         files = MailFiles(self._order.path, known, self._order.folders)
         survey = files.survey()
+        if not self._order.over_quota and not room.has_room(survey.new_octets):
+            raise RefusedError(NO_ROOM, room.full(self._order.address, survey.new_octets))
         brought: dict[str, Line] = {}
         if not self._order.look and (survey.new or pending):
             brought = self._bring(files, survey)
         self._report(survey, brought)
 
-    def _known(self) -> tuple[set[bytes], int]:
-        """Return the names of imported messages, and how many an interrupted pass has left."""
+    def _known(self) -> tuple[set[bytes], int, Quota]:
+        """Return the names of imported messages, how many an interrupted pass left, the quota."""
         lines: list[Line] = []
         prefix = f"{self._parcels.prefix}known-"
         words = ["import-known", f"--to={self._parcels.bucket}/{prefix}", self._order.address]
@@ -102,8 +106,10 @@ class FileImport:
         for number in range(int(said["parts"])):
             for piece in self._parcels.take(part_key(prefix, number)):
                 octets += piece
+        # An image of an earlier version does not say it; the last task asks, too.
+        room = Quota(**said["quota"]) if "quota" in said else Quota(0, 0, None)
         steps = range(0, len(octets) - _NAME_OCTETS + 1, _NAME_OCTETS)
-        return {bytes(octets[at : at + _NAME_OCTETS]) for at in steps}, int(said["pending"])
+        return {bytes(octets[at : at + _NAME_OCTETS]) for at in steps}, int(said["pending"]), room
 
     def _bring(self, files: MailFiles, survey: Survey) -> dict[str, Line]:
         found: dict[str, Line] = {}

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import re
 import secrets
+import signal
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import hand_over_prefix
@@ -167,15 +169,19 @@ class Tasks:
         """
         if others := self.running():
             raise BusyError(f"one task at a time: {others[0]}")
-        started = self._start(image, words, memory)
-        arn = started.arn
+        arn = ""
         try:
+            with _interrupted_later():
+                started = self._start(image, words, memory)
+                arn = started.arn
             # It may have ended by itself already.
             if others := [each for each in self.running() if each.order < started.order]:
                 self._stop(arn, "another task began earlier")
                 raise BusyError(f"one task at a time: {others[0]}")
             self._follow(arn, f"maintenance-{image}", tell)
         except KeyboardInterrupt:
+            if not arn:
+                raise TaskStoppedError("interrupted before a task was started") from None
             self._stop(arn, "interrupted by the operator")
             raise TaskStoppedError(
                 f"the task {arn.rpartition('/')[2]} is stopped; its work is left unfinished"
@@ -295,6 +301,23 @@ class Tasks:
         until = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < until and self._ended(arn) is None:
             time.sleep(_LOOK_SECONDS)
+
+
+@contextmanager
+def _interrupted_later() -> Generator[None]:
+    """Delay Control-C until the end of the block, which is short: then the task is known."""
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is not signal.default_int_handler or current_thread() is not main_thread():
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            raise KeyboardInterrupt
 
 
 def _running(task: dict[str, Any]) -> Running:

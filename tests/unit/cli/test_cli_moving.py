@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postal_plexus.cli import main, system, tasks
+from postal_plexus.cli import import_mail, main, system, tasks
 from postal_plexus.cli.exits import CommandError
 from postal_plexus.cli.importing import spelled_out
 from postal_plexus.maintenance import codes
@@ -69,6 +69,20 @@ def test_every_code_of_a_task_has_one_of_a_command() -> None:
     assert own == {error.code for error, _ in ENDS if isinstance(error, RefusedError)}
 
 
+def test_a_csv_names_mailboxes_as_the_directory_has_them(tmp_path: Path) -> None:
+    """In any case; an international domain in its encoded form."""
+    path = tmp_path / "m.csv"
+    path.write_text(
+        f"address,source,user,password\nAnn@EXAMPLE.org,{SOURCE},,p\n"
+        f"Jan@bu\u0308cher.example,{SOURCE},j,p\n",
+        "utf-8",
+    )
+    args = Namespace(csv=path, address=None, source=None, user=None, password_file=None)
+    orders = list(import_mail.orders(args))
+    assert [ANN, "jan@xn--bcher-kva.example"] == [each.address for each in orders]
+    assert ["Ann@EXAMPLE.org", "j"] == [each.user for each in orders]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
@@ -85,6 +99,7 @@ def test_every_code_of_a_task_has_one_of_a_command() -> None:
         (["import", ANN, "{}/p"], 69, "no desk runs"),
         (["import", ANN, "--finish"], 69, "no desk runs"),
         (["import", "--csv", "{}/nothing.csv"], 65, "line 2 lacks"),
+        (["import", "--csv", "{}/odd.csv"], 65, "line 3: the address 'a@' "),
         (["export", ANN, "--to", "{}/p"], 66, "already exists"),
         (["export", ANN], 69, "no desk runs"),
     ],
@@ -96,6 +111,9 @@ def test_what_is_wrong_is_one_line(
     (tmp_path / "p").write_text("pass word\n")
     (tmp_path / "lacking.csv").write_text("address,source,user,password\na@x.example,,,pass word\n")
     (tmp_path / "nothing.csv").write_text("address,source,user,password\na@x.example,,,\n")
+    (tmp_path / "odd.csv").write_text(
+        f"address,source,user,password\n{ANN},{SOURCE},,pass word\na@,{SOURCE},,pass word\n"
+    )
     given = [each.format(tmp_path) for each in words]
     assert code == main.main([*given, "--desk", str(tmp_path / "desk")])
     said = capsys.readouterr().err

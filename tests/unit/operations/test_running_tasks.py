@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from botocore.stub import Stubber
 
 from postal_plexus.operations.system import System
-from postal_plexus.operations.task import BusyError, Tasks
+from postal_plexus.operations.task import BusyError, Tasks, TaskStoppedError
 
 CLUSTER, FAMILY = "plexus-main-cluster-1", "plexus-main-maintenance-dovecot"
 PARTS = {
@@ -71,6 +73,25 @@ def test_one_that_has_ended_is_in_nobodys_way(clients: dict[str, Stubber], tasks
     """One that is being stopped still is: it has its memory."""
     listed(clients["ecs"], task(3, "STOPPING"), task(2, "STOPPED"), task(1, "RUNNING"))
     assert [1, 3] == [each.since.minute for each in tasks.running()]
+
+
+def test_control_c_while_a_task_is_being_started_stops_it(
+    clients: dict[str, Stubber], tasks: Tasks
+) -> None:
+    """Whoever comes next would find it running, and nobody would follow it."""
+    ecs, own = clients["ecs"], task(2, "PENDING")
+    listed(ecs)
+    clients["sts"].add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/x"})
+    ecs.add_response("run_task", {"tasks": [own], "failures": []})
+    ecs.client.meta.events.register(
+        "before-parameter-build.ecs.RunTask", lambda **_: os.kill(os.getpid(), signal.SIGINT)
+    )
+    ecs.add_response("stop_task", {})
+    ecs.add_response("describe_tasks", {"tasks": [task(2, "STOPPED")]})
+    with pytest.raises(TaskStoppedError, match="is stopped"):
+        tasks.run("dovecot", ["export"], print)
+    ecs.assert_no_pending_responses()
+    assert signal.default_int_handler is signal.getsignal(signal.SIGINT)
 
 
 def test_of_two_that_begin_at_once_the_later_goes(
