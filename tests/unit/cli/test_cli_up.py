@@ -77,8 +77,8 @@ def test_a_certificate_that_changes_nothing_ends_it() -> None:
     assert ["preview", "up", "up"] == made.done
 
 
-VERSION = "3.205.0"
-"""The last one that writes its events into a file; newer ones call the API back."""
+VERSIONS = ("3.205.0", "3.272.0")
+"""The last one that writes its events into a file; and one that calls the API back by gRPC."""
 
 PROGRAM = """#!{python}
 import json, os, sys
@@ -91,12 +91,20 @@ if words[0] == failing[0]:
     print(failing[1], file=sys.stderr)
     sys.exit(255)
 if words[0] == "version":
-    print("{version}")
+    print(os.environ.get("FAKE_VERSION", "{version}"))
 elif words[0] == "preview":
     event = {{"sequence": 1, "timestamp": 1, "summaryEvent": {{"maybeCorrupt": False,
         "durationSeconds": 1, "resourceChanges": {{"create": 2, "same": 1}}, "PolicyPacks": {{}}}}}}
-    with open(words[words.index("--event-log") + 1], "a") as log:
-        log.write(json.dumps(event) + "\\n")
+    log = words[words.index("--event-log") + 1]
+    if log.startswith("tcp://"):
+        import grpc
+        from pulumi.runtime.proto import events_pb2, events_pb2_grpc
+        with grpc.insecure_channel(log.removeprefix("tcp://")) as channel:
+            sent = iter([events_pb2.EventRequest(event=json.dumps(event))])
+            events_pb2_grpc.EventsStub(channel).StreamEvents(sent)
+    else:
+        with open(log, "a") as file:
+            file.write(json.dumps(event) + "\\n")
     print("would create 2")
 elif words[0] == "up":
     print("created 2")
@@ -114,7 +122,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with Pulumi.yaml and a stack file; `pulumi` on PATH is the test's."""
     place = tmp_path / "bin"
     place.mkdir()
-    (place / "pulumi").write_text(PROGRAM.format(python=sys.executable, version=VERSION))
+    (place / "pulumi").write_text(PROGRAM.format(python=sys.executable, version=VERSIONS[-1]))
     (place / "pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
     directory = tmp_path / "repository" / "pulumi"
@@ -124,8 +132,12 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def test_pulumi_is_run(plexus: Plexus, program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pulumi_is_run(
+    plexus: Plexus, program: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Preview, then up, without Pulumi's own question; the files stay as they are."""
+    monkeypatch.setenv("FAKE_VERSION", version)
     told = plexus("up", "--yes", "--stack-file", program / "Pulumi.main.yaml")
     assert 0 == told.code, told.err
     assert "in order: 2 mailboxes; about " in told.out
