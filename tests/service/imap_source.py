@@ -18,6 +18,8 @@ from wire import await_true
 
 DOMAIN = "source.example"
 USER, PASSWORD = "ann", "secret"
+# Nobody waits for its end.
+AT_ONCE = ["--stop-timeout=0"]
 # What `plexus import` must be told of each.
 PREFIX = {"courier": "INBOX", "cyrus": "", "gmail": ""}
 
@@ -47,6 +49,11 @@ class ImapSource:
     def host(self) -> str:
         """Its name on the containers' network."""
         return f"{self.kind}.{DOMAIN}"
+
+    @property
+    def address(self) -> str:
+        """Its address there."""
+        return self.container.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 
     def folder(self, *levels: str) -> str:
         """Return a folder's name as this server writes it: levels are parted by dots."""
@@ -95,7 +102,7 @@ def _start(
     (tls / "certificate.pem").write_bytes(certificate.read_bytes())
     (tls / "key.pem").write_bytes(key.read_bytes())
     named = [f"--network-alias={kind}.{DOMAIN}", f"--hostname={kind}.{DOMAIN}"]
-    ports = ["--publish=127.0.0.1::993", f"--volume={tls}:/tls:ro"]
+    ports = ["--publish=127.0.0.1::993", f"--volume={tls}:/tls:ro", *AT_ONCE]
     container = Container.run(
         engine, image[0], ["--network", network, *named, *ports, *options], image[1:]
     )

@@ -1,16 +1,21 @@
-"""The task of an import, as ECS runs it: the Dovecot image with its program in front, hardened."""
+"""The task of an import, as ECS runs it: the Dovecot image with its program in front, hardened.
+
+`start` gives a host one container in which all later tasks run, but those with a name of their own:
+a container for each would take most of the time.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from postal_plexus.operations.mail_files.sending import MailFiles
-from service.container_engine import ROOT
-from service.imap_source import PASSWORD, PREFIX, USER, ImapSource
+from service.container_engine import ROOT, Container
+from service.imap_source import AT_ONCE, PASSWORD, PREFIX, USER, ImapSource
 from service.mail_host import CAPABILITIES, MailHost
 
 MEMORY = "256m"
@@ -20,7 +25,7 @@ import sys
 from pathlib import Path
 from postal_plexus.maintenance import importing, output
 said = output.Output(sys.stdout)
-said.end(importing.imported(sys.argv[1], Path("/job/job").read_text(), said, *map(Path, sys.argv[2:])))
+said.end(importing.imported(sys.argv[1], Path(sys.argv[2]).read_text(), said, *map(Path, sys.argv[3:])))
 """
 
 
@@ -31,8 +36,8 @@ from postal_plexus.maintenance import codes, exporting, output
 said = output.Output(sys.stdout)
 code = 0
 try:
-    with open("/out/mailbox", "wb", buffering=0) as file:
-        exporting.export(sys.argv[1], said, file, as_mbox=len(sys.argv) > 2)
+    with open(sys.argv[2] + "/mailbox", "wb", buffering=0) as file:
+        exporting.export(sys.argv[1], said, file, as_mbox=len(sys.argv) > 3)
 except codes.StatusError as error:
     code = said.fail(error.status, str(error))
 said.end(code)
@@ -44,7 +49,7 @@ import sys
 from pathlib import Path
 from postal_plexus.maintenance import file_import, output
 said = output.Output(sys.stdout)
-with open("/sent/records", "rb") as file:
+with open(sys.argv[2] + "/records", "rb") as file:
     said.end(file_import.import_files(sys.argv[1], file, said))
 """
 KNOWN = """
@@ -72,8 +77,40 @@ class Done:
         return [line for line in self.lines if line["kind"] == kind]
 
 
-def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str) -> list[str]:
-    """Return the command that runs a program in a task beside Dovecot."""
+def start(host: MailHost, below: Path) -> None:
+    """Start a container for tasks whose files are all below a directory."""
+    options = _options(host, [below])
+    command = ["-c", "while :; do sleep 3600 & wait; done"]
+    host.containers["tasks"] = Container.run(
+        host.engine, host.images["dovecot"], ["--entrypoint=sh", *options, *AT_ONCE], command
+    )
+
+
+def task_words(
+    host: MailHost, program: str, paths: Sequence[Path], *arguments: str, name: str = ""
+) -> list[str]:
+    """Return the command that runs a program in a task beside Dovecot.
+
+    Args:
+        host: where.
+        program: in Python; the task's memory is empty when it begins.
+        paths: directories that it needs, under the same names.
+        arguments: of the program.
+        name: of a container of its own.
+    """
+    running = host.containers.get("tasks")
+    if running and not name:
+        clean = 'rm -rf /run/import /run/plexus/dovecot; exec python3 -c "$0" "$@"'
+        return [host.engine.command, "exec", running.id, "sh", "-c", clean, program, *arguments]
+    return [
+        *(host.engine.command, "run", *([f"--name={name}"] if name else []), "--rm"),
+        *(*_options(host, paths), "--entrypoint=python3", host.images["dovecot"]),
+        *("-c", program, *arguments),
+    ]
+
+
+def _options(host: MailHost, paths: Sequence[Path]) -> list[str]:
+    """Return a task's options for the container engine."""
     usual = {
         f"{host.root}/mail": "/srv/mail",
         f"{host.root}/indexes": "/srv/indexes",
@@ -82,7 +119,8 @@ def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str)
         f"{ROOT}/src/postal_plexus": "/usr/local/lib/plexus/postal_plexus:ro",
     }
     return [
-        *(host.engine.command, "run", "--rm", "--network", host.network.name),
+        *("--network", host.network.name),
+        *(f"--add-host={name}:{address}" for name, address in host.names.items()),
         *("--read-only", "--tmpfs=/run:size=8m", "--tmpfs=/tmp:size=16m", "--cap-drop=all"),
         *(f"--cap-add={CAPABILITIES['dovecot']}", "--security-opt=no-new-privileges"),
         *(
@@ -90,9 +128,11 @@ def _task(host: MailHost, program: str, mounts: dict[str, str], *arguments: str)
             f"--memory-swap={MEMORY}",
             "--env=PLEXUS_HOSTNAME=mail.example.org",
         ),
-        *(f"--volume={where}:{to}" for where, to in (usual | mounts).items()),
+        *(
+            f"--volume={where}:{to}"
+            for where, to in (usual | {str(path): str(path) for path in paths}).items()
+        ),
         *("--env=PYTHONPATH=/usr/local/lib/plexus", "--env=PYTHONDONTWRITEBYTECODE=1"),
-        *("--entrypoint=python3", host.images["dovecot"], "-c", program, *arguments),
     ]
 
 
@@ -100,19 +140,18 @@ def words(
     host: MailHost, job: Path, address: str, tree: Path | None = None, name: str = ""
 ) -> list[str]:
     """Return the command that runs an import's task."""
-    mounts = {str(job.parent): "/job:ro"} | ({str(tree): "/tree"} if tree else {})
-    command = _task(host, PROGRAM, mounts, address, *(["/tree"] if tree else []))
-    return [*command[:2], *([f"--name={name}"] if name else []), *command[2:]]
+    within = [f"/srv/mail/{tree.relative_to(host.root / 'mail')}"] if tree else []
+    return task_words(host, PROGRAM, [job.parent], address, str(job), *within, name=name)
 
 
 def export(host: MailHost, address: str, to: Path, *, as_mbox: bool = False) -> Done:
     """Run a task that writes `mailbox` into a directory: a tar, or a zip file of mboxes."""
-    return _end(_task(host, EXPORT, {str(to): "/out"}, address, *(["mbox"] if as_mbox else [])))
+    return _end(task_words(host, EXPORT, [to], address, str(to), *(["mbox"] if as_mbox else [])))
 
 
 def known(host: MailHost, address: str, *, again: bool = False) -> set[bytes]:
     """Run a task that says which mails need not come."""
-    done = _end(_task(host, KNOWN, {}, address, *(["again"] if again else [])))
+    done = _end(task_words(host, KNOWN, [], address, *(["again"] if again else [])))
     (names,) = (bytes.fromhex(line["names"]) for line in done.of("known"))
     return {names[at : at + 16] for at in range(0, len(names), 16)}
 
@@ -126,8 +165,7 @@ def files_words(
     to.mkdir(exist_ok=True)
     with (to / "records").open("wb") as file:
         file.writelines(files.records())
-    command = _task(host, FILES, {str(to): "/sent:ro"}, address)
-    return [*command[:2], *([f"--name={name}"] if name else []), *command[2:]]
+    return task_words(host, FILES, [to], address, str(to), name=name)
 
 
 def run_files(host: MailHost, to: Path, path: Path, address: str, has: set[bytes]) -> Done:

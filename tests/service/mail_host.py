@@ -97,6 +97,9 @@ class MailHost:
     network: Network
     root: Path
     containers: dict[str, Container] = field(default_factory=dict)
+    # Other servers on the network, for tasks: name -> address. The engine's DNS forgets names for a
+    # moment while containers come and go.
+    names: dict[str, str] = field(default_factory=dict[str, str])
     # Whether Dovecot and Postfix have the web container beside them.
     has_web: bool = False
 

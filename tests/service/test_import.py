@@ -10,6 +10,7 @@ import imaplib
 import mailbox
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -21,9 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from service import imap_source
+from service import imap_source, import_task
 from service.certificates import Authority
-from service.container_engine import Network
 from service.imap_source import ImapSource
 from service.import_task import (
     export,
@@ -59,7 +59,7 @@ FOLDERS = {
     ("shared",): "shared_",
 }
 FLAGS = (r"\Seen", r"\Flagged \Seen", "", r"\Answered $Forwarded", r"\Draft", r"\Seen Important")
-MAILS = 30
+MAILS = 20
 Mail = tuple[tuple[str, ...], float, str]
 
 
@@ -77,13 +77,17 @@ def host(idle_host: MailHost) -> MailHost:
 
 
 @pytest.fixture(scope="module")
-def sources(network: Network, authority: Authority) -> Iterator[dict[str, ImapSource]]:
-    """The servers, with mail in odd folders."""
+def sources(
+    host: MailHost, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, ImapSource]]:
+    """The servers, with mail in odd folders; and a container for tasks."""
     made: dict[str, ImapSource] = {}
     try:
         for kind in OF:
-            made[kind] = imap_source.start(network.engine, network.name, kind, authority)
+            made[kind] = imap_source.start(host.engine, host.network.name, kind, authority)
             fill(made[kind])
+            host.names[made[kind].host] = made[kind].address
+        import_task.start(host, tmp_path_factory.getbasetemp())
         yield made
     finally:
         for source in made.values():
@@ -203,7 +207,7 @@ def test_a_source_that_was_emptied_empties_nothing_here(
     """What was deleted there before the second pass is refused, where it is much."""
     source, before = sources["courier"], here(host, BEN)
     client = source.client()
-    for levels in (("Work",), ("INBOX",)):
+    for levels in (("Work",), ("Sent Items",), ("INBOX",)):
         client.select(f'"{"INBOX" if levels == ("INBOX",) else source.folder(*levels)}"')
         client.store("1:*", "+FLAGS", r"(\Deleted)")
         client.expunge()
@@ -214,34 +218,27 @@ def test_a_source_that_was_emptied_empties_nothing_here(
     assert before == here(host, BEN)
 
 
-@pytest.mark.parametrize(
-    ("address", "validity", "guid"), [(ERIN, 1, "00" * 15 + "01"), (FRED, 4_000_000_000, "ff" * 16)]
-)
 def test_an_inbox_of_any_name_gets_nothing_twice(
-    host: MailHost,
-    sources: dict[str, ImapSource],
-    tmp_path: Path,
-    address: str,
-    validity: int,
-    guid: str,
+    host: MailHost, sources: dict[str, ImapSource], tmp_path: Path
 ) -> None:
     """A sync that finds two INBOXes makes one of both: here ours wins, having had more mails."""
-    with host.imap(address) as client:
-        for number in range(2 * MAILS):
-            client.append("INBOX", None, None, content(8_000 + number, 200))
-    host.containers["dovecot"].exec(
-        *("doveadm", "mailbox", "update", "-u", address),
-        *("--uid-validity", str(validity), "--mailbox-guid", guid, "INBOX"),
-    )
     job = imap_job(tmp_path / "job/job", sources["cyrus"])
     expected = at_source(sources["cyrus"])
-    for _ in range(2):
-        done = run(host, job, address)
-        assert 0 == done.code, (done.lines, done.noise)
-        found = here(host, address)
-        assert 2 * MAILS == sum((found["INBOX"] - expected["INBOX"]).values())
-        assert expected["INBOX"] <= found["INBOX"]
-        assert expected["Work"] == found["Work"]
+    for address, validity, guid in ((ERIN, 1, "00" * 15 + "01"), (FRED, 4_000_000_000, "ff" * 16)):
+        with host.lmtp() as lmtp:
+            for number in range(MAILS + 5):
+                lmtp.sendmail("s@else.example", [address], content(8_000 + number, 200))
+        host.containers["dovecot"].exec(
+            *("doveadm", "mailbox", "update", "-u", address),
+            *("--uid-validity", str(validity), "--mailbox-guid", guid, "INBOX"),
+        )
+        for _ in range(2):
+            done = run(host, job, address)
+            assert 0 == done.code, (done.lines, done.noise)
+            found = here(host, address)
+            assert MAILS + 5 == sum((found["INBOX"] - expected["INBOX"]).values())
+            assert expected["INBOX"] <= found["INBOX"]
+            assert expected["Work"] == found["Work"]
 
 
 def killed(host: MailHost, job: Path, address: str, begun: Callable[[], bool]) -> None:
@@ -290,10 +287,10 @@ def test_a_task_that_is_killed_in_either_step_goes_on_where_it_was(
         host,
         job,
         CLEO,
-        lambda: len(list((store / ".import").rglob("cleo/*/mailboxes/*/*/u.*"))) > 20,
+        lambda: len(list((store / ".import").rglob("cleo/*/mailboxes/*/*/u.*"))) > 5,
     )
     assert not (store / "example.org/cleo/sdbox/mailboxes/INBOX/dbox-Mails/u.1").exists()
-    killed(host, job, CLEO, lambda: len(list((store / "example.org/cleo").rglob("u.*"))) > 20)
+    killed(host, job, CLEO, lambda: len(list((store / "example.org/cleo").rglob("u.*"))) > 5)
     hold = host.root / "run/dovecot/holds" / hashlib.sha256(CLEO.encode()).hexdigest()
     assert hold.exists()  # ends within three minutes, unless a later task ends it before
     done = run(host, job, CLEO)
@@ -303,6 +300,17 @@ def test_a_task_that_is_killed_in_either_step_goes_on_where_it_was(
     for folder, mails in expected.items():
         assert mails == found[folder], (folder, mails - found[folder], found[folder] - mails)
     assert not hold.exists()
+
+
+def unpacked(host: MailHost, tar_file: Path) -> Path:
+    """Unpack an export beside the mailboxes, for the mail user; return where."""
+    tree = host.root / "mail/.tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    with tarfile.open(tar_file) as tar:
+        tar.extractall(tree, filter="data")
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, 5000, 5000)
+    return tree
 
 
 def test_an_export_that_is_imported_elsewhere_is_the_same_mailbox(
@@ -318,14 +326,11 @@ def test_an_export_that_is_imported_elsewhere_is_the_same_mailbox(
     (said,) = done.of("exported")
     assert (sum(map(len, before.values())), len(before)) == (said["mails"], said["folders"])
     assert not list((host.root / "mail/.export/example.org").iterdir())
-    with tarfile.open(tmp_path / "mailbox") as tar:
-        tar.extractall(tmp_path / "tree", filter="data")
-    assert "keep;" == (tmp_path / "tree/sieve/mine.sieve").read_text()
-    for path in (tmp_path / "tree", *(tmp_path / "tree").rglob("*")):
-        os.chown(path, 5000, 5000)
+    tree = unpacked(host, tmp_path / "mailbox")
+    assert "keep;" == (tree / "sieve/mine.sieve").read_text()
     job = write_job(tmp_path / "job/job", kind="maildir", name="export")
     for _ in range(2):
-        done = run(host, job, DAN, tmp_path / "tree/mail")
+        done = run(host, job, DAN, tree / "mail")
         assert 0 == done.code, (done.lines, done.noise)
         assert before == here(host, DAN)
 
@@ -410,6 +415,12 @@ def test_files_come_with_flags_and_dates_and_once(host: MailHost, tmp_path: Path
     words = files_words(host, tmp_path / "sent", source, address, brought, name := task_name())
     tree = host.root / "mail/.import/example.org/gus/.tree"
     kill_once(host, words, name, lambda: any(tree.rglob("dovecot-uidlist")))
+    # As one that is killed while Dovecot makes a folder's index leaves it.
+    lock = tree.with_name("maildir-files") / "mailboxes/Half/dbox-Mails/dovecot.index.log.newlock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("12:another-container")
+    for path in (lock, *lock.parents[:4]):
+        os.chown(path, 5000, 5000)
     assert 0 == run_files(host, tmp_path / "sent", source, address, known(host, address)).code
     after = here(host, address)
     assert (4, found["Sent"]) == (after["Work"].total(), after["Sent"])
@@ -452,17 +463,14 @@ def test_a_renamed_mailbox_is_exported_and_imported_where_its_mail_lies(
     done = export(host, name, tmp_path)
     assert 0 == done.code, (done.lines, done.noise)
     assert sum(map(len, before.values())) == done.of("exported")[0]["mails"]
-    with tarfile.open(tmp_path / "mailbox") as tar:
-        tar.extractall(tmp_path / "tree", filter="data")
-    for path in (tmp_path / "tree", *(tmp_path / "tree").rglob("*")):
-        os.chown(path, 5000, 5000)
+    tree = unpacked(host, tmp_path / "mailbox")
     host.containers["dovecot"].exec(
         *("doveadm", "-o", "mail_plugins/lazy_expunge=no", "mailbox", "delete", "-u", name, "-r"),
         *("-s", "Work"),
     )
     assert before != here(host, name)
     job = write_job(tmp_path / "job/job", kind="maildir", name="renamed")
-    done = run(host, job, name, tmp_path / "tree/mail")
+    done = run(host, job, name, tree / "mail")
     assert 0 == done.code, (done.lines, done.noise)
     assert before["Work"] == here(host, name)["Work"]
     assert not (host.root / "mail/example.org/anna").exists()

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service import imap_source
+from service import imap_source, import_task
 from service.certificates import Authority
-from service.container_engine import Network
 from service.imap_source import ImapSource
 from service.import_task import Done, imap_job, run
 from service.mail_host import MailHost
@@ -35,15 +34,19 @@ def host(idle_host: MailHost) -> MailHost:
 
 
 @pytest.fixture(scope="module")
-def gmail(host: MailHost, network: Network, authority: Authority) -> Iterator[ImapSource]:
+def gmail(
+    host: MailHost, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ImapSource]:
     """An account with 14 mails.
 
     Of All Mail's UIDs 1 to 4 are in the inbox, 3 to 6 have the label Work, 6 also Work/2020; 4 to 9
     are important, 10 has a star, 7 a label that is not shown. 13 is junk, 14 was sent.
     """
     source = imap_source.start_gmail(
-        network.engine, network.name, host.images["dovecot"], authority
+        host.engine, host.network.name, host.images["dovecot"], authority
     )
+    host.names[source.host] = source.address
+    import_task.start(host, tmp_path_factory.getbasetemp())
     client = source.client()
     client.create("Work")
     client.create("Work/2020")
