@@ -66,7 +66,6 @@ _ATTACHMENTS_REFUSED = """
 ATTACHMENTS_REFUSED = frozenset(_ATTACHMENTS_REFUSED.split())
 
 _ADDRESS_FIELDS = frozenset({"from", "sender", "reply-to", "return-path", "to", "cc", "bcc"})
-_LONG_LINE = re.compile(rb"[^\r\n]{%d}" % (LINE_LIMIT + 1))
 _BOUNDARY = re.compile(r'boundary\s*=\s*(?:"([^"]+)"|([^\s;]+))', re.IGNORECASE)
 _DELIMITER = re.compile(rb"^--([^\r\n]+?)[ \t]*\r?$", re.MULTILINE)
 _TAG = re.compile(r"[A-Za-z0-9_.@-]{1,256}\Z")
@@ -113,7 +112,7 @@ def _size(mail: Mail) -> str | None:
 
 
 def _long_line(mail: Mail) -> str | None:
-    is_long = _LONG_LINE.search(mail.content) is not None
+    is_long = any(len(line) > LINE_LIMIT for line in mail.content.splitlines())
     return "554 Transaction failed: Line is longer than 1000 characters." if is_long else None
 
 
