@@ -8,7 +8,7 @@ BENCH_NFS_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos picture lock clean
+.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -39,6 +39,11 @@ test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-builds: ## Build an image anew as the weekly build does, up to the running service (about 4 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@.venv/bin/pytest tests/builds $(PYTEST_ARGS)
 
 test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 9 minutes)
 	@tools/bootstrap host
