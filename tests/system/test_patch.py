@@ -111,7 +111,7 @@ def test_a_broken_image_goes_back(
     """It never becomes healthy: the revision before is in service again, healthy, and it is said."""
     before = running.revision
     running.patch.SETTLE_SECONDS = 20
-    with pytest.raises(running.patch.Failed, match=f"{before} is in service again"):
+    with pytest.raises(running.patch.FailedError, match=f"{before} is in service again"):
         running.patch.bring(running.ecs, running.cluster, running.service, images["bad"])
     assert before == running.revision
     assert running.is_well()
