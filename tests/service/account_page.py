@@ -1,4 +1,4 @@
-"""The page's side of account.sock: one request a connection."""
+"""The page's side of account.sock: one request per connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BROWSER = "192.0.2.99"
 
 @dataclass
 class Page:
-    """What a browser's user does; `token` is of the last login."""
+    """A browser's user; `token` is that of the last login."""
 
     host: MailHost
     address: str
@@ -23,7 +23,7 @@ class Page:
     token: str = ""
 
     def ask(self, verb: str, **values: str) -> dict[str, Any]:
-        """The keeper's answer; the session, the password and the browser's address come along."""
+        """Return the keeper's answer to a request with session, password and browser's address."""
         given = {"token": self.token, "password": self.password, "remote": BROWSER} | values
         return dict(ask({"verb": verb} | given, self.socket))
 
@@ -32,7 +32,7 @@ class Page:
         return str(self.host.root / "run/web/account.sock")
 
     def send(self, octets: bytes) -> bytes:
-        """What comes back for these octets."""
+        """Return the response to these octets."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(60)
             connection.connect(self.socket)
@@ -42,19 +42,19 @@ class Page:
                 return file.read()
 
     def login(self, **values: str) -> dict[str, Any]:
-        """Log in; the answer."""
+        """Log in; return the answer."""
         answer = self.ask("login", address=self.address, **values)
         self.token = answer.get("token", "")
         return answer
 
     def view(self) -> dict[str, Any]:
-        """What the page shows."""
+        """Return the page's content."""
         answer = self.ask("view")
         assert answer["ok"], answer
         return answer
 
     def begin_factor(self, now: float) -> tuple[bytes, list[str]]:
-        """Set a second factor up; its secret and the recovery codes."""
+        """Set up a second factor; return its secret and the recovery codes."""
         secret = totp.from_text(self.ask("offer-factor")["secret"])
         assert secret is not None
         code = totp.code_at(secret, int(now) // 30)

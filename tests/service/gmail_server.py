@@ -62,7 +62,7 @@ class Account:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def shows(self, folder: str, mail: Mail) -> bool:
-        """Return whether a folder has a mail."""
+        """Return whether a folder contains a message."""
         attributes, label = self.folders[folder]
         gone = mail.labels & {r"\Trash", r"\Junk"}
         if r"\All" in attributes:
@@ -72,7 +72,7 @@ class Account:
         return label in mail.labels and (not gone or label in gone)
 
     def refresh(self) -> None:
-        """Give UIDs to what came into a folder, and take them from what went."""
+        """Assign UIDs to a folder's new messages, and remove those of messages that left."""
         for folder in self.folders:
             shown = self.uids.setdefault(folder, {})
             for uid, mail in list(shown.items()):
@@ -112,7 +112,7 @@ class Session(socketserver.StreamRequestHandler):
                 return
 
     def line(self) -> str:
-        """Read a command with its literals, which stand in it as Latin-1 between two nulls."""
+        """Read a command with its literals, which are inserted as Latin-1 between two NULs."""
         text = ""
         while octets := self.rfile.readline():
             text += octets.decode("latin-1").rstrip("\r\n")
@@ -218,7 +218,7 @@ class Session(socketserver.StreamRequestHandler):
     do_examine = do_select
 
     def _chosen(self, text: str) -> list[tuple[int, int, Mail]]:
-        """Return number, UID and mail of a set of UIDs."""
+        """Return number, UID and message for a set of UIDs."""
         every = [(number, uid, mail) for number, (uid, mail) in enumerate(self.shown.items(), 1)]
         last = max(self.shown, default=0)
         chosen: set[int] = set()
@@ -324,7 +324,7 @@ def words(text: str) -> list[str]:
 
 
 def header(content: bytes, names: list[str]) -> bytes:
-    """Return a mail's header, or some of its fields."""
+    """Return a message's header, or some of its fields."""
     head = content.partition(b"\r\n\r\n")[0] + b"\r\n"
     fields = re.findall(rb"(?m)^[^\s:]+:.*\r\n(?:[ \t].*\r\n)*", head)
     wanted = [

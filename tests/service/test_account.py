@@ -1,4 +1,4 @@
-"""What users set by themselves: passwords, second factor, answers; and who has the last word."""
+"""Users' own settings: passwords, second factor, out-of-office replies; the operator can reset them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NEW = "a quite new passphrase"
 
 @pytest.fixture(scope="module")
 def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
-    """A host whose Dovecot has the page's socket; the page is the test itself."""
+    """Start a host whose Dovecot has the page's socket; the test acts as the page."""
     root = tmp_path_factory.mktemp("host")
     with prepared(network, root, "dovecot", "postfix", has_web=True) as made:
         yield made
@@ -39,7 +39,7 @@ def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(autouse=True)
 def _as_new(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """Each test begins with the stack file's passwords, and nobody has guessed."""
+    """Reset passwords to the stack file's, and forget wrong guesses, before each test."""
     yield
     host.write_directory()
     for path in (host.root / "mail/example.org").glob("user-*"):
@@ -53,7 +53,7 @@ def _as_new(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFu
 
 @pytest.fixture
 def auth(host: MailHost) -> Iterator[AuthClient]:
-    """Postfix's side of auth.sock: no mail client needs a connection to be told no."""
+    """Authenticate as Postfix does on auth.sock, without a mail client."""
     made = AuthClient(host)
     yield made
     made.close()
@@ -66,7 +66,7 @@ def own_file(host: MailHost, name: str = "ann") -> Path:
 def test_the_old_password_works_before_and_the_new_one_after(
     host: MailHost, auth: AuthClient
 ) -> None:
-    """IMAP and submission; what was open with the old one is ended, and the user is told by mail."""
+    """On IMAP and submission; old sessions end, and the user is notified by mail."""
     page, other = Page(host, ANN), Page(host, ANN)
     assert (True, True) == (page.login()["ok"], other.login()["ok"])
     open_before = host.imap(ANN)
@@ -88,7 +88,7 @@ def test_the_old_password_works_before_and_the_new_one_after(
 
 
 def test_the_operator_has_the_last_word(host: MailHost, auth: AuthClient) -> None:
-    """Another hash in the stack file voids all that the user set; a removed user is gone."""
+    """A new hash in the stack file voids the user's settings; a removed user cannot log in."""
     page = Page(host, ANN)
     page.login()
     app = page.ask("make-app", name="phone")["password"]
@@ -109,7 +109,7 @@ def test_the_operator_has_the_last_word(host: MailHost, auth: AuthClient) -> Non
 
 
 def test_an_app_password_opens_mail_until_it_is_revoked(host: MailHost, auth: AuthClient) -> None:
-    """IMAP, submission; not the page, lest a lost telephone change the others; last use is shown."""
+    """It opens IMAP and submission, but not the page; its last use is shown."""
     page = Page(host, ANN)
     page.login()
     made = page.ask("make-app", name="Phone")
@@ -133,7 +133,7 @@ def test_an_app_password_opens_mail_until_it_is_revoked(host: MailHost, auth: Au
 
 
 def test_app_passwords_only(host: MailHost, auth: AuthClient) -> None:
-    """Then the main password opens the page, and no mail."""
+    """The main password then opens only the page, not the mail."""
     page = Page(host, ANN)
     page.login()
     app = page.ask("make-app", name="laptop")["password"]
@@ -145,7 +145,7 @@ def test_app_passwords_only(host: MailHost, auth: AuthClient) -> None:
 
 
 def test_with_a_second_factor_a_password_is_not_enough(host: MailHost) -> None:
-    """Each code counts once; a recovery code as well; wrong ones are bounded; changes need one too."""
+    """Codes and recovery codes are valid once, wrong ones are limited, changes need one too."""
     page = Page(host, ANN)
     page.login()
     secret, recovery = page.begin_factor(time.time())
@@ -166,7 +166,7 @@ def test_with_a_second_factor_a_password_is_not_enough(host: MailHost) -> None:
 
 
 def test_guessing_at_the_page_is_guessing(host: MailHost, auth: AuthClient) -> None:
-    """Wrong passwords there count with those of the mail protocols, for the browser's own network."""
+    """Wrong passwords on the page count with those of mail protocols, for the browser's network."""
     assert auth.ask(BROWSER, *[(ANN, f"guess {number}") for number in range(9)]) == ["wrong"] * 9
     assert Page(host, ANN, "guess 10").login(remote=f"::ffff:{BROWSER}")["problem"] == "password"
     assert Page(host, ANN).login()["problem"] == "later"
@@ -191,14 +191,14 @@ def test_guessing_at_the_page_is_guessing(host: MailHost, auth: AuthClient) -> N
     ids=range(10),
 )
 def test_no_request_breaks_the_keeper(host: MailHost, octets: bytes) -> None:
-    """A page in foreign hands gets one answer, and no."""
+    """Every invalid request gets exactly one answer, a refusal."""
     answer = Page(host, ANN).send(octets)
     assert b'"ok": false' in answer
     assert answer.endswith(b"\n")
 
 
 def test_a_broken_file_shuts_out_its_user_only(host: MailHost, auth: AuthClient) -> None:
-    """Torn, hostile, another's, a link to another's, a directory: no password opens, the old one neither."""
+    """With a truncated, hostile, foreign or linked file, no password of its user works."""
     page = Page(host, ANN)
     page.login()
     page.ask("change-password", new=NEW)
@@ -250,7 +250,7 @@ def test_a_broken_file_shuts_out_its_user_only(host: MailHost, auth: AuthClient)
 
 
 def test_two_changes_at_once_are_both_kept(host: MailHost) -> None:
-    """Each sees what the other wrote."""
+    """Each change includes the other one."""
     page = Page(host, BEN)
     page.login()
     names = [f"device-{number}" for number in range(6)]
@@ -261,7 +261,7 @@ def test_two_changes_at_once_are_both_kept(host: MailHost) -> None:
 
 
 def test_an_answer_while_away_leaves_the_filters_alone(host: MailHost, ses: SesEndpoint) -> None:
-    """On its days it is sent, and the user's own script files the mail as before."""
+    """The reply is sent on its days, and the user's own script still files the mail."""
     script = (
         'require ["fileinto", "mailbox", "vacation"]; vacation "My own."; fileinto :create "Filed";'
     )

@@ -24,7 +24,7 @@ SITE = {"PLEXUS_WEB_NAMES": HOSTNAME, "PLEXUS_WEB_PARTS": "account webmail"}
 
 @pytest.fixture(scope="module")
 def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
-    """Dovecot, and the web container beside it."""
+    """Start Dovecot and the web container."""
     root = tmp_path_factory.mktemp("host")
     with prepared(network, root, "dovecot", "web", has_web=True) as made:
         made.start("dovecot")
@@ -34,14 +34,14 @@ def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def browser(host: MailHost) -> Iterator[Browser]:
-    """A Chromium in the container's own network, where nothing comes and goes."""
+    """Start a Chromium in the container's network, without access to other networks."""
     with chromium(*host.containers["web"].in_its_network) as running:
         yield running
 
 
 @pytest.fixture
 def seen(browser: Browser) -> Iterator[Window]:
-    """A telephone's window; what it complains of (a style that is not allowed) is noted."""
+    """Open a window of a phone's size, and note its complaints (such as a forbidden style)."""
     width, height = TELEPHONE
     context = browser.new_context(
         ignore_https_errors=True, viewport={"width": width, "height": height}
@@ -61,7 +61,7 @@ def log_in(page: Page, password: str, code: str = "") -> None:
 
 
 def next_code(secret: bytes, used: list[str]) -> str:
-    """A code that was not used: this step's, or the next one's."""
+    """Return an unused code: this step's, or the next one's."""
     step = int(time.time()) // 30
     code = next(each for each in (totp.code_at(secret, step), totp.code_at(secret, step + 1)) if each not in used)  # fmt: skip
     used.append(code)
@@ -69,7 +69,7 @@ def next_code(secret: bytes, used: list[str]) -> str:
 
 
 def test_a_user_makes_the_account_safe(host: MailHost, seen: Window) -> None:
-    """A new password, a second factor, an app password for the telephone; usable by everybody (axe)."""
+    """A new password, a second factor, an app password for the phone; axe finds no barriers."""
     page = seen.page
     log_in(page, PASSWORD)
     expect(page.get_by_role("heading", name=ANN)).to_be_visible()
@@ -119,7 +119,7 @@ def test_a_user_makes_the_account_safe(host: MailHost, seen: Window) -> None:
 
 
 def test_a_script_of_webmails_reads_nothing_of_it(browser: Browser) -> None:
-    """What a mail smuggled into webmail has the page's origin, and gets neither answer nor window."""
+    """A script smuggled into webmail has the page's origin, but gets neither answers nor a window."""
     context = browser.new_context(ignore_https_errors=True)
     page = context.new_page()
     page.goto("https://localhost/")
@@ -140,7 +140,7 @@ def test_a_script_of_webmails_reads_nothing_of_it(browser: Browser) -> None:
 
 
 def test_each_process_has_what_is_its_own(host: MailHost) -> None:
-    """PHP cannot open the keeper's socket, nor nginx; the page runs as its own user, without a capability."""
+    """Neither PHP nor nginx can open the keeper's socket; the page has its own user and no capabilities."""
     web = host.containers["web"]
     socket = (host.root / "run/web/account.sock").stat()
     assert (5008, 0o600) == (socket.st_uid, socket.st_mode & 0o777)

@@ -1,4 +1,4 @@
-"""The account page's own process: it answers HTTP on its socket, and bears what it should not get."""
+"""The account page's process answers HTTP on its socket, and survives invalid requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wire import await_true
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The page's socket; there is no keeper."""
+    """Start the page without a keeper; yield its socket."""
     folder = tmp_path_factory.mktemp("page")
     path = folder / "account.sock"
     environment = os.environ | {
@@ -34,7 +34,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def ask(page: Path, octets: bytes) -> bytes:
-    """What comes back; nothing where it hangs up."""
+    """Return the response; empty if it hangs up."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
         await_true("a connection", lambda: connection.connect_ex(str(page)) == 0)
@@ -47,13 +47,13 @@ def ask(page: Path, octets: bytes) -> bytes:
 
 
 def request(line: str, *headers: str, body: str = "") -> bytes:
-    """A request as nginx passes it on."""
+    """Return a request in the form that nginx passes on."""
     lines = (line, "Host: mail.example.org", "X-Real-IP: 192.0.2.1", "Connection: close", *headers)
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
 def test_it_answers_on_its_socket(page: Path) -> None:
-    """Which only its own user and nginx's group can open."""
+    """Only its own user and nginx's group can open the socket."""
     answer = ask(page, request("GET /account/ HTTP/1.1"))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Log in" in answer
@@ -64,7 +64,7 @@ def test_it_answers_on_its_socket(page: Path) -> None:
 
 
 def test_a_login_without_the_keeper_is_told(page: Path) -> None:
-    """The password is in no answer."""
+    """The user gets an error page; no answer contains the password."""
     body = "address=ann%40example.org&password=the+first+passphrase"
     kind = "Content-Type: application/x-www-form-urlencoded"
     sent = request(
@@ -92,6 +92,6 @@ def test_a_login_without_the_keeper_is_told(page: Path) -> None:
     ids=range(6),
 )
 def test_no_request_ends_it(page: Path, octets: bytes) -> None:
-    """It refuses, and goes on."""
+    """It refuses each, and continues."""
     assert b" 200 " not in ask(page, octets).partition(b"\r\n")[0]
     assert b" 200 " in ask(page, request("GET /account/ HTTP/1.1")).partition(b"\r\n")[0]

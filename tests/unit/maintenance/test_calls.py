@@ -1,4 +1,4 @@
-"""What a task takes as its words, and how its lines reach who follows it."""
+"""A task's arguments are parsed, and its lines are followed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VERBS = {
 
 
 def test_a_verb_with_its_words_and_options_is_read() -> None:
-    """In any order; an option has its value behind `=`."""
+    """Words and options may have any order; a value follows `=`."""
     _, call = read(VERBS, ["take", "--since=5", "ann@example.org", "--dry-run"])
     assert Call(("ann@example.org",), {"since": "5", "dry-run": ""}) == call
 
@@ -58,14 +58,14 @@ def test_a_verb_with_its_words_and_options_is_read() -> None:
     ],
 )
 def test_everything_else_is_refused(words: list[str]) -> None:
-    """No word passes that the table does not know."""
+    """A word that the table does not know is refused."""
     with pytest.raises(CallError):
         read(VERBS, words)
 
 
 @given(st.lists(st.text(max_size=30), max_size=5))
 def test_whatever_is_given_is_read_or_refused(words: list[str]) -> None:
-    """And what passes is of the patterns, and no option of a program."""
+    """Accepted words match their patterns and are not options of a program."""
     for table in (mail_queue.VERBS, mailboxes.VERBS):
         for name in table:
             try:
@@ -77,13 +77,13 @@ def test_whatever_is_given_is_read_or_refused(words: list[str]) -> None:
 
 @pytest.mark.parametrize("word", ["ALL", "-", "../x", "ABCDEF\n", "ABC/DEF", "ABCDEF@x"])
 def test_no_queue_id_means_more_than_one_mail(word: str) -> None:
-    """postsuper takes ALL for the whole queue."""
+    """`ALL` is not a queue id, because postsuper would act on the whole queue."""
     with pytest.raises(CallError):
         read(mail_queue.VERBS, ["queue-drop", word])
 
 
 def test_a_mail_that_came_after_the_look_is_another() -> None:
-    """Short queue ids come back: the arrival tells them apart."""
+    """Short queue ids are reused: the arrival time distinguishes the messages."""
     mails = [{"queue_id": "4gT8XY0001", "arrival_time": 7}]
     assert mails == mail_queue.chosen(mails, ("4gT8XY0001@7",))
     with pytest.raises(LookupError, match="another"):
@@ -95,7 +95,7 @@ def test_a_mail_that_came_after_the_look_is_another() -> None:
 @pytest.mark.parametrize("count", [0, 1, 300])
 @pytest.mark.parametrize("reason", ["", "x" * 3000, "\U0001f600" * 3000])
 def test_no_line_of_a_mail_is_too_long(count: int, reason: str) -> None:
-    """However many recipients it has, and whatever the other side said."""
+    """Lines stay short with any number of recipients and any reply of the other server."""
     stream = io.StringIO()
     output = Output(stream)
     recipients = [{"address": f"{n}@x.example", "delay_reason": reason} for n in range(count)]
@@ -111,7 +111,7 @@ def test_no_line_of_a_mail_is_too_long(count: int, reason: str) -> None:
 
 
 def test_a_hostile_header_is_read() -> None:
-    """What no decoder takes stays as it is; nothing raises."""
+    """Text that cannot be decoded stays unchanged; nothing raises."""
     found = mail_queue.header_of(
         "Subject: =?x-none?q?=FF?=\nFrom: =?utf-8?b?SMOp?= <a@b>\nTo: \udcff\nX: y\n\nbody"
     )
@@ -129,7 +129,7 @@ LINES = [
 
 @given(st.permutations(LINES * 2), st.lists(st.integers(0, 6), max_size=3))
 def test_lines_come_in_order_and_once(messages: list[str], cuts: list[int]) -> None:
-    """However CloudWatch Logs brings them."""
+    """Lines are ordered and deduplicated, however CloudWatch Logs delivers them."""
     output = TaskOutput()
     at = [0, *sorted(cuts), len(messages)]
     found = [line["id"] for a, b in pairwise(at) for line in output.take(messages[a:b])]
@@ -137,7 +137,7 @@ def test_lines_come_in_order_and_once(messages: list[str], cuts: list[int]) -> N
 
 
 def test_what_is_missing_is_known_and_other_words_are_kept_apart() -> None:
-    """A program's own words are no results."""
+    """Missing lines are noticed, and a program's messages are not results."""
     output = TaskOutput()
     assert [] == output.take([LINES[1], "postsuper: warning", '{"n": "x"}', '{"n": 9', LINES[2]])
     assert not output.is_whole
@@ -154,12 +154,12 @@ def test_what_is_missing_is_known_and_other_words_are_kept_apart() -> None:
     ],
 )
 def test_fields_of_doveadm_are_unescaped(answer: str, expected: list[str]) -> None:
-    """As Dovecot's str_tabescape has them."""
+    """Fields are unescaped as Dovecot's str_tabescape defines."""
     assert expected == mailboxes.fields(answer.removesuffix("\n+\n"))
 
 
 def test_logins_and_sessions_are_read() -> None:
-    """The newest login counts, in whatever order the notes are."""
+    """The newest login counts, in any order of the records."""
     notes = (
         "2026-11-02T10:00Z phone imap 192.0.2.1\n2026-11-01T10:00Z main imap 192.0.2.2\nbroken\n"
     )
@@ -175,7 +175,7 @@ def test_logins_and_sessions_are_read() -> None:
 
 
 def test_failures_are_explained() -> None:
-    """In words that say what to do."""
+    """Each explanation contains the remedy."""
     assert "no memory left" in explain_placement("RESOURCE:MEMORY")
     assert "plexus doctor" in explain_placement("AGENT")
     assert "NEW:REASON" in explain_placement("NEW:REASON")

@@ -1,4 +1,4 @@
-"""A task unpacks mails that an operator's tool sent, below its own tree, once, whatever dies in between."""
+"""A task unpacks uploaded messages below its own tree, once, even if it is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [f"{number:032x}" for number in range(40)]
 def record(
     number: int, folder: str = "INBOX", flags: str = "", keywords: tuple[str, ...] = ()
 ) -> bytes:
-    """Return a record with a mail of five octets."""
+    """Return a record with a message of five octets."""
     return write_head(Record(folder, NAMES[number], flags, keywords, 1_500_000_000, 5)) + b"A: b\n"
 
 
@@ -31,7 +31,7 @@ def unpacked(top: Path, *records: bytes) -> list[str]:
 
 
 def test_mails_get_their_flags_keywords_and_dates(tmp_path: Path) -> None:
-    """A second stream uses the letters of the first."""
+    """A second stream uses the keyword letters of the first."""
     top = tmp_path / "tree"
     found = unpacked(
         top,
@@ -51,7 +51,7 @@ def test_mails_get_their_flags_keywords_and_dates(tmp_path: Path) -> None:
 
 
 def test_a_folder_has_at_most_26_keywords(tmp_path: Path) -> None:
-    """A Maildir has a letter for each; a mail with more comes without those."""
+    """A Maildir has 26 letters; further keywords are left out."""
     keywords = tuple(f"k{number}" for number in range(30))
     names = unpacked(tmp_path / "tree", record(0, keywords=keywords))
     assert f"cur/{NAMES[0]}:2,abcdefghijklmnopqrstuvwxyz" in names
@@ -64,7 +64,7 @@ def test_a_stream_that_is_cut_leaves_no_part_of_a_mail(tmp_path: Path) -> None:
 
 
 def test_a_link_in_the_tree_is_not_written_through(tmp_path: Path) -> None:
-    """Nobody but this task can make one; should there be one, what it leads to stays."""
+    """If there is a link, its target stays unchanged."""
     (tmp_path / "tree/tmp").mkdir(parents=True)
     (tmp_path / "kept").write_text("kept")
     (tmp_path / "tree/tmp" / NAMES[0]).symlink_to(tmp_path / "kept")
@@ -73,7 +73,7 @@ def test_a_link_in_the_tree_is_not_written_through(tmp_path: Path) -> None:
 
 
 def test_what_was_brought_is_known_for_good(tmp_path: Path) -> None:
-    """Also after a note that was cut off, and after `--finish`; a refusal brings nothing."""
+    """Also after a truncated record and after `--finish`; a refused pass records nothing."""
     files = FileImports(ANN, tmp_path)
     for numbers in ([0, 1], [2]):
         files.make()
@@ -94,7 +94,7 @@ def test_what_was_brought_is_known_for_good(tmp_path: Path) -> None:
 
 
 def test_a_pass_that_was_killed_and_then_finished_asks_the_mailbox(tmp_path: Path) -> None:
-    """What it had stored is in no note."""
+    """The mailbox is asked, because there is no record of what the pass stored."""
     files = FileImports(ANN, tmp_path)
     files.make()
     unpacked(files.tree, record(0))

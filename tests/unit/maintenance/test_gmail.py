@@ -1,4 +1,4 @@
-"""Which of an account's mails are archived, what its server says, and what is not brought back."""
+"""Archived messages, the server's special folders and limits, and shared files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ids = st.dictionaries(st.integers(1, 30), st.integers(1, 12), max_size=12)
 def test_archived_is_what_no_other_folder_has(
     ids: dict[str, dict[int, int]], data: st.DataObject
 ) -> None:
-    """Whatever came and went meanwhile: each staged mail that is known is shown somewhere."""
+    """Whatever changed meanwhile, each known staged message is in some folder."""
     staged = {
         name: data.draw(st.sets(st.sampled_from(sorted(its)))) if its else set()
         for name, its in ids.items()
@@ -70,7 +70,7 @@ def test_no_line_of_a_list_is_too_odd(line: bytes) -> None:
 
 
 def test_a_use_that_the_source_tells_comes_before_names() -> None:
-    """In any language, and beside a folder that is called like ours."""
+    """The source's mark counts, in any language, and even beside a folder with our name."""
     theirs = ["Trimise", "Sent", ".archived", "Archive"]
     found = target_folders(theirs, {}, {"Sent": "Trimise", "Archive": ".archived"})
     expected = {"Trimise": "Sent", "Sent": "Sent_", ".archived": "Archive", "Archive": "Archive_"}
@@ -86,7 +86,7 @@ def test_a_use_that_the_source_tells_comes_before_names() -> None:
     ],
 )
 def test_a_limit_of_the_server_is_one_to_try_again(said: str) -> None:
-    """Whatever status the program ended with, and not at once."""
+    """A server's limit means to retry later, whatever the program's exit status."""
     for error in (failure(65, said), failure(77, "it failed", f"first\n{said}\nlast")):
         assert isinstance(error, LimitedError)
         assert 75 == error.status
@@ -109,7 +109,7 @@ def test_a_limit_of_the_server_is_one_to_try_again(said: str) -> None:
 def test_large_mails_in_a_row_are_fetched_one_by_one(
     large: list[tuple[int, int]], ahead: int
 ) -> None:
-    """So the memory of an import does not grow with their number."""
+    """An import's memory does not grow with their number."""
     mails = [Large(number, number, size << 20) for number, size in large]
     assert ahead == prefetch([mails, []])
 
@@ -123,7 +123,7 @@ def test_what_was_brought_and_is_gone_is_not_brought_again(tmp_path: Path) -> No
 
 
 def test_files_of_one_mail_become_one_and_others_stay(tmp_path: Path) -> None:
-    """The first line has the time of the file; what is missing meanwhile is left."""
+    """Files with equal content are linked, despite different times; missing ones are skipped."""
     texts = {"u.1": "2 M1e C1\nmail\n", "u.2": "2 M1e C2\nmail\n", "u.3": "2 M1e C1\nother\n"}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)

@@ -1,4 +1,4 @@
-"""What an import is told, where folders go, and how their names are spelled."""
+"""An import's job, the destinations of folders, and the spelling of their names."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_no_job_is_refused(text: str) -> None:
 
 
 def test_the_password_is_in_no_configuration_and_no_text_of_the_job() -> None:
-    """It lies in a file of its own; a user's name cannot add a setting."""
+    """The password is in a separate file, and a user name cannot add a setting."""
     job = read_job(json.dumps(IMAP))
     text = configuration(Path("/run/import"), job)
     assert "pass word" not in text + repr(job)
@@ -66,7 +66,7 @@ def test_the_password_is_in_no_configuration_and_no_text_of_the_job() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_a_name_survives_its_spelling(name: str) -> None:
-    """Also what is no character of its own (a half of a pair) is spelled in ASCII."""
+    """Any name, even with a lone surrogate, is encoded in ASCII and decoded again."""
     spelled = encode(name)
     assert spelled.isascii()
     if not any(0xD800 <= ord(each) < 0xE000 for each in name):
@@ -79,7 +79,7 @@ def test_names_are_spelled_as_rfc_3501_has_them() -> None:
 
 
 def test_folders_of_special_use_go_to_ours() -> None:
-    """The preferred one where there are two; nothing of one is laid over the other."""
+    """The preferred one of two is used, and no two folders are merged."""
     folders = ["INBOX", "Sent", "Sent Items", "Entw&APw-rfe", "[Gmail]/Spam", "Work", "Work/Sent"]
     expected = {
         "Entw&APw-rfe": "Drafts",
@@ -101,7 +101,7 @@ def test_an_operators_choice_goes_before() -> None:
 
 
 def test_no_folder_goes_where_nobody_would_see_it() -> None:
-    """Below our names for others' folders, or for what was expunged."""
+    """Folders do not get our reserved names for shared folders and expunged messages."""
     found = target_folders(["shared", "shared/x", "Shared", ".Expunged", "sharedness"], {})
     assert {"shared_", "shared_/x", "Shared_", "Expunged_", "sharedness"} == set(found.values())
 
@@ -126,7 +126,7 @@ def test_subscriptions_follow_their_folders() -> None:
 
 
 def test_what_was_finished_is_known_as_such(tmp_path: Path) -> None:
-    """Its mails are gone, so that another pass would store everything twice."""
+    """A finished source is recorded, because another pass would store everything twice."""
     staging = Staging(tmp_path, "ann@x.example", "imap-host-user")
     (staging.path / "mailboxes").mkdir(parents=True)
     assert "" == staging.finished
@@ -154,6 +154,6 @@ def test_a_servers_address(text: str, host: str, port: int, tls: str) -> None:
     ["imap.gmail.com", "pop3://x", "imaps://", "imaps://u:p@host", "imaps://h:99999", "imaps://[x"],
 )
 def test_what_is_no_servers_address(text: str) -> None:
-    """A password in it above all: it would be in the shell's history."""
+    """Other texts are refused, especially with a password, which would be in the shell's history."""
     with pytest.raises(SourceError):
         server(text)

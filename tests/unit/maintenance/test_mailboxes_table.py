@@ -1,4 +1,4 @@
-"""Which mailboxes there are, and where their mail lies, by the table that Dovecot has."""
+"""Mailboxes and the places of their mail, from Dovecot's table."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ HASH = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$renamed=$renamed="
 
 
 def test_a_renamed_mailbox_is_one() -> None:
-    """Under its new address, with the place of its first one."""
+    """It is listed under its new address, with the storage of its first one."""
     table = dovecot_passwd(
         Directory(
             (Domain("example.org"),),

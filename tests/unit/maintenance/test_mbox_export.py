@@ -1,4 +1,4 @@
-"""What is exported as mbox is read by Python's own reader and by our import as it was."""
+"""Python's reader and our import read an exported mbox without a difference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINES = [b"text", b"", b"From me", b">From me", b">>>From x", b"Status: RO", b"\
     st.sampled_from([b"", b"\n"]),
 )
 def test_a_mail_comes_back_as_it_was(lines: list[bytes], flags: str, at: int, end: bytes) -> None:
-    """Octets, flags, keywords, date; what the format calls its own is not the mail's."""
+    """Octets, flags, keywords and date are the same, except for the format's own fields."""
     mail = b"Subject: x\nstatus : theirs\n folded\nContent-Length: 7\n\n" + b"\n".join(lines) + end
     stored = b"Subject: x\n\n" + b"\n".join(lines) + end
     octets = b"".join(lines_of(io.BytesIO(mail), flags, {"a": "Important", "b": "$x"}, at))
@@ -52,12 +52,12 @@ class Parts:
         self.octets = bytearray()
 
     def put(self, _bucket: str, _key: str, octets: bytes, _attempts: int) -> None:
-        """Take a part."""
+        """Store a part."""
         self.octets += octets
 
 
 def test_the_zip_file_is_written_as_a_stream_and_read_by_others(tmp_path: Path) -> None:
-    """Names as people read them, and none twice; our import takes it."""
+    """Names are readable and unique, and our import reads the file."""
     for folder, flags in (
         ("a", "S"),
         ("Work/M&APw-ller", "F"),

@@ -1,4 +1,4 @@
-"""Into which folder a restored mailbox comes, and when it does not fit."""
+"""The folder for a restored mailbox, and the quota."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from postal_plexus.maintenance.restored import free_name
     ],
 )
 def test_a_name_that_is_free(taken: list[str], name: str) -> None:
-    """Whatever is below it, and in whatever case: clients take INBOX and inbox for one."""
+    """A name in use, also as a parent or in another case, is not free."""
     assert name == free_name("Restored A", taken)
 
 

@@ -1,4 +1,4 @@
-"""Which recovery point is restored, and where in it a mailbox lies."""
+"""The choice of a recovery point, and a mailbox's path in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_where_none_fits_they_are_listed() -> None:
     ],
 )
 def test_a_folder_is_found_by_its_name(folder: str, directory: str) -> None:
-    """As Dovecot names directories (RFC 3501, 5.1.3)."""
+    """Folder names are encoded as in Dovecot's directories (RFC 3501, 5.1.3)."""
     assert f"/mail/example.org/ann/sdbox/mailboxes/{directory}" == path_of(
         "ann@example.org", folder
     )

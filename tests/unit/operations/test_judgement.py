@@ -1,4 +1,4 @@
-"""What AWS's answers mean for mail."""
+"""The judgement of AWS's answers."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_who_hears_the_alarms() -> None:
     ids=["by more than half", "by less", "little", "shrunk"],
 )
 def test_the_mail_store_grows(first: float, last: float, level: Level, told: str) -> None:
-    """What has grown by more than half within a month, and by much, is told."""
+    """Growth by more than half within a month is reported, unless the store is small."""
     sizes = [
         {"Timestamp": NOW, "Average": last},
         {"Timestamp": NOW - timedelta(days=29), "Average": first},
@@ -174,14 +174,14 @@ def test_the_mail_store_grows(first: float, last: float, level: Level, told: str
     ],
 )
 def test_the_price_plan(plans: dict[str, str], level: Level) -> None:
-    """Essentials costs cents, and says how to save them; dearer ones are told."""
+    """For Essentials the cheaper plan is named; dearer plans are reported."""
     found = judgement.price_plan({"PricingAttributes": plans})
     assert level is worst(found)
     assert "NONE" not in plans.values() or level is not Level.OK or "least" in found.what
 
 
 def said(minute: int, text: str) -> judgement.Said:
-    """A line of a log, some minutes after the directory was written."""
+    """Return a log line, some minutes after the directory was written."""
     return judgement.Said(NOW + timedelta(minutes=minute), text)
 
 
@@ -220,7 +220,7 @@ def test_the_directory_is_taken(
     level: Level,
     told: str,
 ) -> None:
-    """By what deliver and Postfix have said since the object in S3 was written."""
+    """Judged by the lines of deliver and Postfix since the object in S3 was written."""
     now = NOW + timedelta(minutes=after)
     found = judgement.directory(NOW, "e1", taken, tables, now)
     assert level is worst(found)

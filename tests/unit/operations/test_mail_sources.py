@@ -1,4 +1,4 @@
-"""What lies at a path is found, in its folders; what is hostile or damaged is told, and ends nothing."""
+"""Messages at a path are found with their folders; hostile or damaged files are reported and skipped."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ MBOX = b"From x Fri Jan  1 10:00:00 2021\nSubject: %s\n\nbody\n\n"
 
 
 def put(path: Path, octets: bytes = b"Subject: x\n\nbody\n") -> Path:
-    """Write a file, with the folders above it."""
+    """Write a file, with its parent directories."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(octets)
     return path
 
 
 def surveyed(path: Path) -> Survey:
-    """Look at a path."""
+    """Survey a path."""
     return MailFiles(path, set(), {}).survey()
 
 
 def counted(path: Path) -> dict[str, int]:
-    """Return how many mails there are in each folder."""
+    """Return the number of messages in each folder."""
     return {name: each.mails for name, each in surveyed(path).folders.items()}
 
 
 def sent(
     path: Path, known: set[bytes] | None = None
 ) -> list[tuple[str, str, str, tuple[str, ...], int]]:
-    """Return what would be sent: folder, name, flags, keywords, date."""
+    """Return the records to send: folder, name, flags, keywords, date."""
     files = MailFiles(path, known or set(), {})
     files.survey()
     stream = io.BytesIO(b"".join(files.records()))
@@ -105,7 +105,7 @@ def test_a_maildir_of_either_layout(tmp_path: Path) -> None:
 
 
 def test_workmails_export(tmp_path: Path) -> None:
-    """A zip of .eml in folders; they were read, and came when they say so."""
+    """A zip file of .eml files in folders; messages are marked as read, with the dates in their headers."""
     mail = (
         b"Received: x; Fri, 1 Jan 2021 10:00:00 +0100\nDate: Thu, 31 Dec 2020 10:00:00 +0000\n\nx\n"
     )
@@ -122,7 +122,7 @@ def test_workmails_export(tmp_path: Path) -> None:
 
 
 def test_takeout(tmp_path: Path) -> None:
-    """One copy of each, in the folder of its first label that is one."""
+    """Each message once, in the folder of the first label that stands for one."""
     labelled = b"From 1@xxx Mon Jan 01 10:11:12 +0000 2024\nX-GM-THRID: 1\nX-Gmail-Labels: %s\nSubject: %s\n\nx\n\n"
     octets = b"".join(
         labelled % each
@@ -162,7 +162,7 @@ def test_labels_become_folders(field: str, expected: list[str]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(max_size=200), max_size=25))
 def test_any_levels_are_a_name_that_a_task_takes(levels: list[str]) -> None:
-    """Short enough, none that a Maildir uses, none that leads upwards."""
+    """Names are short, not reserved by a Maildir, and never lead upwards."""
     name = folder(levels)
     assert len(name.split("/")) <= 20
     assert all(0 < len(encode(each)) <= 255 for each in name.split("/"))
@@ -202,7 +202,7 @@ def test_what_says_nothing_above_the_inbox_is_left_out() -> None:
 
 
 def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
-    """A pipe would wait for ever; a link may lead anywhere."""
+    """Pipes would block, and links may lead anywhere."""
     put(tmp_path / "x/1.eml")
     os.mkfifo(tmp_path / "x/pipe.eml")
     (tmp_path / "x/link.eml").symlink_to("/etc/passwd")
@@ -227,7 +227,7 @@ def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
 
 
 def test_names_in_a_zip_file_are_no_paths(tmp_path: Path) -> None:
-    """Nor are its links followed."""
+    """Names cannot leave the directory, and links are not followed."""
     path = zipped(
         tmp_path / "x.zip",
         {"../../etc/1.eml": b"A: 1\n\n", "/root/2.eml": b"A: 2\n\n", "c:\\x\\3.eml": b"A: 3\n\n"},
@@ -240,7 +240,7 @@ def test_names_in_a_zip_file_are_no_paths(tmp_path: Path) -> None:
 
 
 def test_damage_is_told_and_ends_nothing(tmp_path: Path) -> None:
-    """A wrong checksum, a cut, an encrypted entry: the others come."""
+    """After a wrong checksum, a truncated or an encrypted entry, the others are read."""
     entries = {f"{number}.eml": b"Subject: x\n\n" + os.urandom(3000) for number in range(3)}
     octets = bytearray(zipped(tmp_path / "x.zip", entries).read_bytes())
     octets[octets.find(b"1.eml") + 100] ^= 0xFF
@@ -252,7 +252,7 @@ def test_damage_is_told_and_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_a_mail_too_large(tmp_path: Path) -> None:
-    """It takes its time and no memory; one whose parts lie over one another is refused."""
+    """It needs no memory, and one with overlapping parts is refused."""
     path = tmp_path / "bomb.zip"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
@@ -280,7 +280,7 @@ def test_a_zip_bomb_is_a_mail_too_large(tmp_path: Path) -> None:
 
 
 def test_a_second_run_sends_what_is_new(tmp_path: Path) -> None:
-    """Two mails that are the same are two; one that lies elsewhere meanwhile is known."""
+    """Identical messages are both sent; a message that moved to another file is recognized."""
     for name in ("a/1.eml", "b/2.eml"):
         put(tmp_path / name, b"Subject: same\n\n")
     first = sent(tmp_path)
@@ -322,6 +322,6 @@ def test_a_second_run_sends_what_is_new(tmp_path: Path) -> None:
     ],
 )
 def test_a_task_refuses_what_is_no_record(head: bytes) -> None:
-    """Who starts tasks is not who may write anywhere in the mail store."""
+    """Invalid records are refused, because their sender may not write anywhere in the mail store."""
     with pytest.raises(RecordError):
         read_head(io.BytesIO(head + b"\n"))

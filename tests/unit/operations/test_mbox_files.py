@@ -1,4 +1,4 @@
-"""An mbox is taken apart into the mails that it was made of, whatever program wrote it."""
+"""An mbox is split into its messages, whatever program wrote it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ LINES = st.lists(
 
 
 def mails(octets: bytes) -> list[bytes]:
-    """Return the mails in an mbox, as they lie in it."""
+    """Return the messages in an mbox."""
     return [b"".join(part.pieces) for part in split(io.BytesIO(octets))]
 
 
 def taken(octets: bytes, **more: object) -> Mail:
-    """Read one mail."""
+    """Read one message."""
     return read(Found((), "x", io.BytesIO(octets), **more))  # type: ignore[arg-type]
 
 
 def quoted(mail: bytes) -> bytes:
-    """Return a mail as mboxrd has it."""
+    """Return a message in mboxrd form."""
     return re.sub(rb"(?m)^(>*From )", rb">\1", mail)
 
 
@@ -46,7 +46,7 @@ def quoted(mail: bytes) -> bytes:
 def test_what_is_written_as_mboxrd_is_read_as_it_was(
     bodies: list[list[bytes]], end: bytes, last: bytes
 ) -> None:
-    """With either line end, and with or without the last one."""
+    """With LF or CRLF, and with or without the last line end."""
     written = [
         end.join([b"Subject: %d" % number, b"", *body, b""]) for number, body in enumerate(bodies)
     ]
@@ -62,7 +62,7 @@ def test_what_is_written_as_mboxrd_is_read_as_it_was(
 def test_what_python_writes_is_read(
     tmp_path_factory: pytest.TempPathFactory, bodies: list[list[str]]
 ) -> None:
-    """It writes mboxo: its quoted lines come back, but for a ">" that was there before."""
+    """Python writes mboxo: quoted lines are restored, except for an original ">"."""
     path = tmp_path_factory.mktemp("mbox") / "mbox"
     box = mailbox.mbox(path)
     for body in bodies:
@@ -93,7 +93,7 @@ def test_what_python_writes_is_read(
     ],
 )
 def test_where_a_mail_begins(octets: bytes, count: int) -> None:
-    """By a line that begins so, an empty line or a date, and a header after it."""
+    """At a `From ` line after an empty line, or with a date, that a header follows."""
     assert count == len(mails(octets))
 
 
@@ -134,7 +134,7 @@ def test_the_date_in_a_separator(separator: str, seconds: int | None) -> None:
     ],
 )
 def test_flags_of_an_mbox(header: str, flags: str, keywords: tuple[str, ...]) -> None:
-    """They are taken from fields, which are not stored: they are the format's."""
+    """Flags are read from the format's fields, which are not stored."""
     mail = taken(f"{header}Subject: x\n\nbody\n".encode(), is_mbox=True)
     assert (flags, keywords) == (mail.flags, mail.keywords)
     stored = mail.content.read()
@@ -143,12 +143,12 @@ def test_flags_of_an_mbox(header: str, flags: str, keywords: tuple[str, ...]) ->
 
 
 def test_a_mail_that_its_owner_deleted_is_told() -> None:
-    """Thunderbird leaves it in the file until it is compacted."""
+    """Thunderbird keeps deleted messages in the file until it is compacted."""
     assert taken(b"X-Mozilla-Status: 0009\n\nx\n", is_mbox=True).is_expunged
 
 
 def test_the_date_is_that_of_the_arrival() -> None:
-    """The separator's or the file's, else the top Received, else Date, else the file's time."""
+    """The separator's date, else the top Received, else Date, else the file's time."""
     received_field = b"Received: by x; Fri, 1 Jan 2021 10:00:00 +0100\nReceived: y; none\n"
     date = b"Date: Sat, 2 Jan 2021 10:00:00 +0000\n"
     assert 5 == taken(received_field + date + b"\n", date=5).date
@@ -159,7 +159,7 @@ def test_the_date_is_that_of_the_arrival() -> None:
 
 
 def test_the_name_is_of_the_content() -> None:
-    """Not of flags, line ends, labels, or how a file ends."""
+    """The name does not depend on flags, line ends, labels or the file's end."""
     mail = b"Subject: x\n\nbody\n\nmore\n"
     same = [
         mail,
@@ -179,7 +179,7 @@ def test_the_name_is_of_the_content() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 5))
 def test_nothing_is_lost_of_any_octets(octets: bytes, times: int) -> None:
-    """What is stored is what was read, with LF for CRLF, also where a long line is cut anywhere."""
+    """The stored content is the input with LF for CRLF, even if a long line is split anywhere."""
     body = octets * times
     stream = io.BytesIO(b"A: b\n\n" + body)
     mail = read(Found((), "x", iter(lambda: stream.readline(7), b"")))
@@ -189,7 +189,7 @@ def test_nothing_is_lost_of_any_octets(octets: bytes, times: int) -> None:
 
 
 def test_a_large_mail_is_counted_and_not_kept(tmp_path: Path) -> None:
-    """Above 40 MB nothing more of it is written; a header of 1 MB is no fault."""
+    """Content above 40 MB is not kept; a header of 1 MB is accepted."""
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.write(b"Subject: x\nX-Long: " + b"y" * (1 << 20) + b"\n\n")

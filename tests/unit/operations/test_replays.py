@@ -1,4 +1,4 @@
-"""Which mails of the archive a replay brings back."""
+"""The choice of archived messages for a replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANN, BEN, TEAM, INFO = (f"{name}@example.org" for name in ("ann", "ben", "team",
 
 
 def record(name: str, minutes: int, *having: str, **by: tuple[str, ...]) -> Record:
-    """A mail that was accepted `minutes` before now."""
+    """Return the record of a message accepted `minutes` ago."""
     accepted = NOW - timedelta(minutes=minutes)
     mail = Accepted(name, "a@b.c", having, "archive", f"inbound/{name}")
     entry = in_sns_envelope(notification(mail, accepted), "1", NOW)
@@ -31,7 +31,7 @@ def found(*records: Record, gone: str = "", since: int = 60, until: int = 0) -> 
 
 
 def test_what_the_mailbox_had_in_that_time_the_oldest_first() -> None:
-    """Not what others had; the beginning counts, the end does not."""
+    """Only the mailbox's own messages; the period includes its start but not its end."""
     records = (
         *(record("new", 0, ANN), record("second", 10, ANN, BEN), record("other", 20, BEN)),
         *(record("first", 60, ANN), record("old", 61, ANN)),
@@ -41,7 +41,7 @@ def test_what_the_mailbox_had_in_that_time_the_oldest_first() -> None:
 
 
 def test_several_records_of_one_mail_are_one_mail() -> None:
-    """An entry that came again, or two rules that matched: every recipient that led there counts."""
+    """Repeated entries, or two matching rules, give one message with all recipients that led there."""
     records = [record("first", 5, ANN, by=(by,)) for by in (TEAM, TEAM, INFO)]
     begin, end = NOW - timedelta(hours=1), NOW
     (mail,) = chosen(records, [Stored("first", NOW, 10)], ANN, begin, end).mails
@@ -49,7 +49,7 @@ def test_several_records_of_one_mail_are_one_mail() -> None:
 
 
 def test_what_an_operator_released_is_replayed_released() -> None:
-    """The entry before would be held again."""
+    """The released entry is used, because the original would be held again."""
     plain = record("first", 5, ANN)
     released = Record(plain.mailboxes, release(plain.entry))
     for records in ([plain, released], [released, plain]):

@@ -1,4 +1,4 @@
-"""Which tasks run: those that ECS has stopped do not, though it lists them for a moment."""
+"""Running tasks: those that ECS has stopped do not count, although it still lists them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS = {
 
 
 def task(number: int, status: str, verb: str = "export") -> dict[str, Any]:
-    """A task as DescribeTasks shows it; a higher number began later."""
+    """Return a task in DescribeTasks' form; a higher number started later."""
     return {
         "taskArn": f"arn:aws:ecs:us-east-1:123456789012:task/{CLUSTER}/{number}",
         "lastStatus": status,
@@ -36,7 +36,7 @@ def task(number: int, status: str, verb: str = "export") -> dict[str, Any]:
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> dict[str, Stubber]:
-    """Clients with answers that botocore holds against the services' models."""
+    """Return clients with answers that botocore validates."""
     made = {
         name: Stubber(
             boto3.client(
@@ -60,7 +60,7 @@ def tasks(clients: dict[str, Stubber]) -> Tasks:
 
 
 def listed(ecs: Stubber, *found: dict[str, Any]) -> None:
-    """Expect the question what runs."""
+    """Expect the calls that list running tasks."""
     arns = [each["taskArn"] for each in found]
     ecs.add_response("list_tasks", {"taskArns": arns}, {"cluster": CLUSTER, "family": FAMILY})
     if found:
@@ -70,7 +70,7 @@ def listed(ecs: Stubber, *found: dict[str, Any]) -> None:
 
 
 def test_one_that_has_ended_is_in_nobodys_way(clients: dict[str, Stubber], tasks: Tasks) -> None:
-    """One that is being stopped still is: it has its memory."""
+    """A stopped task does not block another; one that is stopping does, because it has memory."""
     listed(clients["ecs"], task(3, "STOPPING"), task(2, "STOPPED"), task(1, "RUNNING"))
     assert [1, 3] == [each.since.minute for each in tasks.running()]
 

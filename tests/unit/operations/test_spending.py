@@ -1,4 +1,4 @@
-"""What Cost Explorer answers, added up."""
+"""Cost Explorer's answers are added up."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from postal_plexus.operations.spending import Spending, by_service
 
 
 def group(service: str, usd: str) -> dict[str, Any]:
-    """One group of GetCostAndUsage (AWS Billing API reference)."""
+    """Return one group of GetCostAndUsage (AWS Billing API reference)."""
     return {"Keys": [service], "Metrics": {"UnblendedCost": {"Amount": usd, "Unit": "USD"}}}
 
 
 def test_services_are_added_up_the_most_first() -> None:
-    """Over all periods; what is less than half a cent is left out; credits count."""
+    """Over all periods, with credits, without amounts below half a cent."""
     results = [
         {"Groups": [group("Amazon EC2", "1.25"), group("Amazon SES", "0.004")]},
         {"Groups": [group("Amazon EC2", "0.5"), group("EFS", "2.0"), group("Refund", "-3")]},

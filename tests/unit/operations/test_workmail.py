@@ -1,4 +1,4 @@
-"""A WorkMail organisation as entries of the stack file; botocore judges our answers of the API."""
+"""A WorkMail organisation becomes entries of the stack file; botocore validates the API's answers."""
 
 import csv
 import stat
@@ -25,7 +25,7 @@ OF = {"OrganizationId": ORGANIZATION}
 def user(
     name: str, email: str | None = None, state: str = "ENABLED", **more: str
 ) -> dict[str, Any]:
-    """A user as ListUsers gives them."""
+    """Return a user in ListUsers' form."""
     found = {
         "Id": uid(name),
         "Name": name,
@@ -37,18 +37,18 @@ def user(
 
 
 def group(name: str, *, email: bool = True, state: str = "ENABLED") -> dict[str, Any]:
-    """A group as ListGroups gives them."""
+    """Return a group in ListGroups' form."""
     found = {"Id": uid(name), "Name": name, "State": state}
     return found | ({"Email": f"{name}@example.org"} if email else {})
 
 
 def member(name: str, kind: str = "USER", state: str = "ENABLED") -> dict[str, Any]:
-    """A member as ListGroupMembers gives them."""
+    """Return a member in ListGroupMembers' form."""
     return {"Id": uid(name), "Name": name, "Type": kind, "State": state}
 
 
 def uid(name: str) -> str:
-    """An id as WorkMail's are, for a name."""
+    """Return an id in WorkMail's form for a name."""
     return f"{name.encode().hex():0>8.8}-1234-1234-1234-{name.encode().hex():0>12.12}"
 
 
@@ -102,7 +102,7 @@ PERMISSIONS = {
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Stubber:
-    """WorkMail's client with answers that botocore holds against the service's model."""
+    """Return WorkMail's client with answers that botocore validates."""
     client = boto3.client(
         "workmail", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
@@ -113,7 +113,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Stubber:
 
 
 def answer(api: Stubber, call: str, key: str, items: list[Any], *pages: int, **of: str) -> None:
-    """Expect a call, and give the items in pages of these sizes."""
+    """Expect a call, and answer with the items in pages of these sizes."""
     parts: list[list[Any]] = []
     for size in pages:
         parts.append(items[:size])
@@ -185,7 +185,7 @@ def answers(api: Stubber) -> None:
 
 
 def test_what_is_read(api: Stubber) -> None:
-    """All pages of all lists; a group that may not be asked has no members."""
+    """All pages of all lists are read; a group that the API refuses to list has no members."""
     answers(api)
     found = workmail.read(System("", "us-east-1"))
     api.assert_no_pending_responses()
@@ -195,7 +195,7 @@ def test_what_is_read(api: Stubber) -> None:
 
 
 def organization(**changes: Any) -> workmail.Organization:
-    """An organisation as it is read."""
+    """Return an organisation as read."""
     fields: dict[str, Any] = {
         "name": "firm",
         "domains": [
@@ -215,7 +215,7 @@ def organization(**changes: Any) -> workmail.Organization:
 
 
 def test_entries() -> None:
-    """Users, aliases, groups within groups, and rights to send; each address once."""
+    """Users, aliases, nested groups, and rights to send become entries; each address once."""
     made = people(organization(), lambda address: f"hash of {address}")
     assert ["example.org", "example.net"] == made.domains
     assert [
@@ -251,7 +251,7 @@ def test_entries() -> None:
 
 
 def test_what_is_left_out() -> None:
-    """Each with the reason; nobody disappears without a word."""
+    """Everything that is left out is listed with the reason."""
     hall = {
         "Id": "r",
         "Name": "Hall",
@@ -275,7 +275,7 @@ def test_what_is_left_out() -> None:
 
 
 def test_the_command(api: Stubber, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its output makes a stack file that passes the check; each password fits, and is told once."""
+    """Its output passes `plexus check`; each password matches its hash and is written once."""
     answers(api)
     secrets = tmp_path / "passwords.csv"
     run = ["import", "workmail-users", "--region=us-east-1", f"--passwords={secrets}"]
@@ -297,7 +297,7 @@ def test_the_command(api: Stubber, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_without_passwords(api: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody can log in with what is printed, and that is told."""
+    """The printed entries permit no login, and a message says so."""
     answers(api)
     assert 0 == command.main(["import", "workmail-users", "--json", "--region=us-east-1"])
     told = capsys.readouterr()
@@ -314,7 +314,7 @@ def test_without_passwords(api: Stubber, capsys: pytest.CaptureFixture[str]) -> 
     ],
 )
 def test_which_organisation(api: Stubber, found: list[str], name: str, what: str) -> None:
-    """What there is, is told."""
+    """The error lists the existing organisations."""
     summaries = [
         {"OrganizationId": f"m-{each:0>32}", "Alias": each, "State": "Active"} for each in found
     ]
@@ -324,7 +324,7 @@ def test_which_organisation(api: Stubber, found: list[str], name: str, what: str
 
 
 def test_refused(api: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing permission is named, and has its exit code."""
+    """A missing permission is named, with its exit code."""
     api.add_client_error(
         "list_organizations", "AccessDeniedException", "no workmail:ListOrganizations"
     )
