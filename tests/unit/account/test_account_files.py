@@ -1,4 +1,4 @@
-"""What the keeper writes: whole or not at all; what it reads: ordinary files only."""
+"""The keeper writes files atomically, and reads only ordinary files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANN = "ann@example.org"
 
 @contextmanager
 def no_room(octets: int) -> Iterator[None]:
-    """A disk that takes so many octets of a file and then fails."""
+    """Simulate a disk that accepts this many octets of a file and then fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
     try:
@@ -30,7 +30,7 @@ def no_room(octets: int) -> Iterator[None]:
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
-    """A full disk: the old file, whole, and nothing beside it."""
+    """On a full disk the old file stays complete, and no temporary file remains."""
     path = tmp_path / "example.org/ann/.passwords"
     files.write(path, b"old")
     assert (0o600, 0o700) == (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777)
@@ -42,7 +42,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_what_an_ended_keeper_left_is_replaced(tmp_path: Path) -> None:
-    """Be it a link: nothing is written through it."""
+    """A leftover temporary file is replaced; if it is a link, its target is not written."""
     (tmp_path / "victim").write_bytes(b"untouched")
     (tmp_path / ".passwords.new").symlink_to("victim")
     files.write(tmp_path / ".passwords", b"new")
@@ -51,7 +51,7 @@ def test_what_an_ended_keeper_left_is_replaced(tmp_path: Path) -> None:
 
 
 def test_only_ordinary_files_are_read(tmp_path: Path) -> None:
-    """No link, no pipe (without waiting for its writer), no directory, nothing too large."""
+    """Links, pipes (without blocking), directories and oversized files are refused."""
     (tmp_path / "file").write_bytes(b"1234")
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "folder").mkdir()
@@ -73,7 +73,7 @@ class Clock:
 
 
 def test_a_session_ends_by_itself(tmp_path: Path) -> None:
-    """Unused for a while, and after some hours in any case; its file tells no token."""
+    """It ends after some time without use, and after some hours in any case; its file contains no token."""
     clock = Clock()
     all_of_them = Sessions(tmp_path, clock)
     token = all_of_them.begin(ANN, "key")
@@ -91,7 +91,7 @@ def test_a_session_ends_by_itself(tmp_path: Path) -> None:
 
 
 def test_sessions_are_bounded(tmp_path: Path) -> None:
-    """A user's own oldest goes first; one with a password pushes nobody else out."""
+    """Beyond the limit a user's own oldest session ends; no user can end another's sessions."""
     all_of_them = Sessions(tmp_path, Clock())
     bens = all_of_them.begin("ben@example.org", "key")
     tokens = [all_of_them.begin(ANN, "key") for _ in range(sessions.MOST + 5)]
@@ -104,14 +104,14 @@ def test_sessions_are_bounded(tmp_path: Path) -> None:
     "token", ["", "../../etc/passwd", "x" * 43 + "\n", "x" * 42, "\u00e9" * 43]
 )
 def test_no_token_breaks_the_sessions(tmp_path: Path, token: str) -> None:
-    """It is one of ours, or none."""
+    """Any text is a valid token or refused."""
     all_of_them = Sessions(tmp_path, Clock())
     assert all_of_them.find(token) is None
     all_of_them.end(token)
 
 
 def test_wrong_codes_are_counted_within_a_day(tmp_path: Path) -> None:
-    """Each user's for themselves."""
+    """Each user has a separate count."""
     guesses = Guesses(tmp_path)
     for number in range(MOST):
         assert not guesses.are_too_many(ANN, 5000.0)
@@ -131,7 +131,7 @@ anne@example.net:{CRYPT}*::::/srv/mail/example.net/anne::renamed=anna@example.or
 
 
 def test_the_directory_says_who_there_is() -> None:
-    """The hash, where mail lies, and the operator's app passwords; a former address is no user."""
+    """It contains the hash, the mail's place and the operator's app passwords; former addresses are no users."""
     ann, anna = entry_of(TABLE, ANN), entry_of(TABLE, "anna@example.org")
     assert ann is not None
     assert anna is not None

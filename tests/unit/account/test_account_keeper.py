@@ -1,4 +1,4 @@
-"""The keeper: what a moment decides. What Dovecot says is scripted here; test_account.py has it real."""
+"""The keeper with a scripted Dovecot: failures and races. test_account.py uses the real one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Desk:
         self.token = self.ask("login", address=ANN)["token"]
 
     def reset(self, its_hash: str) -> None:
-        """Let the operator set a password."""
+        """Set a password as the operator."""
         self.places.table.write_text(f"{ANN}:{its_hash}::::::\n")
 
     def ask(self, verb: str, **values: str) -> dict[str, object]:
@@ -75,12 +75,12 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    """A keeper, and ann's session."""
+    """Start a keeper with a session of ann."""
     return Desk(tmp_path)
 
 
 def test_a_change_stands_where_the_rest_fails(desk: Desk) -> None:
-    """Dovecot's doveadm is away: the password is changed, the log says what was not done."""
+    """Without doveadm the password is changed, and the log says what was not done."""
     assert desk.ask("change-password", new="the second passphrase") == {"ok": True}
     assert "main {X}thesecondpassphrase\n" in desk.file.read_text()
     assert "connections of ann@example.org could not be ended: no doveadm for" in "".join(desk.log)
@@ -89,7 +89,7 @@ def test_a_change_stands_where_the_rest_fails(desk: Desk) -> None:
 
 
 def test_a_full_disk_changes_nothing(desk: Desk) -> None:
-    """The user is told, and what was there is there."""
+    """The user gets an error, and the record is unchanged."""
     desk.ask("make-app", name="phone")
     before = desk.file.read_bytes()
     with no_room(100):
@@ -102,7 +102,7 @@ def test_a_full_disk_changes_nothing(desk: Desk) -> None:
 
 @pytest.mark.parametrize("verb", ["change-password", "make-app", "only-apps", "end-factor"])
 def test_the_operators_reset_in_the_same_moment_wins(desk: Desk, verb: str) -> None:
-    """What the old password proves is not stored beside a new one that comes right after."""
+    """A change proved with the old password is not stored if the operator resets it meanwhile."""
     desk.dovecot.meanwhile = lambda: desk.reset("{X}operators")
     answer = desk.ask(verb, new="the thief's passphrase", name="thiefs", on="yes")
     assert answer["problem"] == "session"
@@ -110,13 +110,13 @@ def test_the_operators_reset_in_the_same_moment_wins(desk: Desk, verb: str) -> N
 
 
 def test_a_login_in_the_moment_of_a_reset_opens_nothing(desk: Desk) -> None:
-    """The password was right when it was asked first, and no more when the session would begin."""
+    """A password that was reset between the check and the session opens nothing."""
     desk.dovecot.meanwhile = lambda: setattr(desk.dovecot, "right", "the operator's")
     assert desk.ask("login", address=ANN)["problem"] == "password"
 
 
 def test_a_void_record_is_begun_anew(desk: Desk) -> None:
-    """After a reset nothing of it comes back: no app password, no factor, no 'app passwords only'."""
+    """After a reset, app passwords, second factor and 'app passwords only' do not return."""
     desk.ask("make-app", name="phone")
     desk.reset("{X}operators")
     assert desk.ask("view")["problem"] == "session"
@@ -129,7 +129,7 @@ def test_a_void_record_is_begun_anew(desk: Desk) -> None:
 
 
 def test_anothers_record_is_no_record(desk: Desk) -> None:
-    """The answer says nothing of it; the log does."""
+    """It is refused; the answer does not reveal the reason, but the log does."""
     desk.file.parent.mkdir(parents=True)
     desk.file.write_text(rendered(Record("ben@example.org", "0" * 64)))
     answer = desk.ask("view")

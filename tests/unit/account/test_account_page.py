@@ -1,4 +1,4 @@
-"""The account page: who is answered, what is shown, and that what strangers write stays text."""
+"""The account page: access control, content, and escaping of hostile text."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Keeper:
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    """A keeper that shows ann's account, and takes each change."""
+    """Start a keeper that shows ann's account, and accepts each change."""
     with closing(Keeper(tmp_path / "keeper.sock")) as made:
         yield made
 
@@ -85,7 +85,7 @@ class Browser:
     def ask(
         self, method: str, path: str, headers: dict[str, str] | None = None, **form: str
     ) -> tuple[str, dict[str, str], str]:
-        """Status, headers and body of an answer."""
+        """Return status, headers and body of an answer."""
         octets = urlencode(form).encode()
         environ = {
             "REQUEST_METHOD": method,
@@ -122,13 +122,13 @@ class Browser:
         return got[0], got[1], body
 
     def signed_in(self) -> dict[str, str]:
-        """The headers of a request that has a session."""
+        """Return the headers of a request with a session."""
         return {**OURS, "cookie": f"other=1; {gate.COOKIE}={TOKEN}"}
 
 
 @pytest.fixture
 def browser(keeper: Keeper) -> Browser:
-    """A browser on that page."""
+    """Return a browser on that page."""
     return Browser(keeper)
 
 
@@ -146,7 +146,7 @@ FORMS = {
 
 
 def test_without_a_session_there_is_a_login_form(keeper: Keeper, browser: Browser) -> None:
-    """The keeper is not even asked."""
+    """The page does not ask the keeper."""
     status, headers, body = browser.ask("GET", "/")
     assert status == "200 OK"
     assert 'name="password"' in body
@@ -155,7 +155,7 @@ def test_without_a_session_there_is_a_login_form(keeper: Keeper, browser: Browse
 
 
 def test_a_login_gives_a_cookie_and_leads_on(keeper: Keeper, browser: Browser) -> None:
-    """That no script, no other site and no other host name gets."""
+    """Scripts, other sites and other host names cannot get the cookie."""
     keeper.answers["login"] = {"ok": True, "token": TOKEN, "address": "ann@example.org"}
     given = {"address": "ann@example.org", "password": "p", "code": ""}
     status, headers, _ = browser.ask("POST", "/login", **given)
@@ -168,7 +168,7 @@ def test_a_login_gives_a_cookie_and_leads_on(keeper: Keeper, browser: Browser) -
 
 
 def test_what_strangers_write_is_text(browser: Browser) -> None:
-    """Names, addresses and the user's own words are shown as they are."""
+    """Names, addresses and the user's own texts are escaped."""
     status, headers, body = browser.ask("GET", "/", browser.signed_in())
     assert status == "200 OK"
     assert "ann@example.org" in body
@@ -184,7 +184,7 @@ def test_what_strangers_write_is_text(browser: Browser) -> None:
 
 @pytest.mark.parametrize("path", FORMS)
 def test_a_form_changes_what_it_says(keeper: Keeper, browser: Browser, path: str) -> None:
-    """The keeper gets the session and the form's fields, and the browser is led back."""
+    """The keeper gets the session and the form's fields, and the browser is redirected."""
     verb, form = FORMS[path]
     token = gate.form_token(TOKEN)
     status, headers, _ = browser.ask("POST", path, browser.signed_in(), form=token, **form)
@@ -216,7 +216,7 @@ def test_a_form_changes_what_it_says(keeper: Keeper, browser: Browser, path: str
 def test_only_our_forms_change_anything(
     keeper: Keeper, browser: Browser, path: str, headers: dict[str, str], form: str | None
 ) -> None:
-    """Another site, a script of webmail's, a frame, a form without the session's token."""
+    """Requests of other sites, webmail's scripts, frames, or without the session's token are refused."""
     token = gate.form_token(TOKEN) if form is None else form
     cookie = {"cookie": f"{gate.COOKIE}={TOKEN}"}
     status, _, _ = browser.ask("POST", path, headers | cookie, form=token, password="p", name="n")
@@ -229,7 +229,7 @@ def test_only_our_forms_change_anything(
 def test_no_script_reads_a_page(
     keeper: Keeper, browser: Browser, path: str, destination: str
 ) -> None:
-    """Not even of our own origin, where webmail shows the mails of strangers."""
+    """Scripts of the same origin are refused too, because webmail shows hostile messages there."""
     headers = browser.signed_in() | {"sec-fetch-dest": destination}
     assert browser.ask("GET", path, headers)[0] == "403 Forbidden"
     assert [] == keeper.asked
@@ -250,13 +250,13 @@ def test_no_script_reads_a_page(
     ],
 )
 def test_other_addresses_are_refused(browser: Browser, method: str, path: str, status: str) -> None:
-    """With a page that says so."""
+    """They get an error page."""
     headers = {} if path == "/style.css" else {**OURS, **NAVIGATION}
     assert browser.ask(method, path, headers)[0].startswith(status)
 
 
 def test_a_problem_is_shown_where_it_happened(keeper: Keeper, browser: Browser) -> None:
-    """Escaped, with the rest of the page; a session that has ended leads to the login form."""
+    """It is escaped, with the rest of the page; an ended session leads to the login form."""
     keeper.answers["revoke-app"] = {"ok": False, "problem": "refused", "text": "No <such> one."}
     form = {"form": gate.form_token(TOKEN), "name": "x"}
     status, _, body = browser.ask("POST", "/apps/revoke", browser.signed_in(), **form)
@@ -270,7 +270,7 @@ def test_a_problem_is_shown_where_it_happened(keeper: Keeper, browser: Browser) 
 
 
 def test_secrets_are_shown_once(keeper: Keeper, browser: Browser) -> None:
-    """A new app password, a new secret with its picture, recovery codes."""
+    """App passwords, secrets with their QR code and recovery codes are shown once."""
     token = gate.form_token(TOKEN)
     keeper.answers["make-app"] = {"ok": True, "name": "phone", "password": "abcd-efgh"}
     assert "abcd-efgh" in browser.ask("POST", "/apps", browser.signed_in(), form=token)[2]
@@ -285,7 +285,7 @@ def test_secrets_are_shown_once(keeper: Keeper, browser: Browser) -> None:
 
 
 def test_the_apple_profile_is_the_users(browser: Browser) -> None:
-    """Saved, with the address in it and no password."""
+    """It is downloaded, with the address and without a password."""
     _, headers, body = browser.ask("GET", "/apple.mobileconfig", browser.signed_in())
     assert headers["Content-Type"] == "application/x-apple-aspen-config"
     assert "<string>ann@example.org</string>" in body
@@ -293,7 +293,7 @@ def test_the_apple_profile_is_the_users(browser: Browser) -> None:
 
 
 def test_without_the_keeper_the_page_says_so(keeper: Keeper, browser: Browser) -> None:
-    """Nothing is changed, nothing crashes."""
+    """The page shows an error, and nothing crashes."""
     keeper.path.unlink()
     status, _, body = browser.ask("GET", "/", browser.signed_in())
     assert status == "503 Service Unavailable"
@@ -302,5 +302,5 @@ def test_without_the_keeper_the_page_says_so(keeper: Keeper, browser: Browser) -
 
 @pytest.mark.parametrize("cookies", ["", "x", "__Host-account", '__Host-account="a\\', "\x00=\x01", "a=b; __Host-account=; c"])  # fmt: skip
 def test_no_cookie_breaks_the_page(browser: Browser, cookies: str) -> None:
-    """It is a session's token, or none."""
+    """Any cookie is a valid token or ignored."""
     assert browser.ask("GET", "/", {**OURS, "cookie": cookies})[0] == "200 OK"

@@ -1,4 +1,4 @@
-"""The file of what a user has set: exact, or refused."""
+"""The file with a user's settings: read exactly, or refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ RECORDS = st.builds(
 @settings(max_examples=40)
 @given(RECORDS)
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:
-    """Every one, within the size that its readers allow."""
+    """Every record is read back, within its readers' size limit."""
     assert record == parsed(rendered(record), record.mailbox)
     assert len(rendered(record)) < LARGEST
 
@@ -56,7 +56,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 @settings(max_examples=40)
 @given(RECORDS, st.data())
 def test_a_torn_record_is_refused(record: Record, data: st.DataObject) -> None:
-    """Cut off anywhere."""
+    """A record truncated at any place is refused."""
     text = rendered(record)
     cut = data.draw(st.integers(min_value=0, max_value=len(text) - 1))
     with pytest.raises(RecordError):
@@ -66,7 +66,7 @@ def test_a_torn_record_is_refused(record: Record, data: st.DataObject) -> None:
 @settings(max_examples=40)
 @given(RECORDS, st.data())
 def test_a_line_that_means_nothing_is_refused(record: Record, data: st.DataObject) -> None:
-    """Another line at any place, a line twice, a blank at an end."""
+    """Unknown, repeated or padded lines are refused."""
     lines = rendered(record).splitlines(keepends=True)
     at = data.draw(st.integers(min_value=0, max_value=len(lines)))
     more = data.draw(
@@ -81,25 +81,25 @@ def test_a_line_that_means_nothing_is_refused(record: Record, data: st.DataObjec
 
 @given(st.text() | st.text(alphabet="plexus-passwords 1\nmailboxend{}$"))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    """Whatever there is, it is a record or a RecordError."""
+    """Any text is a record or raises RecordError."""
     with pytest.raises(RecordError):
         parsed(text, ANN)
 
 
 def test_a_record_is_of_its_mailbox_only() -> None:
-    """Copied or linked to a colleague's directory it opens nothing."""
+    """A copy or link in another mailbox's directory is refused."""
     with pytest.raises(RecordError, match="another mailbox's"):
         parsed(rendered(Record(ANN, fingerprint(STACK), main=HASH)), "ben@example.org")
 
 
 def test_another_hash_in_the_stack_file_makes_it_void() -> None:
-    """It names the one that it was made beside."""
+    """A record is valid only with the stack file's hash for which it was created."""
     record = Record(ANN, fingerprint(STACK), main=HASH)
     assert (False, True) == (record.is_void(STACK), record.is_void(HASH))
 
 
 def test_app_passwords_are_added_and_revoked() -> None:
-    """A name is one of ours, free, and there are so many at most."""
+    """Names must be valid and free, and their number is limited."""
     record = Record(ANN, fingerprint(STACK)).with_app(AppPassword("phone", 1, HASH), frozenset())
     for name in ("phone", "laptop", "main", "Phone", "../x", "a b", "", "x" * 33):
         with pytest.raises(ChangeError):
@@ -114,7 +114,7 @@ def test_app_passwords_are_added_and_revoked() -> None:
 
 
 def test_a_recovery_code_counts_once() -> None:
-    """As a code does, and beside it."""
+    """A recovery code is valid once, as is a code of the app."""
     secret, code = b"12345678901234567890", totp.recovery_code(b"0123456789")
     record = Record(ANN, fingerprint(STACK), secret=secret, recovery=(totp.recovery_hash(code),))
     used = record.with_code(code, 59)
@@ -127,18 +127,18 @@ def test_a_recovery_code_counts_once() -> None:
 
 @given(st.text() | st.from_regex(r"[a-zA-Z0-9-]{0,34}", fullmatch=True) | st.just("main"))
 def test_names_are_those_of_the_stack_file(text: str) -> None:
-    """The keeper does not load the directory's package, and has its rule."""
+    """The keeper's rule for names is that of the directory, whose package it does not load."""
     assert entries.is_app_name(text) == is_app_name(text)
 
 
 def test_hashes_cost_what_the_stack_files_cost() -> None:
-    """Dovecot's memory bounds both."""
+    """The hash's cost is the directory's, because both must fit Dovecot's memory."""
     mine, stacks = (hashing.MEMORY_KIB, hashing.TIME_COST), (password_hash.MEMORY_KIB, password_hash.TIME_COST)  # fmt: skip
     assert stacks == mine
 
 
 def test_nothing_secret_is_shown() -> None:
-    """A record in a log or a traceback has no hash in it."""
+    """The representation of a record, as in a log, contains no hash."""
     record = Record(
         ANN, "0" * 64, main=HASH, apps=(AppPassword("phone", 1, HASH),), secret=b"x" * 20
     )

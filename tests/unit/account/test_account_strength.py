@@ -1,4 +1,4 @@
-"""Which passwords a user may choose."""
+"""The rules for passwords that users choose."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ANN = "ann.other@example.org"
     ],
 )
 def test_long_and_uncommon_ones_are_taken(password: str) -> None:
-    """In any script, without rules about kinds of characters."""
+    """Passwords in any script are accepted, without rules about kinds of characters."""
     assert strength.fault_of(password, ANN) is None
 
 
@@ -51,7 +51,7 @@ def test_long_and_uncommon_ones_are_taken(password: str) -> None:
     ],
 )
 def test_short_common_and_own_ones_are_refused(password: str) -> None:
-    """With a reason, which has nothing of the password in it."""
+    """The reason contains no part of the password."""
     fault = strength.fault_of(password, ANN)
     assert fault is not None
     assert not password or password not in fault
@@ -59,12 +59,12 @@ def test_short_common_and_own_ones_are_refused(password: str) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_judgement(text: str) -> None:
-    """Each is good or has a fault."""
+    """Any text is accepted or has a reason."""
     assert strength.fault_of(text, ANN) is None or len(text) >= 0
 
 
 def test_generated_ones_are_strong_and_differ() -> None:
-    """100 bits each."""
+    """They have 100 random bits each."""
     made = {strength.generated() for _ in range(100)}
     assert len(made) == 100
     assert all(strength.fault_of(each, ANN) is None for each in made)

@@ -1,4 +1,4 @@
-"""One-time codes: the RFCs' own vectors, and no code twice."""
+"""One-time codes: the RFCs' test vectors, and each code is valid once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOMENTS = st.integers(min_value=0, max_value=2**40)
     ],
 )
 def test_codes_are_those_of_rfc_6238(seconds: int, code: str) -> None:
-    """Appendix B, the rows of SHA-1; six digits are the last six of eight."""
+    """Appendix B, the rows for SHA-1; six digits are the last six of eight."""
     step = seconds // totp.STEP_SECONDS
     assert code == totp.code_at(SECRET, step, digits=8)
     assert code[2:] == totp.code_at(SECRET, step)
@@ -55,7 +55,7 @@ def test_codes_are_those_of_rfc_4226(counter: int, code: str) -> None:
 
 @given(secret=SECRETS, now=MOMENTS, late=st.integers(min_value=-5, max_value=5))
 def test_a_code_counts_one_step_early_or_late(secret: bytes, now: int, late: int) -> None:
-    """Clocks may differ by a step, and no more."""
+    """Clocks may differ by one step, not more."""
     step = now // totp.STEP_SECONDS + late
     if step < 1:
         return
@@ -66,7 +66,7 @@ def test_a_code_counts_one_step_early_or_late(secret: bytes, now: int, late: int
 
 @given(secret=SECRETS, now=st.integers(min_value=100, max_value=2**40))
 def test_a_code_counts_once(secret: bytes, now: int) -> None:
-    """The step that a code gave is the last; the code, and older ones, are refused from then on."""
+    """After a code was used, it and older ones are refused."""
     code = totp.code_at(secret, now // totp.STEP_SECONDS)
     step = totp.step_of(secret, f" {code[:3]} {code[3:]} ", now, 0)
     assert step is not None
@@ -75,13 +75,13 @@ def test_a_code_counts_once(secret: bytes, now: int) -> None:
 
 @pytest.mark.parametrize("typed", ["", "12345", "1234567", "abcdef", "١٢٣٤٥٦", "12345\u00b2", "-12345", "+12345", "0x1234"])  # fmt: skip
 def test_what_is_no_code_is_none(typed: str) -> None:
-    """Other lengths, letters, and digits of other scripts."""
+    """Other lengths, letters, and digits of other scripts are refused."""
     assert totp.step_of(SECRET, typed, 59, 0) is None
 
 
 @given(SECRETS)
 def test_a_secret_is_read_as_it_was_written(secret: bytes) -> None:
-    """In Base32 without padding, as apps take it."""
+    """Secrets are Base32 without padding, as apps expect."""
     text = totp.as_text(secret)
     assert secret == totp.from_text(text)
     assert f"secret={text}&" in totp.uri(secret, "a&b@example.org", "Mail example.org")
@@ -90,7 +90,7 @@ def test_a_secret_is_read_as_it_was_written(secret: bytes) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_reader_of_secrets(text: str) -> None:
-    """It is a secret of the right length, or None."""
+    """Any text is a secret of the right length, or None."""
     found = totp.from_text(text)
     assert found is None or len(found) == totp.SECRET_OCTETS
 

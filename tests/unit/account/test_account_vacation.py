@@ -1,4 +1,4 @@
-"""The answer while a user is away: from a form to Sieve and back."""
+"""The out-of-office reply: from a form to Sieve and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXTS = st.text(min_size=1, max_size=200)
 
 @given(TEXTS, TEXTS, st.dates(), st.dates())
 def test_what_was_asked_for_is_read_back(subject: str, text: str, first: date, last: date) -> None:
-    """Every answer that can be sent; what cannot is refused with a reason."""
+    """Every valid reply is read back; others are refused with a reason."""
     try:
         asked = vacation(subject, text, first.isoformat(), last.isoformat())
     except VacationError as error:
@@ -29,7 +29,7 @@ def test_what_was_asked_for_is_read_back(subject: str, text: str, first: date, l
 
 
 def test_quotes_and_dots_stay_text() -> None:
-    """What is typed cannot end the string and begin a command."""
+    """The text cannot end the string and begin a command."""
     asked = Vacation('a" ; discard; #', 'b\\"; discard;\n.\nredirect "x@y";', date(2026, 12, 1), date(2026, 12, 2))  # fmt: skip
     lines = script(asked).split("\r\n")
     assert 'vacation :days 7 :subject "a\\" ; discard; #" "b\\\\\\"; discard;' in lines[4]
@@ -54,7 +54,7 @@ def test_quotes_and_dots_stay_text() -> None:
     ],
 )
 def test_what_cannot_be_sent_is_refused(subject: str, text: str, first: str, last: str) -> None:
-    """Nothing, the wrong way round, no day, control characters, too long."""
+    """Empty, reversed or invalid days, control characters and long texts are refused."""
     with pytest.raises(VacationError):
         vacation(subject, text, first, last)
 
@@ -65,5 +65,5 @@ def test_what_cannot_be_sent_is_refused(subject: str, text: str, first: str, las
      "# plexus-vacation " + "[" * 20000 + "\r\n", '# plexus-vacation {"subject": 1}\r\n'],
 )  # fmt: skip
 def test_another_script_is_no_answer_of_ours(text: str) -> None:
-    """Nor one whose note is broken."""
+    """Other scripts, and ones with a broken first line, are ignored."""
     assert read(text) is None

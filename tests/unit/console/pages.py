@@ -1,4 +1,4 @@
-"""A page to test: a stack of values, and a browser that has no window."""
+"""A console to test: fixed data, and an HTTP client as its browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOST = "http://127.0.0.1:8025"
 
 
 def letter(identifier: str, subject: str = "Hello", sender: str = "a@b.example") -> Letter:
-    """A dead letter of a mail."""
+    """Return a dead letter of a message."""
     document = {
         "notificationType": "Received",
         "mail": {
@@ -53,7 +53,7 @@ def letter(identifier: str, subject: str = "Hello", sender: str = "a@b.example")
 
 
 def mail(html: str, subject: str = "Hello", name: str = "plan.pdf") -> bytes:
-    """A mail with HTML and an attachment."""
+    """Return a message with HTML and an attachment."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "ann@example.org", "x@y.example", subject
     message.set_content("the text\n")
@@ -120,7 +120,7 @@ class Stack:
         return Sent(name, datetime.now(UTC), EVIL, (EVIL, "b@c.example"), EVIL, size)
 
     def sources(self, *, aws: bool = False) -> Sources:
-        """What the page is given."""
+        """Return the console's data sources."""
         stack = cast("Any", self)
 
         def findings() -> Iterable[Finding]:
@@ -141,24 +141,24 @@ class Stack:
 
 
 def browser(stack: Stack, sources: Sources | None = None) -> TestClient:
-    """A client that has opened the printed address."""
+    """Return a client that has opened the printed address."""
     client = stranger(stack, sources)
     assert 200 == client.get(f"/?token={KEYS.token}").status_code
     return client
 
 
 def stranger(stack: Stack, sources: Sources | None = None) -> TestClient:
-    """A client that has not."""
+    """Return a client that has not."""
     return TestClient(application(sources or stack.sources(), KEYS), base_url=HOST)
 
 
 def form_of(page: str) -> str:
-    """The token that a page's forms carry."""
+    """Return the token in a page's forms."""
     found = re.search(r'name="form" value="(\w+)"', page)
     assert found
     return found[1]
 
 
 def tags(page: str) -> Iterator[str]:
-    """The tags of a page, as a browser would see them."""
+    """Return the tags of a page, as a browser parses them."""
     yield from re.findall(r"<[^>]*>", page)

@@ -1,4 +1,4 @@
-"""The page answers its operator, shows hostile mail as text, and refuses everybody else."""
+"""The console answers its operator, shows hostile mail as text, and refuses everybody else."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize("path", ADDRESSES)
 def test_every_address_is_guarded(path: str) -> None:
-    """By the session, the host's name (DNS rebinding) and the site that asks."""
+    """Every URL checks the session, the host name (DNS rebinding) and the requesting site."""
     stack = Stack([letter("l1")], {"m1": mail("<p>x</p>")})
     assert 403 == stranger(stack).get(path).status_code
     ours = browser(stack)
@@ -77,7 +77,7 @@ def test_every_address_is_guarded(path: str) -> None:
 
 
 def test_the_token_opens_nothing_under_another_name() -> None:
-    """Not even the right one."""
+    """Even the right token is refused under another host name."""
     opened = stranger(Stack())
     path = f"/?token={KEYS.token}"
     assert 421 == opened.get(path, headers={"host": "rebound.example:8025"}).status_code
@@ -105,7 +105,7 @@ def test_only_our_forms_change_anything(act: str) -> None:
 
 @pytest.mark.parametrize(("act", "told"), [("deliver", "will be delivered"), ("drop", "Dropped")])
 def test_a_dead_letter_by_its_button(act: str, told: str) -> None:
-    """It is done once, the page says so, and a second press finds it gone."""
+    """The action is done once and confirmed; a second press finds the letter gone."""
     stack = Stack([letter("l1"), letter("l2")])
     ours = browser(stack)
     data = {"form": form_of(ours.get("/letters/l1").text)}
@@ -119,7 +119,7 @@ def test_a_dead_letter_by_its_button(act: str, told: str) -> None:
 
 
 def test_dead_letters_are_read_when_their_number_changes() -> None:
-    """Reading hides them from others for a moment, so an open page does not do it all the time."""
+    """Reading hides them from others for a moment, so an open page does it only after a change."""
     stack = Stack([letter("l1")])
     ours = browser(stack)
     for _ in range(3):
@@ -131,7 +131,7 @@ def test_dead_letters_are_read_when_their_number_changes() -> None:
 
 
 def test_what_strangers_write_is_text() -> None:
-    """Subjects, addresses, replies, reasons, file names: no tag of theirs is on any page."""
+    """Subjects, addresses, replies, reasons and file names never become tags."""
     fate = Fate(EVIL, State.FAILED, EVIL)
     failed = Step(
         AT, "SES", EVIL, frozenset({f"receipt:{EVIL}"}), EVIL, EVIL, (EVIL,), EVIL, (fate,)
@@ -170,7 +170,7 @@ def test_what_strangers_write_is_text() -> None:
 
 
 def test_no_template_passes_anything_unescaped() -> None:
-    """`safe`, `autoescape` and inline scripts or styles are in none."""
+    """No template contains `safe`, `autoescape`, inline scripts or styles."""
     for template in TEMPLATES.iterdir():
         text = template.read_text()
         assert not re.search(r"\|\s*safe|autoescape|<script>|<style|\sstyle=|\son\w+=", text), (
@@ -179,7 +179,7 @@ def test_no_template_passes_anything_unescaped() -> None:
 
 
 def test_every_answer_is_strict() -> None:
-    """Pages load nothing from elsewhere, run no inline script, and stand in no foreign frame."""
+    """Pages load nothing from elsewhere, run no inline script, and allow no foreign frame."""
     ours = browser(Stack())
     for answer in (ours.get("/"), ours.get("/nowhere"), stranger(Stack()).get("/")):
         policy = answer.headers["content-security-policy"]
@@ -193,7 +193,7 @@ def test_every_answer_is_strict() -> None:
 
 
 def test_a_mail_in_its_frame_can_do_nothing() -> None:
-    """Its HTML has a sandbox without scripts, forms and origin; images of others only when wanted."""
+    """Its HTML has a sandbox without scripts, forms and origin; remote images only on request."""
     stack = Stack(mails={"m1": mail('<img src="https://pics.example/a.png">')})
     ours = browser(stack)
     page = ours.get("/outbox/m1").text
@@ -216,7 +216,7 @@ def test_a_mail_in_its_frame_can_do_nothing() -> None:
 
 
 def test_attachments_are_saved_never_shown() -> None:
-    """Under a safe name, with a type that runs nothing, whole."""
+    """They are complete, with a safe name and a type that runs nothing."""
     stack = Stack(mails={"m1": mail("<p>x</p>", name='é";\r\nx: y\\..\\.pdf')})
     ours = browser(stack)
     answer = ours.get("/outbox/m1/part/2")
@@ -241,7 +241,7 @@ def test_attachments_are_saved_never_shown() -> None:
 
 
 def test_what_aws_refuses_is_said_in_its_place() -> None:
-    """The other panels are there."""
+    """The error is shown in its panel, and the other panels work."""
     stack = Stack(failure=AccessError("AWS refuses SQS GetQueueAttributes; ask for it"))
     page = browser(stack).get("/").text
     assert "AWS refuses SQS GetQueueAttributes" in page
@@ -249,7 +249,7 @@ def test_what_aws_refuses_is_said_in_its_place() -> None:
 
 
 def test_a_panel_that_has_not_changed_is_not_sent() -> None:
-    """304, until something happens."""
+    """An unchanged panel gets 304."""
     stack = Stack()
     ours = browser(stack)
     tag = ours.get("/panel/flight").headers["etag"]
@@ -260,7 +260,7 @@ def test_a_panel_that_has_not_changed_is_not_sent() -> None:
 
 
 def test_on_aws_there_is_no_outbox_but_a_bill() -> None:
-    """What it has cost so far is asked only by the button, since each question costs a cent."""
+    """The actual cost is requested only by the button, because each request costs a cent."""
     stack, asked = Stack(), []
 
     def spending() -> Spending:
@@ -279,7 +279,7 @@ def test_on_aws_there_is_no_outbox_but_a_bill() -> None:
 
 
 def test_a_task_looks_only_when_it_is_asked_to() -> None:
-    """Postfix's queue and the mailboxes cost a task on the mail host: a button, no polling."""
+    """Postfix's queue and the mailboxes need a task on the mail host, so there is a button, no polling."""
     stack = Stack(waiting=[WAITING], mailboxes=[MAILBOX, MAILBOX | {"most": 0, "login": None}])
     ours = browser(stack)
     page = ours.get("/").text

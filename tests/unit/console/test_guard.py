@@ -1,4 +1,4 @@
-"""Who may ask the page for what."""
+"""Access control of the console."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POSTED = {**OURS, "origin": "http://127.0.0.1:8025"}
 
 
 def test_the_session_may_look() -> None:
-    """By either name of this machine, with and without Fetch Metadata."""
+    """Under both names of this machine, with and without Fetch Metadata."""
     for more in ({}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "none"}):
         assert None is refusal(KEYS, "GET", OURS | more, "")
     assert None is refusal(KEYS, "GET", OURS | {"host": "LOCALHOST:8025"}, "")
@@ -38,14 +38,14 @@ def test_the_session_may_look() -> None:
     ],
 )
 def test_others_may_not(changed: dict[str, str], why: Refusal) -> None:
-    """Another name (DNS rebinding), another session, another web site, also on another port."""
+    """Other host names (DNS rebinding), sessions, and web sites, also on other ports, are refused."""
     assert why is refusal(KEYS, "GET", OURS | changed, "")
     assert why is refusal(KEYS, "POST", POSTED | changed, KEYS.form)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_what_changes_something_comes_from_our_own_form(method: str) -> None:
-    """Our origin and the form's token, both."""
+    """A change requires both our origin and the form's token."""
     assert None is refusal(KEYS, method, POSTED, KEYS.form)
     assert Refusal.FORM is refusal(KEYS, method, POSTED, "")
     assert Refusal.FORM is refusal(KEYS, method, POSTED, KEYS.session)
@@ -60,7 +60,7 @@ def test_what_changes_something_comes_from_our_own_form(method: str) -> None:
 
 
 def test_the_token_is_in_no_page() -> None:
-    """What a page or a cookie carries does not tell the token, nor one the other."""
+    """Neither pages nor cookies reveal the token, nor each other's values."""
     assert 3 == len({KEYS.token, KEYS.session, KEYS.form})
     assert KEYS.opens("a-token")
     for wrong in ("", "a-toke", "a-token ", KEYS.session, "é"):

@@ -1,4 +1,4 @@
-"""Mails on their way, read from lines that the services wrote on a desk."""
+"""Messages in transit, from lines that the services wrote on a desk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AT = datetime(2026, 11, 28, 18, 33, tzinfo=UTC)
 
 
 def deliver(event: str, **fields: object) -> tuple[Step, ...]:
-    """What a line of `deliver` says."""
+    """Return a line of `deliver`."""
     line = {"time": "2026-11-28T18:33:00.578Z", "event": event, "receipt": "tro65", **fields}
     found = steps_of("deliver", AT, json.dumps(line))
     assert found
@@ -47,7 +47,7 @@ def deliver(event: str, **fields: object) -> tuple[Step, ...]:
 
 
 def test_a_mail_comes_in() -> None:
-    """SES's three steps, Dovecot's and deliver's, in the order in which they happen."""
+    """An incoming message has the steps of SES, Dovecot and deliver, in order."""
     ses = [step for line in SES.splitlines() if (step := journeys.of_stand_in(line))]
     told = deliver(
         "delivered",
@@ -65,7 +65,7 @@ def test_a_mail_comes_in() -> None:
 
 
 def test_a_mail_is_half_way() -> None:
-    """What it has passed, and that it is still to be delivered; no more is promised."""
+    """It shows the stages so far, and delivery as the next one, but no later ones."""
     ses = [step for line in SES.splitlines() if (step := journeys.of_stand_in(line))]
     for count in (1, 2, 3):
         (found,) = journeys.shown(ses[:count])
@@ -74,7 +74,7 @@ def test_a_mail_is_half_way() -> None:
 
 
 def test_a_mail_goes_out() -> None:
-    """Postfix's lines of one queue id, as its container's log has them."""
+    """An outgoing message is joined from Postfix's lines with one queue id."""
     (found,) = journeys.shown(journeys.of_container("postfix", POSTFIX.splitlines()))
     assert ("submitted", "queued", "sent") == tuple(found.passed)
     assert (Way.OUT, Standing.DONE, ()) == (found.way, found.standing, found.ahead)
@@ -84,7 +84,7 @@ def test_a_mail_goes_out() -> None:
 
 
 def test_how_it_stands_with_several_recipients() -> None:
-    """Delivered after it had to wait is done; one that failed counts."""
+    """Delivered after a delay counts as done; one failed recipient counts as failure."""
     waits = deliver("deferred", recipient="ann@example.org", status="4.0.0", reason="451 later")
     done = deliver("delivered", recipients=["ann@example.org"])
     failed = deliver("failed", recipient="ben@example.org", status="5.0.0", reason="550 full")
@@ -98,7 +98,7 @@ def test_how_it_stands_with_several_recipients() -> None:
 
 
 def test_the_newest_are_shown() -> None:
-    """Not more than asked for, by when they began."""
+    """At most the requested number is shown, sorted by start."""
     steps = [
         Step(
             AT + timedelta(seconds=number), "SES", "accepted it", frozenset({f"receipt:m{number}"})
@@ -110,7 +110,7 @@ def test_the_newest_are_shown() -> None:
 
 @given(st.text(), st.sampled_from(SERVICES))
 def test_any_line_is_read(line: str, service: str) -> None:
-    """No line of a log is a fault, and what is shown of it stays one line."""
+    """Any log line is accepted, and its text stays one line."""
     steps = [*steps_of(service, AT, line), *deliver("failed", sender=line, recipient=line)]
     for each in journeys.shown(steps):
         for text in (each.sender, *each.recipients, each.subject, each.said):

@@ -1,4 +1,4 @@
-"""A mail as the page shows it, whatever its sender made of it."""
+"""The view of a message, however hostile it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PNG = b"\x89PNG\r\n\x1a\nnot much of one"
 
 
 def html_mail(html: str) -> bytes:
-    """A mail with this HTML, and an image that it may show."""
+    """Return a message with this HTML and an embedded image."""
     message = EmailMessage()
     message["From"] = "Ann <ann@example.org>"
     message["Subject"] = "A <b>bold</b> one"
@@ -27,7 +27,7 @@ def html_mail(html: str) -> bytes:
 
 
 def test_a_mail_with_everything() -> None:
-    """Fields, text, HTML, an image in its place, and what is attached."""
+    """The view has fields, text, HTML with its image, and attachments."""
     whole = html_mail('<p style="color:red">Hi <img src="cid:pic%401"></p>')
     shown = mailview.view(whole)
     assert ("A <b>bold</b> one", "As text.\n") == (shown.subject, shown.text)
@@ -63,7 +63,7 @@ def test_a_mail_with_everything() -> None:
     ],
 )
 def test_nothing_acts_and_nothing_loads(html: str) -> None:
-    """No script, handler, form or frame is left, and no address that a browser would ask."""
+    """No script, handler, form, frame or loaded URL remains."""
     found = mailview.view(html_mail(html)).html
     assert not re.search(
         r"<(script|svg|math|form|input|button|meta|link|base|iframe|object|embed|video|noscript)\b",
@@ -77,7 +77,7 @@ def test_nothing_acts_and_nothing_loads(html: str) -> None:
 
 
 def test_remote_content_is_told_and_kept_when_wanted() -> None:
-    """Images of other servers are left out, and there when somebody asks for them."""
+    """Remote images are removed, and kept on request."""
     for html in (
         '<img src="https://pics.example/a.png">',
         '<div style="background: url(https://pics.example/a.png)">x</div>',
@@ -107,7 +107,7 @@ def test_remote_content_is_told_and_kept_when_wanted() -> None:
     ],
 )
 def test_names_of_attachments_are_safe(given: str, safe: str) -> None:
-    """No path, no hidden file, no other line, no text that runs the other way."""
+    """Names contain no path, line end or bidirectional control, and are not hidden files."""
     message = EmailMessage()
     message.set_content("x")
     message.add_attachment(b"abc", "application", "octet-stream")
@@ -126,7 +126,7 @@ def test_names_of_attachments_are_safe(given: str, safe: str) -> None:
 
 
 def test_an_attachment_that_acts_is_only_octets() -> None:
-    """HTML, SVG and scripts have no type by which a browser would open them."""
+    """HTML, SVG and scripts are served with a type that no browser opens."""
     message = EmailMessage()
     message.set_content("x")
     for kind, sub in (("text", "html"), ("image", "svg+xml"), ("text", "javascript")):
@@ -137,7 +137,7 @@ def test_an_attachment_that_acts_is_only_octets() -> None:
 
 
 def test_an_attached_mail_can_be_saved() -> None:
-    """A forwarded mail is a part like others."""
+    """A forwarded message is a part like others."""
     inner, outer = EmailMessage(), EmailMessage()
     inner["Subject"] = "inner"
     inner.set_content("hello")
@@ -151,7 +151,7 @@ def test_an_attached_mail_can_be_saved() -> None:
 
 
 def test_nested_without_end() -> None:
-    """Thousands of multiparts in each other are a mail without a body, no fault."""
+    """Thousands of nested multiparts give a view without a body, not an error."""
     lines = [b"Subject: deep"]
     for depth in range(3000):
         lines += [b"Content-Type: multipart/mixed; boundary=b%d" % depth, b"", b"--b%d" % depth]
@@ -159,7 +159,7 @@ def test_nested_without_end() -> None:
 
 
 def test_mails_that_have_broken_parsers_have_a_view() -> None:
-    """Each is shown, and each of its parts can be saved under its name."""
+    """Messages that broke other parsers are shown, and their parts can be saved."""
     for mail in (cpython_mails() | edge_mails()).values():
         shown = mailview.view(mail)
         for each in shown.attachments:
@@ -172,14 +172,14 @@ def test_mails_that_have_broken_parsers_have_a_view() -> None:
     st.binary(max_size=300), st.sampled_from([b"", b"Content-Type: multipart/mixed; boundary=b\n"])
 )
 def test_any_octets_have_a_view(octets: bytes, header: bytes) -> None:
-    """Whatever arrives."""
+    """Any octets give a view."""
     shown = mailview.view(header + octets.replace(b"zz", b"--b\n"))
     assert shown.subject.isprintable()
     assert all(text.isprintable() for text in mailview.summary(octets).values())
 
 
 def test_a_subject_is_one_line() -> None:
-    """Folded, encoded, with a bell in it: one line of what can be printed."""
+    """A folded, encoded subject with control characters becomes one printable line."""
     found = mailview.summary(
         b"Subject: =?utf-8?B?YQ0KYgdj?=\r\n x\r\nFrom: =?x?Q?y?= <a@b.c>\r\n\r\n"
     )
