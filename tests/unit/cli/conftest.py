@@ -1,4 +1,4 @@
-"""What the command's tests share: running `plexus` in this process, and stack files on disk."""
+"""Fixtures of the command's tests: running `plexus` in this process, and stack files on disk."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from postal_plexus.cli.main import main
 
 @pytest.fixture
 def plexus(capsys: pytest.CaptureFixture[str]) -> Plexus:
-    """Run `plexus` with some arguments; gives its exit code and what it printed."""
+    """Run `plexus` with some arguments; return its exit code and output."""
 
     def run(*args: object) -> Ran:
         try:
@@ -26,7 +26,7 @@ def plexus(capsys: pytest.CaptureFixture[str]) -> Plexus:
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
-    """A stack file in order."""
+    """Write a valid stack file."""
     path = tmp_path / "Pulumi.sound.yaml"
     path.write_text(SOUND, encoding="utf-8")
     return path
@@ -34,7 +34,7 @@ def sound(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def wrong(tmp_path: Path) -> Path:
-    """A stack file with two mistakes."""
+    """Write a stack file with two mistakes."""
     path = tmp_path / "Pulumi.wrong.yaml"
     path.write_text(WRONG, encoding="utf-8")
     return path

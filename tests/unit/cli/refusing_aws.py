@@ -62,10 +62,10 @@ class _Handler(BaseHTTPRequestHandler):
     refusal: Refusal
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
-        """Refuse."""
+        """Refuse the request."""
         self._refuse()
 
     do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815
@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(refusal: Refusal) -> Iterator[str]:
-    """Serve within; gives the URL."""
+    """Serve within the block; yield the URL."""
     handler = type("Handler", (_Handler,), {"refusal": refusal})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
@@ -121,7 +121,7 @@ def serving(refusal: Refusal) -> Iterator[str]:
 
 
 def shut() -> str:
-    """The URL of a port where nobody listens."""
+    """Return the URL of a port on which nothing listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{free.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""`plexus app-passwords`: what it tells, and that it changes its own line of a file and no other."""
+"""`plexus app-passwords`: its output, and that it changes only its own line of the file."""
 
 import re
 import stat
@@ -36,7 +36,7 @@ config:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A stack file as a person writes it, for its owner's eyes."""
+    """Write a stack file in a person's style, readable only by its owner."""
     path = tmp_path / "Pulumi.main.yaml"
     path.write_text(WRITTEN, encoding="utf-8")
     path.chmod(0o640)
@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_list(plexus: Plexus, file: Path) -> None:
-    """Each mailbox with the names of its app passwords, sealed ones too; no hashes."""
+    """It lists each mailbox with the names of its app passwords, also encrypted ones, without hashes."""
     expected = "ann@example.org\n  phone\n  laptop\nben@example.org\n"
     assert expected == plexus("app-passwords", "list", "--stack-file", file).out
     one = plexus("app-passwords", "list", "BEN@example.org", "--stack-file", file)
@@ -52,7 +52,7 @@ def test_list(plexus: Plexus, file: Path) -> None:
 
 
 def test_list_with_last_use(plexus: Plexus, file: Path, tmp_path: Path) -> None:
-    """What `logins` prints is joined by user and name; the newest use of each counts."""
+    """The output of `logins` is joined by user and name; the newest use of each counts."""
     logins = tmp_path / "logins"
     logins.write_text(
         "ann@example.org main 2026-11-24T13:20:00Z imap 192.0.2.9\n"
@@ -87,7 +87,7 @@ def test_last_use_from_the_standard_input(file: Path) -> None:
 
 
 def test_make_and_revoke(plexus: Plexus, file: Path) -> None:
-    """One comes with its password and goes again; then the file is what it was, octet by octet."""
+    """An app password is created and revoked; then the file is the same, octet by octet."""
     told = plexus("app-passwords", "make", "ann@example.org", "tablet", "--stack-file", file)
     made = re.fullmatch(r"password: (([a-z2-9]{4}-){4}[a-z2-9]{4})\n", told.out)
     assert made
@@ -103,7 +103,7 @@ def test_make_and_revoke(plexus: Plexus, file: Path) -> None:
 
 
 def test_the_first_and_the_last(plexus: Plexus, file: Path) -> None:
-    """The heading comes with a mailbox's first app password and goes with its last."""
+    """The heading is added with a mailbox's first app password and removed with its last."""
     for name in ("phone", "laptop"):
         plexus("app-passwords", "revoke", "ann@example.org", name, "--stack-file", file)
     kept = file.read_text()
@@ -119,7 +119,7 @@ def test_the_first_and_the_last(plexus: Plexus, file: Path) -> None:
 
 
 def test_an_address_in_another_script(plexus: Plexus, sound: Path) -> None:
-    """A domain may be named as people read it."""
+    """A domain may be written in its own script."""
     told = plexus("app-passwords", "make", "ben@bücher.example", "phone", "--stack-file", sound)
     assert 0 == told.code
     told = plexus("app-passwords", "list", "ben@xn--bcher-kva.example", "--stack-file", sound)
@@ -139,7 +139,7 @@ def test_an_address_in_another_script(plexus: Plexus, sound: Path) -> None:
     ],
 )
 def test_refusals(plexus: Plexus, file: Path, args: tuple[str, ...], code: Exit, what: str) -> None:
-    """Each is told in a line, and nothing is written."""
+    """Each refusal is one line, and nothing is written."""
     told = plexus("app-passwords", *args, "--stack-file", file)
     assert (code, "") == (told.code, told.out)
     assert what in told.err
@@ -155,7 +155,7 @@ def test_refusals(plexus: Plexus, file: Path, args: tuple[str, ...], code: Exit,
     ],
 )
 def test_between_braces(mailboxes: str) -> None:
-    """They come and go there too; the last takes its heading with it."""
+    """App passwords between braces can be added and removed, with their heading."""
     text = f"config:\n  postal-plexus:mailboxes: {mailboxes}\n"
     more = with_app_password(text, "ann@example.org", "tablet", HASH)
     assert text == without_app_password(more, "ann@example.org", "tablet")
@@ -165,7 +165,7 @@ def test_between_braces(mailboxes: str) -> None:
 
 
 def test_what_cannot_be_edited_is_left_alone() -> None:
-    """With an anchor a line is that of two mailboxes: by hand, then."""
+    """A line shared by an anchor belongs to two mailboxes, so it has to be edited by hand."""
     text = """config:
   postal-plexus:mailboxes:
   - address: ann@example.org

@@ -1,4 +1,4 @@
-"""`plexus check`: a stack file in order is one line, a wrong one a line for each problem."""
+"""`plexus check` prints one line for a valid stack file, and one per problem for a wrong one."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from postal_plexus.cli.exits import Exit
 
 
 def test_in_order(plexus: Plexus, sound: Path) -> None:
-    """One line says what is in the file, and what could not be looked at."""
+    """One line summarizes the file, and names what could not be checked."""
     told = plexus("check", "--stack-file", sound)
     expected = (
         f"{sound}: in order: 2 domains, 2 mailboxes, 1 alias, 1 catch-all; "
@@ -20,7 +20,7 @@ def test_in_order(plexus: Plexus, sound: Path) -> None:
 
 
 def test_what_is_still_the_templates(plexus: Plexus) -> None:
-    """The template is in order, but its users would wait in vain at the login."""
+    """The template is valid, but with its hashes nobody can log in; a note says so."""
     template = Path(__file__).parents[3] / "pulumi" / "Pulumi.prod.yaml"
     told = plexus("check", "--stack-file", template)
     assert 0 == told.code
@@ -31,7 +31,7 @@ def test_what_is_still_the_templates(plexus: Plexus) -> None:
 
 
 def test_wrong(plexus: Plexus, wrong: Path) -> None:
-    """Every problem: file, key, entry, what, remedy; the code is 78."""
+    """Every problem has file, key, entry, text and remedy; the exit code is 78."""
     told = plexus("check", "--stack-file", wrong)
     assert (Exit.CONFIG, "") == (told.code, told.out)
     misspelled, plain = told.err.splitlines()
@@ -42,7 +42,7 @@ def test_wrong(plexus: Plexus, wrong: Path) -> None:
 
 
 def test_broken_yaml(plexus: Plexus, tmp_path: Path) -> None:
-    """Broken YAML is told by its line."""
+    """Broken YAML is reported with its line."""
     path = tmp_path / "Pulumi.broken.yaml"
     path.write_text("config:\n\taws:region: x\n")
     told = plexus("check", "--stack-file", path)
@@ -51,7 +51,7 @@ def test_broken_yaml(plexus: Plexus, tmp_path: Path) -> None:
 
 
 def test_not_utf_8(plexus: Plexus, tmp_path: Path) -> None:
-    """A file in another encoding is told by the line that shows it."""
+    """A file in another encoding is reported with the line."""
     path = tmp_path / "Pulumi.latin.yaml"
     path.write_bytes("config:\n  a:b: bücher.example\n".encode("latin-1"))
     told = plexus("check", "--stack-file", path)
@@ -63,7 +63,7 @@ def test_not_utf_8(plexus: Plexus, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.yaml", "."])
 def test_no_such_file(plexus: Plexus, tmp_path: Path, name: str) -> None:
-    """What cannot be read ends with 66 and says why."""
+    """An unreadable file ends with 66 and the reason."""
     told = plexus("check", "--stack-file", tmp_path / name)
     assert Exit.NO_INPUT == told.code
     assert told.err.startswith(f"{tmp_path / name}: cannot be read (")
@@ -72,7 +72,7 @@ def test_no_such_file(plexus: Plexus, tmp_path: Path, name: str) -> None:
 def test_the_only_stack_file_is_meant(
     plexus: Plexus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without an option, the one stack file here or in pulumi/ is checked; else one must be named."""
+    """Without an option, the only stack file here or in pulumi/ is checked; otherwise one must be named."""
     monkeypatch.chdir(tmp_path)
     told = plexus("check")
     assert (Exit.NO_INPUT, "plexus: there is no Pulumi.*.yaml here or in pulumi/; name one: ") == (
@@ -93,7 +93,7 @@ def test_the_only_stack_file_is_meant(
 
 
 def test_the_templates_of_the_checkout_can_be_read(plexus: Plexus) -> None:
-    """The stack files that are shipped hold no key that `check` does not know."""
+    """The shipped stack files contain no key that `check` does not know."""
     checkout = Path(__file__).parents[3]
     shipped = [
         *checkout.glob("pulumi/Pulumi.*.yaml"),

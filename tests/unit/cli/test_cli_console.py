@@ -1,4 +1,4 @@
-"""`plexus console` says in one line what keeps it from starting.
+"""`plexus console` reports in one line why it cannot start.
 
 With a desk that runs it is used by the system tests.
 """
@@ -13,7 +13,7 @@ from postal_plexus.console import serve
 
 
 def test_without_a_desk(plexus: Plexus, tmp_path: Path) -> None:
-    """What is to be shown has to run."""
+    """The desk to show must be running."""
     told = plexus("console", "--desk", tmp_path / "desk")
     assert (Exit.UNAVAILABLE, "") == (told.code, told.out)
     assert "plexus local up" in told.err
@@ -21,14 +21,14 @@ def test_without_a_desk(plexus: Plexus, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("port", ["-1", "65536", "x"])
 def test_a_port_that_is_none(plexus: Plexus, tmp_path: Path, port: str) -> None:
-    """The command line is wrong."""
+    """An invalid port is a wrong command line."""
     told = plexus("console", "--desk", tmp_path / "desk", f"--port={port}")
     assert (Exit.USAGE, "") == (told.code, told.out)
     assert "--port" in told.err
 
 
 def test_the_first_port_that_is_free() -> None:
-    """A port that is taken gives way to the next; if none is left, each is told."""
+    """If a port is in use, the next one is used; if none is left, all are named."""
     with serve.listen((0,)) as first:
         taken = first.getsockname()[1]
         assert "127.0.0.1" == first.getsockname()[0]

@@ -1,4 +1,4 @@
-"""`plexus directory`: who gets a mail to an address."""
+"""`plexus directory`: who gets mail for an address."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from postal_plexus.cli.exits import Exit
 
 
 def test_addresses(plexus: Plexus, sound: Path) -> None:
-    """Each address with its people, domains as they are read; an address outside is marked."""
+    """Each address with its recipients, domains in their own script; outside addresses are marked."""
     asked = [
         "Ann+x@example.org",
         "info@example.org",
@@ -27,14 +27,14 @@ def test_addresses(plexus: Plexus, sound: Path) -> None:
 
 
 def test_an_unknown_address(plexus: Plexus, sound: Path) -> None:
-    """If one of the addresses is nobody's, the code is 67; the others are told all the same."""
+    """If an address is unknown, the exit code is 67; the others are printed anyway."""
     told = plexus("directory", "--stack-file", sound, "no@example.org", "ann@example.org")
     expected = "no@example.org -> nobody\nann@example.org -> ann@example.org\n"
     assert (Exit.NO_USER, expected) == (told.code, told.out)
 
 
 def test_everything(plexus: Plexus, sound: Path) -> None:
-    """Without an address the whole directory is drawn up."""
+    """Without an address the whole directory is printed."""
     expected = (
         "example.org\n"
         "  ann@example.org\n"
@@ -49,13 +49,13 @@ def test_everything(plexus: Plexus, sound: Path) -> None:
 
 @pytest.mark.parametrize("address", ["ann", "ann@localhost", "a b@example.org", ""])
 def test_no_address(plexus: Plexus, sound: Path, address: str) -> None:
-    """What is no address is told as a wrong command line."""
+    """An invalid address is a wrong command line."""
     told = plexus("directory", "--stack-file", sound, address)
     assert (Exit.USAGE, "") == (told.code, told.out)
     assert told.err.startswith(f"plexus: the address {address!r} ")
 
 
 def test_a_wrong_stack_file(plexus: Plexus, wrong: Path) -> None:
-    """A wrong stack file answers nothing, but tells what is wrong with it."""
+    """A wrong stack file is reported instead of an answer."""
     told = plexus("directory", "--stack-file", wrong, "ann@example.org")
     assert (Exit.CONFIG, "") == (told.code, told.out)

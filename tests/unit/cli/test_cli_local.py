@@ -16,7 +16,7 @@ from postal_plexus.cli.exits import Exit
 
 
 def test_up_with_a_wrong_stack_file(plexus: Plexus, tmp_path: Path, wrong: Path) -> None:
-    """A wrong stack file is told before anything is started or made."""
+    """A wrong stack file is reported before anything is started or created."""
     told = plexus("local", "up", "--desk", tmp_path / "desk", "--stack-file", wrong)
     assert (Exit.CONFIG, "") == (told.code, told.out)
     assert told.err.startswith(f"{wrong}: postal-plexus:mailbox: ")
@@ -24,7 +24,7 @@ def test_up_with_a_wrong_stack_file(plexus: Plexus, tmp_path: Path, wrong: Path)
 
 
 def test_status(plexus: Plexus, tmp_path: Path) -> None:
-    """Where no desk is, status says so, for people and as JSON, and ends with 69."""
+    """Without a desk, status says so, as text and as JSON, and ends with 69."""
     desk = tmp_path / "desk"
     told = plexus("local", "status", "--desk", desk)
     assert (Exit.UNAVAILABLE, f"The desk in {desk} is not running.\n") == (told.code, told.out)
@@ -35,21 +35,21 @@ def test_status(plexus: Plexus, tmp_path: Path) -> None:
 
 
 def test_down(plexus: Plexus, tmp_path: Path) -> None:
-    """Stopping what does not run is done at once."""
+    """Stopping a desk that is not running succeeds at once."""
     told = plexus("local", "down", "--desk", tmp_path / "desk")
     assert (0, "", "") == (told.code, told.out, told.err)
 
 
 @pytest.mark.parametrize("command", [("send", "ann@example.org"), ("demo",)])
 def test_without_a_desk(plexus: Plexus, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """What needs a desk says how to start one."""
+    """Commands that need a desk say how to start one."""
     told = plexus("local", *command, "--desk", tmp_path / "desk")
     assert (Exit.UNAVAILABLE, "") == (told.code, told.out)
     assert "plexus local up" in told.err
 
 
 def test_send_a_file_that_is_missing(plexus: Plexus, tmp_path: Path) -> None:
-    """A mail that cannot be read ends with 66."""
+    """A missing message file ends with 66."""
     told = plexus("local", "send", "--file", tmp_path / "mail.eml", "ann@example.org")
     assert (Exit.NO_INPUT, True) == (
         told.code,
@@ -64,7 +64,7 @@ def test_send_a_file_that_is_missing(plexus: Plexus, tmp_path: Path) -> None:
 def test_a_foreign_directory_is_left_alone(
     plexus: Plexus, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """Somebody's files are no desk: nothing is made, stopped or removed there."""
+    """In a directory with other files, nothing is created, stopped or removed."""
     (tmp_path / "daemon.pid").write_text("1\n")
     (tmp_path / "thesis.txt").write_text("x")
     mode = tmp_path.stat().st_mode
@@ -76,7 +76,7 @@ def test_a_foreign_directory_is_left_alone(
 
 
 def test_an_empty_directory_is_not_removed(plexus: Plexus, tmp_path: Path) -> None:
-    """It is no desk."""
+    """An empty directory is not a desk."""
     told = plexus("local", "down", "--destroy", "--desk", tmp_path)
     assert Exit.UNAVAILABLE == told.code
     assert tmp_path.exists()
@@ -98,7 +98,7 @@ def test_an_empty_directory_is_not_removed(plexus: Plexus, tmp_path: Path) -> No
 def test_a_bad_desk_directory_is_told(
     plexus: Plexus, tmp_path: Path, command: tuple[str, ...], name: str
 ) -> None:
-    """A file, a circle of links, a name that is too long: one line, no traceback."""
+    """A file, a loop of links or a name that is too long gives one line, no traceback."""
     (tmp_path / "a-file").write_text("x")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     desk = name if name.startswith(("~", "/")) else tmp_path / name

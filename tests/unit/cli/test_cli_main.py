@@ -1,4 +1,4 @@
-"""`plexus` itself: its help, its exit codes, and how it ends when it is disturbed."""
+"""`plexus` itself: its help, its exit codes, and interruptions."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def test_version(plexus: Plexus) -> None:
 
 
 def test_help_documents_every_exit_code(plexus: Plexus) -> None:
-    """Each code and its meaning stands in the help and in the module that defines it."""
+    """Each code and its meaning is in the help and in the module that defines it."""
     told = plexus("--help")
     assert 0 == told.code
     for code in Exit:
@@ -39,7 +39,7 @@ def test_help_documents_every_exit_code(plexus: Plexus) -> None:
     "command", ["check", "cost", "directory", "dns", "password", "app-passwords", "local"]
 )
 def test_each_command_has_help(plexus: Plexus, command: str) -> None:
-    """Help is there, and names no thing of the program's inside."""
+    """Each command has help, without names of the program's internals."""
     told = plexus(command, "--help")
     assert 0 == told.code
     assert "CommandError" not in told.out
@@ -60,7 +60,7 @@ def test_each_command_has_help(plexus: Plexus, command: str) -> None:
     ],
 )
 def test_a_wrong_command_line(plexus: Plexus, args: tuple[str, ...]) -> None:
-    """A wrong command line ends with 64 and says where help is."""
+    """A wrong command line ends with 64 and refers to the help."""
     told = plexus(*args)
     assert Exit.USAGE == told.code
     assert "" == told.out
@@ -79,7 +79,7 @@ def test_interrupted() -> None:
 
 
 def test_the_reader_has_gone(sound: Path) -> None:
-    """A closed pipe ends with 141 and without a word, as for any other command."""
+    """A closed pipe ends with 141 and no message, as for any other command."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
@@ -96,7 +96,7 @@ def test_the_reader_has_gone(sound: Path) -> None:
     "command", [["--help"], ["--version"], ["local", "--help"], ["local", "status"], ["directory"]]
 )
 def test_a_full_output(sound: Path, tmp_path: Path, command: list[str]) -> None:
-    """What cannot be written ends with 74 and one line, however little it is."""
+    """Output that cannot be written ends with 74 and one line, however short it is."""
     if command == ["directory"]:
         command = [*command, "--stack-file", str(sound)]
     with Path("/dev/full").open("wb") as full:
@@ -110,7 +110,7 @@ def test_a_full_output(sound: Path, tmp_path: Path, command: list[str]) -> None:
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full"])
 @pytest.mark.parametrize("command", ["local status", "local down --desk /dev/null", "--help"])
 def test_a_closed_output(tmp_path: Path, redirection: str, command: str) -> None:
-    """The exit code has to do; there is never a traceback."""
+    """With closed output only the exit code reports the error; there is never a traceback."""
     ended = subprocess.run(
         ["sh", "-c", f'"$@" {command} {redirection}', "sh", *_PLEXUS],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Points in time as operators write them."""
+"""Points in time on the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 28, 12, 30, tzinfo=UTC)
     ],
 )
 def test_a_moment_is_read(text: str, meant: datetime) -> None:
-    """Without a zone it is UTC, as SES and S3 have it."""
+    """A time without a zone is UTC, as in SES and S3."""
     assert meant == moment(text, NOW)
 
 

@@ -1,4 +1,4 @@
-"""`plexus import` and `plexus export`: what is refused before anything runs, in one line each."""
+"""`plexus import` and `plexus export` refuse wrong arguments in one line, before anything runs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ENDS = [
 def test_however_a_task_ends_its_command_has_the_documented_code(
     error: OperationError, code: int
 ) -> None:
-    """All commands that use a stack end by the same table."""
+    """All commands that use a stack convert exit codes by the same table."""
 
     @system.reported
     def run(_args: Namespace) -> int:
@@ -64,7 +64,7 @@ def test_however_a_task_ends_its_command_has_the_documented_code(
 
 
 def test_every_code_of_a_task_has_one_of_a_command() -> None:
-    """A new one is to be thought of."""
+    """The table contains every code of a task."""
     own = {value for name, value in vars(codes).items() if name.isupper()}
     assert own == {error.code for error, _ in ENDS if isinstance(error, RefusedError)}
 

@@ -1,4 +1,4 @@
-"""`plexus password`: read unseen, hashed so that Dovecot verifies it, and never on a command line."""
+"""`plexus password`: read without echo, hashed for Dovecot, never on a command line."""
 
 import os
 import pty
@@ -24,14 +24,14 @@ def given(text: bytes, *args: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def verify(password_hash: str, password: str) -> bool:
-    """Whether argon2 verifies the password, and the directory accepts the hash."""
+    """Return whether argon2 verifies the password, and the directory accepts the hash."""
     assert fault_of(password_hash, "ann@example.org") is None
     return PasswordHasher().verify(password_hash.removeprefix("{ARGON2ID}"), password)
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
 def test_from_a_pipe(ending: bytes) -> None:
-    """The hash alone comes out, of the line without its end."""
+    """Only the hash is printed, that of the line without its end."""
     ended = given(_PASSWORD.encode() + ending)
     assert (0, b"") == (ended.returncode, ended.stderr)
     assert verify(ended.stdout.decode().removesuffix("\n"), _PASSWORD)
@@ -47,7 +47,7 @@ def test_an_entry_for_the_stack_file() -> None:
 
 
 def test_generate(plexus: Plexus) -> None:
-    """A password is made, and never the same; it comes with its hash."""
+    """Each generated password is different, and is printed with its hash."""
     told = [plexus("password", "--generate") for _ in range(2)]
     made = [yaml.safe_load(each.out) for each in told]
     for each in made:
@@ -57,7 +57,7 @@ def test_generate(plexus: Plexus) -> None:
 
 
 def test_an_app_password(plexus: Plexus) -> None:
-    """A random password comes with its line of the mailbox's entry."""
+    """A random password is printed with its line for the mailbox's entry."""
     told = plexus("password", "ann@example.org", "--app", "phone").out
     first, _, rest = told.partition("\n")
     password = first.removeprefix("password: ")
@@ -71,7 +71,7 @@ def test_an_app_password(plexus: Plexus) -> None:
 
 @pytest.mark.parametrize("name", ["main", "My Phone", "", "-x"])
 def test_a_wrong_app_name(name: str) -> None:
-    """A name that the stack file would refuse is refused before a password is made."""
+    """A name that the stack file would refuse is refused before a password is generated."""
     ended = given(b"", f"--app={name}")
     assert (Exit.USAGE, b"") == (ended.returncode, ended.stdout)
     assert b"cannot name an app password" in ended.stderr
@@ -89,7 +89,7 @@ def test_a_wrong_app_name(name: str) -> None:
     ],
 )
 def test_refused(text: bytes, what: str) -> None:
-    """What should not be a password is refused with 65, and not repeated."""
+    """An unsuitable password is refused with 65, and not printed."""
     ended = given(text)
     assert (Exit.DATA, b"") == (ended.returncode, ended.stdout)
     assert what in ended.stderr.decode()
@@ -97,7 +97,7 @@ def test_refused(text: bytes, what: str) -> None:
 
 
 def test_a_wrong_address() -> None:
-    """An address that is none is told before a password is asked for."""
+    """An invalid address is reported before a password is asked for."""
     ended = given(b"", "ann")
     assert Exit.USAGE == ended.returncode
     assert b"the address 'ann' has no @" in ended.stderr
@@ -124,7 +124,7 @@ def test_from_a_terminal(second: str, code: int, seen: str) -> None:
 
 
 def _until(terminal: int, prompt: bytes | None) -> bytes:
-    """What the terminal shows up to a prompt, or to the end."""
+    """Return the terminal's output up to a prompt, or to the end."""
     shown = b""
     while prompt is None or not shown.endswith(prompt):
         try:

@@ -1,4 +1,4 @@
-"""`plexus mailbox` and `plexus alias`: what they write, what they tell, and what they leave alone."""
+"""`plexus mailbox` and `plexus alias`: what they write, print, and leave unchanged."""
 
 import io
 import json
@@ -31,7 +31,7 @@ class _Terminal(io.StringIO):
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch):
-    """Let somebody at the terminal answer."""
+    """Answer questions at the terminal."""
 
     def answer(text: str) -> None:
         monkeypatch.setattr(sys, "stdin", _Terminal(text))
@@ -40,12 +40,12 @@ def answers(monkeypatch: pytest.MonkeyPatch):
 
 
 def mailboxes(path: Path) -> list[dict[str, object]]:
-    """The mailboxes of a stack file."""
+    """Return the mailboxes of a stack file."""
     return yaml.safe_load(path.read_text("utf-8"))["config"]["postal-plexus:mailboxes"]
 
 
 def test_add_with_a_password_made(plexus: Plexus, sound: Path) -> None:
-    """Printed once; its hash is in the file; what `pulumi up` will do is told."""
+    """The password is printed once, its hash is in the file, and `pulumi up`'s effect is described."""
     sound.chmod(0o640)
     told = plexus("mailbox", "add", "Carl@example.org", "--generate", "--stack-file", sound)
     assert 0 == told.code
@@ -77,7 +77,7 @@ def test_add_with_a_password_from_the_standard_input(sound: Path) -> None:
 
 
 def test_rename(plexus: Plexus, sound: Path) -> None:
-    """Everything that names it follows; its mail stays where it is."""
+    """All references to the mailbox follow; its mail stays where it is."""
     told = plexus("mailbox", "rename", ANN, "anna@example.org", "--stack-file", sound, "--json")
     assert 0 == told.code
     config = yaml.safe_load(sound.read_text("utf-8"))["config"]
@@ -96,7 +96,7 @@ def test_rename(plexus: Plexus, sound: Path) -> None:
 
 
 def test_remove_asks(plexus: Plexus, sound: Path, answers) -> None:
-    """With what becomes of the mail; without a yes nothing happens."""
+    """The question says what happens to the mail; without a yes nothing changes."""
     plexus("alias", "remove", "info@example.org", BEN, "--yes", "--stack-file", sound)
     before = sound.read_text("utf-8")
     answers("n\n")
@@ -110,7 +110,7 @@ def test_remove_asks(plexus: Plexus, sound: Path, answers) -> None:
 
 
 def test_remove_where_something_leads_there(plexus: Plexus, sound: Path) -> None:
-    """Refused with each thing that does, or all of it goes."""
+    """It is refused with a list of the references, or removes all of them."""
     told = plexus("mailbox", "remove", ANN, "--yes", "--stack-file", sound)
     assert (Exit.CONFIG, SOUND) == (told.code, sound.read_text("utf-8"))
     assert "its catch-all 'ann+rest@example.org' is neither" in told.err
@@ -122,7 +122,7 @@ def test_remove_where_something_leads_there(plexus: Plexus, sound: Path) -> None
 
 
 def test_aliases(plexus: Plexus, sound: Path) -> None:
-    """They come, get more destinations, lose some, and go."""
+    """Aliases are added, get more destinations, lose some, and are removed."""
     told = plexus("alias", "add", "club@example.org", ANN, "--stack-file", sound)
     assert f"{sound}: club@example.org leads to ann@example.org\n" in told.out
     told = plexus("alias", "add", "club@example.org", "zoe@example.com", "--stack-file", sound)
@@ -176,7 +176,7 @@ def test_refusals(
     what: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each is told, and the file is as it was."""
+    """Each refusal is reported, and the file is unchanged."""
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     told = plexus(*args, "--stack-file", sound)
     assert (code, SOUND) == (told.code, sound.read_text("utf-8"))
@@ -185,13 +185,13 @@ def test_refusals(
 
 
 def add(path: Path, plexus: Plexus) -> tuple[int, str]:
-    """Add an alias; gives the exit code, and what was complained of."""
+    """Add an alias; return the exit code and the error output."""
     told = plexus("alias", "add", "more@example.org", ANN, "--stack-file", path)
     return told.code, told.err
 
 
 def test_line_ends_stay(plexus: Plexus, sound: Path) -> None:
-    """A file of Windows' stays one, line by line."""
+    """CRLF line ends stay, line by line."""
     sound.write_bytes(SOUND.replace("\n", "\r\n").encode())
     assert 0 == add(sound, plexus)[0]
     content = sound.read_bytes()
@@ -201,7 +201,7 @@ def test_line_ends_stay(plexus: Plexus, sound: Path) -> None:
 
 
 def test_a_link_stays_one(plexus: Plexus, sound: Path, tmp_path: Path) -> None:
-    """The file that it leads to is edited."""
+    """A link stays a link, and its target is edited."""
     link = tmp_path / "Pulumi.link.yaml"
     link.symlink_to(sound)
     assert 0 == add(link, plexus)[0]
@@ -225,7 +225,7 @@ def test_a_link_stays_one(plexus: Plexus, sound: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_file(plexus: Plexus, sound: Path, content: str, what: str) -> None:
-    """What is wrong is told with its place, before anything is written."""
+    """Mistakes are reported with their place, before anything is written."""
     sound.write_text(content, encoding="utf-8")
     code, told = add(sound, plexus)
     assert (Exit.CONFIG, content) == (code, sound.read_text("utf-8"))
@@ -233,7 +233,7 @@ def test_a_wrong_file(plexus: Plexus, sound: Path, content: str, what: str) -> N
 
 
 def test_files_that_cannot_be_used(plexus: Plexus, sound: Path, tmp_path: Path) -> None:
-    """Read-only, absent, no UTF-8: one line each, with what to do."""
+    """Read-only, missing and non-UTF-8 files give one line each, with the remedy."""
     sound.chmod(0o444)
     assert (Exit.NO_INPUT, True) == ((found := add(sound, plexus))[0], "chmod u+w" in found[1])
     assert (Exit.NO_INPUT, True) == (
@@ -263,7 +263,7 @@ def test_two_at_once(sound: Path) -> None:
 
 
 def test_another_program_meanwhile(sound: Path) -> None:
-    """What an editor has saved in between is not overwritten."""
+    """Changes that an editor saved meanwhile are not overwritten."""
 
     def edit(text: str) -> str:
         sound.write_text(SOUND + "# saved\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Every command in a bad hour: each ends in one line and a documented exit code.
+"""Every command without access to AWS ends with one line and a documented exit code.
 
 `COMMANDS` has all of `plexus`; a new one without a place here fails. AWS is a server of this
 process that refuses in AWS's own words.
@@ -75,7 +75,7 @@ COMMANDS = {*ON_A_STACK, *ON_A_FILE, *ELSEWHERE}
 
 
 def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[str]:
-    """The commands that a parser knows."""
+    """Return the commands that a parser knows."""
     kind = argparse._SubParsersAction  # noqa: SLF001  argparse has no other way
     groups = [each for each in parser._actions if isinstance(each, kind)]  # noqa: SLF001
     if not groups:
@@ -90,7 +90,7 @@ def test_every_command_is_here() -> None:
 
 @pytest.fixture(autouse=True)
 def stranger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """A machine of nobody's: no credentials, no region but the one given, nobody to ask."""
+    """Set up a machine without credentials, region and terminal."""
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in {
@@ -113,7 +113,7 @@ def stranger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
 
 @pytest.fixture
 def known(stranger: pytest.MonkeyPatch) -> None:
-    """Somebody with credentials."""
+    """Set up a machine with credentials."""
     stranger.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
     stranger.setenv("AWS_SECRET_ACCESS_KEY", "0" * 40)
 
@@ -124,7 +124,7 @@ def run(plexus: Plexus, name: str, tmp_path: Path, *more: str) -> Ran:
 
 
 def assert_one_line(ran: Ran, code: Exit, text: str) -> None:
-    """Nothing on the standard output, one line that says it on the other."""
+    """Assert that standard output is empty and standard error has one line."""
     assert (code, "") == (ran.code, ran.out), ran.err
     assert text in ran.err
     assert 1 == ran.err.count("\n"), ran.err
@@ -139,7 +139,7 @@ FOR_ALL = ["queue list", "operator-policy", "import workmail-users"]
 
 @pytest.mark.parametrize("name", ON_AWS)
 def test_no_credentials(plexus: Plexus, tmp_path: Path, name: str) -> None:
-    """With --json no half a document."""
+    """With --json nothing is printed either."""
     ran = run(plexus, name, tmp_path, "--json")
     assert_one_line(ran, Exit.NO_PERMISSION, "no AWS credentials were found; set AWS_PROFILE")
 
@@ -168,7 +168,7 @@ def test_expired_credentials(
 def test_a_stack_that_cannot_be_found(
     plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, word: str, text: str, code: Exit
 ) -> None:
-    """All ask for its parts in the same way; `queue list` stands for them."""
+    """All commands read its parts in the same way; `queue list` represents them."""
     with serving(Refusal(word)) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         assert_one_line(run(plexus, "queue list", tmp_path), code, text)
@@ -179,7 +179,7 @@ def test_a_stack_that_cannot_be_found(
 def test_rights_that_end_at_finding_the_stack(
     plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    """What is missing is named; doctor goes on, and says it of each thing."""
+    """The missing permission is named; doctor continues, and names it for each check."""
     with serving(Refusal(knows_the_stack=True)) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = run(plexus, name, tmp_path)
@@ -202,7 +202,7 @@ def test_no_way_to_aws(
 @pytest.mark.parametrize("name", ON_AWS)
 @pytest.mark.usefixtures("known")
 def test_control_c(plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    """While AWS is asked; nothing is said but the end of the line."""
+    """Control-C during a call to AWS prints nothing but a line end."""
     with serving(Refusal(knows_the_stack=True, interrupts=True)) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = run(plexus, name, tmp_path)
@@ -260,7 +260,7 @@ def test_a_stack_file_that_is_missing(plexus: Plexus, tmp_path: Path, name: str)
     "name", ["mailbox kick", "mailbox quota", "import mail", "export", "replay", "restore"]
 )
 def test_an_address_that_is_none(plexus: Plexus, tmp_path: Path, name: str, word: str) -> None:
-    """Told before AWS is asked, which has no credentials here, and in escapes."""
+    """An invalid address is reported, with escapes, before AWS is called, for which there are no credentials."""
     given = ON_A_STACK[name].format(tmp_path).split()
     ran = plexus(*name.split(), *(word if each == ANN else each for each in given))
     assert_one_line(ran, Exit.USAGE, f"the address {word!r} ")
@@ -269,7 +269,7 @@ def test_an_address_that_is_none(plexus: Plexus, tmp_path: Path, name: str, word
 @pytest.mark.parametrize("name", [name for name, given in ON_A_STACK.items() if "--yes" in given])
 @pytest.mark.usefixtures("known")
 def test_nobody_to_ask(plexus: Plexus, stranger: pytest.MonkeyPatch, name: str) -> None:
-    """Without a terminal nothing is dropped unasked."""
+    """Without a terminal nothing is dropped."""
     given = ON_A_STACK[name].removesuffix("--yes").split()
     with serving(refusal := Refusal(knows_the_stack=True)) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)

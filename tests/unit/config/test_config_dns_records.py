@@ -1,4 +1,4 @@
-"""Which records a domain should have, and how what was found is judged."""
+"""The expected records of a domain, and the judgement of the found ones."""
 
 import socket
 import threading
@@ -40,13 +40,13 @@ MX = Record("example.org", "MX", ("10 inbound-smtp.us-east-1.amazonaws.com",))
     ],
 )
 def test_judgement(record: Record, found: list[str], state: State) -> None:
-    """Case and final dots do not matter; a second policy of a kind does, a foreign text does not."""
+    """Case, final dots and other texts do not matter; a second policy of a kind does."""
     assert state is judge(record, found)
 
 
 @pytest.fixture
 def failing() -> Iterator[str]:
-    """A resolver that answers every question with SERVFAIL."""
+    """Start a resolver that answers every query with SERVFAIL."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
 
@@ -76,7 +76,7 @@ def failing() -> Iterator[str]:
 def test_what_cannot_be_asked(
     args: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each with the code of its kind, and what to give instead."""
+    """Each failure has its exit code, and the remedy."""
     assert code == main(["dns", "--stack-file", str(TEMPLATE), *args])
     assert told in capsys.readouterr().err
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_asked(
 def test_a_resolver_that_fails_is_no_missing_record(
     failing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says that nothing is known, not that records are missing."""
+    """The output says that nothing is known, not that records are missing."""
     stack_file = tmp_path / "Pulumi.main.yaml"
     stack_file.write_text(TEMPLATE.read_text())
     assert 68 == main(

@@ -1,4 +1,4 @@
-"""Edits of a stack file's text: what was asked changes, and nothing else does."""
+"""Edits of a stack file's text change only what was requested."""
 
 import difflib
 
@@ -49,19 +49,19 @@ config:
 
 
 def changes(before: str, after: str) -> list[str]:
-    """The lines that went and came, as diff tells them."""
+    """Return the removed and added lines, as diff shows them."""
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
 def lists(text: str) -> dict[str, list[dict[str, object]]]:
-    """What the text says of who has mail."""
+    """Return the lists in the text."""
     config = yaml.safe_load(text)["config"]
     return {key.partition(":")[2]: value for key, value in config.items()}
 
 
 def test_a_mailbox_comes_and_goes() -> None:
-    """Below the others and the comments that are theirs; gone again, the file is what it was."""
+    """A mailbox is added below the others and their comments; removing it restores the file."""
     more = with_mailbox(WRITTEN, "Carl@example.org", HASH, 50)
     expected = [
         "+    - address: Carl@example.org",
@@ -74,7 +74,7 @@ def test_a_mailbox_comes_and_goes() -> None:
 
 
 def test_a_mailbox_goes_with_what_stands_in_its_lines() -> None:
-    """The comments within its entry go too; those above it and beside it stay."""
+    """Comments within its entry are removed too; those above and beside it stay."""
     gone = ["-    - address: Ann@example.org   # since 2020", f'-      password-hash: "{HASH}"']
     assert [*gone, "-      # quota-gb: 50"] == changes(
         WRITTEN, without_mailbox(WRITTEN, "ann@example.org")
@@ -82,7 +82,7 @@ def test_a_mailbox_goes_with_what_stands_in_its_lines() -> None:
 
 
 def test_everywhere_takes_out_what_leads_to_it() -> None:
-    """Destinations, catch-alls and send-as; an alias that would lead to nobody, and those to it."""
+    """Removes destinations, catch-alls, send-as entries, and aliases that would have no destination."""
     text = with_alias(WRITTEN, "boss@example.org", ["ann@example.org"])
     text = with_alias(text, "chief@example.org", ["boss@example.org"])
     left = lists(without_mailbox(text, "ann@example.org", everywhere=True))
@@ -93,7 +93,7 @@ def test_everywhere_takes_out_what_leads_to_it() -> None:
 
 
 def test_another_address() -> None:
-    """Wherever it is named, with its quotes and subaddress; the mail stays; the old one is an alias."""
+    """All references change, with quotes and subaddresses; the mail stays; the old address is an alias."""
     expected = [
         "-      catch-all: 'ann+rest@example.org'",
         "+      catch-all: 'anna.b+rest@example.org'",
@@ -112,7 +112,7 @@ def test_another_address() -> None:
 
 
 def test_an_address_and_back() -> None:
-    """The mail never moves: a second name has the first place, and the first name needs no mark."""
+    """The mail never moves: a second name keeps the first storage, and the first name needs no `stored-as`."""
     second = with_another_address(WRITTEN, "ann@example.org", "anna@example.org", alias=False)
     third = with_another_address(second, "anna@example.org", "anne@example.org")
     assert "ann@example.org" == lists(third)["mailboxes"][0]["stored-as"]
@@ -124,7 +124,7 @@ def test_an_address_and_back() -> None:
 
 
 def test_an_alias_becomes_the_address() -> None:
-    """The alias gives way where it leads to nobody else, and no list names anybody twice."""
+    """The alias is removed if it has no other destination, and no list contains duplicates."""
     text = with_alias(WRITTEN, "anna@example.org", ["ann@example.org"])
     text = with_alias(text, "info@example.org", ["anna@example.org"])
     renamed = lists(with_another_address(text, "ann@example.org", "anna@example.org"))
@@ -135,14 +135,14 @@ def test_an_alias_becomes_the_address() -> None:
 
 
 def test_the_place_of_a_renamed_mailbox_is_not_given_away() -> None:
-    """Who gets the old address for a mailbox of their own gets a place of their own, too."""
+    """A new mailbox with the old address gets its own storage."""
     text = with_another_address(WRITTEN, "ann@example.org", "anna@example.org", alias=False)
     text = with_mailbox(text, "ann@example.org", HASH)
     assert "ann.2@example.org" == lists(text)["mailboxes"][-1]["stored-as"]
 
 
 def test_destinations_come_and_go() -> None:
-    """In a list between brackets and in one of lines."""
+    """Destinations are added and removed, in lists between brackets and on lines."""
     more = with_alias(WRITTEN, "INFO@example.org", ["zoe@example.com"])
     expected = "+    destinations: [ann@example.org, ben@bücher.example, zoe@example.com]"
     assert expected == changes(WRITTEN, more)[1]
@@ -179,7 +179,7 @@ ANN = f'{{address: ann@example.org, password-hash: "{HASH}"}}'
     ],
 )
 def test_however_it_is_written(text: str) -> None:
-    """Brackets, empty lists, deep or no indent, folded texts, no last line end."""
+    """Brackets, empty lists, any indentation, folded texts, and no last line end are handled."""
     before = lists(text)
     more = with_alias(with_mailbox(text, "ben@example.org", HASH), "b@example.org", ["x@y.example"])
     after = lists(more)
@@ -215,14 +215,14 @@ def test_however_it_is_written(text: str) -> None:
     ],
 )
 def test_what_cannot_be_edited_is_refused(text: str) -> None:
-    """With what to do; there is no half edit."""
+    """The error has the remedy, and the text is unchanged."""
     with pytest.raises(StackError, match=r"by hand|has no mailbox"):
         without_mailbox(text, "ann@example.org")
 
 
 @given(st.text(st.sampled_from("-#[]{}:'\"\\&*!|>%@`,\n \t\rabüé\u2028\x85"), max_size=40))
 def test_anything_is_edited_rightly_or_refused(noise: str) -> None:
-    """Whatever is below: it says what it said, and the mailbox is there or the edit refused."""
+    """Any text keeps its meaning and gets the mailbox, or the edit is refused."""
     text = f'{HEAD}\n    - address: ann@example.org\n      password-hash: "{HASH}"\n{noise}'
     try:
         more = with_mailbox(text, "ben@example.org", HASH)
