@@ -310,7 +310,7 @@ def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
 
 
 def test_a_fix_of_debians_comes_into_service(build: Build, postfix: InService) -> None:
-    """Built anew with the fixed package, seen to carry mail, pushed by digest, in service."""
+    """The image is rebuilt with the fixed package, tested with mail, pushed by digest and deployed."""
     before, old = postfix.revision(), postfix.image()
     done = build.run()
     assert 0 == done.returncode, done.stderr
@@ -341,7 +341,7 @@ def test_a_fix_of_debians_comes_into_service(build: Build, postfix: InService) -
 
 
 def test_nothing_to_fix_is_quiet(build: Build, postfix: InService) -> None:
-    """A line that says so, and no build, no push, no new revision."""
+    """One line says so; there is no build, push or new revision."""
     before, images = postfix.revision(), postfix.digests()
     done = build.run()
     assert (0, "") == (done.returncode, done.stderr)
@@ -350,7 +350,7 @@ def test_nothing_to_fix_is_quiet(build: Build, postfix: InService) -> None:
 
 
 def test_images_that_carry_no_mail_go_nowhere(build: Build, postfix: InService) -> None:
-    """The smoke test fails: nothing is pushed, nothing deployed, and it is said what and where."""
+    """If the smoke test fails, nothing is pushed or deployed, and the error names the cause."""
     before, images = postfix.revision(), postfix.digests()
     script = build.directory / "containers" / "postfix" / "entrypoint"
     script.write_text("#!/bin/sh\necho cannot open the tables >&2\nexit 1\n")

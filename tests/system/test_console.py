@@ -1,4 +1,4 @@
-"""The page of a desk in a real Chromium: mail moves, buttons act, hostile mail does nothing."""
+"""A desk's console in a real Chromium: messages in transit, buttons, hostile mail."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from system.desk import Desk
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all tests here."""
+    """Start one browser for all tests here."""
     with chromium() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def address(desk: Desk) -> str:
-    """What `make run` and `plexus local status` print."""
+    """Return the address that `make run` and `plexus local status` print."""
     told = json.loads(desk.plexus("status", "--json").stdout)["page"]
     assert f"A page to look at:   {told}\n" in desk.plexus("status").stdout
     return told
@@ -41,7 +41,7 @@ def address(desk: Desk) -> str:
 
 @pytest.fixture
 def opened(address: str, browser: Browser) -> Iterator[Window]:
-    """A window with the page, as its address was printed."""
+    """Open the printed address in a window."""
     with window(browser) as found:
         found.page.goto(address)
         yield found
@@ -51,7 +51,7 @@ def opened(address: str, browser: Browser) -> Iterator[Window]:
 def test_the_token_is_its_owners_and_leaves_the_address(
     desk: Desk, address: str, opened: Window
 ) -> None:
-    """The file is private; the address bar, the page and the cookie do not have the token."""
+    """The file is private; address bar, page and cookie do not contain the token."""
     token = urlsplit(address).query.removeprefix("token=")
     assert 0o600 == stat.S_IMODE((desk.directory / "page.json").stat().st_mode)
     assert len(token) >= 43
@@ -64,7 +64,7 @@ def test_the_token_is_its_owners_and_leaves_the_address(
 
 
 def test_a_wrong_token_is_refused(address: str, browser: Browser) -> None:
-    """Nothing of the desk is shown, whether the token is wrong or missing."""
+    """With a wrong or missing token, nothing of the desk is shown."""
     other = "A" if address[-1] != "A" else "B"
     for wrong in (address[:-1] + other, address.partition("?")[0]):
         with window(browser) as found:
@@ -76,7 +76,7 @@ def test_a_wrong_token_is_refused(address: str, browser: Browser) -> None:
 
 
 def test_a_mail_is_seen_on_its_way(desk: Desk, opened: Window) -> None:
-    """Accepted, stored and queued while `deliver` stands still; delivered as soon as it goes on."""
+    """It shows accepted, stored and queued while `deliver` is paused; delivered once it continues."""
     sender = f"{uuid.uuid4().hex}@elsewhere.example"
     deliver = desk.container("deliver")
     desk.engine("pause", deliver)
@@ -99,7 +99,7 @@ def test_a_mail_is_seen_on_its_way(desk: Desk, opened: Window) -> None:
 
 
 def hostile(port: int, mark: str) -> EmailMessage:
-    """A mail that tries what mails try."""
+    """Return a message with the usual attacks."""
     there = f"http://127.0.0.1:{port}"
     message = EmailMessage()
     message["From"], message["To"] = Desk.ann, "friend@elsewhere.example"
@@ -124,7 +124,7 @@ def hostile(port: int, mark: str) -> EmailMessage:
 
 
 def test_a_hostile_mail_of_the_outbox_does_nothing(desk: Desk, opened: Window) -> None:
-    """It is rendered; nothing runs, and no server hears of it until its images are asked for."""
+    """It is rendered; nothing runs, and no server is contacted until its images are requested."""
     mark, page = uuid.uuid4().hex, opened.page
     with tracker() as there:
         with desk.submission(desk.ann) as client:
@@ -162,7 +162,7 @@ def test_a_hostile_mail_of_the_outbox_does_nothing(desk: Desk, opened: Window) -
 
 
 def test_a_dead_letter_is_delivered_by_its_button(desk: Desk, opened: Window) -> None:
-    """Held as a virus, released by one press: its reader has it, and the list does not."""
+    """A message held as a virus is released by one press: its reader has it, and it leaves the list."""
     mark, page = uuid.uuid4().hex, opened.page
     content = f"X-Mark: {mark}\r\nSubject: no virus\r\n\r\nhello\r\n".encode()
     desk.receive_with_verdicts(content, desk.ann, f"{mark}@elsewhere.example", virus="FAIL")
@@ -175,7 +175,7 @@ def test_a_dead_letter_is_delivered_by_its_button(desk: Desk, opened: Window) ->
 
 
 def test_a_dead_letter_is_dropped_after_a_question(desk: Desk, opened: Window) -> None:
-    """By keyboard alone, with the focus kept while the page goes on looking."""
+    """It works by keyboard alone, and keeps the focus while the page refreshes."""
     mark, page = uuid.uuid4().hex, opened.page
     desk.receive_with_verdicts(b"\r\n", desk.ann, f"{mark}@elsewhere.example", virus="FAIL")
     letter = page.locator("#letters li", has_text=mark)
@@ -191,7 +191,7 @@ def test_a_dead_letter_is_dropped_after_a_question(desk: Desk, opened: Window) -
 
 
 def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
-    """What a log group has of the last hour, page by page; a missing group is told."""
+    """The last hour of each log group is read page by page; a missing group is reported."""
     now = datetime.now(UTC)
     group = desk.output("log_groups")["deliver"]
     system = desk.system()
@@ -220,7 +220,7 @@ def test_on_aws_mails_are_read_from_cloudwatch(desk: Desk) -> None:
 
 
 def test_mailboxes_and_waiting_mails_by_a_button(desk: Desk, opened: Window) -> None:
-    """A task looks into Dovecot and into Postfix, and the page shows what it found."""
+    """A task reads Dovecot and Postfix, and the page shows its results."""
     page = opened.page
     page.locator("#look-mailboxes").click()
     mailboxes = page.locator("#mailboxes tbody tr")
@@ -235,7 +235,7 @@ def test_mailboxes_and_waiting_mails_by_a_button(desk: Desk, opened: Window) -> 
 def test_everybody_can_use_it(
     desk: Desk, address: str, browser: Browser, size: tuple[int, int], colours: str
 ) -> None:
-    """No barrier that axe-core knows, nothing to scroll sideways, on each kind of page."""
+    """axe-core finds no barrier, and nothing scrolls sideways, on each kind of page."""
     mark = uuid.uuid4().hex
     desk.enqueue("no notification " + "x" * 300)
     with desk.submission(desk.ann) as client:
@@ -267,7 +267,7 @@ def test_everybody_can_use_it(
 
 
 def test_it_is_served_once_and_ends_with_its_desk(desk: Desk, address: str) -> None:
-    """A second one says where the first is; `down` ends it and its token, `up` again does not."""
+    """A second console names the first one's address; `down` ends it and its token, another `up` does not."""
     second = desk.operate("console")
     assert (0, f"{address}\n", "") == (second.returncode, second.stdout, second.stderr)
     layout, told = DeskLayout.at(desk.directory), list[str]()

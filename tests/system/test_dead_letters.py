@@ -1,4 +1,4 @@
-"""`plexus dead-letters` on the desk: look, deliver after all, drop."""
+"""`plexus dead-letters` on the desk: show, deliver, drop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def letter_with(desk: Desk, text: str) -> dict[str, Any]:
 
 
 def test_a_held_mail_is_delivered_once_it_is_released(desk: Desk) -> None:
-    """A false alarm of the virus scan: one command, and its reader has it."""
+    """After a false alarm of the virus scan, one command delivers the message."""
     mark = uuid.uuid4().hex
     content = f"X-Mark: {mark}\r\nSubject: no virus\r\n\r\nhello\r\n".encode()
     sender = f"{mark}@elsewhere.example"

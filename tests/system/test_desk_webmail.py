@@ -12,7 +12,7 @@ from wire import await_true
 
 
 def test_a_mail_from_the_world_is_in_the_browser(desk: Desk) -> None:
-    """The certificate is the desk's, the password the account's, and the mail is listed."""
+    """Webmail has the desk's certificate, accepts the account's password, and lists the message."""
     mark = "seen in a browser"
     told = json.loads(desk.plexus("status", "--json").stdout)["webmail"]
     assert f"Webmail:             {told}\n" in desk.plexus("status").stdout

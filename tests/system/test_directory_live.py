@@ -1,4 +1,4 @@
-"""The directory live: a changed stack file is in force everywhere within a minute, nobody is cut off."""
+"""A changed directory takes effect everywhere within a minute, without disconnecting anybody."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_changed_stack_file_reaches_the_containers_while_clients_stay(
 
 
 def test_a_broken_directory_is_refused_and_told(desk: Desk) -> None:
-    """A log line, a metric, and everything goes on with the last good one; a good one mends it."""
+    """It gives a log line and a metric, the last good one stays in use, and a good one replaces it."""
     good = desk.directory_object()
     with idle_clients(desk, 20) as all_answer:
         desk.put_directory_object(b'{"version": 1, "mailboxes": []}')

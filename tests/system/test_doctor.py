@@ -1,4 +1,4 @@
-"""`plexus doctor` on the desk: it sees what is well, and what somebody broke."""
+"""`plexus doctor` on the desk: what is in order, and what somebody broke."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from system.desk import ROOT, Desk
 
 
 def told(desk: Desk, *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """How it ended, and its findings by thing."""
+    """Return its exit code, and its findings by thing."""
     run = desk.operate("doctor", "--json", *more)
     assert run.stdout, run.stderr
     findings = json.loads(run.stdout)["findings"]
@@ -36,7 +36,7 @@ def test_a_healthy_desk_lacks_what_only_aws_has(desk: Desk) -> None:
 
 
 def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
-    """Then no mail comes in: the exit code says so, and the finding how to mend it."""
+    """Without an active rule set no mail arrives: the exit code is critical, and the finding has the remedy."""
     ses = desk.client("ses")
     name = ses.describe_active_receipt_rule_set()["Metadata"]["Name"]
     ses.set_active_receipt_rule_set()
@@ -50,7 +50,7 @@ def test_rules_that_are_switched_off_are_critical(desk: Desk) -> None:
 
 @contextmanager
 def alarm_address(desk: Desk) -> Iterator[Callable[[], dict[str, str]]]:
-    """The topic of the alarms with somebody who hears it; gives the next mail."""
+    """Subscribe a queue to the alarms' topic; yield a function that returns the next message."""
     sns, sqs = desk.client("sns"), desk.client("sqs")
     topic = sns.create_topic(Name="plexus-desk-watch-alarms-1234567")["TopicArn"]
     url = sqs.create_queue(QueueName="alarm-address")["QueueUrl"]
@@ -78,7 +78,7 @@ def alarm_address(desk: Desk) -> Iterator[Callable[[], dict[str, str]]]:
 
 
 def test_what_is_not_in_order_is_mailed(desk: Desk) -> None:
-    """To the topic of the alarms; without an alarm address it says so."""
+    """Findings go to the alarms' topic; without an alarm address an error says so."""
     run = desk.operate("doctor", "--mail")
     assert 69 == run.returncode
     assert "set alarm-address" in run.stderr

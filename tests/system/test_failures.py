@@ -1,4 +1,4 @@
-"""What goes wrong loses no mail: bad queue entries, services that are down, an account that is gone."""
+"""Failures lose no mail: bad queue entries, stopped services, a deleted account."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def marked() -> tuple[str, bytes]:
 
 
 def test_what_is_no_notification_goes_to_the_dead_letters_whole(desk: Desk) -> None:
-    """Malformed JSON, foreign JSON and a missing object's neighbour: whole, with a reason."""
+    """Malformed and foreign JSON become dead letters, unchanged, with a reason."""
     bodies = [f"{uuid.uuid4().hex} {{no JSON", json.dumps({"Records": [], "id": uuid.uuid4().hex})]
     for body in bodies:
         desk.enqueue(body)
@@ -31,7 +31,7 @@ def test_what_is_no_notification_goes_to_the_dead_letters_whole(desk: Desk) -> N
 
 
 def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) -> None:
-    """The notification waits for its object; the mails after it are delivered."""
+    """The notification waits for its object; later messages are delivered."""
     missing = desk.notification_for("inbound/never-there", desk.ann)
     desk.enqueue(missing)
     mark, content = marked()
@@ -43,7 +43,7 @@ def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) 
 
 
 def test_mail_waits_while_dovecot_is_down(desk: Desk) -> None:
-    """Killed Dovecot: SES still accepts, and the mail is there once when Dovecot is back."""
+    """While Dovecot is down, SES still accepts mail, which arrives once when Dovecot is back."""
     mark, content = marked()
     killed = desk.kill("dovecot")
     desk.receive("world@elsewhere.example", [desk.ann], content)
@@ -54,7 +54,7 @@ def test_mail_waits_while_dovecot_is_down(desk: Desk) -> None:
 
 
 def test_mail_is_there_once_when_deliver_is_killed(desk: Desk) -> None:
-    """Ten mails around a kill -9 of deliver: each is in the mailbox once.
+    """Of ten messages during a kill -9 of deliver, each arrives once.
 
     What was in flight comes again when the queue's visibility timeout (120 s) has passed.
     """
@@ -72,7 +72,7 @@ def test_mail_is_there_once_when_deliver_is_killed(desk: Desk) -> None:
 
 
 def test_the_services_outlive_aws(desk: Desk) -> None:
-    """While AWS hangs, mail between mailboxes flows and mail to the world waits; then all goes on."""
+    """While AWS hangs, mail between mailboxes is delivered and outgoing mail waits; then all continues."""
     before = desk.started()
     inside, outside, (incoming, content) = uuid.uuid4().hex, uuid.uuid4().hex, marked()
     with desk.aws_hangs():

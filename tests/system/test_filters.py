@@ -1,4 +1,4 @@
-"""A user's own filters on the desk: ManageSieve from outside, answers through Postfix and SES."""
+"""Users' filters on the desk: uploaded by ManageSieve, with replies through Postfix and SES."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ vacation :days 1 :subject "Away {mark}" "Back on Monday.";
 
 
 def test_vacation_answers_the_envelope_sender(desk: Desk) -> None:
-    """A script uploaded by ManageSieve answers a stranger from the user's own address, by SES.
+    """A vacation reply goes to an outside sender from the user's own address, through SES.
 
     To the envelope sender, whatever From says; as an automatic answer that nothing answers (RFC 3834,
     sections 4 and 5).
@@ -44,7 +44,7 @@ def test_vacation_answers_the_envelope_sender(desk: Desk) -> None:
 
 
 def test_vacation_answers_for_an_alias_and_a_catch_all_and_no_forged_sender(desk: Desk) -> None:
-    """Addresses of the user by the directory, without `:addresses`; nobody who is not authentic."""
+    """The user's addresses come from the directory, without `:addresses`; unauthenticated senders get none."""
     mark = uuid.uuid4().hex
     context = ssl.create_default_context(cafile=desk.ca_file)
     session = ManageSieve(desk.endpoint("sieve")[1], context, desk.ann, desk.password(desk.ann))
@@ -87,7 +87,7 @@ def test_vacation_answers_for_an_alias_and_a_catch_all_and_no_forged_sender(desk
 def test_what_its_domain_disowns_goes_to_junk(
     desk: Desk, verdicts: dict[str, str], folder: str
 ) -> None:
-    """A From that fails DMARC, also one of ours, where its domain asks for it."""
+    """A message that fails DMARC goes to Junk if its domain asks for it, also one of our domains."""
     mark = uuid.uuid4().hex
     forged = letter(desk.ann, desk.ben, mark).as_bytes()
     desk.receive_with_verdicts(forged, desk.ben, spf="FAIL", dkim="FAIL", **verdicts)

@@ -1,6 +1,6 @@
-"""What the kernel says of the running containers: they have no more than their task definition asks for.
+"""The running containers, according to the kernel, have only what their task definitions specify.
 
-Processes are read where they run, in /proc: what an engine was told counts for nothing here.
+Processes are read in /proc; what the engine was told does not matter here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Process:
 
 
 def processes(desk: Desk, container: str) -> list[Process]:
-    """All processes of a container, its first one first; not those that ask."""
+    """Return all processes of a container, its first one first, without this test's own."""
     told = desk.engine("exec", desk.container(container), "sh", "-c", READ)
     found: dict[int, Process] = {}
     for block in told.split("process ")[1:]:
@@ -69,14 +69,14 @@ def processes(desk: Desk, container: str) -> list[Process]:
 
 
 def mounts(desk: Desk, container: str) -> dict[str, set[str]]:
-    """Mount point -> its options; the last mount of a place counts."""
+    """Return mount point -> options; the last mount at a place counts."""
     told = desk.engine("exec", desk.container(container), "cat", "/proc/self/mounts")
     fields = (line.split(" ") for line in told.splitlines())
     return {point: set(options.split(",")) for _, point, _, options, *_ in fields}
 
 
 def asked_for(desk: Desk, container: str) -> Mapping[str, object]:
-    """The container's part of its registered task definition."""
+    """Return the container's part of its registered task definition."""
     (definition,) = desk.task_definition(container)["containerDefinitions"]
     return definition
 
@@ -90,7 +90,7 @@ CONTAINERS = ("dovecot", "postfix", "deliver", "web")
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_no_process_has_more_than_the_definition_asks_for(desk: Desk, container: str) -> None:
-    """All capabilities are dropped but those that are named; none ever comes back; who is not root has none."""
+    """Only the listed capabilities exist and none can be regained; users other than root have none."""
     asked = asked_for(desk, container)
     assert ["no-new-privileges"] == asked["dockerSecurityOptions"]
     assert ["ALL"] == asked["linuxParameters"]["capabilities"]["drop"]
@@ -106,12 +106,12 @@ def test_no_process_has_more_than_the_definition_asks_for(desk: Desk, container:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_the_engines_seccomp_filter_holds(desk: Desk, container: str) -> None:
-    """Filter mode (2) for each process, so that the kernel's rarer calls cannot be reached."""
+    """Each process is in filter mode (2), so that rare system calls are unavailable."""
     assert {2} == {process.seccomp for process in processes(desk, container)}
 
 
 def test_who_does_the_work_is_not_root(desk: Desk) -> None:
-    """`deliver` as a whole; in Dovecot and Postfix all that reads mail or listens to the world."""
+    """This holds for all of `deliver`, and for processes of Dovecot and Postfix that read mail or face the internet."""
     assert not any(0 in process.users for process in processes(desk, "deliver"))
     with desk.mailbox(desk.ann), desk.submission(desk.ben):
         running = processes(desk, "dovecot") + processes(desk, "postfix")
@@ -127,7 +127,7 @@ def test_who_does_the_work_is_not_root(desk: Desk) -> None:
 
 
 def test_nginx_and_php_answer_as_users_without_rights(desk: Desk) -> None:
-    """Root is nginx's first process, which reads the key, and scripts of ours; PHP is none of theirs."""
+    """Only nginx's first process, which reads the key, and our scripts run as root; PHP does not."""
     running = processes(desk, "web")
     users = {process.name: process.users for process in running if 0 not in process.users}
     assert {5005} == users["nginx"]
@@ -139,7 +139,7 @@ def test_nginx_and_php_answer_as_users_without_rights(desk: Desk) -> None:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_nothing_can_be_written_but_what_is_mounted_for_it(desk: Desk, container: str) -> None:
-    """The root is read-only, so are the mounts that say so, and memory runs no programs."""
+    """The root and read-only mounts cannot be written, and tmpfs is noexec."""
     asked = asked_for(desk, container)
     there = mounts(desk, container)
     assert "ro" in there["/"]

@@ -1,4 +1,4 @@
-"""Mail from the world: by SMTP into SES, out of Dovecot by IMAP, byte for byte."""
+"""Incoming mail: by SMTP into SES, and from Dovecot by IMAP, byte for byte."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from wire import RefusedError
 
 
 def tagged(content: bytes) -> tuple[str, bytes]:
-    """The content under a fresh trace header on top, and the value to search it by."""
+    """Return the content below a unique trace header, and its value for a search."""
     mark = uuid.uuid4().hex
     return mark, b"X-Mark: " + mark.encode() + b"\r\n" + content
 
 
 @pytest.mark.parametrize("name", sorted(cpython_mails()))
 def test_cpythons_mails_arrive_as_sent(desk: Desk, name: str) -> None:
-    """Each mail of CPython's email tests comes out of IMAP as it went in by SMTP."""
+    """Each message of CPython's email tests is the same by IMAP as it was by SMTP."""
     mark, content = tagged(cpython_mails()[name])
     desk.receive("world@elsewhere.example", [desk.ann], content)
     with desk.mailbox(desk.ann) as mailbox:
@@ -30,7 +30,7 @@ def test_cpythons_mails_arrive_as_sent(desk: Desk, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(edge_mails()))
 def test_odd_mails_arrive_as_sent(desk: Desk, name: str) -> None:
-    """Mails with unusual bytes come out of IMAP as they went in, with CRLF line ends."""
+    """Messages with unusual bytes arrive unchanged, with CRLF line ends."""
     content = edge_mails()[name]
     sender = f"{uuid.uuid4().hex}@elsewhere.example"
     desk.receive(sender, [desk.ann], content)
@@ -55,7 +55,7 @@ def test_nul_bytes_are_kept(desk: Desk) -> None:
 
 
 def test_a_mail_of_40_megabytes_passes_within_the_memory_limits(desk: Desk) -> None:
-    """The largest mail that SES takes arrives whole, and no container is killed for it."""
+    """The largest message that SES accepts arrives complete, and no container is killed."""
     mark, _ = tagged(b"")
     content = b"X-Mark: " + mark.encode() + b"\r\n" + mail_of(SES_LIMIT - 42)
     before = desk.started()
@@ -68,14 +68,14 @@ def test_a_mail_of_40_megabytes_passes_within_the_memory_limits(desk: Desk) -> N
 
 
 def test_more_than_40_megabytes_are_refused(desk: Desk) -> None:
-    """SES refuses what is over its limit in the dialogue, with 552."""
+    """SES refuses a message over its limit during the session, with 552."""
     with pytest.raises(RefusedError) as refusal:
         desk.receive("world@elsewhere.example", [desk.ann], mail_of(SES_LIMIT + MEGABYTE))
     assert 552 == refusal.value.code
 
 
 def test_an_empty_envelope_sender_is_kept(desk: Desk) -> None:
-    """A bounce arrives with Return-Path <>, so that nobody answers it."""
+    """A bounce arrives with Return-Path <>, so that no program replies to it."""
     mark, content = tagged(b"Subject: a bounce\r\n\r\nsorry\r\n")
     desk.receive("", [desk.ann], content)
     with desk.mailbox(desk.ann) as mailbox:
@@ -84,7 +84,7 @@ def test_an_empty_envelope_sender_is_kept(desk: Desk) -> None:
 
 
 def test_fifty_recipients_with_mixed_fates(desk: Desk) -> None:
-    """Known recipients of one mail each get it once; unknown ones are refused in the dialogue."""
+    """Each known recipient gets the message once; unknown ones are refused during the session."""
     mark, content = tagged(b"Subject: to many\r\n\r\nhello\r\n")
     unknown = [f"nobody{number}@example.org" for number in range(24)]
     subaddresses = [f"ann+{number}@example.org" for number in range(23)]
@@ -108,7 +108,7 @@ def test_fifty_recipients_with_mixed_fates(desk: Desk) -> None:
     ids=["case", "subaddress", "alias", "catch-all"],
 )
 def test_the_directory_decides_who_reads(desk: Desk, recipient: str, reader: str) -> None:
-    """Case, subaddress, alias and catch-all lead to the mailbox that the stack file says."""
+    """Case, subaddress, alias and catch-all lead to the mailbox that the stack file specifies."""
     mark, content = tagged(b"Subject: by directory\r\n\r\nhello\r\n")
     assert {} == desk.receive("world@elsewhere.example", [recipient], content)
     with desk.mailbox(reader) as mailbox:
@@ -116,7 +116,7 @@ def test_the_directory_decides_who_reads(desk: Desk, recipient: str, reader: str
 
 
 def test_verdicts_arrive_in_a_header(desk: Desk) -> None:
-    """SES's verdicts reach the mailbox in one header on top, above all that came with the mail."""
+    """SES's verdicts are in one header field above everything that the sender wrote."""
     mark, content = tagged(b"X-Plexus-Verdicts: spam=FAIL\r\nSubject: v\r\n\r\nhello\r\n")
     desk.receive("world@elsewhere.example", [desk.ann], content)
     with desk.mailbox(desk.ann) as mailbox:

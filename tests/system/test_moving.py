@@ -43,7 +43,7 @@ def source(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ima
 def test_mail_comes_by_a_task_and_leaves_as_a_file(
     desk: Desk, source: ImapSource, tmp_path: Path
 ) -> None:
-    """Twice brings nothing twice; nothing of it stays in SSM, in the bucket or in the log."""
+    """Two passes duplicate nothing; nothing remains in SSM, the bucket or the log."""
     secret = tmp_path / "password"
     secret.write_text(f"{PASSWORD}\n")
     words = (desk.ben, f"imaps://{source.host}", "--user", imap_source.USER, "--json")

@@ -28,7 +28,7 @@ from deployment import build_documents, doctor, source
 
 @pytest.fixture(scope="module")
 def as_user(desk: Desk) -> Callable[..., System]:
-    """The desk's stack for a new user who has one policy."""
+    """Return the desk's stack for a new user with one policy."""
 
     def made(name: str, *options: str) -> System:
         run = desk.operate("operator-policy", *options)
@@ -47,7 +47,7 @@ def user(desk: Desk, name: str, policy: str) -> System:
 
 
 def assert_forbidden(system: System, *calls: tuple[str, str, dict[str, object]]) -> None:
-    """Each of these calls is refused."""
+    """Assert that each of these calls is refused."""
     for client, action, arguments in calls:
         with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
             getattr(system.client(client), action)(**arguments)
@@ -95,7 +95,7 @@ def test_an_operator_may_operate_and_not_read_mail(
 
 
 def test_who_only_looks_cannot_act(desk: Desk, as_user: Callable[..., System]) -> None:
-    """And is told in one line what is missing."""
+    """A read-only operator cannot act, and one line names the missing permission."""
     system = as_user("looker", "--read-only")
     assert [] == [each for each in Examination(system, ()).run() if "AWS refuses" in each.what]
     DeadLetters(system).read()
@@ -112,7 +112,7 @@ def test_who_only_looks_cannot_act(desk: Desk, as_user: Callable[..., System]) -
 
 
 def test_the_weekly_doctor_looks_mails_and_cannot_act(desk: Desk, tmp_path: Path) -> None:
-    """The lines of its build, from its stored source, with the rights of its role.
+    """The commands of its build run from its stored source, with the permissions of its role.
 
     Not here: CodeBuild's machine, and pip (tests/pulumi has that boto3 is all that is needed).
     """

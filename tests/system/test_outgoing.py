@@ -18,7 +18,7 @@ from wire import await_true
 
 @pytest.mark.parametrize("port_name", ["submissions", "submission"])
 def test_swaks_sends_to_the_world(desk: Desk, port_name: str) -> None:
-    """A mail submitted with swaks on 465 and on 587 reaches SES and leaves for the world."""
+    """A message submitted with swaks on 465 and on 587 leaves through SES."""
     mark = uuid.uuid4().hex
     host, port = desk.endpoint(port_name)
     tls = "--tls-on-connect" if port_name == "submissions" else "--tls"
@@ -39,7 +39,7 @@ def test_swaks_sends_to_the_world(desk: Desk, port_name: str) -> None:
 
 
 def test_a_user_writes_to_another_domain_of_the_stack(desk: Desk) -> None:
-    """Mail between our own mailboxes is delivered by LMTP, and leaves nothing in the outbox."""
+    """Mail between our own mailboxes is delivered by LMTP, and nothing goes to the outbox."""
     mark = uuid.uuid4().hex
     desk.submit(desk.ann, desk.ben, mark)
     with desk.mailbox(desk.ben) as mailbox:
@@ -48,7 +48,7 @@ def test_a_user_writes_to_another_domain_of_the_stack(desk: Desk) -> None:
 
 
 def test_a_user_may_send_as_an_alias_that_is_theirs(desk: Desk) -> None:
-    """info@ leads to ann, so ann may write as info@."""
+    """The alias info@ leads to ann, so ann may send as info@."""
     mark = uuid.uuid4().hex
     with desk.submission(desk.ann) as client:
         client.send_message(letter("info@example.org", "friend@elsewhere.example", mark))
@@ -57,7 +57,7 @@ def test_a_user_may_send_as_an_alias_that_is_theirs(desk: Desk) -> None:
 
 @pytest.mark.parametrize("sender", ["ben@example.org", "boss@elsewhere.example"])
 def test_nobody_sends_as_someone_else(desk: Desk, sender: str) -> None:
-    """An envelope sender that is not the user's is refused in the dialogue."""
+    """An envelope sender that is not the user's is refused during the session."""
     message = letter(sender, "friend@elsewhere.example", uuid.uuid4().hex)
     refusals = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)
     with desk.submission(desk.ann) as client, pytest.raises(refusals) as refusal:
@@ -66,7 +66,7 @@ def test_nobody_sends_as_someone_else(desk: Desk, sender: str) -> None:
 
 
 def test_no_mail_without_a_login(desk: Desk) -> None:
-    """Postfix relays for nobody who has not logged in."""
+    """Postfix relays nothing without a login."""
     host, port = desk.endpoint("submission")
     context = ssl.create_default_context(cafile=desk.ca_file)
     with smtplib.SMTP(host, port, timeout=60) as client:
@@ -77,7 +77,7 @@ def test_no_mail_without_a_login(desk: Desk) -> None:
 
 
 def test_a_wrong_password_is_refused(desk: Desk) -> None:
-    """535, and nothing more is said."""
+    """The reply is 535, without further details."""
     host, port = desk.endpoint("submissions")
     context = ssl.create_default_context(cafile=desk.ca_file)
     with smtplib.SMTP_SSL(host, port, context=context, timeout=60) as client:
@@ -87,7 +87,7 @@ def test_a_wrong_password_is_refused(desk: Desk) -> None:
 
 
 def test_a_mail_to_sixty_recipients_is_split_for_ses(desk: Desk) -> None:
-    """SES takes 50 recipients a mail; all sixty are served."""
+    """SES accepts 50 recipients per message, so it is split; all sixty get it."""
     mark = uuid.uuid4().hex
     friends = [f"friend{number}@elsewhere.example" for number in range(60)]
     with desk.submission(desk.ann) as client:
@@ -100,7 +100,7 @@ def test_a_mail_to_sixty_recipients_is_split_for_ses(desk: Desk) -> None:
 
 
 def test_a_large_mail_is_sent(desk: Desk) -> None:
-    """30 MB pass Postfix and SES; what is over 40 MB is refused at submission."""
+    """30 MB pass Postfix and SES; more than 40 MB is refused at submission."""
     mark = uuid.uuid4().hex
     with desk.submission(desk.ann) as client:
         content = mail_of(30 * 1024 * 1024, sender=desk.ann, subject=f"mark {mark}")
@@ -139,7 +139,7 @@ def test_a_sent_mail_is_authentic_to_the_world(desk: Desk, sender: str) -> None:
 
 
 def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
-    """success@simulator.amazonses.com is taken, and the mail does not land in the outbox."""
+    """A message to success@simulator.amazonses.com is accepted and does not go to the outbox."""
     mark = uuid.uuid4().hex
     desk.submit(desk.ann, "success@simulator.amazonses.com", mark)
     await_true("Postfix's queue to be empty", lambda: not desk.postfix_queue())
@@ -147,7 +147,7 @@ def test_a_bounce_of_the_simulator_is_no_loss(desk: Desk) -> None:
 
 
 def test_what_ses_says_of_a_mail_reaches_its_sender_once(desk: Desk) -> None:
-    """A bounce and an automatic answer: one notice each; SES mails no bounce besides."""
+    """A bounce and an automatic reply give one notice each; SES mails no second bounce."""
     mark = uuid.uuid4().hex
     for name in ("bounce", "ooto"):
         desk.submit(desk.ann, f"{name}@simulator.amazonses.com", f"{mark} {name}")
@@ -162,7 +162,7 @@ def test_what_ses_says_of_a_mail_reaches_its_sender_once(desk: Desk) -> None:
 
 
 def test_while_ses_throttles_mails_wait_and_none_is_lost(desk: Desk) -> None:
-    """SES takes no connection, then few mails a second: all arrive, each once."""
+    """SES refuses connections, then accepts few messages a second: all arrive, each once."""
     mark = uuid.uuid4().hex
     faults = desk.directory / "ses" / "faults.json"
     try:

@@ -1,4 +1,4 @@
-"""tools/patch on the desk: a new image comes into service, a broken one never stays.
+"""tools/patch on the desk deploys a new image, and rolls back a broken one.
 
 What it does with ECR and with Debian's archive is in tests/service.
 """
@@ -95,7 +95,7 @@ def images(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_a_new_image_comes_into_service(running: Running, images: dict[str, str]) -> None:
-    """A revision with the image, and nothing else changed; the task is healthy."""
+    """The new revision differs only in the image, and its task is healthy."""
     before = running.ecs.describe_task_definition(taskDefinition=running.revision)
     running.patch.SETTLE_SECONDS = 60
     running.patch.bring(running.ecs, running.cluster, running.service, images["good"])
@@ -108,7 +108,7 @@ def test_a_new_image_comes_into_service(running: Running, images: dict[str, str]
 def test_a_broken_image_goes_back(
     running: Running, images: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It never becomes healthy: the revision before is in service again, healthy, and it is said."""
+    """An image that never becomes healthy is rolled back to the previous revision, with a message."""
     before = running.revision
     running.patch.SETTLE_SECONDS = 20
     with pytest.raises(running.patch.FailedError, match=f"{before} is in service again"):

@@ -1,4 +1,4 @@
-"""What a person does on the desk: the commands, mbsync, mutt, msmtp, a wrong stack file."""
+"""What people do with a desk: the commands, mbsync, mutt, msmtp, a wrong stack file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPECIAL_USE = {"Archive", "Drafts", "Junk", "Sent", "Trash"}
 
 
 def test_status_says_all_that_a_client_needs(desk: Desk) -> None:
-    """The endpoints answer, the accounts can log in, the CA and the outbox are there."""
+    """Its endpoints answer, its accounts can log in, and the CA and the outbox exist."""
     status = json.loads(desk.plexus("status", "--json").stdout)
     for name in ("ses_inbound", "ses_smtp", "imaps", "submissions", "submission", "sieve"):
         place = status["endpoints"][name]
@@ -39,7 +39,7 @@ def test_status_says_all_that_a_client_needs(desk: Desk) -> None:
 
 
 def test_up_again_changes_nothing(desk: Desk) -> None:
-    """Running it again is harmless: nothing is deployed and no container is replaced."""
+    """Another `up` deploys nothing and replaces no container."""
     before = desk.started()
     said = desk.plexus("up", "--ports", "ephemeral")
     assert "nothing had changed" in said.stderr
@@ -47,7 +47,7 @@ def test_up_again_changes_nothing(desk: Desk) -> None:
 
 
 def test_send_puts_a_mail_into_the_inbox(desk: Desk) -> None:
-    """`plexus local send` is the shortest way to see a mail arrive."""
+    """`plexus local send` sends a message to the inbox."""
     mark = uuid.uuid4().hex
     desk.plexus("send", desk.ann, "--subject", f"by command {mark}")
     with desk.mailbox(desk.ann) as mailbox:
@@ -55,14 +55,14 @@ def test_send_puts_a_mail_into_the_inbox(desk: Desk) -> None:
 
 
 def test_send_says_who_was_refused(desk: Desk) -> None:
-    """An unknown recipient ends with 69 and SES's own words."""
+    """An unknown recipient ends with 69 and SES's reply."""
     run = desk.plexus("send", "nobody@example.org", check=False)
     assert 69 == run.returncode
     assert "550 5.1.1" in run.stderr
 
 
 def test_the_demonstration_tells_the_whole_way(desk: Desk) -> None:
-    """Each station of a mail in and of a mail out is told, with its time."""
+    """Each step of an incoming and an outgoing message is shown with its time."""
     said = desk.plexus("demo").stdout
     for station in ("SES accepted", "S3", "the queue", "deliver", "IMAP", "Postfix", "outbox"):
         assert station in said

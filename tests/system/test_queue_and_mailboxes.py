@@ -62,7 +62,7 @@ def waiting(desk: Desk) -> Iterator[Callable[[str], str]]:
 def test_a_mail_that_waits_is_shown_held_released_and_dropped(
     desk: Desk, waiting: Callable[[str], str]
 ) -> None:
-    """Each does it to that mail and to no other; what a sender wrote is printed safely."""
+    """Each command affects only that message; a sender's text is printed safely."""
     first, other = waiting("=?utf-8?b?G1sybSBib2xkCnR3bw==?="), waiting("other")
     (mail,) = [each for each in told(desk, "queue list") if each["id"] == first]
     assert (desk.ann, "deferred") == (mail["sender"], mail["queue"])
@@ -83,7 +83,7 @@ def test_a_mail_that_waits_is_shown_held_released_and_dropped(
 
 
 def test_a_retry_brings_the_mail_out(desk: Desk, waiting: Callable[[str], str]) -> None:
-    """At once, and not after the minute that Postfix would wait."""
+    """The message leaves at once, not after Postfix's minute of waiting."""
     queue_id = waiting("retried")
     (desk.directory / "ses" / "faults.json").unlink()
     assert [queue_id] == [each["id"] for each in told(desk, "queue retry", queue_id)]
@@ -91,7 +91,7 @@ def test_a_retry_brings_the_mail_out(desk: Desk, waiting: Callable[[str], str]) 
 
 
 def test_mailboxes_and_their_sessions(desk: Desk) -> None:
-    """What a mailbox holds, who is connected, and the end of a session."""
+    """Sizes, connected users, and ending a session."""
     mark = uuid.uuid4().hex
     desk.receive("world@elsewhere.example", [desk.ben], f"Subject: {mark}\r\n\r\nx\r\n".encode())
     with desk.mailbox(desk.ben) as mailbox:
@@ -118,7 +118,7 @@ def test_mailboxes_and_their_sessions(desk: Desk) -> None:
 
 
 def test_one_task_at_a_time(desk: Desk, system: System) -> None:
-    """Who comes second is told who runs what; and words that are no call are refused by the task."""
+    """A second task is refused, with who runs what; the task refuses invalid arguments."""
     tasks, ecs = Tasks(system), desk.client("ecs")
     cluster, definition = desk.output("cluster"), desk.output("maintenance")["postfix"]
     # It lasts for a second; what follows takes less.
@@ -139,7 +139,7 @@ def test_one_task_at_a_time(desk: Desk, system: System) -> None:
 
 
 def test_control_c_stops_the_task(desk: Desk, system: System) -> None:
-    """And says so; nothing goes on behind the operator's back."""
+    """Control-C stops the task, says so, and nothing continues in the background."""
     ecs, cluster = desk.client("ecs"), desk.output("cluster")
     family = system.parts["maintenance"]["postfix"]
 
@@ -161,7 +161,7 @@ def test_control_c_stops_the_task(desk: Desk, system: System) -> None:
 
 
 def test_a_secret_is_handed_over_once(desk: Desk, system: System) -> None:
-    """As a task takes it: signed, whole, and gone afterwards."""
+    """A task reads the complete secret with a signed request, and it is deleted afterwards."""
     aws = desk.aws
     environment = {
         "AWS_REGION": aws["region"],

@@ -1,4 +1,4 @@
-"""`plexus replay` on the desk: what a mailbox lost comes back from the archive, once."""
+"""`plexus replay` on the desk: lost messages return from the archive, once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from wire import await_true
 
 
 def send(desk: Desk, mark: str, *recipients: str) -> None:
-    """A mail of the world; its header names nobody here."""
+    """Send a message from outside whose header names nobody here."""
     message = letter("world@elsewhere.example", "list@elsewhere.example", mark)
     assert {} == desk.receive("world@elsewhere.example", list(recipients), message.as_bytes())
 
 
 def count(desk: Desk, address: str, mark: str) -> int:
-    """How often a mail is there, in all folders."""
+    """Return how often a message exists, in all folders."""
     found = desk.engine(
         *("exec", desk.container("dovecot"), "doveadm", "search", "-u", address),
         *("mailbox", "*", "subject", mark),
@@ -26,7 +26,7 @@ def count(desk: Desk, address: str, mark: str) -> int:
 
 
 def lose(desk: Desk, address: str, mark: str) -> None:
-    """Remove mails for good."""
+    """Delete messages permanently."""
     words = ("doveadm", "-o", "mail_plugins/lazy_expunge=no", "expunge", "-u", address)
     desk.engine("exec", desk.container("dovecot"), *words, "mailbox", "*", "subject", mark)
 
@@ -38,7 +38,7 @@ def replay(desk: Desk, *arguments: str) -> dict[str, Any]:
 
 
 def test_what_was_lost_comes_back_once(desk: Desk) -> None:
-    """Blind recipients too; what is still there, and what others have, stays as it is."""
+    """Also for blind-copy recipients; existing messages, and other mailboxes, do not change."""
     mark = uuid.uuid4().hex
     for number in range(6):
         send(desk, f"{mark} {number}", desk.ann, desk.ben)
@@ -61,7 +61,7 @@ def test_what_was_lost_comes_back_once(desk: Desk) -> None:
 
 
 def test_who_cannot_have_a_replay_is_told(desk: Desk) -> None:
-    """An unknown address, an alias, a time that is none: one line, and a documented exit code."""
+    """An unknown address, an alias or an invalid time gives one line and a documented exit code."""
     for arguments, code, words in (
         (("ghost@elsewhere.example", "--since", "1h"), 67, "there is no mailbox ghost@"),
         (("postmaster@example.org", "--since", "1h"), 67, "it leads to"),

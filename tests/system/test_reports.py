@@ -29,7 +29,7 @@ def report_on(domain: str) -> bytes:
 
 
 def test_reports_that_came_by_mail_are_told(desk: Desk) -> None:
-    """One whose sender SES could not authenticate is left out; a mail without one does no harm."""
+    """Reports of unauthenticated senders are left out; messages without a report do no harm."""
     proved, forged = (f"{uuid.uuid4().hex}.example" for _ in range(2))
     desk.receive("dmarc@receiver.example", [desk.ann], report_on(proved))
     desk.receive_with_verdicts(report_on(forged), desk.ann)

@@ -1,4 +1,4 @@
-"""`plexus restore` on the desk: one mailbox beside what is there, and the loss of all of them."""
+"""`plexus restore` on the desk: one mailbox beside its current content, and the loss of all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def flagged(desk: Desk, address: str, mark: str) -> list[str]:
 
 
 def test_a_mailbox_comes_into_folders_of_its_own(desk: Desk) -> None:
-    """With its flags, while mail goes on; an unknown address or time is told in one line."""
+    """With flags, without interrupting mail; an unknown address or time gives one line."""
     mark = uuid.uuid4().hex
     for number in range(3):
         send(desk, f"{mark} {number}", desk.ann)
@@ -85,7 +85,7 @@ def test_a_mailbox_comes_into_folders_of_its_own(desk: Desk) -> None:
 
 @pytest.mark.timeout(240)
 def test_the_loss_of_all_mailboxes_loses_no_mail(desk: Desk) -> None:
-    """The drill: mails, a backup, more mails, all gone, restored, replayed: each mail is there once."""
+    """The drill: messages, backup, more messages, loss, restore, replay: each message exists once."""
     mark = uuid.uuid4().hex
     for number in range(4):
         send(desk, f"{mark} {number}", desk.ann, desk.ben)

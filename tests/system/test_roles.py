@@ -1,4 +1,4 @@
-"""`deliver` works by its own task role, with temporary credentials, and may what the role may."""
+"""`deliver` works with temporary credentials of its own task role, and only with its permissions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from wire import await_true
 
 
 def test_deliver_has_no_credentials_but_its_roles(desk: Desk) -> None:
-    """ECS's container credentials endpoint, by TLS; no key in its environment."""
+    """It uses ECS's container credentials endpoint with TLS; its environment contains no key."""
     told = desk.environment("deliver")
     assert told["AWS_CONTAINER_CREDENTIALS_FULL_URI"].startswith("https://")
     assert [] == [name for name in told if name.startswith(("AWS_ACCESS", "AWS_SECRET", "AWS_SES"))]
 
 
 def test_a_role_that_may_not_read_mail_delivers_none_and_loses_none(desk: Desk) -> None:
-    """Without s3:GetObject the mail waits, and the log says why; with it, it is there once."""
+    """Without s3:GetObject the message waits, and the log says why; with it, the message arrives once."""
     mark = uuid.uuid4().hex
     content = f"X-Mark: {mark}\r\nSubject: denied\r\n\r\nhello\r\n".encode()
     with desk.mailbox(desk.ann) as mailbox:

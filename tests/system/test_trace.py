@@ -1,4 +1,4 @@
-"""`plexus trace` on the desk: every way of a mail, found by each of its names."""
+"""`plexus trace` on the desk: every path of a message, found by each of its ids."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def filter_of_ben(desk: Desk) -> Iterator[None]:
 
 @pytest.mark.usefixtures("filter_of_ben")
 def test_a_mail_that_a_filter_filed(desk: Desk) -> None:
-    """In: SES, S3, deliver, Dovecot, the folder and the rule; found by id, address and subject."""
+    """Incoming: SES, S3, deliver, Dovecot, the folder and the rule; found by id, address and subject."""
     mark = uuid.uuid4().hex
     sender = f"{mark}@elsewhere.example"
     desk.receive(sender, [desk.ben], content(mark, "filed"))
@@ -104,7 +104,7 @@ def test_a_mail_that_a_filter_filed(desk: Desk) -> None:
     ],
 )
 def test_a_mail_that_a_user_sent(desk: Desk, to: str, state: str, words: str) -> None:
-    """Out: Postfix, SES, and the other side's words; found by Message-ID, queue id and SES's id."""
+    """Outgoing: Postfix, SES, and the other server's reply; found by Message-ID, queue id and SES's id."""
     mark = uuid.uuid4().hex
     message = letter(desk.ann, to, mark)
     message["Message-ID"] = f"<{mark}@laptop.example>"
@@ -117,7 +117,7 @@ def test_a_mail_that_a_user_sent(desk: Desk, to: str, state: str, words: str) ->
 
 
 def test_an_alias_that_leads_outside(desk: Desk) -> None:
-    """In and out in one: found by the alias, and by the ids of both ways."""
+    """A forward is one path in and out, found by the alias and the ids of both directions."""
     mark = uuid.uuid4().hex
     desk.receive(WORLD, ["away@example.org"], content(mark, "away"))
     mail = await_trace(desk, f"{mark}@elsewhere.example", "friend@elsewhere.example", "arrived")
@@ -127,7 +127,7 @@ def test_an_alias_that_leads_outside(desk: Desk) -> None:
 
 
 def test_a_mail_that_nobody_gets(desk: Desk) -> None:
-    """An unknown recipient of a mail that SES took: failed, and a dead letter with the reason."""
+    """An unknown recipient of an accepted message: failed, and a dead letter with the reason."""
     sender = f"{uuid.uuid4().hex}@elsewhere.example"
     desk.receive_with_verdicts(b"Subject: x\r\n\r\nx\r\n", "nobody@example.org", sender, spf="FAIL")
     mail = await_trace(desk, sender, "nobody@example.org", "held")
@@ -135,7 +135,7 @@ def test_a_mail_that_nobody_gets(desk: Desk) -> None:
 
 
 def test_a_held_mail_says_why(desk: Desk) -> None:
-    """A virus: among the dead letters, found by Message-ID."""
+    """A message with a virus is a dead letter, found by Message-ID."""
     mark = uuid.uuid4().hex
     virus = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
     desk.receive(WORLD, [desk.ann], content(mark, "held", virus))
@@ -144,7 +144,7 @@ def test_a_held_mail_says_why(desk: Desk) -> None:
 
 
 def test_a_mail_on_its_way_says_what_it_waits_for(desk: Desk) -> None:
-    """SES takes nothing: the mail waits in Postfix's queue, since when, and with SES's words."""
+    """While SES refuses, it says that the message waits in Postfix's queue, since when, and SES's reply."""
     mark = uuid.uuid4().hex
     faults = desk.directory / "ses" / "faults.json"
     try:
@@ -164,7 +164,7 @@ def test_a_mail_on_its_way_says_what_it_waits_for(desk: Desk) -> None:
 
 
 def test_what_ses_refused_left_no_trace(desk: Desk) -> None:
-    """An unknown recipient at the edge: the command says so, why that can be, and how SES is now."""
+    """For a recipient that SES refused, it lists possible reasons, and whether SES accepts the address now."""
     unknown = f"{uuid.uuid4().hex}@example.org"
     assert {unknown} == set(desk.receive(WORLD, [desk.ben, unknown], content(unknown, "to nobody")))
     run = desk.operate("trace", unknown)

@@ -1,4 +1,4 @@
-"""A desk that is brought up again: after its daemon was killed, and after ten wrong passwords."""
+"""Another `up` of a desk: after its daemon was killed, and after ten wrong passwords."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_killed_daemon_leaves_ports_and_containers_as_they_were(desk: Desk) ->
 
 
 def test_ten_wrong_passwords_are_told_and_lifted(desk: Desk) -> None:
-    """All clients of a desk have one address: `status` says that nobody is let in, `up` lets them."""
+    """All clients of a desk share an address: `status` reports the block, and `up` lifts it."""
 
     def guess(number: int) -> None:
         context = ssl.create_default_context(cafile=desk.ca_file)
