@@ -1,4 +1,4 @@
-"""A renewed certificate is taken in by Dovecot and Postfix while their clients stay connected."""
+"""Dovecot and Postfix load a renewed certificate while their clients stay connected."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def gone(folder: Path, _authority: Authority) -> None:
 def test_broken_pair_changes_nothing(
     host: MailHost, authority: Authority, damage: Callable[[Path, Authority], None], why: str
 ) -> None:
-    """One line says what is wrong; the last good certificate stays in use, and a good one mends it."""
+    """One line names the error; the last good certificate stays in use until a good one arrives."""
     install(host, authority)
     before = install(host, authority).serial_number
     await_serial(host, before)

@@ -325,7 +325,7 @@ def test_the_first_certificate_takes_the_self_signed_ones_place(internet, host):
 
 
 def test_a_certificate_grows_as_domains_are_delegated(internet, host):
-    """A domain whose name servers are still elsewhere is waited for, without holding up others."""
+    """A domain that is not delegated yet does not delay the others."""
     elsewhere = {**internet.name_servers, "example.net": ["ns1.registrar.example"]}
     with internet.pebble() as pebble:
         before = host.run(pebble.directory_url, ORG, NET, zones=elsewhere)
@@ -339,7 +339,7 @@ def test_a_certificate_grows_as_domains_are_delegated(internet, host):
 
 
 def test_nothing_is_asked_for_before_any_delegation(internet, host):
-    """The first deploy ends well: self-signed, no try that counts against a limit, 0 days."""
+    """Before any delegation: self-signed, no attempt that counts against a rate limit, 0 days left."""
     own = host.pair()
     elsewhere = {domain: ["ns1.registrar.example"] for domain in internet.zones}
     run = host.run("https://localhost:1/dir", ORG, NET, zones=elsewhere)
@@ -350,7 +350,7 @@ def test_nothing_is_asked_for_before_any_delegation(internet, host):
 
 
 def test_an_old_certificate_is_renewed_with_a_new_key(internet, host):
-    """At half of its 24 seconds; the pair before stays beside it for one renewal."""
+    """It is renewed at half of its 24 seconds; the previous pair is kept for one renewal."""
     with internet.pebble(lifetime=24) as pebble:
         assert 0 == host.run(pebble.directory_url, ORG).status
         first, pair = host.certificate, host.pair()
@@ -439,7 +439,7 @@ def test_a_host_that_lost_its_directory_has_the_certificate_back_at_once(interne
 
 
 def test_two_runs_do_not_meet(host):
-    """The second ends at once and in order."""
+    """The second run ends at once, with status 0."""
     with (host.state / ".lock").open("w") as lock:
         os.chown(lock.fileno(), CERTBOT, SHARED_GROUP)
         fcntl.flock(lock, fcntl.LOCK_EX)

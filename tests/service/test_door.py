@@ -1,4 +1,4 @@
-"""Strangers before login, one by one and in crowds: whoever is in stays in, and others still come in."""
+"""Connections before login, from one or many addresses, affect neither sessions nor other logins."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def all_are_in(host: MailHost, clients: list[imaplib.IMAP4_SSL]) -> None:
 def test_one_address_holds_the_door(
     host: MailHost, inside: list[imaplib.IMAP4_SSL], how: str, count: int
 ) -> None:
-    """It keeps its newest sixty; who is in stays in; other addresses log in."""
+    """One address keeps its newest sixty connections; sessions stay, and other addresses can log in."""
     with Strangers(host, 993, how, ["127.0.1.1"] * count) as strangers:
         assert strangers.tried == count
         rest = {"127.0.1.1": NETWORK}
@@ -64,7 +64,7 @@ def test_one_address_holds_the_door(
 
 
 def test_many_addresses_hold_the_door(host: MailHost, inside: list[imaplib.IMAP4_SSL]) -> None:
-    """All together have 120; the one with the most gives way first, so whoever comes once is let in."""
+    """All addresses together have 120; the one with the most loses the oldest, so others can log in."""
     crowd = [f"127.0.2.{number}" for number in range(1, 101)]
     with Strangers(host, 993, "tls", ["127.0.1.1"] * 50 + crowd) as strangers:
         assert strangers.tried == 150
@@ -76,7 +76,7 @@ def test_many_addresses_hold_the_door(host: MailHost, inside: list[imaplib.IMAP4
 
 
 def test_an_ipv6_network_is_one_stranger(host: MailHost, inside: list[imaplib.IMAP4_SSL]) -> None:
-    """Its addresses count together; another network's do not."""
+    """The addresses of an IPv6 network count together; another network's do not."""
     near = [f"2001:db8:1:1::{number}" for number in range(1, 5)]
     far = [f"2001:db8:1:{number}::1" for number in range(2, 5)]
     with Strangers(host, 993, "tls", far + near * 20) as strangers:
@@ -87,7 +87,7 @@ def test_an_ipv6_network_is_one_stranger(host: MailHost, inside: list[imaplib.IM
 
 
 def test_strangers_at_managesieve(host: MailHost) -> None:
-    """An editor has one connection: ten of an address; who is in stays in, and others come in."""
+    """An address has ten connections before login; sessions stay, and others can log in."""
     port = host.containers["dovecot"].port(4190)
     first = ManageSieve(port, host.tls(), USERS[0], PASSWORD)
     with Strangers(host, 4190, "starttls", ["127.0.1.1"] * 20) as strangers:

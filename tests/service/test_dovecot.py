@@ -79,7 +79,7 @@ def test_folders_exist_marked_and_subscribed(host: MailHost) -> None:
 
 
 def test_delivered_mail_is_read_back_byte_for_byte(host: MailHost) -> None:
-    """What LMTP takes is what IMAP gives, below the trace headers that Dovecot puts on top."""
+    """IMAP returns what LMTP received, below the trace headers that Dovecot adds."""
     with host.imap("ann@example.org") as client:
         for name, content in edge_mails().items():
             stuffed = wire(content)
@@ -109,7 +109,7 @@ def test_recipient_forms_reach_the_mailbox(host: MailHost, recipient: str) -> No
 
 
 def test_unusual_local_parts_have_mailboxes(host: MailHost) -> None:
-    """Whoever has all of RFC 5321's characters in the name gets mail and can read it."""
+    """A name with all of RFC 5321's characters gets mail and can read it."""
     deliver(host, ODD_ADDRESS, b"Subject: odd\r\n\r\n")
     with host.imap(ODD_ADDRESS) as client:
         assert b"Subject: odd" in newest(client)

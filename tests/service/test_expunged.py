@@ -1,4 +1,4 @@
-"""The second chance, `.Expunged`: each expunged mail is there once, and whole, whoever expunges it when."""
+"""`.Expunged` contains each expunged message once and complete, whichever session expunges it and when."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_sessions_that_expunge_the_same_mails_at_once(host: MailHost) -> None:
 
 
 def test_moved_mail_is_kept_when_it_is_expunged_at_last(host: MailHost) -> None:
-    """A move makes no copy: the mail is where it was moved to, and can be restored once it is gone there."""
+    """A move adds no copy to `.Expunged`; the message is kept there once it is expunged at last."""
     deliver(host, BEN, "moved")
     with host.imap(BEN) as client:
         client.select()
@@ -130,7 +130,7 @@ def test_copied_mail_is_kept_when_one_copy_goes(host: MailHost) -> None:
 
 
 def test_deliver_hears_of_a_mail_wherever_it_lies(host: MailHost) -> None:
-    """In a folder of the user's, in Trash, expunged: a replay brings back only what is nowhere.
+    """In any folder, Trash or `.Expunged`: a replay restores only messages that are nowhere.
 
     That another user has it, in a folder that this one sees, does not count.
     """

@@ -95,7 +95,7 @@ def moved(before: Mapping[str, str], after: Mapping[str, str]) -> set[str]:
 def test_the_tag_follows_what_the_archive_offers(
     checkout: Checkout, archive: Archive, newer: Mapping[str, str], images: set[str]
 ) -> None:
-    """Only for packages that the image has, and only when it is asked, an hour later."""
+    """Only packages of the image count, and the archive is queried at most once an hour."""
     before = checkout.tags("--refresh")
     archive.put({"openssl": "3.5.1-1+deb13u1", "dovecot-core": "1:2.4.1+dfsg1-6+deb13u6", **newer})
     assert before == checkout.tags()
@@ -106,7 +106,7 @@ def test_the_tag_follows_what_the_archive_offers(
 
 
 def test_an_archive_that_is_away_changes_nothing(checkout: Checkout) -> None:
-    """What it said last counts, and that it is away is said; without an answer none are assumed."""
+    """The last answer is used, with a warning; without any answer no patches are assumed."""
     before = checkout.tags("--refresh")
     checkout.an_hour_passes()
     away = checkout.run("--refresh", "--tags", "dovecot", url="http://127.0.0.1:9/")
@@ -121,7 +121,7 @@ def test_an_archive_that_is_away_changes_nothing(checkout: Checkout) -> None:
 
 
 def test_it_is_known_whether_the_archive_answered(checkout: Checkout) -> None:
-    """What decides whether tools/patch goes on: an old answer, or none, is no reason to build."""
+    """tools/patch builds only after a current answer of the archive."""
     build = checkout.root / ".build"
     assert not debian_security.is_known("amd64", build)
     checkout.tags("--refresh")
@@ -170,7 +170,7 @@ def test_the_archive_is_the_one_of_the_base_images_apt(sources: str, archive: st
     "sources", ["", "deb http://a.example/debian trixie main\n", "Types: deb\n"]
 )
 def test_sources_without_an_archive_of_fixes_are_told(sources: str) -> None:
-    """Then it is not known what there is; that is said, and nothing is built."""
+    """Without a known security archive there is a warning, and nothing is built."""
     with pytest.raises(LookupError, match="trixie-security"):
         debian_security.archive_of(sources)
 
@@ -228,7 +228,7 @@ def patch(
 def test_a_stack_with_the_newest_images_is_left_alone(
     checkout: Checkout, archive: Archive, desk: RunningDesk, tmp_path: Path
 ) -> None:
-    """As `make patch` runs it, with the outputs of a stack, and no region but theirs."""
+    """`make patch` with a stack's outputs, and only their region, changes nothing."""
     containers: Engine = engine()
     if containers.command != "podman":
         pytest.skip("only podman pushes without TLS")
@@ -344,7 +344,7 @@ def test_outputs_that_cannot_be_used_are_told(
 
 
 def test_what_is_told_otherwise_is_refused(checkout: Checkout) -> None:
-    """The environment, or --outputs."""
+    """Without the environment or --outputs it is refused."""
     assert "PLEXUS_PATCH is not set" in patch(checkout, "").stderr
     assert "it takes --outputs" in patch(checkout, "", "--output").stderr
 
@@ -352,7 +352,7 @@ def test_what_is_told_otherwise_is_refused(checkout: Checkout) -> None:
 def test_an_index_that_is_not_the_releases_is_not_taken(
     checkout: Checkout, archive: Archive
 ) -> None:
-    """Half an update of a mirror, or a changed file, is no answer."""
+    """An incomplete mirror update, or a changed file, is not accepted."""
     before = checkout.tags("--refresh")
     index = archive.directory / "dists/trixie-security/main/binary-amd64/Packages.xz"
     index.write_bytes(lzma.compress(b"Package: dovecot-core\nVersion: 9\n"))

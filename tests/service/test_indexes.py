@@ -1,4 +1,4 @@
-"""Indexes on the host's volume: copied to EFS, had back when it is lost, moved there once, never in the way."""
+"""Indexes on the host's volume: copied to EFS, restored from there, and converted once."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_second_copy_is_of_what_changed(host: MailHost) -> None:
 
 
 def test_indexes_of_a_mailbox_that_is_gone_go_within_the_hour(host: MailHost) -> None:
-    """So the next one of its name begins anew; nobody else's go, nor any while the store is not there."""
+    """A new mailbox of that name starts empty; others' indexes stay, and all stay while the store is missing."""
     furnish(host)
     domain = host.root / "indexes/example.org"
     (domain / "new").mkdir()
@@ -221,7 +221,7 @@ def test_what_a_lost_volume_costs(host: MailHost) -> None:
 
 
 def test_a_stop_copies_everything(host: MailHost) -> None:
-    """A host that goes in order leaves all flags on EFS: a new volume starts where the old one ended."""
+    """After a clean stop all flags are on EFS, so a new volume continues with them."""
     furnish(host)
     before = seen(host)
     host.containers["dovecot"].stop()
@@ -254,7 +254,7 @@ def test_a_volume_that_was_away_is_not_believed(host: MailHost) -> None:
 
 
 def test_a_torn_copy_is_noticed(host: MailHost) -> None:
-    """Of a folder whose copy is damaged the flags are lost, and it is said; all else is there."""
+    """If a folder's copy is damaged, its flags are lost, with a log line; everything else is there."""
     furnish(host)
     indexes(host, "copy")
     before = seen(host)
@@ -315,7 +315,7 @@ def test_copies_made_under_load_are_whole(host: MailHost) -> None:
 
 
 def test_an_unclean_end_drops_the_search_indexes(host: MailHost) -> None:
-    """After a kill they are made anew at the next search; after a stop they are kept."""
+    """After a kill they are rebuilt at the next search; after a stop they are kept."""
     furnish(host)
     found = list((host.root / "indexes").rglob("fts-flatcurve"))
     assert found
@@ -428,7 +428,7 @@ def small_volume(host: MailHost, megabytes: int) -> Iterator[Path]:
 
 
 def test_a_full_volume_loses_no_mail(host: MailHost) -> None:
-    """Mail is put off with 4xx, never refused, and is taken once search indexes have made room."""
+    """Mail is deferred with 4xx, never refused, and accepted once search indexes are removed."""
     host.close()
     empty(host.root / "mail")
     with small_volume(host, 8) as volume:

@@ -1,4 +1,4 @@
-"""What one client may take of a small host, and what it is told when it wants more."""
+"""The limits of one client on a small host, and the replies beyond them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_silence_at_465_stops_neither_587_nor_465_for_long(host: MailHost) -> No
 
 
 def test_a_handshake_without_end_ends(host: MailHost) -> None:
-    """An octet every half second would be four minutes; four such connections would be all of 465."""
+    """A handshake of one octet per half second is ended; four of them would block all of 465."""
     with Strangers(host, 465, "drip", ["127.0.3.2"] * 4) as strangers:
         assert strangers.tried == 4
         await_true("all to be closed", lambda: not strangers.still_open())
@@ -159,7 +159,7 @@ def test_twenty_fifth_imap_session_of_a_user(host: MailHost) -> None:
 
 
 def test_a_thief_with_many_addresses_leaves_processes_to_others(host: MailHost) -> None:
-    """Forty addresses with one password have 24 sessions between them; a quarter of all processes is others'."""
+    """Forty addresses with one password have 24 sessions together; a quarter of the processes stays for others."""
     sources = [f"127.0.4.{number}" for number in range(1, 41)]
     with Strangers(host, 993, f"user={ANN}", sources) as thief:
         assert sum(thief.still_open().values()) == SESSIONS
@@ -174,7 +174,7 @@ def test_a_thief_with_many_addresses_leaves_processes_to_others(host: MailHost) 
 
 
 def test_fifth_filter_editor_of_a_user(host: MailHost) -> None:
-    """ManageSieve has ten processes: four are the most that a user has."""
+    """A user can have four of ManageSieve's ten processes."""
     port = host.containers["dovecot"].port(4190)
     first = [ManageSieve(port, host.tls(), ANN, PASSWORD) for _ in range(4)]
     with pytest.raises(AssertionError, match="The user has 4 sessions already"):

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 (scripts of the world)
-"""Passwords: app passwords and their end, guessing on each protocol, and the list of last logins."""
+"""App passwords and their revocation, guessing on each protocol, and the list of last logins."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def with_app_passwords(apps: Mapping[str, str]) -> dict[str, object]:
 
 
 def test_an_app_password_opens_every_protocol_until_it_is_revoked(host: MailHost) -> None:
-    """It logs in beside the main password, is nobody else's, and ends with its line in the stack."""
+    """It works beside the main password, only for its user, until its line is removed from the stack file."""
     host.write_directory(with_app_passwords({"phone": APP_HASH, "laptop": hashed("another one")}))
     try:
         assert [""] * 3 == on_every_protocol(host, APP_PASSWORD)
@@ -156,7 +156,7 @@ def test_an_address_that_guesses_is_blocked_on_every_protocol(
 def test_a_user_who_is_guessed_at_is_let_in_from_known_addresses(
     host: MailHost, auth: AuthClient
 ) -> None:
-    """Guesses from many addresses block a user's strangers, and nobody else."""
+    """Guesses from many addresses block unknown addresses of that user, and nobody else."""
     assert auth.ask("192.0.2.20", (ANN, PASSWORD)) == ["ok"]
     guesses = [(f"198.51.100.{n % 4}", ANN, f"guess {n}") for n in range(20)]
     assert auth.ask_from(*guesses) == ["wrong"] * 20
@@ -192,7 +192,7 @@ def test_a_forgotten_device_blocks_nobody(auth: AuthClient) -> None:
 
 
 def test_passwords_that_begin_alike_are_guesses_each(host: MailHost, auth: AuthClient) -> None:
-    """Forty that share the first 16 bits of their SHA-256 are forty; the notes tell nobody which."""
+    """Forty passwords that share 16 bits of SHA-256 count as forty; the records do not reveal them."""
     alike: list[str] = []
     number = 0
     while len(alike) < 10:
@@ -214,7 +214,7 @@ def test_passwords_that_begin_alike_are_guesses_each(host: MailHost, auth: AuthC
 
 
 def test_an_ipv6_network_guesses_as_one(auth: AuthClient) -> None:
-    """Whoever has one address of 64 bits has them all; a neighbour's network is not concerned."""
+    """All addresses of a /64 count as one; another network is not affected."""
     guesses = [(f"2001:db8:0:1:{number:x}::1", ANN, f"guess {number}") for number in range(10)]
     assert auth.ask_from(*guesses) == ["wrong"] * 10
     assert auth.ask("2001:db8:0:1::ffff", (ANN, PASSWORD)) == ["later"]
@@ -271,7 +271,7 @@ def test_an_address_is_typed_as_people_read_it(host: MailHost, typed: str) -> No
     ],
 )
 def test_what_only_looks_like_it_opens_nothing(host: MailHost, typed: str) -> None:
-    """Another domain, another local part, and texts that mean something else in a file."""
+    """Similar domains and local parts, and texts with a meaning in a table, log in nobody."""
     assert "" not in [by_imap(host, PASSWORD, typed), by_submission(host, PASSWORD, typed)]
 
 

@@ -1,4 +1,4 @@
-"""What a user's mailbox does by itself: filing, learning, quota, search, sharing, second chances."""
+"""A mailbox's automatic functions: filing, learning, quota, search, sharing, `.Expunged`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def sieve(host: MailHost, address: str) -> ManageSieve:
     ],
 )
 def test_junk_is_filed_by_our_verdict_alone(host: MailHost, content: str, folder: str) -> None:
-    """SES's word on spam and viruses files a mail to Junk; nothing that a sender writes does."""
+    """Only SES's verdicts on spam and viruses file a message to Junk, never a sender's header."""
     subject = re.search("Subject: (.*)\r\n", content)[1]
     deliver(host, BEN, content)
     with host.imap(BEN) as client:
@@ -95,7 +95,7 @@ def test_junk_is_filed_by_our_verdict_alone(host: MailHost, content: str, folder
 
 
 def test_moving_to_and_from_junk_teaches_the_filter(host: MailHost) -> None:
-    """A sender moved to Junk lands there next time; moved back, in the inbox even if SES objects."""
+    """Moving a message to Junk files its sender's next one there; moving it back keeps them in the inbox."""
     sender = "News <news@shop.example>"
     deliver(host, ANN, mail("offer 1", sender))
     with host.imap(ANN) as client:
@@ -236,7 +236,7 @@ def test_quota_warns_and_then_refuses(host: MailHost) -> None:
 
 
 def test_folders_end_at_a_bound(host: MailHost) -> None:
-    """NO [LIMIT] for the next; a filter's mail for it is in the inbox; who deletes one can make one."""
+    """The next folder gets NO [LIMIT]; a filter files to the inbox instead; deleting a folder permits another."""
     assert host.containers["dovecot"].exec("doveconf", "-h", "quota_mailbox_count") == "2000"
     # INBOX and its like count as soon as they are there.
     deliver(host, EMIL, mail("first"))

@@ -63,7 +63,7 @@ def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
 
 
 def test_where_memory_ends_the_kernel_takes_one_session(host: MailHost) -> None:
-    """Not the process in which all connections are: that of a client, or the indexer, comes first."""
+    """A client's process or the indexer is killed, not the one with all connections."""
     usage = host.containers["dovecot"].usage()
 
     def scores(name: bytes) -> list[int]:
@@ -121,7 +121,7 @@ def test_a_flood_of_hostile_mails_kills_nothing(host: MailHost, kind: str, answe
 
 @pytest.mark.parametrize("name", ["dovecot", "postfix"])
 def test_it_says_when_its_memory_is_short(name: str) -> None:
-    """A full page cache is no shortage, full memory is: by the kernel's own figures."""
+    """Full memory is reported, a full page cache is not."""
     # 64 MB are read, of which the limit lets a part stay; then 22 MB lie in memory.
     filled = (
         "head -c 64M /dev/zero >/var/tmp/cache && cat /var/tmp/cache >/dev/null"

@@ -1,4 +1,4 @@
-"""The postfix image, driven by real clients, beside Dovecot and an SES endpoint with a script."""
+"""The postfix image with real clients, Dovecot and a scripted SES endpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_mail_outside_goes_to_ses(host: MailHost, ses: SesEndpoint, port: int) -
 
 
 def test_the_log_has_no_subject_and_a_queue_id_of_its_own(host: MailHost, ses: SesEndpoint) -> None:
-    """Subjects are the users' business; a queue id names one mail for ever (a long one)."""
+    """The log contains no subjects; queue ids are long and never reused."""
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "not for the log"))
     relayed(ses, "not for the log")
@@ -51,7 +51,7 @@ def test_the_guard_loads_nothing_dear(host: MailHost) -> None:
 
 
 def test_clients_network_stays_private(host: MailHost, ses: SesEndpoint) -> None:
-    """What leaves names neither the client's address nor its program's guess of it; its program it may."""
+    """Outgoing messages contain neither the client's address nor its own claim of it; User-Agent stays."""
     more = "X-Originating-IP: [192.168.1.7]\r\nX-Client-IP: 10.0.0.9\r\nUser-Agent: Any 1.0\r\n"
     with host.submission("ann@example.org") as smtp:
         smtp.ehlo("laptop-of-ann")
@@ -104,7 +104,7 @@ def test_local_mail_says_which_address_it_came_to(host: MailHost) -> None:
 
 
 def test_local_mail_waits_while_a_task_holds_the_mailbox(host: MailHost) -> None:
-    """Dovecot's LMTP says "try again" for it, to Postfix and whoever asks; IMAP goes on."""
+    """Dovecot's LMTP defers mail for a held mailbox; IMAP continues."""
     postfix = host.containers["postfix"]
     held, free = "ben@example.org", "ann@example.org"
     holds = host.root / "run/dovecot/holds"
@@ -163,7 +163,7 @@ def test_own_addresses_may_be_sent_from(host: MailHost, ses: SesEndpoint, sender
 def test_an_address_of_the_send_as_list_may_be_sent_from(
     host: MailHost, ses: SesEndpoint, sender: str
 ) -> None:
-    """Envelope and From, by whose list it is; nobody else, though the address is nobody's mailbox."""
+    """Its owner may use it in envelope and From; nobody else may, although it is nobody's mailbox."""
     with host.submission("ben@example.org") as smtp:
         smtp.sendmail(sender, [OUTSIDE], mail(sender, f"listed {sender}"))
     assert relayed(ses, f"listed {sender}").sender == sender

@@ -1,4 +1,4 @@
-"""A mailbox that gets another address: its mail stays where it lies, and none is lost on the way."""
+"""A renamed mailbox: its mail stays where it is stored, and none is lost."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def homes(host: MailHost) -> set[str]:
 
 
 def test_nothing_is_lost_while_mail_comes(host: MailHost) -> None:
-    """Deliveries and a client go on across the change: each mail once, flags and folders kept."""
+    """Deliveries and a client continue during the change: each message once, flags and folders kept."""
     for number in range(3):
         assert send(host, ANN, f"before {number}")
     assert send(host, ODD_FIRST, "odd")
@@ -130,7 +130,7 @@ def test_nothing_is_lost_while_mail_comes(host: MailHost) -> None:
 
 
 def test_devices_go_on_with_the_old_login(host: MailHost) -> None:
-    """With the mailbox's own passwords only; the user is the new one, with the new quota."""
+    """The old login works with the mailbox's passwords, as the new user with the new quota."""
     host.write_directory(renamed())
     with host.imap(ANN) as client:
         roots = client.getquotaroot("INBOX")[1]

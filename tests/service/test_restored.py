@@ -1,4 +1,4 @@
-"""What AWS Backup has restored comes into the mailboxes: beside what is there, or all of it in place."""
+"""Messages that AWS Backup restored are put into mailboxes: into new folders, or in place."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_mailbox_comes_into_folders_of_its_own(host: MailHost) -> None:
 
 
 def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:
-    """The half that came goes, with the directory that it was taken from: nothing is there twice."""
+    """Its incomplete folders and AWS Backup's directory are removed, so nothing is duplicated."""
     for number in range(5):
         deliver(host, ANN, f"mail {number}")
     half = back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
@@ -159,7 +159,7 @@ def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:
 
 
 def test_a_restore_never_makes_a_mailbox_refuse_mail(host: MailHost) -> None:
-    """One that does not fit is refused before anything comes, and says what to do."""
+    """A restore beyond the quota is refused before it starts, with the remedy."""
     with host.imap(ANN) as client:
         client.append("INBOX", None, None, b"Subject: large\r\n\r\n" + b"x" * 700_000 + b"\r\n")
     back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")

@@ -1,4 +1,4 @@
-"""Mails made to take all memory when they are indexed, found or expunged: nobody else notices them.
+"""Messages designed to exhaust memory when indexed, found or expunged do not affect others.
 
 Dovecot has the memory of its task, and no swap.
 """
@@ -112,7 +112,7 @@ def expunge_all(client: imaplib.IMAP4_SSL) -> None:
 def test_poison_is_delivered_and_expunged_and_nobody_else_notices(
     host: MailHost, neighbour: imaplib.IMAP4_SSL, kind: str
 ) -> None:
-    """It arrives; later mails are indexed; it is expunged; no process of others ends, none by the kernel."""
+    """It is delivered and expunged, later messages are indexed, and no other process ends."""
     with host.imap(BEN) as client:
         client.select()
         with host.lmtp() as lmtp:

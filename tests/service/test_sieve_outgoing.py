@@ -1,4 +1,4 @@
-"""What users' filters send: by whose right it leaves, and that nothing is lost where it may not."""
+"""What users' filters send: in whose name it leaves, and that nothing is lost if it may not."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_redirected_mail_has_a_sender_that_ses_accepts(host: MailHost, ses: SesE
 def test_redirect_of_a_forged_colleague_is_the_users(
     host: MailHost, ses: SesEndpoint, verdict: str, *, kept: bool
 ) -> None:
-    """A From of ours that DMARC does not prove is replaced; one that it proves stays."""
+    """A From of a hosted domain is replaced unless DMARC authenticates it."""
     with filtering(host, BEN, REDIRECT):
         deliver(
             host,
@@ -169,7 +169,7 @@ def test_fields_of_a_filter_never_instruct_ses(host: MailHost, ses: SesEndpoint)
 
 
 def test_redirected_bounce_leaves_as_the_user(host: MailHost, ses: SesEndpoint) -> None:
-    """SES takes no null sender: a bounce from elsewhere goes on with the user's address."""
+    """SES refuses the null sender, so a redirected bounce gets the user's address."""
     with filtering(host, BEN, REDIRECT):
         deliver(host, letter("a bounce", author="MAILER-DAEMON@world.example"), sender="")
         assert BEN == relayed(ses, "a bounce").sender
@@ -200,7 +200,7 @@ def test_rejection_reaches_an_authentic_sender(host: MailHost, ses: SesEndpoint)
 def test_rejection_of_an_unauthenticated_mail_keeps_it(
     host: MailHost, ses: SesEndpoint, trace: str
 ) -> None:
-    """The rules of bounces: nobody is told who may not have written it, and the mail is kept."""
+    """As for bounces, an unauthenticated sender is not notified, and the message is kept."""
     subject = f"unauthentic {len(trace)}"
     with filtering(host, BEN, REJECT):
         deliver(host, letter(subject, trace), sender="victim@world.example")
@@ -233,14 +233,14 @@ def test_what_may_not_be_answered_is_never_thrown_away(
 
 
 def test_what_a_person_wrote_is_discarded_as_the_filter_says(host: MailHost) -> None:
-    """Nothing of it stays."""
+    """An ordinary message is discarded without a trace."""
     with filtering(host, BEN, "discard;"):
         deliver(host, letter("thrown away"))
     assert [] == headers(host, BEN, "thrown away", "Trash") + headers(host, BEN, "thrown away")
 
 
 def test_rejection_of_a_colleagues_mail_reaches_him(host: MailHost) -> None:
-    """He has logged in, so he is who he says, and his mailbox is here."""
+    """A local user gets the rejection, because the login authenticated the sender."""
     with filtering(host, BEN, REJECT):
         with host.submission(ANN) as smtp:
             smtp.sendmail(ANN, [BEN], f"From: {ANN}\r\nTo: {BEN}\r\nSubject: among us\r\n\r\nx\r\n")
@@ -326,7 +326,7 @@ def test_redirect_that_ses_refuses_comes_back_whole(host: MailHost, ses: SesEndp
     "script", [REDIRECT, f'require "copy"; redirect :copy "{OUTSIDE}";', VACATION, REJECT]
 )
 def test_a_replay_sends_nothing_again(host: MailHost, ses: SesEndpoint, script: str) -> None:
-    """It left when the mail came first. What the filter keeps is kept, and once; what it refuses too."""
+    """Redirects and replies were sent the first time; what the filter keeps or rejects is kept once."""
     replayed = "X-Plexus-Policy: answer=no; redirect=no\r\nX-Auto-Response-Suppress: All\r\n"
     subject = f"again {crc32(script.encode())}"
     with filtering(host, BEN, script):

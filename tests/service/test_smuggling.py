@@ -1,4 +1,4 @@
-"""What stands in a mail is never a command, by any way in: submission, the containers' socket, a filter.
+"""Content is never interpreted as commands, by submission, the containers' socket, or a filter.
 
 A mail that could end itself early would be followed by commands of its author's choice, and what these
 send leaves with our name and signature.

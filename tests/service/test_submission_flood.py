@@ -89,7 +89,7 @@ def test_many_recipients_in_one_mail_are_no_way_round(
 
 
 def test_wrong_limits_refuse_the_start(host: MailHost, authority: Authority) -> None:
-    """A misspelt limit is no limit: one line that names it, and no Postfix."""
+    """A misspelt limit ends the start with one line that names it."""
     container = host.start_postfix(1, authority.file, limits="messages=5", await_health=False)
     await_true("the end", lambda: not container.running())
     assert (
@@ -105,7 +105,7 @@ def guards(host: MailHost) -> list[int]:
 def test_a_guard_that_was_killed_is_begun_again(
     host: MailHost, ses: SesEndpoint, limited: Callable[[str], None]
 ) -> None:
-    """Until it is back clients are told to try again, since nobody would check senders; then mail goes."""
+    """Without the guard nobody checks senders, so clients are told to retry until it is back."""
     limited("messages-hour=50 recipients-hour=60")
     (guard,) = guards(host)
     os.kill(guard, signal.SIGKILL)

@@ -60,7 +60,7 @@ def test_nothing_leaves_without_an_owner(host: MailHost, ses: SesEndpoint, owner
 
 
 def test_twenty_thousand_fields_end_nothing(host: MailHost, ses: SesEndpoint) -> None:
-    """Refused, or taken out in linear time; Postfix goes on."""
+    """They are refused, or removed in linear time, and Postfix continues."""
     many = "X-SES-A: b\r\n" * 20_000
     forward(host, f"{many}From: a@world.example\r\nSubject: many instructions\r\n\r\nx\r\n")
     assert b"X-SES" not in relayed(ses, "many instructions").content
@@ -96,7 +96,7 @@ def test_a_long_list_of_addresses_leaves_whole_or_is_refused(
 
 
 def test_smtputf8_is_not_offered(host: MailHost) -> None:
-    """SES would refuse it after 250 was said."""
+    """It is not offered, because SES would refuse such a message after our 250."""
     with host.submission(ANN) as smtp:
         smtp.ehlo()
         assert not smtp.has_extn("smtputf8")
@@ -110,7 +110,7 @@ def test_read_receipt_leaves_as_the_user(host: MailHost, ses: SesEndpoint) -> No
 
 
 def test_long_line_leaves_encoded(host: MailHost, ses: SesEndpoint) -> None:
-    """And reads as it was, outside and in a mailbox of ours."""
+    """It is encoded, and reads the same outside and in a local mailbox."""
     text = "Grüße-" * 900
     submit(
         host,
@@ -208,7 +208,7 @@ QUOTED = [
 
 @pytest.mark.usefixtures("neighbours")
 def test_a_quoted_address_is_the_same_mailbox(host: MailHost, ses: SesEndpoint) -> None:
-    """Nobody sends as another by a spelling that the own catch-all takes; mail to it goes to that one only."""
+    """A quoted spelling of another user's address belongs to that user, not to the catch-all's owner."""
     for local in QUOTED:
         address = f"{local}@example.net"
         with host.submission(ANN) as smtp:

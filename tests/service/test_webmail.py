@@ -1,4 +1,4 @@
-"""Webmail beside the real Dovecot and Postfix, and in a real Chromium: what users do, what strangers reach."""
+"""Webmail with the real Dovecot and Postfix, and in a real Chromium: use, and attacks."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def subjects(web: MailHost, folder: str) -> str:
 
 
 def test_a_hostile_mail_is_read_and_answered(web: MailHost, page: Page, ses: SesEndpoint) -> None:
-    """Nothing of it runs or asks for anything, until its reader wants the images; then those alone."""
+    """Nothing of it runs or is loaded, until its reader requests the images; then only those are loaded."""
     with tracker(web.network.gateway) as told:
         delivered(web, hostile(f"https://{web.network.gateway}:{told.port}"))
         page.reload()
@@ -156,7 +156,7 @@ def test_a_hostile_mail_is_read_and_answered(web: MailHost, page: Page, ses: Ses
 
 
 def test_a_mail_is_archived_and_a_filter_files_the_next(web: MailHost, page: Page) -> None:
-    """A button moves it; what a form says is what Dovecot does from then on."""
+    """A button archives the message; a filter made in a form is applied by Dovecot."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "shop@elsewhere.example", ANN, "offer 6"
     message.set_content("An offer.")
@@ -206,7 +206,7 @@ REFUSED = (
 
 
 def test_strangers_reach_the_login_page_and_nothing_else_of_php(visitor: WebClient) -> None:
-    """Files of the skin, and the form; every other task leads there, other hosts and paths nowhere."""
+    """They reach the skin's files and the login form; other tasks redirect there, other hosts and paths fail."""
     for path in REFUSED:
         assert visitor.ask(path).status in {400, 404}, path
     for task in (
@@ -268,7 +268,7 @@ def test_a_session_is_its_own_browsers(web: MailHost, visitor: WebClient) -> Non
 
 
 def test_two_lengths_are_none(visitor: WebClient) -> None:
-    """A request that two programs could read differently is refused before PHP hears of it."""
+    """A request with two lengths is refused before it reaches PHP."""
     ask = f"POST /?_task=login HTTP/1.1\r\nHost: {HOSTNAME}\r\n"
     inner = f"GET /?smuggled HTTP/1.1\r\nHost: {HOSTNAME}\r\n\r\n"
     for lengths in (
@@ -302,7 +302,7 @@ def test_settings_outlive_the_container_and_sessions_do_not(web: MailHost) -> No
 def test_a_new_certificate_is_in_use(
     web: MailHost, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Without a restart: the front takes it as Dovecot and Postfix do."""
+    """nginx loads it without a restart, as Dovecot and Postfix do."""
     port = web.containers["web"].port(443)
     first = ssl.get_server_certificate(("127.0.0.1", port))
     chain, key = Authority(tmp_path_factory.mktemp("other")).issue(HOSTNAME)
