@@ -11,7 +11,7 @@ from deployment.documents import Statement, allow, document
 
 
 def trust(account: str, project_arn: str) -> str:
-    """CodeBuild may take the role for this one project."""
+    """Allow CodeBuild to assume the role for this one project."""
     return document(
         {
             "Sid": "Build",
@@ -26,7 +26,7 @@ def trust(account: str, project_arn: str) -> str:
 
 
 def running(log_group_arn: str, source_arn: str) -> list[Statement]:
-    """What any build needs to run at all: its log and its source."""
+    """Allow what every build needs: its log and its source."""
     return [
         allow("Log", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group_arn}:*"]),
         allow("ReadSource", ["s3:GetObject", "s3:GetObjectVersion"], [source_arn]),
@@ -34,5 +34,5 @@ def running(log_group_arn: str, source_arn: str) -> list[Statement]:
 
 
 def examination(log_group_arn: str, source_arn: str, statements: Sequence[Statement]) -> str:
-    """The weekly `plexus doctor` may run, and what an operator may who does the same."""
+    """Allow the weekly `plexus doctor` to run, with an operator's permissions for it."""
     return document(*running(log_group_arn, source_arn), *statements)

@@ -1,6 +1,6 @@
-"""CodeBuild projects: a stored source, a role of the project's own, and what is run.
+"""CodeBuild projects: a stored source, the project's own role, and the commands.
 
-AWS runs Python of ours that needs nothing on the mail host there: it costs cents, and no memory.
+They run our Python code that does not need the mail host; this costs cents, and none of its memory.
 """
 
 import json
@@ -23,7 +23,7 @@ _BUILDERS = {
 
 
 def build_spec(install: Sequence[str], build: Sequence[str]) -> str:
-    """What a build runs, in order, each line in one shell, until one fails."""
+    """Return the build's commands, run in order in one shell until one fails."""
     phases = {"install": {"commands": list(install)}, "build": {"commands": list(build)}}
     return json.dumps({"version": 0.2, "phases": phases}, sort_keys=True)
 
@@ -72,18 +72,18 @@ class Build:
             server_side_encryption="AES256",
             opts=pulumi.ResourceOptions(
                 parent=self._child.parent,
-                # Only what has been deployed: the build must not run ahead of it.
+                # Stored only after the deployment, so that a build does not use undeployed code.
                 depends_on=[*args.archive.ready, *args.after],
-                # Another path on another machine is no change.
+                # A different path on another machine is not a change.
                 ignore_changes=["source"],
             ),
         )
 
     def project(self, policy_document: pulumi.Input[str]) -> aws.codebuild.Project:
-        """The project, whose role may do what this document says."""
+        """Create the project, whose role has the permissions in this document."""
         args = self._args
         stored = self._source()
-        # Its name is fixed by the stack: the role's trust names it first.
+        # Its name derives from the stack, because the role's trust policy contains it earlier.
         project_arn = args.stack.arn("codebuild", f"project/{args.name}")
         role = aws.iam.Role(
             args.name,
@@ -103,14 +103,14 @@ class Build:
             description=args.does,
             service_role=role.arn,
             build_timeout=args.minutes,
-            # One at a time: two would work against each other.
+            # One build at a time, because two would interfere.
             concurrent_build_limit=1,
             artifacts={"type": "NO_ARTIFACTS"},
             environment={
                 "type": kind,
                 "image": image,
                 "compute_type": "BUILD_GENERAL1_SMALL",
-                # Docker inside needs it; the machine is the build's alone and gone after it.
+                # Docker inside the build needs it; the machine is used only for this build.
                 "privileged_mode": args.has_docker,
                 "environment_variables": [
                     {"name": name, "value": value} for name, value in args.environment.items()
@@ -129,7 +129,7 @@ class Build:
         )
 
     def weekly(self, project: aws.codebuild.Project, does: str, when: str) -> Schedule:
-        """Start the project by a schedule, an expression of EventBridge's."""
+        """Start the project on a schedule, in EventBridge's syntax."""
         args = self._args
         return Schedule(
             args.name,

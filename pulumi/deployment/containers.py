@@ -137,13 +137,13 @@ DELIVER_CONTAINER = Container(
     stop_timeout=30,
 )
 
-# What is optional, in a browser.
+# The optional web container.
 WEB_CONTAINER = Container(
     name="web",
     # After a session in a browser 45 MB, page cache included.
     memory=80,
-    # The rest of what ECS may promise on a t4g.nano beside the other services and one task. What
-    # the container takes beyond it is what those do not use.
+    # The rest of what ECS can reserve on a t4g.nano beside the other services and one task. Beyond
+    # it, the container uses what the others leave free.
     reservation=10,
     ports=(443,),
     mounts=(
@@ -163,7 +163,7 @@ def beside_peers(container: Container) -> Container:
 
 
 def beside_web(container: Container) -> Container:
-    """Dovecot or Postfix with the directory of their sockets for the web container."""
+    """Return Dovecot or Postfix with the directory of their sockets for the web container."""
     return replace(container, mounts=(*container.mounts, Mount("run-web")))
 
 

@@ -1,8 +1,8 @@
-"""The weekly `plexus doctor`: a build that looks at the stack and mails what is not in order.
+"""The weekly `plexus doctor`: a build that checks the stack and mails what is not in order.
 
-It runs in CodeBuild and not on the mail host, which may be what is broken, and whose memory is for
-mail. A build that fails is told by an event (`events.failed_doctor`), one that does not start by
-the schedule's alarm: so a Monday without a mail says that all is well.
+It runs in CodeBuild and not on the mail host, which may itself be broken, and whose memory is for
+mail. An event reports a failed build (`events.failed_doctor`), and the schedule's alarm one that
+does not start. So a Monday without mail means that everything is in order.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _TIMEOUT_MINUTES = 15
 
 
 def spec(stack: str) -> str:
-    """What the build runs; boto3 is all that it needs."""
+    """Return the build's commands; boto3 is their only requirement."""
     return build_spec(
         ["python3 -m pip install --quiet --require-hashes -r requirements/patch.txt"],
         [f"PYTHONPATH=src python3 -m postal_plexus.operations.weekly {stack}"],
@@ -31,7 +31,7 @@ def spec(stack: str) -> str:
 
 @dataclass(frozen=True)
 class DoctorArgs:
-    """`parts`: what the stack's parts are called, as the operators' parameter has it."""
+    """`parts`: the names of the stack's parts, as in the operators' parameter."""
 
     stack: Stack
     architecture: str
@@ -41,7 +41,7 @@ class DoctorArgs:
 
     @property
     def name(self) -> str:
-        """What the parts here are called, or begin with."""
+        """The name of the parts here, or its prefix."""
         return self.stack.named("doctor")
 
 

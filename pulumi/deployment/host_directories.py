@@ -68,9 +68,9 @@ HOST_DIRECTORIES = (
     ),
 )
 
-# Of a stack with a web container.
+# Only in a stack with a web container.
 WEB_DIRECTORIES = (
-    # Postfix makes its socket as itself, Dovecot as root; nginx gets in by its group.
+    # Postfix creates its socket as its own user, Dovecot as root; nginx has access by its group.
     HostDirectory("run-web", "/var/lib/plexus/run/web", "/run/plexus/web", POSTFIX, WEB, "0750"),
     HostDirectory("webmail", "/var/lib/plexus/webmail", "/var/lib/webmail", 0, 0, "0711"),
 )
@@ -79,5 +79,5 @@ BY_NAME = {directory.name: directory for directory in (*HOST_DIRECTORIES, *WEB_D
 
 
 def host_directories(*, web: bool) -> tuple[HostDirectory, ...]:
-    """All of a stack's host; with `web`, those of the web container too."""
+    """Return all of a stack's host; with `web`, those of the web container too."""
     return HOST_DIRECTORIES + WEB_DIRECTORIES * web

@@ -18,7 +18,7 @@ from deployment.stack import Stack
 
 # What users need: IMAP, two ways to submit mail, and ManageSieve for their filters.
 MAIL_PORTS = (993, 465, 587, 4190)
-# Of a stack with a web container.
+# Only in a stack with a web container.
 WEB_PORTS = (443,)
 _NFS = 2049
 # What Dovecot's proxy uses between hosts. LMTP has no authentication, so only hosts reach it.

@@ -434,7 +434,7 @@ class _Deployment:
         }
 
     def _outputs(self) -> None:
-        """What Pulumi says of the stack, and what operators' tools find without it."""
+        """Export the stack's outputs, and write the names that operators' commands need."""
         outputs: dict[str, Any] = {
             **self.parts,
             "imap_host": self.settings.mail_host,

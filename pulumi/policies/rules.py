@@ -23,14 +23,14 @@ Check = Callable[[ResourceValidationArgs], Iterator[str]]
 # What users need: IMAP, submission by TLS from the start and by STARTTLS, ManageSieve; and
 # HTTPS, if the stack has a container that answers there (open-ports-are-served).
 _OPEN_PORTS = {993, 465, 587, 4190, 443}
-# And what routers on the way need: "too big" by ICMP, as protocol, type and code.
+# And what routers need: ICMP's "packet too big", as protocol, type and code.
 _OPEN_ICMP = {("icmp", 3, 4), ("icmpv6", 2, 0)}
 _WORLD = {"0.0.0.0/0", "::/0"}
 
-# What ends a secret's name; such a variable belongs into `secrets`.
+# How a secret's name ends; such a variable belongs into `secrets`.
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN")
 
-# Actions for which AWS knows no resource but `*` (service authorization reference).
+# Actions that support no resource but `*` (service authorization reference).
 _WITHOUT_RESOURCES = {
     "backup:ListRecoveryPointsByResource",
     "cloudwatch:GetMetricStatistics",
@@ -55,7 +55,7 @@ STACK_POLICIES: list[StackValidationPolicy] = []
 
 
 def _rule(name: str, *types: str) -> Callable[[Check], Check]:
-    """Make a mandatory policy of a check for resources of these types."""
+    """Register a check of these resource types as a mandatory policy, described by its docstring."""
 
     def register(check: Check) -> Check:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
@@ -77,12 +77,12 @@ def _rule(name: str, *types: str) -> Callable[[Check], Check]:
 
 
 def _listed(value: Any) -> list[Any]:
-    """What may stand alone in a policy document, as a list."""
+    """Return a value that may also occur without a list in a policy document, as a list."""
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
 def _statements(args: ResourceValidationArgs) -> list[Mapping[str, Any]]:
-    """The statements of the policy document that a resource carries."""
+    """Return the statements of a resource's policy document."""
     return _listed(json.loads(args.props.get("policy") or '{"Statement": []}')["Statement"])
 
 
@@ -94,14 +94,14 @@ def _statements(args: ResourceValidationArgs) -> list[Mapping[str, Any]]:
     "aws:ebs/volume:Volume",
 )
 def mail_is_protected(args: ResourceValidationArgs) -> Iterator[str]:
-    """What holds mail, or leads it here, is protected from deletion."""
+    """Resources that hold mail, or route it here, are protected from deletion."""
     if not args.opts.protect:
         yield "set protect, and retain_on_delete with it"
 
 
 @_rule("archives-are-protected", "aws:s3/bucket:Bucket")
 def archives_are_protected(args: ResourceValidationArgs) -> Iterator[str]:
-    """A bucket that is not made to be thrown away, such as a site's, holds mail."""
+    """Every bucket is protected, except those that may be deleted with their content (a site's)."""
     if not args.props.get("forceDestroy") and not args.opts.protect:
         yield "set protect, and retain_on_delete with it; or forceDestroy, if it holds no mail"
     if args.props.get("forceDestroy") and args.opts.protect:
@@ -117,21 +117,21 @@ def disks_are_encrypted(args: ResourceValidationArgs) -> Iterator[str]:
 
 @_rule("queues-are-encrypted", "aws:sqs/queue:Queue")
 def queues_are_encrypted(args: ResourceValidationArgs) -> Iterator[str]:
-    """Notifications name who writes to whom."""
+    """Queues are encrypted, because notifications contain addresses."""
     if args.props.get("sqsManagedSseEnabled") is not True and not args.props.get("kmsMasterKeyId"):
         yield "set sqs_managed_sse_enabled"
 
 
 @_rule("logs-end", "aws:cloudwatch/logGroup:LogGroup")
 def logs_end(args: ResourceValidationArgs) -> Iterator[str]:
-    """Logs name who writes to whom, and cost money: they go after a while."""
+    """Logs expire, because they contain addresses and cost money."""
     if not args.props.get("retentionInDays"):
         yield "set retention_in_days"
 
 
 @_rule("images-stay-what-they-are", "aws:ecr/repository:Repository")
 def images_stay_what_they_are(args: ResourceValidationArgs) -> Iterator[str]:
-    """A tag is its content's hash, so it never names anything else."""
+    """Image tags are immutable, because a tag is a hash of the content; images are scanned."""
     if args.props.get("imageTagMutability") != "IMMUTABLE":
         yield "set image_tag_mutability to IMMUTABLE"
     if (args.props.get("imageScanningConfiguration") or {}).get("scanOnPush") is not True:
@@ -140,7 +140,7 @@ def images_stay_what_they_are(args: ResourceValidationArgs) -> Iterator[str]:
 
 @_rule("few-ports-are-open", "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
 def few_ports_are_open(args: ResourceValidationArgs) -> Iterator[str]:
-    """The world reaches the ports that mail clients use and can say "too big", and no others."""
+    """Only the ports of mail clients and ICMP's "packet too big" are open to the internet."""
     source = args.props.get("cidrIpv4") or args.props.get("cidrIpv6")
     if source not in _WORLD:
         return
@@ -153,7 +153,7 @@ def few_ports_are_open(args: ResourceValidationArgs) -> Iterator[str]:
 
 @_rule("groups-have-no-rules-inside", "aws:ec2/securityGroup:SecurityGroup")
 def groups_have_no_rules_inside(args: ResourceValidationArgs) -> Iterator[str]:
-    """Rules are resources of their own, where few-ports-are-open sees them."""
+    """Rules are separate resources, which few-ports-are-open checks."""
     if args.props.get("ingress") or args.props.get("egress"):
         yield "move its rules into SecurityGroupIngressRule and SecurityGroupEgressRule"
 
@@ -182,7 +182,7 @@ def rules_let_others_run(args: ResourceValidationArgs) -> Iterator[str]:
 
 @_rule("parameters-are-secure", "aws:ssm/parameter:Parameter")
 def parameters_are_secure(args: ResourceValidationArgs) -> Iterator[str]:
-    """What is kept in SSM is encrypted."""
+    """SSM parameters are encrypted."""
     if args.props.get("type") != "SecureString":
         yield "make it a SecureString"
 
@@ -225,7 +225,7 @@ def containers_are_confined(args: ResourceValidationArgs) -> Iterator[str]:
     "aws:iam/policy:Policy",
 )
 def policies_are_narrow(args: ResourceValidationArgs) -> Iterator[str]:
-    """Each action by its name, on resources by theirs where AWS knows such."""
+    """Policies name each action, and resources if the action supports them."""
     for statement in _statements(args):
         if statement["Effect"] != "Allow":
             continue
@@ -246,7 +246,7 @@ def policies_are_narrow(args: ResourceValidationArgs) -> Iterator[str]:
     "aws:sqs/queuePolicy:QueuePolicy",
 )
 def doors_are_for_somebody(args: ResourceValidationArgs) -> Iterator[str]:
-    """What a resource lets in is named; a service only on behalf of a resource of this account."""
+    """Resource policies name principals, and permit services only for resources of this account."""
     for statement in _statements(args):
         if statement["Effect"] != "Allow":
             continue
