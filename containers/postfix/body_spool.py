@@ -1,4 +1,4 @@
-"""A mail's body while its fate is open: in memory up to 128 KB, then in a file without a name."""
+"""Keep a message's body until the decision: in memory up to 128 KB, then in an unnamed file."""
 
 import os
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ _CHUNK = 60 * 1024
 
 
 class BodySpool:
-    """Keeps what is fed, and gives it again any number of times. Raises OSError when the disk is
+    """Keeps what is fed, and returns it any number of times. Raises OSError if the disk is
     full.
 
-    The file lies on the queue's volume: a tmpfs would count against the container's memory.
+    The file is on the queue's volume, because a tmpfs would count as the container's memory.
     """
 
     def __init__(self, folder: str) -> None:
@@ -21,7 +21,7 @@ class BodySpool:
         self.octets = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk."""
+        """Add the next chunk."""
         self._chunks.append(chunk)
         self.octets += len(chunk)
         if self.octets > _IN_MEMORY:
@@ -34,7 +34,7 @@ class BodySpool:
             self._chunks.clear()
 
     def chunks(self) -> Iterator[bytes]:
-        """The body from its beginning, in chunks."""
+        """Yield the body from its beginning, in chunks."""
         if self._file < 0:
             yield from self._chunks
             return
@@ -44,7 +44,7 @@ class BodySpool:
             place += len(chunk)
 
     def close(self) -> None:
-        """Forget the body."""
+        """Discard the body."""
         self._chunks.clear()
         self.octets = 0
         if self._file >= 0:

@@ -1,4 +1,4 @@
-"""The directory's tables beside Postfix's maps, read again when they were replaced."""
+"""Read the directory's tables beside Postfix's maps, again whenever they are replaced."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ NAMES = ("sender-logins", "virtual-mailboxes", "virtual-domains")
 
 
 class DirectoryTables:
-    """Whose addresses are whose, as of now. Threads share it."""
+    """The current owners of addresses. Threads share it."""
 
     def __init__(self, folder: str) -> None:
         self._paths = [os.path.join(folder, name) for name in NAMES]
@@ -18,7 +18,7 @@ class DirectoryTables:
         self._lock = threading.Lock()
 
     def current(self) -> Senders:
-        """Raises OSError if a table cannot be read."""
+        """Return the current tables. Raises OSError if one cannot be read."""
         with self._lock:
             versions = [(status.st_mtime_ns, status.st_ino) for status in map(os.stat, self._paths)]
             if self._senders is None or versions != self._versions:

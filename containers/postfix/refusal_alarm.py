@@ -1,4 +1,4 @@
-"""Tell CloudWatch, in its embedded metric format, of mail that was beyond a limit."""
+"""Report mail beyond a limit to CloudWatch, in its embedded metric format."""
 
 import os
 import threading
@@ -10,7 +10,7 @@ METRIC_SECONDS = 60
 
 
 class Alarm:
-    """Tells CloudWatch of refusals, with the login and the window that was full."""
+    """Reports refusals to CloudWatch, with the login and the window that was full."""
 
     def __init__(self, host: str) -> None:
         self._host = host

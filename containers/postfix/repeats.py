@@ -1,7 +1,7 @@
-"""Whether the same body is sent on again and again: a forward whose other side sends it back anew.
+"""Detect forwarding loops in which the same body returns again and again.
 
-A loop is known by X-Loop and Delivered-To; this ends one whose other side writes a new header each
-time. In memory only, and bounded; a new process begins to count anew.
+Loops are usually detected by X-Loop and Delivered-To; this one ends a loop in which the other side
+writes a new header each time. The counts are in memory and bounded; a new process starts from zero.
 """
 
 import threading
@@ -23,7 +23,7 @@ class Repeats:
         self._lock = threading.Lock()
 
     def is_loop(self, owner: str, body: int) -> bool:
-        """Count one; whether there were MOST of the same within the last hour."""
+        """Count a body; return whether there were MOST of the same within the last hour."""
         now = self._clock()
         with self._lock:
             times = self._seen.setdefault((owner, body), deque(maxlen=MOST))

@@ -1,35 +1,34 @@
 # ruff: noqa: T201 (the engine keeps what a container prints)
-"""The one way out: a milter that every mail passes before Postfix takes it.
+"""The guard of all outgoing mail: a milter that every message passes before Postfix accepts it.
 
-What may leave, by whose right and how it is changed is decided in `postal_plexus.mail.outgoing`;
-here are libmilter's calls, the ledgers and the log. Four services come in, each with its own name
+`postal_plexus.mail.outgoing` decides what may leave, in whose name and with which changes; this
+module has libmilter's calls, the ledgers and the log. Four services use it, each with its own name
 in {daemon_name} (master.cf, main.cf):
 
     submission    ports 465 and 587; the owner is the login
     forward       the socket of `deliver`; the owner is in the first field
-    sieve         the socket that only Dovecot mounts; the owner is the name in EHLO (msmtp
-    --domain)
+    sieve         the socket that only Dovecot mounts; the owner is the name in EHLO (from msmtp)
     bounce        Postfix's own notices (non_smtpd_milters)
 
-Refusals have a line in the log, and what an alias or a filter sends on has one with its queue id. A
-redirect that may not leave goes to its owner's mailbox; one of a replayed mail is dropped, since it
-left before. If the tables cannot be read, or the spool cannot be written, mails are deferred
-(451 4.3.0). Without this process Postfix defers everything (milter_default_action).
+Each refusal has a log line, and each message that an alias or a filter sends has one with its queue
+id. A redirect that may not leave goes to its owner's mailbox; one of a replayed message is dropped,
+because it was sent before. If the tables cannot be read, or the spool cannot be written, messages
+are deferred (451 4.3.0). Without this process Postfix defers everything (milter_default_action).
 
-Headers of more than 256 KB together, or of very many fields, are refused (552 5.3.4), since Postfix
-bounds each one, not all; so is a field of more than 59,000 octets: of a longer one Postfix shows a
-milter the first 60,000. One mail is decided at a time: what that takes is taken once.
+Headers of more than 256 KB together, or with very many fields, are refused (552 5.3.4), because
+Postfix limits only single fields. So is a field of more than 59,000 octets, because a milter sees
+only the first 60,000. Only one message is decided at a time, so this memory is needed only once.
 
-Limits (`submission_limits`) are claimed at DATA for a submission, when all recipients are known:
-450 4.7.1 for the hour, 550 5.7.1 for the day, 550 5.5.3 for a mail to more than would ever be
-allowed; and at the end for what a filter or an alias sends, against limits of its own. They come
-from PLEXUS_SUBMISSION_LIMITS. Refusals become a metric (`refusal_alarm`).
+A submission claims its limits (`submission_limits`) at DATA, when all recipients are known: 450
+4.7.1 for the hour, 550 5.7.1 for the day, 550 5.5.3 for a message to more recipients than the
+limit. Mail of filters and aliases claims separate limits at its end. They are set by
+PLEXUS_SUBMISSION_LIMITS. Refusals become a metric (`refusal_alarm`).
 
     submission-guard            serve until SIGTERM
     submission-guard --check    exit 1, with the reason, if the environment is wrong
 
-It is there all the time, so it does without `pathlib`, `typing` and `dataclasses`, and has `json`
-only when there is a refusal to tell.
+It runs permanently, so it does not use `pathlib`, `typing` and `dataclasses`, and imports `json`
+only to report a refusal.
 """
 
 import os
@@ -62,7 +61,7 @@ LIMITS = os.environ.get("PLEXUS_SUBMISSION_LIMITS", "")
 
 
 class Guard(Milter.Base):
-    """One session; libmilter calls from a thread of its own."""
+    """One session; libmilter calls it from a separate thread."""
 
     submitted: Ledger
     automatic: Ledger
@@ -90,26 +89,26 @@ class Guard(Milter.Base):
 
     @Milter.noreply
     def connect(self, _name: str, _family: int, _address: object) -> int:
-        """Learn which service this is."""
+        """Note which service this is."""
         self.way = self.getsymval("{daemon_name}") or ""
         return Milter.CONTINUE
 
     @Milter.noreply
     def hello(self, name: str) -> int:
-        """On Dovecot's socket this is whose filter it is."""
+        """On Dovecot's socket, note whose filter this is."""
         self.client = name
         return Milter.CONTINUE
 
     @Milter.noreply
     def envfrom(self, sender: str, *_parameters: str) -> int:
-        """Begin a mail; Postfix has checked login and envelope sender."""
+        """Begin a message; Postfix has checked login and envelope sender."""
         self._begin(_bare(sender))
         self.login = self.getsymval("{auth_authen}") or ""
         return Milter.CONTINUE
 
     @Milter.noreply
     def envrcpt(self, recipient: str, *_parameters: str) -> int:
-        """Note a recipient that Postfix has taken."""
+        """Note a recipient that Postfix has accepted."""
         self.recipients.append(_bare(recipient))
         return Milter.CONTINUE
 
@@ -138,7 +137,7 @@ class Guard(Milter.Base):
 
     @Milter.noreply
     def body(self, chunk: bytes) -> int:
-        """Keep the body as long as it may have to be written anew."""
+        """Keep the body as long as it may have to be re-encoded."""
         self.longest.feed(chunk)
         self.body_hash = hash((self.body_hash, chunk))
         if not self.spool_error:
@@ -149,7 +148,7 @@ class Guard(Milter.Base):
         return Milter.CONTINUE
 
     def eom(self) -> int:
-        """Decide, and change the mail; the only place where anything is answered to content."""
+        """Decide, and change the message; only here is the content answered."""
         try:
             return self._decide()
         except OSError as error:
@@ -161,12 +160,12 @@ class Guard(Milter.Base):
             self.spool.close()
 
     def abort(self) -> int:
-        """Forget a mail that was broken off."""
+        """Discard an aborted message."""
         self.spool.close()
         return Milter.CONTINUE
 
     def close(self) -> int:
-        """Forget everything."""
+        """Discard everything."""
         self.spool.close()
         return Milter.CONTINUE
 
@@ -198,7 +197,7 @@ class Guard(Milter.Base):
         elif found.outside and (refusal := self._recode(found)) is not None:
             return refusal
         if self.way in (rules.FORWARD, rules.SIEVE):
-            # By which mail that came in this one leaves: nothing else of it tells `plexus trace`.
+            # The incoming message of this one: `plexus trace` cannot know it otherwise.
             print(
                 f"submission-guard: passed way={self.way} owner={_shown(found.owner)}"
                 f" queue={self._queue_id()} receipt={_receipt(self.fields)}",
@@ -211,7 +210,7 @@ class Guard(Milter.Base):
         return self.getsymval("i") or "-"
 
     def _found(self, mail: rules.Mail) -> "rules.Edits | rules.Refusal":
-        """The rules' word, then the limits'."""
+        """Return the decision of the rules, then of the limits."""
         turn_to = mail.owner.lower() if rules.is_redirect(mail.fields) else ""
         if self.header_is_larger:
             most = MOST_FIELDS.get(self.way, MOST_FIELDS_ELSEWHERE)
@@ -235,7 +234,7 @@ class Guard(Milter.Base):
         return found
 
     def _reject(self, edits: rules.Edits) -> int | None:
-        """Let a filter's rejection go to a sender who may be told; else Dovecot keeps the mail."""
+        """Send a filter's rejection if its sender may be told; else Dovecot keeps the message."""
         body = b"".join(self.spool.chunks())
         if not rejection.is_safe(body, outside=edits.outside):
             text = "The sender is not authenticated, so he is not told: the mail is kept"
@@ -250,7 +249,7 @@ class Guard(Milter.Base):
         return None
 
     def _recode(self, edits: rules.Edits) -> int | None:
-        """Write a body with long lines anew; the reply if that cannot be done."""
+        """Re-encode a body with long lines; return the reply if that is not possible."""
         if self.longest.octets <= recoding.LONGEST_LINE:
             return None
         if self.spool_error:
@@ -264,7 +263,7 @@ class Guard(Milter.Base):
         if not survey.needed:
             return None
         if survey.breaks_signature and self.way == rules.SUBMISSION:
-            # What is sent on arrives with a broken signature, which is more than not at all.
+            # A forwarded message arrives with a broken signature, which is better than not at all.
             text = (
                 "A signed part has a line longer than 998 octets, and encoding it would break the "
                 "signature: sign it in quoted-printable or base64"
@@ -291,7 +290,7 @@ class Guard(Milter.Base):
     _waiting = b""
 
     def _buffer(self, part: bytes, *, flush: bool = False) -> None:
-        """Give the new body to Postfix in packets that libmilter takes."""
+        """Pass the new body to Postfix in packets that libmilter accepts."""
         self._waiting += part
         while len(self._waiting) >= 60_000 or (flush and self._waiting):
             packet, self._waiting = self._waiting[:60_000], self._waiting[60_000:]
@@ -323,7 +322,7 @@ def _bare(path: str) -> str:
 
 
 def _receipt(fields: "list[Field]") -> str:
-    """The receipt that `deliver` has written on top; "-" for a mail that it never had."""
+    """Return the receipt that `deliver` has written on top; "-" for other messages."""
     found = next((each.value for each in fields if each.key == "x-plexus-receipt"), b"").strip()
     text = found[:256].decode("ascii", "replace")
     return text if text and all(each.isalnum() or each in "-_" for each in text) else "-"
@@ -352,6 +351,6 @@ def main(arguments: list[str]) -> int:
         os.unlink(SOCKET)
     Milter.factory = Guard
     Milter.set_exception_policy(Milter.TEMPFAIL)
-    os.umask(0o111)  # Postfix connects as its own user; the directory is the container's own
+    os.umask(0o111)  # Postfix connects as its own user; the directory belongs to the container
     Milter.runmilter("submission-guard", SOCKET, timeout=300)
     return 0

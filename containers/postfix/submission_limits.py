@@ -1,15 +1,15 @@
-"""How much one login may send: messages and recipients, in any hour and in any day.
+"""Limit what one login may send: messages and recipients, in any hour and in any day.
 
-What a filter or an alias sends by itself has limits of its own (`automatic-...`).
+Mail that filters and aliases send automatically has separate limits (`automatic-...`).
 
-A stolen password must not burn the reputation that SES gives the account, so each mail is claimed
-in a Ledger before its content is taken. Both windows slide: what counts is the last 60 minutes and
-the last 24 hours. What was claimed counts, whether the mail was taken afterwards or not, so that
-attempts cannot be free. Recipients count as the client names them, those of our own domains too.
+A stolen password must not damage the account's reputation with SES, so each message is claimed in a
+Ledger before its content is accepted. Both windows slide: they are the last 60 minutes and the last
+24 hours. A claim counts whether the message is accepted afterwards or not, so that attempts are not
+free. Recipients count as the client names them, including those of our own domains.
 
-Claims are a line each in a journal on the queue's volume (`SECONDS RECIPIENTS LOGIN`), read at the
-start: a new container goes on counting where the old one ended. A journal that cannot be written
-costs that memory only, with a log line; lines that cannot be read are left out.
+Each claim is a line in a journal on the queue's volume (`SECONDS RECIPIENTS LOGIN`), which is read
+at the start, so a new container continues the old one's count. If the journal cannot be written,
+only this continuity is lost, with a log line; unreadable lines are ignored.
 """
 
 import os
@@ -31,16 +31,16 @@ class Limits(
         defaults=(100, 500, 500, 2000),
     )
 ):
-    """The most of each; a whole number of 1 or more."""
+    """The limits, each a whole number of at least 1."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, text: str) -> "tuple[Limits, Limits]":
-        """Read `messages-hour=100 automatic-messages-hour=200`; the default for what is not named.
+        """Parse `messages-hour=100 automatic-messages-hour=200`; missing ones get the default.
 
-        Returns those of submissions and those of automatic mail. Raises ValueError, which names
-        what is wrong.
+        Return those of submissions and those of automatic mail. Raises ValueError, which names
+        the mistake.
         """
         defaults = {"": cls(), AUTOMATIC: AUTOMATIC_LIMITS}
         known = {
@@ -61,7 +61,7 @@ AUTOMATIC = "automatic-"
 AUTOMATIC_LIMITS = Limits(200, 400, 1000, 2000)
 
 
-# Why a mail is not taken now. `window` is "hour", "day" or "mail".
+# Why a message is refused now. `window` is "hour", "day" or "mail".
 Refusal = namedtuple("Refusal", "code status text window")
 _Claim = namedtuple("_Claim", "at recipients")
 
@@ -87,7 +87,7 @@ class Ledger:
         self._read()
 
     def claim(self, login: str, recipients: int) -> Refusal | None:
-        """Count one mail of `login` to this number of recipients, or say why it is refused."""
+        """Count a message of `login` to this number of recipients, or return why it is refused."""
         now = self._clock()
         with self._lock:
             claims = self._claims.setdefault(login, deque())
@@ -107,7 +107,7 @@ class Ledger:
                 f"{recipients} recipients are more than the {most} allowed at once; send to fewer"
             )
             return Refusal("550", "5.5.3", text, "mail")
-        # The day first: a user who has reached that limit need not try again within the hour.
+        # Check the day first: a user at that limit need not retry within the hour.
         free = _free_at(claims, recipients, DAY, limits.messages_day, limits.recipients_day, now)
         if free is not None:
             text = (
@@ -143,7 +143,7 @@ class Ledger:
             recipients, _, login = rest.partition(" ")
             if not (at.isdecimal() and recipients.isdecimal() and login):
                 continue
-            # What a clock that ran ahead has written must not lock anybody out for long.
+            # Times in the future, from a clock that ran ahead, must not block anybody for long.
             if now - DAY < int(at) <= now + 1:
                 self._claims.setdefault(login, deque()).append(_Claim(int(at), int(recipients)))
         if lines:
@@ -186,7 +186,7 @@ def _free_at(
     most_recipients: int,
     now: float,
 ) -> float | None:
-    """When the window has room for a mail; None if it has now. Seconds since the epoch."""
+    """Return when the window has room for a message, in seconds since the epoch; None if now."""
     counted = [each for each in claims if each.at > now - window]
     messages = len(counted) + 1
     total = recipients + sum(each.recipients for each in counted)
@@ -201,5 +201,5 @@ def _free_at(
 
 
 def _clock_time(seconds: float) -> str:
-    """To the next whole minute, so that the time that is named is never too early."""
+    """Round up to a whole minute, so that the printed time is never too early."""
     return time.strftime("%H:%M UTC", time.gmtime(seconds + 60))

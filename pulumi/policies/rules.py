@@ -55,7 +55,7 @@ STACK_POLICIES: list[StackValidationPolicy] = []
 
 
 def _rule(name: str, *types: str) -> Callable[[Check], Check]:
-    """Register a check of these resource types as a mandatory policy, described by its docstring."""
+    """Register a check of these types as a mandatory policy; its docstring is the description."""
 
     def register(check: Check) -> Check:
         def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
