@@ -106,7 +106,7 @@ def test_browsers_reach_a_host_only_with_a_web_container(run: Run) -> None:
     without = [e for e in run.custom if (e.type, e.name) != (TASK, "plexus-main-web")]
     told = stack_violations(without)
     assert 2 == len(told)
-    assert all("port 443 is open, but no container answers there" in each for each in told)
+    assert all("port 443" in each for each in told)
 
 
 def test_the_pack_is_one_that_pulumi_reads() -> None:

@@ -300,7 +300,7 @@ def test_a_stack_with_the_newest_images_is_left_alone(
     away = {"PLEXUS_SECURITY_ARCHIVE": "http://127.0.0.1:9/"}
     looked = patch(checkout, json.dumps({"patch": told}), "--look", desk=desk, **away)
     assert (1, "") == (looked.returncode, looked.stdout)
-    assert "it is not known what Debian has fixes for" in looked.stderr
+    assert "Debian" in looked.stderr
     containers("rmi", "--force", *mine)
 
 

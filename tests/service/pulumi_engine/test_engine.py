@@ -131,7 +131,7 @@ def test_a_protected_resource_is_not_deleted(deployer: Deployer) -> None:
 def test_a_protected_resource_is_not_replaced(deployer: Deployer) -> None:
     """Replacing is deleting too."""
     url = str(deployer.deploy(PROTECTED.replace("{name}", "None")).outputs["url"])
-    with pytest.raises(DeployError, match="'mail' would be replaced and is protected"):
+    with pytest.raises(DeployError, match="'mail'.* protected"):
         deployer.deploy(PROTECTED.replace("{name}", f"'{deployer.stack}-x'"))
     assert deployer.has_queue(url)
 
@@ -178,7 +178,7 @@ def test_ignored_changes_are_ignored(deployer: Deployer) -> None:
 
 def test_an_unknown_type_is_refused(deployer: Deployer) -> None:
     """A resource that the desk cannot make is an error that says where to add it."""
-    with pytest.raises(DeployError, match=r"cannot make a aws:kms/key:Key: add it to src/awsdesk"):
+    with pytest.raises(DeployError, match=r"aws:kms/key:Key: add it"):
         deployer.deploy('aws.kms.Key("k")')
 
 
@@ -281,5 +281,5 @@ def test_what_comes_of_a_secret_is_secret(deployer: Deployer) -> None:
 def test_a_state_file_of_another_kind_is_refused(deployer: Deployer) -> None:
     """A damaged record is not taken for an empty one, or all would be made twice."""
     deployer.state_file.write_text('{"version": 99}')
-    with pytest.raises(DeployError, match="remove the desk and start anew"):
+    with pytest.raises(DeployError, match="remove the desk"):
         deployer.deploy(ONE_QUEUE)

@@ -83,7 +83,7 @@ def test_a_change_stands_where_the_rest_fails(desk: Desk) -> None:
     """Without doveadm the password is changed, and the log says what was not done."""
     assert desk.ask("change-password", new="the second passphrase") == {"ok": True}
     assert "main {X}thesecondpassphrase\n" in desk.file.read_text()
-    assert "connections of ann@example.org could not be ended: no doveadm for" in "".join(desk.log)
+    assert "ann@example.org could not be ended" in "".join(desk.log)
     assert b"The main password was changed." in desk.mails[0]
     assert "passphrase" not in "".join(desk.log)
 
