@@ -1,6 +1,6 @@
-"""Mail is imported from servers that are not ours: all of it, as it is, once, whatever dies in between.
+"""An import from a foreign server copies all mail, unchanged and once, even if the task is killed.
 
-Compared by Python's IMAP client on both sides: folders, mails, octets, flags, keywords, dates.
+Python's IMAP client compares both sides: folders, messages, octets, flags, keywords, dates.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ Mail = tuple[tuple[str, ...], float, str]
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Start a host with Dovecot."""
     hashed = STACK["mailboxes"][0]
     more = [hashed | {"address": each} for each in (CLEO, DAN, ERIN, FRED, GUS, HAL, IDA)]
     idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], *more]})
@@ -95,13 +95,13 @@ def sources(
 
 
 def content(number: int, octets: int = 600) -> bytes:
-    """Return a mail of that many octets or so."""
+    """Return a message of about that many octets."""
     head = f"From: a{number}@x.example\r\nSubject: mail {number}\r\nMessage-ID: <{number}@x.example>\r\n\r\n"
     return (head + ("x" * 70 + "\r\n") * (octets // 72)).encode()
 
 
 def append(source: ImapSource, client: imaplib.IMAP4, levels: tuple[str, ...], number: int) -> None:
-    """Store one mail at the source."""
+    """Store one message at the source."""
     name = "INBOX" if levels == ("INBOX",) else source.folder(*levels)
     at = imaplib.Time2Internaldate(1_600_000_000 + 50_000 * number)
     flags = FLAGS[number % len(FLAGS)]
@@ -111,7 +111,7 @@ def append(source: ImapSource, client: imaplib.IMAP4, levels: tuple[str, ...], n
 
 
 def fill(source: ImapSource) -> None:
-    """Put mail into all folders of a source; one mail is as large as they come."""
+    """Put mail into all folders of a source; one message is almost 40 MB."""
     client = source.client()
     number = 0
     for levels in FOLDERS:
@@ -127,7 +127,7 @@ def fill(source: ImapSource) -> None:
 
 
 def contents(client: imaplib.IMAP4, name: str) -> Counter[Mail]:
-    """Return all mails of a folder: flags, date, and a digest of the octets."""
+    """Return all messages of a folder: flags, date, and a digest of the octets."""
     found: Counter[Mail] = Counter()
     if client.select(f'"{name}"', readonly=True)[1] == [b"0"]:
         return found
@@ -143,7 +143,7 @@ def contents(client: imaplib.IMAP4, name: str) -> Counter[Mail]:
 
 
 def at_source(source: ImapSource) -> dict[str, Counter[Mail]]:
-    """Return the source's folders under our names."""
+    """Return the source's folders under their names here."""
     client = source.client()
     names = {
         ours: "INBOX" if levels == ("INBOX",) else source.folder(*levels)
@@ -155,7 +155,7 @@ def at_source(source: ImapSource) -> dict[str, Counter[Mail]]:
 
 
 def here(host: MailHost, address: str) -> dict[str, Counter[Mail]]:
-    """Return a mailbox's folders that hold mail, but for what the reader cannot see."""
+    """Return a mailbox's folders with mail, except those that its user cannot see."""
     with host.imap(address) as client:
         listed = client.list()[1]
         names = [re.search(rb' "?/"? "?(.*?)"?$', line)[1].decode() for line in listed]  # type: ignore[index,union-attr]
@@ -167,7 +167,7 @@ def here(host: MailHost, address: str) -> dict[str, Counter[Mail]]:
 def test_all_arrives_as_it_is_and_a_second_pass_brings_the_news(
     host: MailHost, sources: dict[str, ImapSource], tmp_path: Path, kind: str
 ) -> None:
-    """Mail that came here, and what the reader did, stays; nothing is there twice."""
+    """New mail here and the user's changes stay; no message is duplicated."""
     source, address = sources[kind], OF[kind]
     job = imap_job(tmp_path / "job/job", source)
     done = run(host, job, address)
@@ -204,7 +204,7 @@ def test_all_arrives_as_it_is_and_a_second_pass_brings_the_news(
 def test_a_source_that_was_emptied_empties_nothing_here(
     host: MailHost, sources: dict[str, ImapSource], tmp_path: Path
 ) -> None:
-    """What was deleted there before the second pass is refused, where it is much."""
+    """A second pass is refused if much was deleted at the source."""
     source, before = sources["courier"], here(host, BEN)
     client = source.client()
     for levels in (("Work",), ("Sent Items",), ("INBOX",)):
@@ -221,7 +221,7 @@ def test_a_source_that_was_emptied_empties_nothing_here(
 def test_an_inbox_of_any_name_gets_nothing_twice(
     host: MailHost, sources: dict[str, ImapSource], tmp_path: Path
 ) -> None:
-    """A sync that finds two INBOXes makes one of both: here ours wins, having had more mails."""
+    """A sync merges two INBOXes into one: here ours takes precedence, because it has more mail."""
     job = imap_job(tmp_path / "job/job", sources["cyrus"])
     expected = at_source(sources["cyrus"])
     for address, validity, guid in ((ERIN, 1, "00" * 15 + "01"), (FRED, 4_000_000_000, "ff" * 16)):
@@ -242,18 +242,18 @@ def test_an_inbox_of_any_name_gets_nothing_twice(
 
 
 def killed(host: MailHost, job: Path, address: str, begun: Callable[[], bool]) -> None:
-    """Kill an import's task once something has begun."""
+    """Kill an import's task once a step has begun."""
     name = task_name()
     kill_once(host, words(host, job, address, name=name), name, begun)
 
 
 def task_name() -> str:
-    """Return a name that no other task has."""
+    """Return a unique task name."""
     return f"import-{os.getpid()}-{time.monotonic_ns()}"
 
 
 def kill_once(host: MailHost, command: list[str], name: str, begun: Callable[[], bool]) -> None:
-    """Kill a task, as the host's end does, once something has begun."""
+    """Kill a task, as when the host ends, once a step has begun."""
     task = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     first: list[int] = []
 
@@ -280,7 +280,7 @@ def kill_once(host: MailHost, command: list[str], name: str, begun: Callable[[],
 def test_a_task_that_is_killed_in_either_step_goes_on_where_it_was(
     host: MailHost, sources: dict[str, ImapSource], tmp_path: Path
 ) -> None:
-    """Nothing is missing then, and nothing there twice."""
+    """Afterwards nothing is missing and nothing is duplicated."""
     job = imap_job(tmp_path / "job/job", sources["cyrus"])
     store = host.root / "mail"
     killed(
@@ -316,7 +316,7 @@ def unpacked(host: MailHost, tar_file: Path) -> Path:
 def test_an_export_that_is_imported_elsewhere_is_the_same_mailbox(
     host: MailHost, tmp_path: Path
 ) -> None:
-    """Mails, octets, flags, keywords, dates; also filters are in it. Nothing is left behind."""
+    """Messages, octets, flags, keywords, dates and filters; no temporary files remain."""
     scripts = host.root / "mail/example.org/ann/sieve"
     scripts.mkdir(exist_ok=True)
     (scripts / "mine.sieve").write_text("keep;")
@@ -359,7 +359,7 @@ def test_an_export_that_is_imported_elsewhere_is_the_same_mailbox(
 
 
 def test_files_come_with_flags_and_dates_and_once(host: MailHost, tmp_path: Path) -> None:
-    """Beside what is there; what users moved or deleted since does not come back, unless asked for."""
+    """Existing mail stays; what users moved or deleted since returns only on request."""
     source, address = tmp_path / "source", GUS
     box = mailbox.mbox(tmp_path / "mbox")
     for number in range(3):
@@ -432,7 +432,7 @@ def test_files_come_with_flags_and_dates_and_once(host: MailHost, tmp_path: Path
 def test_what_is_wrong_has_its_exit_code_and_stores_nothing(
     host: MailHost, sources: dict[str, ImapSource], tmp_path: Path
 ) -> None:
-    """The password, the name, the certificate, the room; the password is in no word of it."""
+    """A wrong password, name or certificate, or no space; the output never contains the password."""
     source, before = sources["cyrus"], here(host, DAN)
     cases = {
         77: imap_job(tmp_path / "a/job", source, password="not that one"),
@@ -457,7 +457,7 @@ def test_what_is_wrong_has_its_exit_code_and_stores_nothing(
 def test_a_renamed_mailbox_is_exported_and_imported_where_its_mail_lies(
     host: MailHost, tmp_path: Path
 ) -> None:
-    """Under its new address; no second mailbox comes up."""
+    """The import uses its new address and creates no second mailbox."""
     before, name = here(host, ANN), ANNA
     host.write_directory(renamed())
     done = export(host, name, tmp_path)

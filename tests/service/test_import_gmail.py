@@ -1,6 +1,6 @@
-"""Gmail's labels are imported: each mail once, archived mail too, and again when labels have changed.
+"""Gmail's labels are imported: each message once, archived ones too, and changes in later passes.
 
-Google's own server cannot be reached here: `gmail_server` plays it, as Google describes it.
+Google's own server cannot be reached here; `gmail_server` behaves as Google documents.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LINE = b"x" * 70 + b"\r\n"
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Start a host with Dovecot."""
     idle_host.start("dovecot")
     return idle_host
 
@@ -37,7 +37,7 @@ def host(idle_host: MailHost) -> MailHost:
 def gmail(
     host: MailHost, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ImapSource]:
-    """An account with 14 mails.
+    """Start a server with an account of 14 messages.
 
     Of All Mail's UIDs 1 to 4 are in the inbox, 3 to 6 have the label Work, 6 also Work/2020; 4 to 9
     are important, 10 has a star, 7 a label that is not shown. 13 is junk, 14 was sent.
@@ -68,13 +68,13 @@ def gmail(
 
 
 def content(number: int) -> bytes:
-    """Return the mail of a number."""
+    """Return the message with a number."""
     head = f"From: a@x.example\r\nSubject: {number}\r\nMessage-ID: <{number}@x.example>\r\n\r\n".encode()
     return head + LINE + os.urandom(SIZE // 2).hex().encode() + b"\r\n"
 
 
 def here(host: MailHost, address: str) -> dict[str, list[int]]:
-    """Return the numbers of a mailbox's mails by folder."""
+    """Return the numbers of a mailbox's messages by folder."""
     found: dict[str, list[int]] = {}
     with host.imap(address) as client:
         for line in client.list()[1]:
@@ -86,7 +86,7 @@ def here(host: MailHost, address: str) -> dict[str, list[int]]:
 
 
 def flagged(host: MailHost, address: str, folder: str) -> dict[int, set[str]]:
-    """Return the flags of a folder's mails by their numbers."""
+    """Return the flags of a folder's messages by their numbers."""
     with host.imap(address) as client:
         client.select(folder, readonly=True)
         lines = client.fetch("1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
@@ -95,12 +95,12 @@ def flagged(host: MailHost, address: str, folder: str) -> dict[int, set[str]]:
 
 
 def inodes(root: Path) -> list[int]:
-    """Return the inode of each stored mail."""
+    """Return the inode of each stored message."""
     return [path.stat().st_ino for path in root.rglob("u.*")]
 
 
 def done(finished: Done) -> Done:
-    """Return a task that came to its end."""
+    """Run a task to its end and return it."""
     assert 0 == finished.code, (finished.lines, finished.noise)
     return finished
 
@@ -108,7 +108,7 @@ def done(finished: Done) -> Done:
 def test_each_mail_comes_once_and_none_is_missing(
     host: MailHost, gmail: ImapSource, tmp_path: Path
 ) -> None:
-    """By folders, octets fetched, and files; with no word about Gmail in the job."""
+    """Check folders, octets fetched, and files; the job does not mention Gmail."""
     job = imap_job(tmp_path / "job/job", gmail)
     looked = done(run(host, imap_job(tmp_path / "look/job", gmail, look=True), ANN))
     finished = done(run(host, job, ANN))
@@ -136,7 +136,7 @@ def test_each_mail_comes_once_and_none_is_missing(
 def test_labels_that_changed_change_folders_and_lose_nothing(
     host: MailHost, gmail: ImapSource, tmp_path: Path
 ) -> None:
-    """An old mail is archived, an archived one comes back, one gets a label; what was read here stays."""
+    """Messages are archived, restored or labelled at the source; flags set here stay."""
     with host.imap(ANN) as client:
         client.select("Archive")
         client.uid("MOVE", "6", "Work")
@@ -172,7 +172,7 @@ def test_labels_that_changed_change_folders_and_lose_nothing(
 def test_what_google_refuses_is_said_and_what_came_is_kept(
     host: MailHost, gmail: ImapSource, tmp_path: Path
 ) -> None:
-    """The limit of a day, mails that fill the memory, a wrong password, All Mail hidden from IMAP."""
+    """The daily limit, messages that exhaust the memory, a wrong password, All Mail hidden from IMAP."""
     job = imap_job(tmp_path / "job/job", gmail)
     command(gmail, "XLIMIT 12000")
     refused = run(host, job, BEN)
@@ -202,7 +202,7 @@ def test_what_google_refuses_is_said_and_what_came_is_kept(
 
 
 def command(source: ImapSource, text: str) -> None:
-    """Give the server that plays Gmail a command of the tests."""
+    """Send the stand-in for Gmail a command of the tests."""
     client = source.connection()
     client.send(f"1 {text}\r\n".encode())
     assert client.readline().startswith(b"1 OK")

@@ -1,4 +1,4 @@
-"""`plexus up`: the order of its steps, and what it does where one of them fails.
+"""`plexus up`: the order of its steps, and what it does if one of them fails.
 
 Pulumi's engine is not there: a program `pulumi` of the test's own answers the Automation API's calls, so
 that these are real; what the engine itself does is not shown.
@@ -38,7 +38,7 @@ PLAN = {"create": 3, "same": 7, "delete": 1, "update": 0}
 
 
 def test_once_where_nothing_waits() -> None:
-    """The question names what would be done."""
+    """The question names the changes; one deployment is enough."""
     asked: list[str] = []
     made = Deployment(PLAN, [])
     up.deploy(made, lambda text: not asked.append(text), list)
@@ -46,7 +46,7 @@ def test_once_where_nothing_waits() -> None:
 
 
 def test_no_is_no() -> None:
-    """Nothing is deployed."""
+    """After a no, nothing is deployed."""
     made = Deployment(PLAN)
     with pytest.raises(CommandError, match="nothing was deployed"):
         up.deploy(made, lambda _: False, list)
@@ -54,7 +54,7 @@ def test_no_is_no() -> None:
 
 
 def test_again_when_a_certificate_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """For what is there; the rest is told."""
+    """It deploys again for issued certificates; the pending ones are named."""
     made = Deployment({}, ["a.example", "b.example"], ["b.example"])
     up.deploy(made, None, lambda: ["a.example"])
     assert ["preview", "up", "up"] == made.done
@@ -62,7 +62,7 @@ def test_again_when_a_certificate_is_there(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_waiting() -> None:
-    """It looks every five minutes until all are there."""
+    """It checks every five minutes until all certificates are issued."""
     looks = [[], [], ["a.example"]]
     slept: list[float] = []
     made = Deployment({}, ["a.example"], [])
@@ -71,7 +71,7 @@ def test_waiting() -> None:
 
 
 def test_a_certificate_that_changes_nothing_ends_it() -> None:
-    """A run that leaves the site pending all the same is not repeated without end."""
+    """A run after which the site is still pending is not repeated endlessly."""
     made = Deployment({}, ["a.example"], ["a.example"])
     up.deploy(made, None, lambda: ["a.example"], lambda _: pytest.fail("waited"))
     assert ["preview", "up", "up"] == made.done
@@ -119,7 +119,7 @@ elif words[:2] == ["stack", "history"]:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with Pulumi.yaml and a stack file; `pulumi` on PATH is the test's."""
+    """Create a directory with Pulumi.yaml and a stack file, and put the test's `pulumi` on PATH."""
     place = tmp_path / "bin"
     place.mkdir()
     (place / "pulumi").write_text(PROGRAM.format(python=sys.executable, version=VERSIONS[-1]))
@@ -136,7 +136,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_pulumi_is_run(
     plexus: Plexus, program: Path, tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Preview, then up, without Pulumi's own question; the files stay as they are."""
+    """Preview, then up, without Pulumi's own question; the files stay unchanged."""
     monkeypatch.setenv("FAKE_VERSION", version)
     told = plexus("up", "--yes", "--stack-file", program / "Pulumi.main.yaml")
     assert 0 == told.code, told.err
@@ -162,7 +162,7 @@ def test_pulumi_is_run(
 def test_what_pulumi_refuses(
     plexus: Plexus, program: Path, failure: str, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each in one line with what to do, and the documented exit code."""
+    """Each failure is one line with the remedy and the documented exit code."""
     monkeypatch.delenv("PULUMI_CONFIG_PASSPHRASE", raising=False)
     monkeypatch.setenv("FAKE_FAILS", failure)
     told = plexus("up", "--yes", "--stack-file", program / "Pulumi.main.yaml")
@@ -172,14 +172,14 @@ def test_what_pulumi_refuses(
 def test_without_pulumi(
     plexus: Plexus, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What to install is said."""
+    """The error says what to install."""
     monkeypatch.setenv("PATH", str(tmp_path))
     told = plexus("up", "--yes", "--stack-file", program / "Pulumi.main.yaml")
     assert (Exit.UNAVAILABLE, True) == (told.code, "install it" in told.err)
 
 
 def test_a_file_that_is_no_stack(plexus: Plexus, sound: Path, wrong: Path) -> None:
-    """A wrong file is told whole, and one beside no program is refused."""
+    """All mistakes of a file are reported; one without a program beside it is refused."""
     told = plexus("up", "--yes", "--stack-file", wrong)
     assert (Exit.CONFIG, True) == (told.code, "mailbox" in told.err)
     told = plexus("up", "--yes", "--stack-file", sound)
