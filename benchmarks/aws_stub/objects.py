@@ -28,6 +28,8 @@ class Stored:
 
     content: bytes
     etag: str
+    version: str = ""
+    modified: float = 0.0
 
     @property
     def size(self) -> int:
@@ -75,6 +77,8 @@ class Objects:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self._stored: dict[str, Stored] = {}
+        # In memory only: those of the objects that were put with a moment.
+        self._versions: dict[str, list[Stored]] = {}
         self._families: list[tuple[str, Stored | Generated]] = []
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
@@ -93,6 +97,18 @@ class Objects:
             new.rename(path)
         self._stored[key] = stored
         return stored
+
+    def put_version(self, key: str, content: bytes, modified: float) -> Stored:
+        """Store a version of the moment `modified` (seconds since the epoch), now the newest."""
+        before = self._versions.setdefault(key, [])
+        stored = Stored(content, etag_of(content), f"v{len(before) + 1}", modified)
+        before.append(stored)
+        self._stored[key] = stored
+        return stored
+
+    def versions(self, key: str) -> list[Stored]:
+        """The versions of an object, the newest first."""
+        return self._versions.get(key, [])[::-1]
 
     def put_family(self, prefix: str, content: Stored | Generated) -> None:
         """Every key that begins with `prefix` (bucket included) reads as `content`."""

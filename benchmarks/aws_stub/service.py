@@ -19,8 +19,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, defaultdict, deque
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from benchmarks.aws_stub.objects import Generated, NoSuchObjectError, Objects, Stored
 from benchmarks.aws_stub.queue import QueueError
@@ -147,24 +148,44 @@ class Service:
             connection.respond(_s3_error(400, "InvalidRequest", "The stub serves objects only."))
             return
         self.calls[f"{request.method} object"] += 1
+        given = dict(parse_qsl(request.query, keep_blank_values=True))
+        if "versions" in given:
+            connection.respond(self._list_versions(key, given["prefix"]))
+            return
         fault = self._object_fault(operation, key)
         if fault is not None and self._refuse(fault, connection, _s3_error):
             return
         answer = self._answer(fault, connection)
-        if operation == "put":
+        if operation == "put" and "modified" in given:
+            self.objects.put_version(key, request.body, float(given["modified"]))
+            answer(Response())
+        elif operation == "put":
             answer(Response(headers=[("etag", self.objects.put(key, request.body).etag)]))
         elif operation == "remove":
             self.objects.delete(key)
             answer(Response(status=204))
         else:
-            answer(self._object(request, key, truncate=fault == "truncate"))
+            version = given.get("versionId", "")
+            answer(self._object(request, key, version, truncate=fault == "truncate"))
 
-    def _object(self, request: Request, key: str, *, truncate: bool) -> Response:
+    def _list_versions(self, bucket: str, key: str) -> Response:
+        entries = "".join(
+            f"<Version><Key>{key}</Key><VersionId>{each.version}</VersionId><LastModified>"
+            f"{datetime.fromtimestamp(each.modified, UTC).isoformat()}</LastModified></Version>"
+            for each in self.objects.versions(bucket + key)
+        )
+        return Response(body=f"<ListVersionsResult>{entries}</ListVersionsResult>".encode())
+
+    def _object(self, request: Request, key: str, version: str, *, truncate: bool) -> Response:
         try:
             content = self.objects.get(key)
         except NoSuchObjectError:
             return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
+        if version:
+            (content,) = [each for each in self.objects.versions(key) if each.version == version]
         headers = [("etag", content.etag), ("accept-ranges", "bytes")]
+        if isinstance(content, Stored) and content.version:
+            headers.append(("x-amz-version-id", content.version))
         if request.headers.get("if-none-match") == content.etag:
             return Response(status=304, headers=headers)
         if request.headers.get("if-match", content.etag) != content.etag:

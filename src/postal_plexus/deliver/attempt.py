@@ -19,7 +19,7 @@ from postal_plexus.deliver import maillog
 from postal_plexus.deliver.aws.queue import QueueMessage
 from postal_plexus.deliver.aws.store import Store
 from postal_plexus.deliver.content import Notice, open_stored
-from postal_plexus.deliver.directory_sync import DirectorySync
+from postal_plexus.deliver.directory_sync import DirectorySync, TooEarlyError
 from postal_plexus.deliver.forward import Forward
 from postal_plexus.deliver.forward_bounces import ForwardBounces
 from postal_plexus.deliver.journal import Journal, State, journal_key
@@ -32,6 +32,7 @@ from postal_plexus.deliver.policy import (
     Action,
     Policy,
     forged_bounce,
+    too_early,
     unknown_mailbox,
 )
 from postal_plexus.deliver.recipients import Addressee, Recipients, replayed, resolve
@@ -58,6 +59,7 @@ class Attempts:
 
     Attributes:
         hostname: the authserv-id of the trace fields.
+        shard: the number of this host in a stack of several, or 0.
         archive_bucket: the only bucket from which content is read.
         store: this worker's own connection to S3.
         reports: this worker's own reports to senders and the dead-letter queue.
@@ -65,6 +67,7 @@ class Attempts:
     """
 
     hostname: str
+    shard: int
     archive_bucket: str
     store: Store
     reports: NonDelivery
@@ -123,9 +126,17 @@ class Attempts:
             maillog.dropped(receipt, "virus")
             return _Attempted()
         with self.locks.holding(receipt.message_id):
+            return self._act(action, message, receipt, in_vain)
+
+    def _act(
+        self, action: Action, message: QueueMessage, receipt: Receipt, in_vain: int
+    ) -> "_Attempted":
+        try:
             if action is Action.HOLD:
                 return _Attempted(self._hold(message, receipt, in_vain))
             return self._deliver(message, receipt, in_vain)
+        except TooEarlyError:
+            return _Attempted([too_early(each) for each in receipt.envelope.recipients])
 
     def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> "_Attempted":
         """Deliver a message to everybody who is owed it."""
@@ -136,23 +147,26 @@ class Attempts:
             asked_for=message.replay is not None,
         )
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
-        recipients = resolve(receipt.envelope, directory)
+        recipients = resolve(receipt.envelope, directory).of_shard(directory, self.shard)
         brought_back = message.redriven
         if message.replay is not None:
-            recipients = replayed(message.replay, directory)
+            recipients = replayed(message.replay, directory).of_shard(directory, self.shard)
             brought_back = message.replay.mailbox or "(none)"
             maillog.replayed(receipt, brought_back)
         elif message.redriven:
             recipients = recipients.only(message.redriven)
         if brought_back:
             if not recipients:
-                reason = "the directory does not lead there"
+                reason = "the directory does not lead there, or to another host"
                 self.reports.dead_letter(message, reason, receipt=receipt, recipient=brought_back)
                 return _Attempted()
             if message.redriven:
                 self._reopen(message, receipt, recipients)
                 # The journal may have forgotten who has it; Dovecot is asked then.
                 mail = replace(mail, receive_count=message.receive_count + 1)
+        if self.shard and not recipients:
+            # Other hosts have a copy of the notification, and act on it.
+            return _Attempted()
         # A replayed message was delivered once, so it is not a loop.
         forged = [
             each.name
@@ -242,11 +256,13 @@ class Attempts:
         # Keyed by the entry: one that is put back into the queue unchanged must be held again, not
         # lost.
         kept = f"virus {message.queue_id}"
-        if self.journal.state(receipt.message_id, kept) is not State.ACCOUNTED:
+        # Each host has the notification; one dead letter is enough.
+        if self.shard <= 1 and self.journal.state(receipt.message_id, kept) is not State.ACCOUNTED:
             self.reports.dead_letter(message, VIRUS, receipt=receipt)
             self.journal.record([journal_key(receipt.message_id, kept)], State.ACCOUNTED)
         directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
-        addressees = resolve(receipt.envelope, directory).mailboxes
+        recipients = resolve(receipt.envelope, directory)
+        addressees = recipients.of_shard(directory, self.shard).mailboxes
         mail = Mail(held_id(receipt), receipt.accepted_at, message.receive_count, in_vain)
 
         def notice(copy: Copy) -> Notice:

@@ -28,6 +28,7 @@ with 78.
     PLEXUS_HEARTBEAT              /tmp/heartbeat
     PLEXUS_UNKNOWN_SECONDS        30: how old an unknown outcome must be before Dovecot is asked
     PLEXUS_LMTP_CONNECTIONS       3: Dovecot has a process for each, and Postfix needs some too
+    PLEXUS_SHARD                  the number of this host in a stack of several; 0 (default) for one
     PLEXUS_DIRECTORY_SECONDS      30: between two checks of the directory object
 """
 
@@ -74,6 +75,7 @@ class Config:
     unknown_seconds: float
     lmtp_connections: int
     directory_seconds: float
+    shard: int
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
@@ -149,6 +151,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         unknown_seconds=number("PLEXUS_UNKNOWN_SECONDS", 30.0),
         lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 3.0))),
         directory_seconds=number("PLEXUS_DIRECTORY_SECONDS", 30.0),
+        shard=int(number("PLEXUS_SHARD", 0.0)),
     )
     if problems:
         raise ConfigError("; ".join(problems))

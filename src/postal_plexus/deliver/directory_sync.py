@@ -8,6 +8,9 @@ needs no S3. Without any directory the intake waits.
 
 `for_mail` checks at once if an address seems unknown: SES accepts mail for a new address as soon as
 its rule is created, which is after the object was written.
+
+With several hosts the object has versions, and `for_mail` returns the one that counts for all hosts
+(`directory_versions`), or raises TooEarlyError while it cannot be known.
 """
 
 import contextlib
@@ -16,15 +19,21 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from postal_plexus.deliver import maillog
-from postal_plexus.deliver.aws.errors import AwsError
+from postal_plexus.deliver import directory_versions, maillog
+from postal_plexus.deliver.aws.errors import AwsError, MissingError
 from postal_plexus.deliver.aws.store import Store, StoredObject
+from postal_plexus.deliver.directory_versions import Moment, Version
 from postal_plexus.deliver.policy import DIRECTORY_SECONDS
 from postal_plexus.directory import TABLES, Directory, DirectoryError
 
 _OBJECT = "directory.json"
 _CLOCKS_DIFFER_SECONDS = 2.0  # between this host and SES
+_VERSIONS_IN_MEMORY = 2  # during a change: the settled one and the newest
 _FOR_DOVECOT = "dovecot-passwd"  # contains password hashes: only for owner and group
+
+
+class TooEarlyError(Exception):
+    """Which version of the directory counts for a message is known only in some seconds."""
 
 
 class DirectorySync:
@@ -35,10 +44,18 @@ class DirectorySync:
         bucket, key: the location of the object.
         path: the directory for the files.
         refused: called at each check while the object is broken.
+        has_versions: whether the bucket keeps versions, because the stack has several hosts.
     """
 
     def __init__(
-        self, store: Store, bucket: str, key: str, path: str, refused: Callable[[], None]
+        self,
+        store: Store,
+        bucket: str,
+        key: str,
+        path: str,
+        refused: Callable[[], None],
+        *,
+        has_versions: bool = False,
     ) -> None:
         self._store = store
         self._bucket = bucket
@@ -53,6 +70,10 @@ class DirectorySync:
         self._current: Directory | None = None
         self._looking = threading.Lock()
         self._looked_at = 0.0
+        self._has_versions = has_versions
+        self._versions: list[Version] = []
+        # The versions that were asked for last; None for one that is not valid.
+        self._loaded: dict[str, Directory | None] = {}
 
     @property
     def current(self) -> Directory:
@@ -87,7 +108,11 @@ class DirectorySync:
 
         Raises:
             AwsError: the newer one cannot be read, and the message can still wait for it.
+            TooEarlyError: see above.
         """
+        if self._has_versions:
+            with self._looking:
+                return self._as_of(list(recipients), accepted_at)
         if not any(map(self.current.may_be_new, recipients)):
             return self.current
         try:
@@ -113,11 +138,59 @@ class DirectorySync:
                 self._look()
         return self.current
 
+    def _as_of(self, recipients: list[str], accepted_at: float) -> Directory:
+        """Return the version that counts for a message, with `_looking` held."""
+        directory = self._newest_at(directory_versions.of_known(accepted_at))
+        if any(map(directory.may_be_new, recipients)):
+            directory = self._newest_at(directory_versions.of_new(accepted_at))
+        return directory
+
+    def _newest_at(self, moment: Moment) -> Directory:
+        if self._looked_at < moment.seen_from:
+            if time.time() < moment.seen_from:
+                raise TooEarlyError
+            self._look()
+        for version in directory_versions.newest(self._versions, moment):
+            if (directory := self._load(version)) is not None:
+                return directory
+        # The stack had one host then; who lives elsewhere now is reached through host 1.
+        return self.current.on_one_host()
+
+    def _load(self, version: Version) -> Directory | None:
+        """Return a version's directory, or None if it is not valid. Raises AwsError."""
+        if version.id not in self._loaded:
+            octets = self._store.read_version(self._bucket, self._key, version)
+            try:
+                directory = Directory.from_json(octets)
+            except DirectoryError:
+                directory = None
+            if directory == self._current:
+                # Not twice in memory.
+                directory = self._current
+            while len(self._loaded) >= _VERSIONS_IN_MEMORY:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[version.id] = directory
+        return self._loaded[version.id]
+
+    def _find_change(self) -> StoredObject | None:
+        """Return the object if it has changed; with versions, also list them. Raises AwsError."""
+        if not self._has_versions:
+            return self._store.read_if_changed(self._bucket, self._key, self._etag)
+        newest = self._store.newest_version(self._bucket, self._key)
+        if self._versions and self._versions[0].id == newest:
+            return None
+        versions = self._store.versions(self._bucket, self._key)
+        if newest not in {each.id for each in versions}:
+            raise MissingError("ListObjectVersions", "NoSuchVersion", newest)
+        found = self._store.read_if_changed(self._bucket, self._key, self._etag)
+        self._versions = versions
+        return found
+
     def _look(self) -> None:
         """Check the object, with `_looking` held. Raises AwsError."""
         began = time.time()
         try:
-            found = self._store.read_if_changed(self._bucket, self._key, self._etag)
+            found = self._find_change()
         except AwsError as error:
             if self._complained != error.code:
                 self._complained = error.code

@@ -16,14 +16,14 @@ from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.deliver.aws.queue import QueueMessage
 from postal_plexus.deliver.circuit_breaker import CircuitBreaker
 from postal_plexus.deliver.content import Notice
-from postal_plexus.deliver.directory_sync import DirectorySync
+from postal_plexus.deliver.directory_sync import DirectorySync, TooEarlyError
 from postal_plexus.deliver.forward_bounces import ForwardBounces, bounced_addresses
 from postal_plexus.deliver.intake import Receiver
 from postal_plexus.deliver.journal import Journal, State, journal_key
 from postal_plexus.deliver.mailbox_holds import MailboxHolds
 from postal_plexus.deliver.metrics import Metrics
 from postal_plexus.deliver.non_delivery import NonDelivery
-from postal_plexus.deliver.policy import is_held
+from postal_plexus.deliver.policy import is_held, too_early
 from postal_plexus.deliver.recipients import resolve
 from postal_plexus.deliver.retry import attempted
 from postal_plexus.deliver.return_path import ReturnPath
@@ -58,6 +58,7 @@ class FeedbackLoop:
     forward_bounces: ForwardBounces
     metrics: Metrics
     hostname: str
+    shard: int
     stopping: threading.Event
 
     def run(self) -> None:
@@ -90,6 +91,12 @@ class FeedbackLoop:
     def _attempt(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
         """Return the outcome of an event's notice. Raise AwsError, StoppingError."""
         try:
+            return self._notify(message, in_vain)
+        except TooEarlyError:
+            return [too_early("")]
+
+    def _notify(self, message: QueueMessage, in_vain: int) -> list[Disposition]:
+        try:
             feedback = read_event(message.body)
             if isinstance(feedback, Arrival):
                 maillog.arrived(feedback)
@@ -102,8 +109,14 @@ class FeedbackLoop:
             self.reports.dead_letter(message, str(error))
             return []
         directory = self.directory.current
-        addressees = resolve(envelope, directory).mailboxes
+        if self.shard:
+            directory = self.directory.for_mail(envelope.recipients, feedback.happened_at)
+        recipients = resolve(envelope, directory)
+        addressees = recipients.of_shard(directory, self.shard).mailboxes
         self._count(feedback, directory, {each.name for each in addressees})
+        if not addressees and (recipients.mailboxes or self.shard > 1):
+            # Another host's: it has a copy of the event.
+            return []
         if not addressees:
             maillog.feedback(feedback, [])
             reason = "feedback on mail whose sender has no mailbox here"

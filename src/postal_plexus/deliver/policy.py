@@ -15,6 +15,7 @@ concerns the message affects all its recipients, and a reply affects one recipie
     notification cannot be parsed           dead letter, unchanged, with the reason
     bucket is not our archive               dead letter, unchanged, with the reason
     no mailbox at that address              failed 5.1.1, if the directory is not older
+    with several hosts: it may be new       again in seconds, until its directory is settled
     the directory cannot be read for that   deferred for 15 minutes, then the last good one is used
     reply 4xx (recipient, MAIL, DATA)       deferred
     over quota (x.2.2, 552), 4xx or 5xx     deferred for the configured time, then failed 5.2.2
@@ -135,6 +136,12 @@ def deferred(recipient: str, status: str, reason: str, age: float) -> Dispositio
 def held(recipient: str) -> Disposition:
     """Return the disposition for a mailbox held by a task, however old the message is."""
     return Disposition(recipient, Fate.HELD, "4.2.1", "the mailbox is held for a task")
+
+
+def too_early(recipient: str) -> Disposition:
+    """Return the disposition while it is not known which version of the directory counts."""
+    reason = "the address may be new: waiting for the directory of its acceptance"
+    return Disposition(recipient, Fate.HELD, "4.4.3", reason)
 
 
 def unreadable(

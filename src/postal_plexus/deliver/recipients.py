@@ -78,6 +78,21 @@ class Recipients:
             tuple(each for each in self.unknown if each == name),
         )
 
+    def of_shard(self, directory: Directory, shard: int) -> "Recipients":
+        """Return the part on which one host acts; each part belongs to exactly one host.
+
+        A mailbox belongs to its home. Everything else belongs to host 1: its journal knows which
+        forwards have left, and it has the key of their return paths. `shard` is 0 in a stack of one
+        host, which acts on everything.
+        """
+        if not shard:
+            return self
+        return Recipients(
+            tuple(each for each in self.mailboxes if directory.home(each.name) == shard),
+            self.forwards if shard == 1 else (),
+            self.unknown if shard == 1 else (),
+        )
+
     def __bool__(self) -> bool:
         """Return whether there is anybody."""
         return bool(self.mailboxes or self.forwards or self.unknown)

@@ -129,6 +129,7 @@ class Service:
             config.directory_key,
             config.directory_path,
             self._metrics.directory_refused,
+            has_versions=config.shard > 0,
         )
         self._dovecot = ConnectionPool(config.lmtp_socket, config.hostname, config.lmtp_connections)
         self._postfix = ConnectionPool(config.inject_socket, config.hostname, 2, smtp=True)
@@ -213,6 +214,7 @@ class Service:
         """Return a new worker's attempts, with its own connections to AWS."""
         return Attempts(
             hostname=self._config.hostname,
+            shard=self._config.shard,
             archive_bucket=self._config.archive_bucket,
             store=Store(self._account, self._s3),
             reports=self._reports(),
@@ -242,6 +244,7 @@ class Service:
             forward_bounces=self._forward_bounces,
             metrics=self._metrics,
             hostname=self._config.hostname,
+            shard=self._config.shard,
             stopping=self._stopping,
         )
 

@@ -39,7 +39,7 @@ Raises only DirectoryError, whatever bytes are read.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
 from postal_plexus.directory.address import envelope_parts
@@ -159,6 +159,14 @@ class Directory:
     def on_hosts(self, hosts: tuple[Host, ...]) -> "Directory":
         """Return this directory with its hosts. Raise DirectoryError if they do not fit."""
         return Directory(self.domains, self.mailboxes, self.aliases, hosts)
+
+    def on_one_host(self) -> "Directory":
+        """Return this directory as it would be with one host."""
+        return Directory(
+            tuple(replace(each, home=1) for each in self.domains),
+            tuple(replace(each, home=1) for each in self.mailboxes),
+            self.aliases,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Directory) and self._entries() == other._entries()

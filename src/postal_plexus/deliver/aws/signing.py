@@ -1,7 +1,7 @@
 """AWS Signature Version 4 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
 
 Pure except for OpenSSL's hashes. It covers only what this service sends: headers of one line each,
-no query string.
+and a query string that is already in its canonical form.
 """
 
 import hashlib
@@ -43,8 +43,8 @@ class Signer:
     ) -> bytes:
         """Return request line and headers, signed, with the blank line.
 
-        `headers` have lower-case names and include `host`; `path` is already percent-encoded. All
-        headers are signed.
+        `headers` have lower-case names and include `host`; `path` is already percent-encoded, and
+        may end in a query: sorted `name=value`, encoded. All headers are signed.
         """
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         day = moment[:8]
@@ -54,7 +54,8 @@ class Signer:
         names = sorted(headers)
         canonical_headers = "".join([f"{name}:{headers[name]}\n" for name in names])
         signed = ";".join(names)
-        request = f"{method}\n{path}\n\n{canonical_headers}\n{signed}\n{payload_hash}"
+        place, _, query = path.partition("?")
+        request = f"{method}\n{place}\n{query}\n{canonical_headers}\n{signed}\n{payload_hash}"
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"

@@ -3,19 +3,26 @@
 Raises AwsError; `MissingError` if the object does not exist.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
+from postal_plexus.deliver.aws.errors import MissingError
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, payload_hash, percent_encode
+from postal_plexus.deliver.directory_versions import Version
+
+_VERSION = re.compile(r"<Version>(.*?)</Version>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object at one moment."""
+    """An object at one moment; `version` is "" in a bucket without versions."""
 
     octets: bytes
     etag: str
+    version: str = ""
 
 
 class Store:
@@ -35,7 +42,45 @@ class Store:
         answer = self._get("GetObject", bucket, key, {"if-none-match": etag} if etag else {})
         if answer.status == 304:
             return None
-        return StoredObject(answer.read_all(), answer.header("etag"))
+        etag, version = answer.header("etag"), answer.header("x-amz-version-id")
+        return StoredObject(answer.read_all(), etag, version)
+
+    def newest_version(self, bucket: str, key: str) -> str:
+        """Return the id of an object's newest version, or "" in a bucket without versions."""
+        # Its first octet: a response to HEAD would need an HTTP client that expects no body.
+        answer = self._get("GetObject", bucket, key, {"range": "bytes=0-0"})
+        version = answer.header("x-amz-version-id")
+        answer.read_all()
+        return version
+
+    def versions(self, bucket: str, key: str) -> list[Version]:
+        """Return an object's versions, the newest first; at most the last thousand.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+
+        Raises:
+            MissingError: there is none, or the bucket keeps none.
+        """
+        session, path = self._place(bucket, "")
+        query = f"?prefix={percent_encode(key).replace('/', '%2F')}&versions="
+        headers = {"x-amz-content-sha256": EMPTY_PAYLOAD}
+        answer = session.request(
+            "ListObjectVersions", "GET", path + query, headers, b"", EMPTY_PAYLOAD
+        )
+        found = read_versions(answer.read_all().decode(), key)
+        if not found:
+            raise MissingError("ListObjectVersions", "NoSuchVersion", f"no {key}")
+        return found
+
+    def read_version(self, bucket: str, key: str, version: Version) -> bytes:
+        """Return the content of one version."""
+        session, path = self._place(bucket, key)
+        query = f"?versionId={percent_encode(version.id).replace('/', '%2F')}"
+        headers = {"x-amz-content-sha256": EMPTY_PAYLOAD}
+        answer = session.request(
+            "GetObjectVersion", "GET", path + query, headers, b"", EMPTY_PAYLOAD
+        )
+        return answer.read_all()
 
     def put(self, bucket: str, key: str, octets: bytes, attempts: int) -> None:
         """Write a small object, or overwrite it with the same content."""
@@ -83,6 +128,20 @@ class Store:
             endpoint = account.endpoint("s3", f"{bucket}.{host}" if bucket else host)
             session = self._sessions[bucket] = AwsSession(account, "s3", endpoint, self._signer)
         return session
+
+
+def read_versions(listing: str, key: str) -> list[Version]:
+    """Parse S3's list of versions. Versions of other keys and unreadable ones are left out."""
+    found: list[Version] = []
+    for entry in _VERSION.findall(listing):
+        fields = dict(re.findall(r"<(Key|VersionId|LastModified)>([^<]*)</", entry))
+        try:
+            since = datetime.fromisoformat(fields["LastModified"])
+            if fields["Key"] == key and fields["VersionId"] not in {"", "null"}:
+                found.append(Version(fields["VersionId"], since.timestamp()))
+        except (KeyError, ValueError):
+            continue
+    return found
 
 
 def s3_signer(region: str) -> Signer:
