@@ -4,11 +4,12 @@ ARCH ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 BENCH_HOST_ARGS ?=
+BENCH_IMPORT_ARGS ?=
 BENCH_NFS_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
-.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-nfs chaos picture lock clean
+.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -73,6 +74,11 @@ bench-host: ## Measure the three containers, default settings beside ours; needs
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.host $(BENCH_HOST_ARGS)
+
+bench-import: ## Import 10,000 messages, Dovecot's own sync and mbsync beside it; needs root (10 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks.imports $(BENCH_IMPORT_ARGS)
 
 bench-nfs: ## Count NFS operations, and contest one mailbox on NFS and on a disk; needs root (12 minutes)
 	@tools/bootstrap host

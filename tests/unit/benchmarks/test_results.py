@@ -8,6 +8,7 @@ from benchmarks.deliver.picture import drawn
 from benchmarks.deliver.results import judged, table
 from benchmarks.deliver.throughput import Measured, scenarios
 from benchmarks.host import results as host_results
+from benchmarks.imports import results as import_results
 from benchmarks.mailhost.report import percentile
 
 
@@ -89,3 +90,30 @@ def test_a_neighbours_wait_stands_beside_the_same_with_nobody() -> None:
         "SORT": {"p50": 2.0, "p99": 5.0, "worst": 10.0, "commands": 7},
     }
     assert "| SORT | 2.0 | 5.0 | 10.0 | 2.5 |" in host_results.neighbours(rows)
+
+
+def test_the_page_of_imports_shows_each_figure_and_what_was_missed() -> None:
+    """Each once, those of one kind in a row."""
+    figures = dict.fromkeys(
+        (
+            "mails_a_second",
+            "one_step_a_second",
+            "one_step_ratio",
+            "mbsync_a_second",
+            "processor_ms",
+        ),
+        499.5,
+    ) | dict.fromkeys(("again_seconds", "peak_few_mb", "peak_many_mb", "growth", "load"), 1.25)
+    found = figures | {
+        "mbsync_ratio": 2.0, "quarters_mb": [1.0, 2.0, 3.0, 4.0], "peak_large_mb": 200.0, "equal": 1.0,
+        "mails": 10_000, "rounds": 3, "limit": "256m", "date": "2026-11-29", "machine": "a machine",
+    }  # fmt: skip
+    page = import_results.page(found)
+    assert "| `plexus import` relative to mbsync | 2.00 |" in page
+    assert "that run | 1.00, 2.00, 3.00, 4.00 |" in page
+    assert "10,000 of 1 to 12 KB" in page
+    assert (
+        "Targets missed: messages a second, memory, ten times the messages relative to one.\n"
+        in page
+    )
+    assert page.count("\n|") == 15

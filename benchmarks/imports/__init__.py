@@ -1,0 +1,1 @@
+"""What `plexus import` costs, with Dovecot's own one-step sync and mbsync beside it."""
