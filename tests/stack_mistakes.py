@@ -225,7 +225,7 @@ MISTAKES = (
         "webmail without its image",
         {"images": {name: f"r.example/{name}" for name in _FOUR}, "webmail": True},
         "postal-plexus:images",
-        ("lacks web", "leave webmail and account-page off"),
+        ("lacks web", "leave webmail, account-page and calendars off"),
     ),
     Mistake(
         "a blank in an image",

@@ -319,7 +319,10 @@ function auth_password_verify(request, password)
     local name = verified(request, user, password, counting, state)
     if name then
       if is_remote then record(request, user, name) end
-      return auth.PASSDB_RESULT_OK, user == request.user and {} or { user = user }
+      local fields = user == request.user and {} or { user = user }
+      -- Where a mailbox's calendars are, as its mail: by its first address.
+      if request.protocol == "calendars" then fields.storage = storage_of(user, line) end
+      return auth.PASSDB_RESULT_OK, fields
     end
   end
 

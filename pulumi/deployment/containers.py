@@ -16,9 +16,16 @@ LMTP_PORT = 24
 MAIL_STORE = "mail"
 MAIL_STORE_PATH = "/srv/mail"
 # The whole file system, including what AWS Backup restores beside the mail.
+# Of a stack with calendars: beside the mail, in its backups.
+CALENDAR_STORE = "calendars"
+CALENDAR_STORE_PATH = "/srv/calendars"
 WHOLE_STORE = "store"
 WHOLE_STORE_PATH = "/srv/store"
-STORES = {MAIL_STORE: MAIL_STORE_PATH, WHOLE_STORE: WHOLE_STORE_PATH}
+STORES = {
+    MAIL_STORE: MAIL_STORE_PATH,
+    CALENDAR_STORE: CALENDAR_STORE_PATH,
+    WHOLE_STORE: WHOLE_STORE_PATH,
+}
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,11 @@ def beside_peers(container: Container) -> Container:
 def beside_web(container: Container) -> Container:
     """Return Dovecot or Postfix with the directory of their sockets for the web container."""
     return replace(container, mounts=(*container.mounts, Mount("run-web")))
+
+
+def with_calendars(container: Container) -> Container:
+    """Return the web container with the store of calendars and address books."""
+    return replace(container, mounts=(*container.mounts, Mount(CALENDAR_STORE)))
 
 
 def _mount_point(mount: Mount) -> dict[str, Any]:

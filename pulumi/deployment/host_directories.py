@@ -2,8 +2,8 @@
 
 The numeric ids are the contract between the containers (each image has users with these ids): 5000
 vmail, 5001 deliver, 5002 postfix, 5003 the shared group `plexus`, 5004 certbot, 5005 the web
-container's nginx, 5006 its PHP, 5008 the account page. The host's user data creates the
-directories; the desk creates the same ones under its own.
+container's nginx, 5006 its PHP, 5007 its calendars, 5008 the account page. The host's user data
+creates the directories; the desk creates the same ones under its own.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ POSTFIX = 5002
 SHARED_GROUP = 5003
 CERTBOT = 5004
 WEB = 5005
+CALENDARS = 5007
 
 
 @dataclass(frozen=True)

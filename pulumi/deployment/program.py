@@ -250,6 +250,7 @@ class _Deployment:
                 security_group_id=self.network.store_group.id,
                 backup_days=self.settings.backup_days,
                 infrequent_days=self.settings.mailboxes_infrequent_days,
+                calendars=self.settings.calendars,
             ),
             self.stack.options,
         )

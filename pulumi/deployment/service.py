@@ -11,7 +11,7 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import containers, task_documents
-from deployment.containers import MAIL_STORE, WHOLE_STORE, Container
+from deployment.containers import CALENDAR_STORE, MAIL_STORE, WHOLE_STORE, Container
 from deployment.host_directories import BY_NAME
 from deployment.stack import Stack
 from deployment.storage import Storage
@@ -130,6 +130,8 @@ def volumes_of(
         {"name": name, "host_path": BY_NAME[name].path} for name in container.host_directories
     ]
     access_points = {MAIL_STORE: storage.access_point, WHOLE_STORE: storage.whole_access_point}
+    if storage.calendar_access_point is not None:
+        access_points[CALENDAR_STORE] = storage.calendar_access_point
     mounted = {mount.volume for mount in container.mounts}
     stores: list[aws.ecs.TaskDefinitionVolumeArgsDict] = [
         {

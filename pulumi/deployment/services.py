@@ -16,6 +16,7 @@ from deployment.containers import (
     Container,
     beside_peers,
     beside_web,
+    with_calendars,
 )
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
 from deployment.identities import Identities
@@ -29,6 +30,7 @@ from postal_plexus.autoconfig import certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
 from postal_plexus.config.settings import Settings
+from postal_plexus.config.sharing import rendered
 
 
 @dataclass(frozen=True)
@@ -102,18 +104,39 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         ),
     }
     if web:
-        # Nothing of AWS: it knows this host alone.
+        # Nothing of AWS but the store of calendars: it knows this host alone.
         services["web"] = service(
-            WEB_CONTAINER,
+            with_calendars(WEB_CONTAINER) if settings.calendars else WEB_CONTAINER,
             environment={
+                **_optional_environment(settings),
                 "PLEXUS_HOSTNAME": settings.mail_host,
                 "PLEXUS_WEB_NAMES": " ".join(
                     certificate_names(settings.clients, mail_host=settings.mail_host)
                 ),
                 "PLEXUS_WEB_PARTS": " ".join(settings.web_parts),
             },
+            policy=_web_policy(parts),
+            needed=parts.storage.ready if settings.calendars else (),
         )
     return services
+
+
+def _optional_environment(settings: Settings) -> dict[str, str]:
+    """Return the web container's variables that are there only with a value."""
+    given = {
+        # For the account page's profile; without it, clients use mail.<domain>.
+        "PLEXUS_CLIENT_HOST": settings.mail_host if settings.client_hosts == "shared" else "",
+        "PLEXUS_SHARED": rendered(settings.shared),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _web_policy(parts: ServiceParts) -> pulumi.Output[str] | None:
+    if parts.storage.calendar_access_point is None:
+        return None
+    return pulumi.Output.all(
+        parts.storage.file_system.arn, parts.storage.calendar_access_point.arn
+    ).apply(lambda given: task_documents.web_task(*given))
 
 
 def _dovecot_policy(parts: ServiceParts) -> pulumi.Output[str]:

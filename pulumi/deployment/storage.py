@@ -21,9 +21,9 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import storage_documents
-from deployment.host_directories import VMAIL
+from deployment.host_directories import CALENDARS, VMAIL, WEB
 from deployment.stack import Stack
-from postal_plexus.config.names import MAIL_ROOT
+from postal_plexus.config.names import CALENDARS_ROOT, MAIL_ROOT
 
 RESTORING_ROLE = "maintenance-restore-task"
 """The prefix of the only role's name that may mount the whole file system."""
@@ -41,6 +41,8 @@ class StorageArgs:
     security_group_id: pulumi.Input[str]
     backup_days: int
     infrequent_days: int = 0
+    # Whether calendars and address books are stored, too.
+    calendars: bool = False
 
     @property
     def name(self) -> str:
@@ -97,12 +99,16 @@ class Storage(pulumi.ComponentResource):
             tags={"Name": f"{args.name}-whole"},
             opts=self._child,
         )
+        self.calendar_access_point = self._calendars() if args.calendars else None
+        points = [self.access_point.arn]
+        if self.calendar_access_point is not None:
+            points.append(self.calendar_access_point.arn)
         policy = aws.efs.FileSystemPolicy(
             args.name,
             file_system_id=self.file_system.id,
             policy=pulumi.Output.all(
                 self.file_system.arn,
-                self.access_point.arn,
+                points,
                 self.whole_access_point.arn,
                 args.stack.account,
                 args.stack.named(RESTORING_ROLE),
@@ -126,6 +132,21 @@ class Storage(pulumi.ComponentResource):
         if args.backup_days:
             self._back_up()
         self.register_outputs({"file_system": self.file_system.id})
+
+    def _calendars(self) -> aws.efs.AccessPoint:
+        """Create the access point of the calendars, beside the mail, with an own owner."""
+        name = f"{self._args.name}-calendars"
+        return aws.efs.AccessPoint(
+            name,
+            file_system_id=self.file_system.id,
+            posix_user={"uid": CALENDARS, "gid": WEB},
+            root_directory={
+                "path": CALENDARS_ROOT,
+                "creation_info": {"owner_uid": CALENDARS, "owner_gid": WEB, "permissions": "0700"},
+            },
+            tags={"Name": name},
+            opts=self._child,
+        )
 
     def _back_up(self) -> None:
         vault = aws.backup.Vault(self._args.name, opts=self._kept)

@@ -1,12 +1,17 @@
 """Who may mount the mailboxes, and who backs them up."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from deployment.documents import Statement, document
 
 
 def file_system(
-    file_system_arn: str, access_point_arn: str, whole_arn: str, account: str, restoring: str
+    file_system_arn: str,
+    access_point_arns: Sequence[str],
+    whole_arn: str,
+    account: str,
+    restoring: str,
 ) -> str:
     """Deny clients without TLS, those that bypass the access points, and those without IAM.
 
@@ -33,7 +38,7 @@ def file_system(
         deny("TlsOnly", {"Bool": {"aws:SecureTransport": "false"}}),
         deny(
             "AccessPointOnly",
-            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": [access_point_arn, whole_arn]}},
+            {"ArnNotEquals": {"elasticfilesystem:AccessPointArn": [*access_point_arns, whole_arn]}},
         ),
         deny(
             "WholeForRestoresOnly",

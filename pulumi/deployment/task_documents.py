@@ -70,13 +70,18 @@ def deliver_task(  # noqa: PLR0913, PLR0917  what it may use
     )
 
 
-def _mount(file_system_arn: str, access_point_arn: str) -> Statement:
+def _mount(file_system_arn: str, access_point_arn: str, sid: str = "MountMailStore") -> Statement:
     return allow(
-        "MountMailStore",
+        sid,
         ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"],
         [file_system_arn],
         {"ArnEquals": {"elasticfilesystem:AccessPointArn": access_point_arn}},
     )
+
+
+def web_task(file_system_arn: str, access_point_arn: str) -> str:
+    """Allow the web container to mount the calendars, only through their access point."""
+    return document(_mount(file_system_arn, access_point_arn, "MountCalendars"))
 
 
 def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:

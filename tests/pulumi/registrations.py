@@ -249,7 +249,8 @@ def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
             outputs = {"secret": "the-secret-key", "sesSmtpPasswordV4": "the-smtp-password"}
         case "FileSystem" | "AccessPoint":
             path = "file-system/fs" if kind == "FileSystem" else "access-point/fsap"
-            path += "-0123-whole" if name.endswith("-whole") else "-0123"
+            ending = name.rpartition("-")[2]
+            path += f"-0123-{ending}" if ending in {"whole", "calendars"} else "-0123"
             outputs["arn"] = f"arn:aws:elasticfilesystem:{REGION}:{ACCOUNT}:{path}"
         case "Parameter":
             outputs["arn"] = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{inputs.get('name', '')}"

@@ -337,7 +337,7 @@ def test_the_mail_store_lets_nobody_past_its_access_point(
 ) -> None:
     """The file system's policy allows nobody by itself (a role must) and denies every side way."""
     document = storage_documents.file_system(
-        FILE_SYSTEM, ACCESS_POINT, WHOLE, ACCOUNT, "plexus-main-maintenance-restore-task"
+        FILE_SYSTEM, [ACCESS_POINT], WHOLE, ACCOUNT, "plexus-main-maintenance-restore-task"
     )
     context = asked("elasticfilesystem:ClientWrite", FILE_SYSTEM, **keys)
     assert expected == evaluate_resource_policy(document, context).decision

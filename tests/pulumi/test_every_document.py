@@ -64,6 +64,7 @@ FROM_RULE = (
     for_us(RULE.replace("plexus-main", "plexus-other")),
 )
 BY_DOOR = {"elasticfilesystem:AccessPointArn": DOOR}
+BY_CALENDARS = {"elasticfilesystem:AccessPointArn": f"{DOOR}-calendars"}
 BY_WHOLE = {"elasticfilesystem:AccessPointArn": f"{DOOR}-whole"}
 RESTORING = f"{ROLES}-maintenance-restore-task-1a2b3c4"
 TAGGED = {"aws:ResourceTag/postal-plexus:stack": "main"}
@@ -105,6 +106,7 @@ QUESTIONS: dict[str, list[Question]] = {
     ],
     "FileSystemPolicy plexus-main-mailboxes": [
         Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR),
+        Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_CALENDARS),
         Question(False, "elasticfilesystem:ClientWrite", STORE),
         Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, tls=False),
         Question(False, "elasticfilesystem:ClientWrite", STORE, keys=BY_DOOR, account=OTHER),
@@ -323,8 +325,16 @@ QUESTIONS: dict[str, list[Question]] = {
         Question(False, "ses:SendBounce", f"{IDENTITY}/example.com"),
         Question(False, "ses:SendRawEmail", f"{IDENTITY}/example.org"),
     ],
+    "RolePolicy plexus-main-web-task": [
+        Question(True, "elasticfilesystem:ClientWrite", STORE, keys=BY_CALENDARS),
+        Question(False, "elasticfilesystem:ClientMount", STORE),
+        Question(False, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientMount", STORE, keys=BY_WHOLE),
+        Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_CALENDARS),
+    ],
     "RolePolicy plexus-main-dovecot-task": [
         Question(True, "elasticfilesystem:ClientMount", STORE, keys=BY_DOOR),
+        Question(False, "elasticfilesystem:ClientMount", STORE, keys=BY_CALENDARS),
         Question(False, "elasticfilesystem:ClientMount", STORE),
         Question(False, "elasticfilesystem:ClientRootAccess", STORE, keys=BY_DOOR),
         Question(False, "elasticfilesystem:ClientMount", STORE + "4", keys=BY_DOOR),

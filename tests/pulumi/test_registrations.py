@@ -203,7 +203,7 @@ def test_memory_of_the_containers_leaves_room_on_the_host(template: Run) -> None
 def test_a_web_container_has_its_place_and_changes_only_what_it_must(
     template: Run, everything: Run
 ) -> None:
-    """It fits beside the others and a task, has nothing of AWS, and mounts neither mails nor others' sockets.
+    """It fits beside the others and a task, and mounts neither mails nor others' sockets.
 
     291 MB is what the host has for containers. Dovecot and Postfix get one directory, `deliver` nothing.
     """
@@ -221,11 +221,10 @@ def test_a_web_container_has_its_place_and_changes_only_what_it_must(
         if name not in {"maintenance-postfix", "maintenance-restore"}
     )
     web = with_it.pop("web")
-    assert {"/run/plexus/web", "/etc/plexus/tls", "/var/lib/webmail"} == {
+    assert {"/run/plexus/web", "/etc/plexus/tls", "/var/lib/webmail", "/srv/calendars"} == {
         mount["containerPath"] for mount in web["mountPoints"]
     }
     assert [] == web["secrets"]
-    assert [] == [e for e in everything.of("aws:iam/rolePolicy:RolePolicy") if "web-task" in e.name]
     for name in ("dovecot", "postfix"):
         more = [m for m in with_it[name]["mountPoints"] if m not in without[name]["mountPoints"]]
         assert ["/run/plexus/web"] == [mount["containerPath"] for mount in more]

@@ -41,6 +41,7 @@ HOST_DIRECTORIES = {
     "mail": (5000, 5000, 0o750),
     "indexes": (5000, 5000, 0o700),
     "webmail": (0, 0, 0o711),
+    "calendars": (5007, 5005, 0o750),
 }
 # What each container mounts, as a task definition says.
 MOUNTS = {
@@ -64,6 +65,7 @@ MOUNTS = {
         ("run/web", "/run/plexus/web", "ro"),
         ("tls", "/etc/plexus/tls", "ro"),
         ("webmail", "/var/lib/webmail", "rw"),
+        ("calendars", "/srv/calendars", "rw"),
     ),
 }
 CAPABILITIES = {

@@ -1,9 +1,10 @@
-"""Apple's configuration profile with one mail account (payload `com.apple.mail.managed`).
+"""Apple's configuration profile: a mail account, and calendars and contacts where there are.
 
-https://developer.apple.com/documentation/devicemanagement/mail. Without an address it is one file
-for the whole domain: iOS and macOS then ask for the address and the user name on installation. They
-always ask for the password, which is never in a profile. It is not signed: the device shows "Not
-Signed" in red, but installs it. Signing would need a key on the server of the file.
+https://developer.apple.com/documentation/devicemanagement/mail, and caldav and carddav beside it.
+Without an address it is one file for the whole domain: iOS and macOS then ask for the address and
+the user name on installation. They always ask for the password, which is never in a profile. It is
+not signed: the device shows "Not Signed" in red, but installs it. Signing would need a key on the
+server of the file.
 
 Identifiers and UUIDs derive from the names, so that a newer profile replaces an older one.
 """
@@ -14,7 +15,7 @@ import plistlib
 import uuid
 from typing import TYPE_CHECKING
 
-from postal_plexus.autoconfig.services import IMAPS, SUBMISSIONS
+from postal_plexus.autoconfig.services import CALDAVS, CARDDAVS, DAV_PATH, IMAPS, SUBMISSIONS
 
 if TYPE_CHECKING:
     from postal_plexus.autoconfig.hosts import ClientSetup
@@ -62,9 +63,35 @@ def apple_profile(setup: ClientSetup, *, address: str | None = None) -> bytes:
             "PayloadDescription": f"Sets up the mail account at {setup.host}.",
             "PayloadOrganization": setup.domain,
             "PayloadRemovalDisallowed": False,
-            "PayloadContent": [account],
+            "PayloadContent": [account, *_dav_accounts(setup, identifier, address)],
         }
     )
+
+
+def _dav_accounts(
+    setup: ClientSetup, identifier: str, address: str | None
+) -> list[dict[str, object]]:
+    """Return the accounts for calendars and for contacts, which have the mailbox's password."""
+    if not setup.calendars:
+        return []
+    accounts: list[dict[str, object]] = []
+    for kind, service in (("CalDAV", CALDAVS), ("CardDAV", CARDDAVS)):
+        account: dict[str, object] = {
+            "PayloadType": f"com.apple.{kind.lower()}.account",
+            "PayloadVersion": 1,
+            "PayloadIdentifier": f"{identifier}.{kind.lower()}",
+            "PayloadUUID": _uuid(f"{identifier}.{kind.lower()}"),
+            "PayloadDisplayName": f"{kind} for {address or setup.domain}",
+            f"{kind}AccountDescription": address or setup.domain,
+            f"{kind}HostName": setup.host,
+            f"{kind}Port": service.port,
+            f"{kind}UseSSL": True,
+            f"{kind}PrincipalURL": DAV_PATH,
+        }
+        if address is not None:
+            account[f"{kind}Username"] = address
+        accounts.append(account)
+    return accounts
 
 
 def _uuid(identifier: str) -> str:

@@ -32,6 +32,8 @@ class ClientSetup:
 
     domain: str
     host: str
+    # Whether the host serves calendars and contacts (CalDAV and CardDAV, services.DAV).
+    calendars: bool = False
 
     @property
     def autoconfig(self) -> str:
@@ -55,14 +57,14 @@ class ClientSetup:
 
 
 def client_setups(
-    domains: Iterable[str], *, mail_host: str, shared: bool = False
+    domains: Iterable[str], *, mail_host: str, shared: bool = False, calendars: bool = False
 ) -> tuple[ClientSetup, ...]:
     """Return the setup of each domain, in the given order; `mail_host` is the stack's host name.
 
     Raises ClientSetupError if one certificate cannot hold all client hosts.
     """
     setups = tuple(
-        ClientSetup(domain=domain, host=mail_host if shared else f"mail.{domain}")
+        ClientSetup(domain, mail_host if shared else f"mail.{domain}", calendars)
         for domain in domains
     )
     names = certificate_names(setups, mail_host=mail_host)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from postal_plexus.autoconfig.services import ABSENT, SERVICES, SIEVE
+from postal_plexus.autoconfig.services import ABSENT, ABSENT_DAV, DAV, DAV_PATH, SERVICES, SIEVE
 
 if TYPE_CHECKING:
     from postal_plexus.autoconfig.hosts import ClientSetup
@@ -47,11 +47,20 @@ def client_records(
     """
     domain = setup.domain
     offered = (*SERVICES, SIEVE) if sieve else SERVICES
+    absent = ABSENT
+    if setup.calendars:
+        offered, absent = (*offered, *DAV), (*absent, *ABSENT_DAV)
     records = [
         Record(f"_{service.name}._tcp.{domain}", "SRV", (f"0 1 {service.port} {setup.host}.",))
         for service in offered
     ]
-    records += [Record(f"_{label}._tcp.{domain}", "SRV", ("0 0 0 .",)) for label in ABSENT]
+    records += [Record(f"_{label}._tcp.{domain}", "SRV", ("0 0 0 .",)) for label in absent]
+    if setup.calendars:
+        # RFC 6764 section 4: where a client begins.
+        records += [
+            Record(f"_{service.name}._tcp.{domain}", "TXT", (f"path={DAV_PATH}",))
+            for service in DAV
+        ]
     # RFC 8460 section 3: senders report to this address, once a day.
     rua = f"v=TLSRPTv1; rua=mailto:{tls_reports}"
     records.append(Record(f"_smtp._tls.{domain}", "TXT", (txt_value(rua),)))

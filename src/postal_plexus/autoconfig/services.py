@@ -34,6 +34,15 @@ SUBMISSIONS = Service("submissions", 465, Tls.FROM_START)
 SUBMISSION = Service("submission", 587, Tls.STARTTLS)
 SIEVE = Service("sieve", 4190, Tls.STARTTLS)  # ManageSieve, RFC 5804 section 1.8
 
+# RFC 6764 section 3. Of stacks with calendars.
+CALDAVS = Service("caldavs", 443, Tls.FROM_START)
+CARDDAVS = Service("carddavs", 443, Tls.FROM_START)
+DAV = (CALDAVS, CARDDAVS)
+DAV_PATH = "/dav/"
+"""Where both begin: the web container's calendars.gate.ROOT."""
+ABSENT_DAV = ("caldav", "carddav")
+"""Their labels without TLS, which are not available."""
+
 SERVICES = (IMAPS, SUBMISSIONS, SUBMISSION)
 """The services of every stack."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from postal_plexus.autoconfig import apple, autodiscover, mta_sts, thunderbird
 from postal_plexus.autoconfig.hosts import ClientSetup
-from postal_plexus.autoconfig.services import SERVICES
+from postal_plexus.autoconfig.services import DAV_PATH, SERVICES
 
 if TYPE_CHECKING:
     from postal_plexus.autoconfig.mta_sts import MtaStsPolicy
@@ -76,6 +76,8 @@ def _page(setup: ClientSetup) -> bytes:
         for service in SERVICES
     )
     domain = html.escape(setup.domain)
+    dav = f"https://{html.escape(setup.host)}{DAV_PATH}"
+    calendars = f"<p>Calendars and contacts (CalDAV, CardDAV): {dav}" if setup.calendars else ""
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>Mail for {domain}</title>'
@@ -83,5 +85,5 @@ def _page(setup: ClientSetup) -> bytes:
         f"<p>iPhone, iPad, Mac: <a href={apple.PATH}>install the profile</a>. "
         f"Thunderbird and most others: address and password are enough."
         f"<p>By hand: user name is the whole address."
-        f"<table><tr><th>service<th>server<th>port<th>security{rows}</table></html>\n"
+        f"<table><tr><th>service<th>server<th>port<th>security{rows}</table>{calendars}</html>\n"
     ).encode()

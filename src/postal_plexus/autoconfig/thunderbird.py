@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml  # builds only; no foreign data is parsed here
 
-from postal_plexus.autoconfig.services import IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
+from postal_plexus.autoconfig.services import DAV_PATH, IMAPS, SUBMISSION, SUBMISSIONS, Service, Tls
 
 if TYPE_CHECKING:
     from postal_plexus.autoconfig.hosts import ClientSetup
@@ -32,6 +32,13 @@ def autoconfig(setup: ClientSetup) -> bytes:
     _server(provider, "incomingServer", "imap", setup.host, IMAPS)
     for service in (SUBMISSIONS, SUBMISSION):
         _server(provider, "outgoingServer", "smtp", setup.host, service)
+    if setup.calendars:
+        # Draft section 4; Thunderbird looks for them by itself too (RFC 6764).
+        for tag, kind in (("addressBook", "carddav"), ("calendar", "caldav")):
+            found = Xml.SubElement(provider, tag, type=kind)
+            _text(found, "username", "%EMAILADDRESS%")
+            _text(found, "authentication", "http-basic")
+            _text(found, "serverURL", f"https://{setup.host}{DAV_PATH}")
     Xml.indent(root)
     return Xml.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
 

@@ -175,6 +175,9 @@ class People(Model):
 # ---------------------------------------------------------------------------------------------
 # Everything else
 
+_SharedName = Annotated[str, matches(re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?"))]
+_Shared = dict[_SharedName, dict[str, Literal["read", "write"]]]
+_SHARE = "Write family: {ann@example.org: write, ben@example.org: read}; a name has a-z, 0-9 and -."
 _StackDomain = Annotated[str, AfterValidator(domain_of_the_stack)]
 _DmarcPolicy = Literal["none", "quarantine", "reject"]
 
@@ -388,6 +391,16 @@ class Keys(Model):
         "whether to serve the page on which users change their passwords themselves, at "
         "https://, the mail host's name and `/account/`, in the same container as webmail",
     )
+    calendars: bool = _key(
+        False,  # noqa: FBT003
+        "whether to serve calendars and contacts at https://, the mail host's name and `/dav/`",
+    )
+    shared_calendars: _Shared = _key(
+        {},
+        "names of shared calendars, with `read` or `write` for mailboxes or whole domains",
+        _SHARE,
+    )
+    shared_address_books: _Shared = _key({}, "the same for address books", _SHARE)
 
 
 def architecture(instance_type: str) -> str:

@@ -9,6 +9,9 @@ DELIVERIES_PREFIX = PREFIX
 MOVING_PREFIX = "moving/"
 """In the archive: the parts of an export, until its operator has read them."""
 
+CALENDARS_ROOT = "/calendars"
+"""The directory of the file system below which the calendars and address books are."""
+
 MAIL_ROOT = "/mail"
 """In the file system: the directory that Dovecot's access point exposes."""
 

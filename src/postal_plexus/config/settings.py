@@ -21,6 +21,7 @@ from postal_plexus.config.model import TEXT_KEYS, WEB_IMAGE, Keys, architecture
 from postal_plexus.config.names import host_names
 from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.config.reading import Findings, read_keys
+from postal_plexus.config.sharing import Shared, read_shared
 from postal_plexus.directory.address import is_domain
 from postal_plexus.directory.model import Directory
 
@@ -36,6 +37,8 @@ class Settings(Keys):
     region: str
     directory: Directory
     clients: tuple[ClientSetup, ...]
+    # Who shares what: sharing.Shared.
+    shared: Shared
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -55,7 +58,11 @@ class Settings(Keys):
     @property
     def web_parts(self) -> tuple[str, ...]:
         """The optional parts that the web container serves; without any there is no container."""
-        on = (("account", self.account_page), ("webmail", self.webmail))
+        on = (
+            ("account", self.account_page),
+            ("calendars", self.calendars),
+            ("webmail", self.webmail),
+        )
         return tuple(part for part, is_on in on if is_on)
 
     def dmarc(self, domain: str) -> str:
@@ -98,13 +105,22 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
         raise StackError([*error.problems, *problems, *findings.problems()]) from error
     domains = tuple(domain.name for domain in directory.domains)
     keys = read_keys(config, domains, findings)
-    if (keys.webmail or keys.account_page) and keys.images and WEB_IMAGE not in keys.images:
+    has_web = keys.account_page or keys.calendars or keys.webmail
+    if has_web and keys.images and WEB_IMAGE not in keys.images:
         findings.add(
-            "images", f"lacks {WEB_IMAGE}", "Give it too, or leave webmail and account-page off."
+            "images",
+            f"lacks {WEB_IMAGE}",
+            "Give it too, or leave webmail, account-page and calendars off.",
         )
+    shared = read_shared(keys, directory, findings)
     mail_host = keys.mail_host or f"mail.{domains[0]}"
     try:
-        clients = client_setups(domains, mail_host=mail_host, shared=keys.client_hosts == "shared")
+        clients = client_setups(
+            domains,
+            mail_host=mail_host,
+            shared=keys.client_hosts == "shared",
+            calendars=keys.calendars,
+        )
     except ClientSetupError as error:
         findings.add("client-hosts", str(error), "Choose shared.")
         clients = ()
@@ -114,7 +130,12 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     problems += findings.problems()
     if problems:
         raise StackError(problems)
-    fields = dict(keys) | {"mail_host": mail_host, "directory": directory, "clients": clients}
+    fields = dict(keys) | {
+        "mail_host": mail_host,
+        "directory": directory,
+        "clients": clients,
+        "shared": shared,
+    }
     # All parts were checked above.
     return Settings.model_construct(None, stack=stack or "", region=str(region), **fields)
 
@@ -125,7 +146,11 @@ def _check_hosts(
     """Note what does not work with several hosts."""
     if keys.hosts == 1:
         return
-    for key, is_on in (("webmail", keys.webmail), ("account-page", keys.account_page)):
+    for key, is_on in (
+        ("account-page", keys.account_page),
+        ("calendars", keys.calendars),
+        ("webmail", keys.webmail),
+    ):
         if is_on:
             what = f"is on, and serves only one host; there are {keys.hosts}"
             findings.add(key, what, "Turn it off, or give 1 for hosts.")

@@ -66,11 +66,13 @@ class App:
         base: the path under which it is served, without a slash at its end.
         socket: the keeper's.
         client_host: the host that clients of all domains use; "" for `mail.<domain>` each.
+        calendars: whether the profile for Apple devices has calendars and contacts, too.
     """
 
     base: str = "/account"
     socket: str = keeper_client.messages.SOCKET
     client_host: str = ""
+    calendars: bool = False
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -168,7 +170,7 @@ class App:
             return self._no_overview(request, answer)
         address = str(answer["address"])
         domain = address.rpartition("@")[2]
-        setup = ClientSetup(domain, self.client_host or f"mail.{domain}")
+        setup = ClientSetup(domain, self.client_host or f"mail.{domain}", self.calendars)
         saved = (("Content-Disposition", 'attachment; filename="mail.mobileconfig"'),)
         return Response("200 OK", apple_profile(setup, address=address), saved, CONTENT_TYPE)
 

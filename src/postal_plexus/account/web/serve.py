@@ -2,7 +2,7 @@
 
 From the environment: PLEXUS_ACCOUNT_SOCKET, the unix socket on which nginx finds it;
 PLEXUS_KEEPER_SOCKET, the keeper's; PLEXUS_CLIENT_HOST, the mail host of all domains, if they share
-one.
+one; PLEXUS_WEB_PARTS, what the container serves.
 """
 
 import os
@@ -21,6 +21,7 @@ def main() -> None:
     app = App(
         socket=os.environ.get("PLEXUS_KEEPER_SOCKET", messages.SOCKET),
         client_host=os.environ.get("PLEXUS_CLIENT_HOST", ""),
+        calendars="calendars" in os.environ.get("PLEXUS_WEB_PARTS", "").split(),
     )
     waitress.serve(
         app,
