@@ -1,9 +1,9 @@
-"""Dovecot's own sync (dsync), run by a task on the files of a mailbox.
+"""Run Dovecot's own sync (dsync) in a task, on the files of a mailbox.
 
-The programs get the image's configuration with the services and plugins left out that a task must
-not have, the source's address, and its password in a file of the container's memory (0600): never
-as a word of a command or in an environment. Only what Dovecot itself needs to resolve names is
-started, in the task's own memory. Fails with SyncError.
+The programs get the image's configuration without the services and plugins that a task must not
+run, the source's address, and its password in a file in the container's memory (0600), never in
+arguments or the environment. The only services started, in the task's own memory, are those that
+Dovecot needs to resolve names. Raises SyncError.
 """
 
 import os
@@ -22,7 +22,7 @@ from postal_plexus.maintenance.mailboxes import unescaped
 from postal_plexus.maintenance.programs import ENVIRONMENT, run
 from postal_plexus.maintenance.staging import VMAIL
 
-_CHANGED = 2  # the mailbox changed meanwhile: again
+_CHANGED = 2  # the mailbox changed meanwhile: retry
 
 SEARCH_PLUGINS = ("fts", "fts_flatcurve", "search_bounds", "search_phrases")
 """A search index is made by the next search; made meanwhile, it would be most of the work."""
@@ -32,14 +32,14 @@ SPOOL = Path("/run/plexus/live-dovecot/spool")
 """The live Dovecot's temporary files, on the host's disk, as a task sees them."""
 
 SMALL = 1 << 20
-# So many mails are asked for ahead, while they take no more memory than that; with more than twenty
-# an import is no faster.
+# The most messages to fetch ahead, and the memory that they may take; an import is not faster with
+# more than twenty.
 _AHEAD = (20, 10, 4, 2, 1, 0)
 _MEMORY = 150 << 20
 
 _START_SECONDS = 20.0
-# Dovecot waits for a lock for 10 s. The lock file that a killed process left on the mailbox is
-# broken after 180 s, by whoever wants it then.
+# Dovecot waits 10 s for a lock. The lock file of a killed process on the mailbox is broken after
+# 180 s, by the next process that needs it.
 _LOCK_SECONDS = 200.0
 _LOCK_PAUSE_SECONDS = 0.2
 _LOCKED = re.compile(r"Resource temporarily unavailable|while waiting for (dot)?lock")
@@ -54,23 +54,23 @@ class SyncError(StatusError):
     """Dovecot's program failed.
 
     Attributes:
-        status: its exit status: 75 try again, 77 name or password refused, 65 the other side says
-            what Dovecot does not understand, 137 not enough memory.
+        status: its exit status: 75 try again, 77 name or password refused, 65 Dovecot does not
+            understand the other server, 137 not enough memory.
     """
 
 
 class LimitedError(SyncError):
-    """The server has given enough for now."""
+    """The server has reached its own limit for now."""
 
 
-# Google's words where the 2,500 MB of a day are used up, or an account's connections; RFC 5530.
+# Google's messages when the daily 2,500 MB or an account's connections are used up; RFC 5530.
 _LATER = re.compile(
     r"bandwidth limits|Too many simultaneous|\[(OVERQUOTA|UNAVAILABLE|INUSE|LIMIT)\]", re.IGNORECASE
 )
 
 
 def failure(status: int, reason: str, said: str = "") -> SyncError:
-    """Return the error of a status; what a server says of its limits is one to try again. Pure."""
+    """Return the error for a status; a server's own limit is an error to retry. Pure."""
     limit = next((line for line in (reason, *said.splitlines()) if _LATER.search(line)), None)
     if limit is None:
         return SyncError(status, reason)
@@ -81,7 +81,7 @@ def failure(status: int, reason: str, said: str = "") -> SyncError:
 
 @dataclass(frozen=True)
 class Counts:
-    """Mails and octets (as IMAP counts them, RFC822.SIZE) of one folder."""
+    """Messages and octets (as IMAP counts them, RFC822.SIZE) of one folder."""
 
     mails: int
     octets: int
@@ -89,7 +89,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Large:
-    """A mail above `SMALL`: its UID, its number in its folder, and its octets."""
+    """A message above `SMALL`: its UID, its number in its folder, and its octets."""
 
     uid: int
     number: int
@@ -97,13 +97,13 @@ class Large:
 
 
 def prefetch(folders: Iterable[Sequence[Large]]) -> int:
-    """Return how many mails a sync may ask for ahead of the one that it stores. Pure.
+    """Return how many messages a sync may fetch ahead of the one that it stores. Pure.
 
-    Dovecot has them in memory, and 4.8 times the size of the one that it stores. Measured with
-    mails of 38 MB in a row: 182 MB without any ahead, 332 with four, 674 with fourteen.
+    Dovecot keeps them in memory, and 4.8 times the size of the one that it stores. Measured with
+    consecutive messages of 38 MB: 182 MB with none ahead, 332 with four, 674 with fourteen.
 
     Args:
-        folders: the large mails of each, in their order.
+        folders: the large messages of each, in their order.
     """
     given = [list(each) for each in folders]
     largest = max((mail.octets for its in given for mail in its), default=0)
@@ -129,22 +129,22 @@ def configuration(run: Path, job: Job | None, *, has_labels: bool = False) -> st
 
     Args:
         run: the task's directory, in its own memory.
-        job: the source, where it is an IMAP server.
-        has_labels: mails are in several folders of the source, with one GUID.
+        job: the source, if it is an IMAP server.
+        has_labels: whether messages are in several folders of the source, with one GUID.
     """
     lines = [
-        # They must come first, also before a file that has them.
+        # They must come first, even before the file that contains them.
         "dovecot_config_version = 2.4.0",
         "dovecot_storage_version = 2.4.0",
         "!include /etc/dovecot/dovecot.conf",
         f"base_dir = {run}/dovecot",
         f"state_dir = {run}/dovecot",
         "log_path = /dev/stderr",
-        # Nobody is served here.
+        # No clients are served here.
         "protocols {\n  imap = no\n  lmtp = no\n  sieve = no\n}",
-        # Fetched mails, twenty at once, lie here while they are stored: not in memory.
+        # Fetched messages, twenty at once, are kept here and not in memory while they are stored.
         f"mail_temp_dir = {SPOOL}",
-        # Folders of the source that are called so are folders like others.
+        # Source folders with this name are ordinary folders.
         "namespace shared {\n  disabled = yes\n}",
     ]
     if job is not None and job.kind == "imap":
@@ -154,7 +154,7 @@ def configuration(run: Path, job: Job | None, *, has_labels: bool = False) -> st
             f"imapc_ssl = {'no' if job.tls == 'none' else job.tls}",
             f"imapc_user = {_quoted(job.user)}",
             f"imapc_password = <{run}/password",
-            # Cyrus has METADATA whose values Dovecot takes for broken.
+            # Cyrus has METADATA values that Dovecot regards as broken.
             "imapc_features {\n  no-metadata = yes\n}",
             f"ssl_client_ca_file = {run}/authorities.pem",
         ]
@@ -181,25 +181,25 @@ class Dsync:
 
     Args:
         address: the mailbox.
-        run: an own directory in the container's memory.
+        run: a separate directory in the container's memory.
     """
 
     def __init__(self, address: str, run: Path) -> None:
         self._address = address
         self._run = run
         self.notes = run / "notes"
-        # Large buffers go back to the system when they are free, as in dovecot.conf.
+        # Return large free buffers to the system, as in dovecot.conf.
         freed = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
         self._environment = {**ENVIRONMENT, **freed, "USER": address}
 
     def configure(self, job: Job | None, *, has_labels: bool = False) -> None:
-        """Write the configuration, with the password in a file of its own."""
+        """Write the configuration, with the password in a separate file."""
         self._run.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # What Dovecot notes of the source, as the mail user; and its locks that outlive nothing.
+        # Dovecot's notes about the source, as the mail user; and its temporary locks.
         for path in (self.notes, Path("/run/volatile")):
             path.mkdir(mode=0o700, exist_ok=True)
             os.chown(path, VMAIL, VMAIL)
-        # Where Dovecot binds the sockets of its services; the live one's are elsewhere in a task.
+        # Where Dovecot binds its services' sockets; in a task, the running Dovecot's are elsewhere.
         Path("/run/plexus/dovecot").mkdir(mode=0o755, parents=True, exist_ok=True)
         _provide_pair(Path("/run/tls/pair.pem"))
         self._write("dovecot.conf", configuration(self._run, job, has_labels=has_labels))
@@ -215,7 +215,7 @@ class Dsync:
 
     @contextmanager
     def services(self) -> Generator[None]:
-        """Run what Dovecot needs to reach another server. Raises SyncError."""
+        """Run the services that Dovecot needs to reach another server. Raises SyncError."""
         log = self._run / "services.log"
         with log.open("wb") as file:
             dovecot = subprocess.Popen(  # noqa: S603
@@ -237,13 +237,13 @@ class Dsync:
             dovecot.wait()
 
     def counts(self, settings: Sequence[str]) -> dict[str, Counts]:
-        """Return what each folder holds, by its name in Unicode. Raises SyncError."""
+        """Return each folder's counts, by its name in Unicode. Raises SyncError."""
         words = ["mailbox", "status", "--no-userdb-lookup", "messages vsize", "*"]
         rows = self.rows(settings, words)
         return {name: Counts(int(mails), int(octets)) for name, mails, octets in rows}
 
     def large(self, settings: Sequence[str]) -> dict[str, list[Large]]:
-        """Return the mails above `SMALL` by folder, in their order. Raises SyncError."""
+        """Return the messages above `SMALL` by folder, in their order. Raises SyncError."""
         fields = "mailbox uid seq size.virtual"
         words = ["fetch", "--no-userdb-lookup", fields, "LARGER", str(SMALL)]
         found: dict[str, list[Large]] = {}
@@ -254,7 +254,7 @@ class Dsync:
     def rows(self, settings: Sequence[str], words: Sequence[str]) -> list[list[str]]:
         """Return the rows of a command's table, without its heading.
 
-        A command that does not get a lock is run again for a while: it may be run twice.
+        A command that does not get a lock is retried for a while, so it may run twice.
 
         Raises:
             SyncError: it failed.
@@ -283,10 +283,10 @@ class Dsync:
         tick: Callable[[], None],
         seconds: float,
     ) -> None:
-        """Run a sync to its end, with a call of `tick` each `seconds`.
+        """Run a sync to its end, and call `tick` every `seconds`.
 
         Raises:
-            SyncError: it failed. `AGAIN`: run it again, and it goes on where it was.
+            SyncError: it failed. With `AGAIN`, another run continues where it was.
         """
         errors = self._run / "errors"
         with errors.open("wb") as file:
@@ -329,7 +329,7 @@ class Dsync:
             if line.strip() and "Debug:" not in line
         ]
         telling = [line for line in lines if re.search(r"Error|Fatal|Panic", line)]
-        # What only says that something is said elsewhere comes last.
+        # Lines that only refer to another log come last.
         causes = [line for line in telling if "Refer to server log" not in line]
         reason = (causes or telling or lines or ["no reason given"])[-1][:_LONGEST_REASON]
         if re.search(r"Authentication failed|AUTHENTICATIONFAILED|Login failed", reason):
@@ -345,7 +345,7 @@ class Dsync:
 
 
 def _provide_pair(path: Path) -> None:
-    """Make the key and certificate that the configuration names; nobody will see them."""
+    """Create the key and certificate that the configuration names; no client uses them."""
     if path.exists():
         return
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -364,7 +364,7 @@ def _provide_pair(path: Path) -> None:
 
 
 def without(plugins: Sequence[str]) -> list[str]:
-    """Return settings that leave plugins out."""
+    """Return settings without some plugins."""
     return [f"mail_plugins/{each}=no" for each in plugins]
 
 
@@ -375,5 +375,5 @@ def at(driver: str, path: Path, more: Mapping[str, str] | None = None) -> list[s
 
 
 def options(settings: Sequence[str]) -> list[str]:
-    """Return settings as words of doveadm."""
+    """Return settings as arguments of doveadm."""
     return [word for each in settings for word in ("-o", each)]

@@ -1,17 +1,18 @@
 """Import mail into one mailbox, with Dovecot's own sync, in two steps.
 
-    1. The source is mirrored into a staging directory, where each mail gets its GUID once.
-    2. That is synced one way into the mailbox, by GUID, while the mailbox is held.
+    1. The source is mirrored into a staging directory, where each message gets its GUID once.
+    2. The staging directory is synced one way into the mailbox, by GUID, while the mailbox is held.
 
-A sync straight into the mailbox would store each mail anew that comes after mail has arrived on
-both sides, since IMAP names no mail for good. Each step may be killed and run again. A later pass
-brings what is new, and passes on what was moved or deleted at the source; what users do here stays.
-A source that has lost many mails since the last pass (an account that was emptied) is refused.
+A sync directly into the mailbox would duplicate each new message once mail has arrived on both
+sides, because IMAP has no permanent identifier for a message. Each step may be killed and run
+again. A later pass imports what is new, and applies moves and deletions at the source; users' own
+changes here stay. A source that has lost many messages since the last pass (an emptied account) is
+refused.
 
-Kinds of lines: `source` what there is, `progress`, `folder` one for each, in the end.
-Exit code: 0; 64 the job is none, or the source was finished with; 65 the source speaks what Dovecot
-does not understand, or has lost much; 67 there is no such mailbox; 73 no room in the mailbox; 75
-not all of it: run it again; 77 the source refuses name or password; 137 a mail is too large for the
+Kinds of lines: `source` its content, `progress`, and at the end one `folder` for each. Exit code:
+0; 64 the job is invalid, or the source was finished; 65 Dovecot does not understand the source, or
+the source has lost many messages; 67 the mailbox does not exist; 73 no space in the mailbox; 75
+incomplete: run it again; 77 the source refuses name or password; 137 a message is too large for the
 task's memory.
 """
 
@@ -60,7 +61,7 @@ _RUN = Path("/run/import")
 _TICK_SECONDS = 5.0
 _MOST_TRIES = 20
 _MERGE_TRIES = 5
-# What a person deletes between two passes.
+# How many messages a person may delete between two passes.
 _FEW_MAILS = 50
 
 
@@ -69,16 +70,16 @@ class Import:
 
     Args:
         address: the mailbox.
-        job: what is imported.
-        output: what is told of it.
-        tree: where a Maildir lies that was brought here.
+        job: the import's job.
+        output: the task's output.
+        tree: the directory of an uploaded Maildir.
     """
 
     def __init__(self, address: str, job: Job, output: Output, tree: Path | None = None) -> None:
         self._address = address
         self._job = job
         self._output = output
-        # Dovecot's programs and the directories go by where the mail lies.
+        # Dovecot's programs and the directories use the address under which the mail is stored.
         self._first = mail_address(address)
         self._staging = Staging(STORE, self._first, job.staging_name)
         self._dsync = Dsync(self._first, _RUN)
@@ -88,7 +89,7 @@ class Import:
         self._ahead = 0
         if tree is None:
             self._source = at("imapc", self._dsync.notes)
-            # Sizes are in the notes since they were counted: the sync need not ask for each.
+            # The count has stored the sizes in the notes, so the sync need not request each.
             self._location = [f"imapc:{self._dsync.notes}"]
         else:
             layout = {"mailbox_list_layout": "fs", "mail_index_path": str(self._dsync.notes)}
@@ -98,7 +99,7 @@ class Import:
         self._mailbox = without(SEARCH_PLUGINS)
 
     def run(self) -> int:
-        """Make the pass; return the exit code. Raises SyncError, MailboxBusyError."""
+        """Run the pass; return the exit code. Raises SyncError, MailboxBusyError."""
         if (day := self._staging.finished) and not self._job.again:
             return self._output.fail(
                 USAGE, f"this import was finished on {day}: once more would store everything twice"
@@ -151,7 +152,7 @@ class Import:
         return 0
 
     def _there(self) -> tuple[dict[str, Counts], dict[str, list[Large]]]:
-        """Count what is to come (of All Mail: what is archived), and what is too large."""
+        """Count what is to import (of All Mail: the archived messages), and what is too large."""
         there = self._dsync.counts(self._source)
         large = self._dsync.large(self._source)
         if self._labels:
@@ -178,7 +179,7 @@ class Import:
         return staged
 
     def _targets(self, staged: Iterable[str]) -> dict[str, str]:
-        """Return ours for each staged folder that is shown."""
+        """Return the folder here for each staged folder in the view."""
         folders, chosen, uses = set(staged), dict(self._job.folders), dict(self._uses)
         if self._labels:
             all_mail = self._labels.all_mail
@@ -189,7 +190,7 @@ class Import:
         return target_folders(folders, chosen, uses)
 
     def _stage(self, expected: int) -> None:
-        """Mirror the source. A connection that is cut goes on where it was."""
+        """Mirror the source. After a lost connection, continue where it was."""
         # The first pass has all the mails, and nothing goes on to the mailbox before its end.
         if is_unsynced := self._staging.unsynced.is_so:
             make_own(self._staging.home, STORE)
@@ -232,7 +233,7 @@ class Import:
             self._staging.unsynced.end()
 
     def _merge(self) -> None:
-        """Bring what is staged into the mailbox; nothing is delivered to it meanwhile."""
+        """Sync the staging directory into the mailbox, which is held meanwhile."""
         names = self._targets(self._staging.folders())
         words = ["sync", "-1", "-R", "--no-userdb-lookup", "-x", f"*/{UNSEEN}", "-x", ".Expunged"]
         words += ["-O", f"-{GONE}", "-p", "mail_index_path=", f"sdbox:{self._staging.view}"]
@@ -243,7 +244,7 @@ class Import:
             self._output.say(PROGRESS, step="file")
 
         try:
-            # A link for each mail takes a while; nobody's mail need wait for it.
+            # Creating a link for each message takes a while, so do it before the hold.
             self._staging.show(names)
             staged = self._mark_gone(names)
             with hold(self._address, HOLDS_PATH):
@@ -255,7 +256,7 @@ class Import:
                     try:
                         self._dsync.sync(self._mailbox, words, tick, _TICK_SECONDS)
                     except SyncError as error:
-                        # A client changed something meanwhile.
+                        # A client has changed something meanwhile.
                         if error.status != AGAIN or attempt == _MERGE_TRIES:
                             raise
                     else:
@@ -268,7 +269,7 @@ class Import:
             self._staging.unshared.unlink()
 
     def _mark_gone(self, names: Mapping[str, str]) -> dict[str, list[str]]:
-        """Mark in the view what was brought and is gone; return the GUIDs that are staged."""
+        """Mark in the view imported messages that are gone; return the staged GUIDs."""
         brought = Brought(self._staging.brought).read()
         view, staging = (at("sdbox", each) for each in (self._staging.view, self._staging.path))
         exist = {encode(each) for each in self._dsync.counts(self._mailbox)}
@@ -283,21 +284,21 @@ class Import:
         return staged
 
     def _shared(self, root: Path, folders: Iterable[str]) -> dict[str, frozenset[int]]:
-        """Return the UIDs of the mails that were there when sharing was last done."""
+        """Return the UIDs of the messages at the time of the last sharing."""
         if self._labels is None or self._is_unshared:
             return {}
         return {each: frozenset(stored(root, each)) for each in folders}
 
     def _clear(self, root: Path, settings: Sequence[str], folders: set[str] | None) -> None:
-        """Remove what a killed step left: mails that are stored, but in no index.
+        """Remove what a killed step left: messages that are stored, but in no index.
 
-        Dovecot would find them when it needs their names, and take them in without their flags. In
-        the mailbox only what is staged is removed: the sync brings it again, with its flags.
+        Dovecot would find them when it needs their file names, and add them without flags. In the
+        mailbox only staged messages are removed: the sync adds them again, with their flags.
 
         Args:
-            root: of the mails.
-            settings: lead there.
-            folders: in the mailbox, which ones are ours to look at; None for the staging directory.
+            root: the directory of the messages.
+            settings: the settings for that directory.
+            folders: the mailbox's folders to check; None for the staging directory.
         """
         staged: set[str] = set()
         for name, counted in self._dsync.counts(settings).items() if root.is_dir() else ():
@@ -342,9 +343,9 @@ class Import:
 
 
 def _plain(name: str) -> str:
-    """Return a folder's name without what Dovecot makes of one that it cannot have.
+    """Return a folder's name without Dovecot's replacements for reserved names.
 
-    It shows `~home` as `~7ehome`, and stores it as `_~home`.
+    Dovecot shows `~home` as `~7ehome`, and stores it as `_~home`.
     """
     shown = re.sub(r"~([0-9a-f]{2})", lambda each: chr(int(each[1], 16)), name)
     return re.sub(r"(^|/)_(?=~)", r"\1", shown)
@@ -355,7 +356,7 @@ def _octets(counts: Mapping[str, Counts]) -> int:
 
 
 def imported(address: str, text: str, output: Output, tree: Path | None = None) -> int:
-    """Make a pass of the job in a JSON text; return the exit code."""
+    """Run a pass of the job in a JSON text; return the exit code."""
     try:
         return Import(address, read_job(text), output, tree).run()
     except JobError as error:

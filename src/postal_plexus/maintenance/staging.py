@@ -1,12 +1,12 @@
-"""The staging directory of an import: where each mail of a source gets its GUID, once.
+"""The staging directory of an import, in which each message of a source gets its GUID once.
 
-IMAP gives no mail a name for good. A mirror of the source in sdbox does, and stays between passes,
-beside the mailboxes in the store, at `.import/DOMAIN/LOCAL PART/SOURCE`. Its folders are given to
-the second step by a tree of hard links, `.view`, under the names that they are to have here.
+IMAP has no permanent identifier for a message. A mirror of the source in sdbox has one, and stays
+between passes, beside the mailboxes in the store, at `.import/DOMAIN/LOCAL PART/SOURCE`. For the
+second step, a tree of hard links, `.view`, contains its folders under their names here.
 
-That tree has indexes of its own. A sync gives an INBOX whose GUID or UIDVALIDITY is not that of the
-mailbox the mailbox's; were it the mirror's, the next pass would find another mailbox than the
-source's, fetch all mails anew, and they would be there twice.
+The view has its own indexes. A sync changes the GUID and UIDVALIDITY of an INBOX to those of the
+mailbox. If it changed the mirror's, the next pass would see a different mailbox than the source's,
+fetch all messages again, and duplicate them.
 """
 
 import os
@@ -24,7 +24,7 @@ ARCHIVED = ".archived"
 """A staged folder that the source has not: Gmail's mails without a label."""
 
 _FOLDER = "dbox-Mails"
-# Of an index's log (`.newlock` while a new one is made), of a Maildir's list of UIDs.
+# Of an index's log (`.newlock` while a new one is created), of a Maildir's list of UIDs.
 _LOCK_FILE = re.compile(r"(dovecot[a-z.-]*|subscriptions)\.(new)?lock")
 
 
@@ -76,7 +76,7 @@ class Staging:
     Args:
         store: the mail store.
         address: the mailbox.
-        source: tells the mailbox's sources apart.
+        source: the source's name, unique for the mailbox.
     """
 
     def __init__(self, store: Path, address: str, source: str) -> None:
@@ -92,11 +92,11 @@ class Staging:
         """There while mails that are in several folders may be stored several times."""
 
     def make(self) -> None:
-        """Make the directory, for the mail user alone."""
+        """Create the directory, accessible only to the mail user."""
         make_own(self.path, self._store)
 
     def recover(self) -> None:
-        """Remove what a killed task, or a host that went down, left behind and would stop the next.
+        """Remove what a killed task or a crashed host left that would stop the next task.
 
         Lock files: only one task works here at a time. Dovecot cannot tell that their owner, a
         process of another container, has ended, and would wait for three minutes.
@@ -108,7 +108,7 @@ class Staging:
 
     @property
     def finished(self) -> str:
-        """The day on which this source was finished with; "" where it was not."""
+        """The day on which this source was finished; "" if it was not."""
         return self._finished.read_text("ascii") if self._finished.exists() else ""
 
     def begin_again(self) -> None:
@@ -116,23 +116,23 @@ class Staging:
         self._finished.unlink(missing_ok=True)
 
     def folders(self) -> list[str]:
-        """Return the names of the staged folders as they lie on disk (modified UTF-7)."""
+        """Return the names of the staged folders as on disk (modified UTF-7)."""
         return sorted(_folders(self.path / "mailboxes", ""))
 
     def uids(self, folder: str) -> frozenset[int]:
-        """Return the UIDs of a staged folder's mails."""
+        """Return the UIDs of a staged folder's messages."""
         return frozenset(stored(self.path, folder))
 
     def file(self, folder: str, uid: int) -> Path:
-        """Return where a staged mail lies."""
+        """Return the file of a staged message."""
         return self.path / "mailboxes" / folder / _FOLDER / f"u.{uid}"
 
     def mails(self) -> int:
-        """Return how many mails are staged. Fast, and right between two runs."""
+        """Return the number of staged messages. Fast, and exact between two runs."""
         return sum(len(stored(self.path, folder)) for folder in self.folders())
 
     def guids(self) -> set[str]:
-        """Return the GUIDs of all staged mails."""
+        """Return the GUIDs of all staged messages."""
         return {
             guid_of(path)
             for folder in self.folders()
@@ -140,7 +140,7 @@ class Staging:
         }
 
     def show(self, names: Mapping[str, str]) -> Path:
-        """Make the view: the staged folders under other names. Return its path."""
+        """Create the view: the staged folders under other names. Return its path."""
         shutil.rmtree(self.view, ignore_errors=True)
         for theirs, ours in names.items():
             folder = self.view / "mailboxes" / ours
@@ -148,10 +148,10 @@ class Staging:
             _mirror(self.path / "mailboxes" / theirs / _FOLDER, folder / _FOLDER)
         for ours in {ours.rpartition("/")[0] for ours in names.values()} - {""}:
             # Dovecot counts the links of a directory: a folder with one directory has no folders
-            # below it. What else is linked here is no directory.
+            # below it. Everything else linked here is not a directory.
             unseen = self.view / "mailboxes" / ours / UNSEEN
             unseen.mkdir(mode=0o700)
-            # An empty one would be removed by the sync.
+            # The sync would remove an empty one.
             (unseen / "kept").touch()
         subscribed = self.path / "subscriptions"
         if subscribed.exists():
@@ -169,7 +169,7 @@ class Staging:
 
 
 def make_own(path: Path, below: Path) -> None:
-    """Make a directory below the mail store, with those above it, for the mail user alone."""
+    """Create a directory and its parents below the mail store, only for the mail user."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     for each in (path, *path.parents):
         if each == below:
@@ -178,7 +178,7 @@ def make_own(path: Path, below: Path) -> None:
 
 
 def _mirror(source: Path, target: Path) -> None:
-    """Give a folder's mails by hard links, and its index as a copy."""
+    """Mirror a folder: its messages by hard links, its index as a copy."""
     target.mkdir(mode=0o700)
     for entry in os.scandir(source):
         if re.fullmatch(r"u\.\d+", entry.name):
@@ -188,14 +188,14 @@ def _mirror(source: Path, target: Path) -> None:
 
 
 def stored(root: Path, folder: str) -> dict[int, Path]:
-    """Return the files of a folder's mails by their UIDs; `folder` in modified UTF-7."""
+    """Return the files of a folder's messages by UID; `folder` in modified UTF-7."""
     place = root / "mailboxes" / folder / _FOLDER
     names = [each.name for each in os.scandir(place)] if place.is_dir() else []
     return {int(name[2:]): place / name for name in names if re.fullmatch(r"u\.\d+", name)}
 
 
 def guid_of(path: Path) -> str:
-    """Return the GUID in the metadata at the end of a mail's file of sdbox; "" if there is none."""
+    """Return the GUID in the metadata at the end of an sdbox file; "" if there is none."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 4096))
         found = re.search(rb"\nG([0-9a-f]+)\n", file.read())
@@ -203,10 +203,10 @@ def guid_of(path: Path) -> str:
 
 
 def share(paths: Iterable[Path]) -> None:
-    """Make files of sdbox one, by hard links, which Dovecot's own copies are.
+    """Replace equal sdbox files by hard links, as Dovecot's own copies are.
 
-    Nothing is done about those whose mail or metadata differ; the first line has the time at which
-    the file was made.
+    Files whose message or metadata differ stay; the first line contains the time at which the file
+    was created.
     """
     first: Path | None = None
     for path in paths:
@@ -216,13 +216,13 @@ def share(paths: Iterable[Path]) -> None:
                 continue
             if first.samefile(path) or not _is_same(first, path):
                 continue
-            # Of a name that Dovecot removes if it finds it.
+            # With a name that Dovecot removes if it finds it.
             fresh = path.with_name(f".temp.plexus.{path.name}")
             fresh.unlink(missing_ok=True)
             os.link(first, fresh)
             fresh.rename(path)
         except FileNotFoundError:
-            # A client removed one of them.
+            # A client has removed one of them.
             continue
 
 
@@ -252,7 +252,7 @@ def finish(store: Path, address: str, day: str) -> int:
 
 
 def renamed_subscriptions(text: str, names: Mapping[str, str]) -> str:
-    """Return a list of subscriptions with folders' new names; levels are parted by tabs. Pure."""
+    """Return a list of subscriptions with folders' new names; tabs separate levels. Pure."""
     head, found, lines = text.partition("\n\n")
     if not found:
         return text
