@@ -1,4 +1,8 @@
--- Mailboxes that take no mail for the moment, because an operator's task works on them.
+-- Mailboxes that are not opened here: those that an operator's task works on, and those of other hosts.
+--
+-- The fence: in a stack of several hosts each mailbox has one home (the field shard of its line; without it host 1).
+-- Two Dovecots in one mailbox would break its index, so every process of another host is told of a failure that passes,
+-- and never that there is no such user, which would bounce mail.
 --
 -- A userdb before the table: for LMTP it fails while a mailbox is held, so that Postfix is told to try again
 -- (451). `deliver` looks for itself, before it asks here. The format, and what makes a hold void, stands in
@@ -6,6 +10,9 @@
 
 local HOLDS = "/run/plexus/dovecot/holds/"
 local LONGEST_SECONDS = 600
+local TABLE = "/run/plexus/directory/dovecot-passwd"
+-- Of a stack with several hosts.
+local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
 
 local function content(path)
   local file = io.open(path, "rb")
@@ -23,7 +30,21 @@ local function is_held(request)
   return left > 0 and left <= LONGEST_SECONDS
 end
 
+-- The number of a user's home; nil for an unknown user.
+local function home_of(user)
+  local file = io.open(TABLE, "rb")
+  if not file then return nil end
+  local text = "\n" .. (file:read("a") or "")
+  file:close()
+  local _, stop = text:find("\n" .. user .. ":", 1, true)
+  return stop and tonumber(text:match("^[^\n]*", stop + 1):match("[: ]shard=(%d+)") or "1")
+end
+
 function auth_userdb_lookup(request)
+  local home = SHARD and home_of(request.user)
+  if home and home ~= SHARD then
+    return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, "lives on host " .. home
+  end
   if request.protocol == "lmtp" and is_held(request) then
     return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, "held for a task"
   end

@@ -30,12 +30,16 @@
 -- they count as one network, and are no logins to record. The same password was right for IMAP, with the address,
 -- a moment before.
 --
+-- In a stack of several hosts a mailbox of another home is let in unchecked, to Dovecot's proxy alone: the password goes
+-- on to its home, by TLS whose certificate is verified, and is checked and counted there. Submission is answered here.
+--
 -- The notes are a file for each network and user, `SECONDS CHECK` a line, where CHECK is 128 bits of the
 -- password's SHA-256, keyed with a secret of the host's: enough to know a repeated one, and nothing that
 -- could be compared with other passwords elsewhere. Last logins are a file for each user, `TIME PASSWORD
 -- PROTOCOL ADDRESS` a line, noted anew after ten minutes.
 
 local TABLE = "/run/plexus/directory/dovecot-passwd"
+local HOSTS = "/run/plexus/directory/dovecot-hosts"
 local DOMAINS = "/run/plexus/directory/dovecot-domains"
 local STORE = "/srv/mail/"
 local OWN_NAME, OWN_LARGEST = "/.passwords", 16384
@@ -44,6 +48,14 @@ local NOTES_KEY = "/run/plexus/dovecot/guesses.key"
 local LOGINS = "/srv/mail/last-logins/"
 local LOGIN_DAYS, LOGIN_SECONDS = 90, 600
 local MOST_REMEMBERED = 5000
+-- Of a stack with several hosts: this one's number, and how each protocol is proxied.
+local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
+local PROXIED = {
+  -- Without no_multiplex some sessions stall after the login (mended in Dovecot after 2.4.1).
+  imap = { port = "993", ssl = "yes", proxy_no_multiplex = "y" },
+  sieve = { port = "4190", starttls = "yes" },
+  lmtp = { port = "24", ssl = "yes" },
+}
 
 -- What RFC 5321 allows in a local part without quotes, and a domain's letters.
 local NAME = "^[a-z0-9.!#$%%&'*+=?^_`{|}~-]+@[a-z0-9.-]+$"
@@ -129,6 +141,22 @@ local function hashes_of(user)
     hashes[#hashes + 1] = { name, hash }
   end
   return hashes, line, user
+end
+
+-- For a mailbox of another host: the fields with which Dovecot proxies to it, or false if that is not known. nil for
+-- mailboxes of this host, and for protocols that are answered here.
+local function proxy_fields(request, line)
+  local fields = SHARD and PROXIED[request.protocol]
+  local home = line:match("[: ]shard=(%d+)") or "1"
+  if not fields or tonumber(home) == SHARD then return nil end
+  for number, name, address in content(HOSTS):gmatch("(%d+) (%S+) (%S+)\n") do
+    if number == home then
+      local found = { proxy = "y", host = name, hostip = address, proxy_timeout = "10" }
+      for field, value in pairs(fields) do found[field] = value end
+      return found
+    end
+  end
+  return false
 end
 
 -- The address under which a user's mail lies, and the directory: the line's, or that of the rule.
@@ -278,11 +306,13 @@ local function record(request, user, name)
     if former ~= use and at > since then lines[#lines + 1] = at .. " " .. former .. "\n" end
   end
   lines[#lines + 1] = os.date("!%Y-%m-%dT%H:%M:%SZ", now) .. " " .. use .. "\n"
-  local file, fault = io.open(path .. ".new", "wb")
+  -- Other hosts write there, too, for submission.
+  local new = path .. ".new" .. (SHARD or "")
+  local file, fault = io.open(new, "wb")
   if file then
     file:write(table.concat(lines))
     file:close()
-    _, fault = os.rename(path .. ".new", path)
+    _, fault = os.rename(new, path)
   end
   if fault then request:log_error("cannot record a login: " .. fault) end
 end
@@ -296,6 +326,12 @@ function auth_password_verify(request, password)
     local now
     hashes, line, now = hashes_of(user)
     user = now or user
+  end
+  local proxied = line and proxy_fields(request, line)
+  if proxied == false then return auth.PASSDB_RESULT_INTERNAL_FAILURE, "the home of " .. user .. " is not known" end
+  if proxied then
+    proxied.user = user
+    return auth.PASSDB_RESULT_OK, proxied
   end
   local network_notes, user_notes = NOTES .. "address-" .. network, NOTES .. "user-" .. tostring(user)
   local window = " within " .. limits.window_seconds .. " s"
@@ -338,4 +374,21 @@ function auth_password_verify(request, password)
     request:log_warning("blocked: " .. limits.user_guesses .. " passwords of " .. user .. " were guessed" .. window)
   end
   return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "no password fits"
+end
+
+-- LMTP asks whether a recipient is to be proxied; everybody else is looked up as a user after that.
+if SHARD then
+  function auth_passdb_lookup(request)
+    local auth = dovecot.auth
+    local user = kept_name(request.user)
+    if not user then return auth.PASSDB_RESULT_USER_UNKNOWN, "no such user" end
+    local hashes, line = hashes_of(user)
+    if not hashes then return auth.PASSDB_RESULT_USER_UNKNOWN, "no such user" end
+    local proxied = proxy_fields(request, line)
+    if proxied == false then return auth.PASSDB_RESULT_INTERNAL_FAILURE, "the home of " .. user .. " is not known" end
+    local found = proxied or {}
+    -- Dovecot takes no answer without one; LMTP does not use it.
+    found.password = hashes[1][2]
+    return auth.PASSDB_RESULT_OK, found
+  end
 end

@@ -1,5 +1,6 @@
 """The services, each with its environment, its permissions, and its dependencies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +49,8 @@ class ServiceParts:
     queues: HostQueues
     # The host's name, and whether the stack has others.
     hostname: str
-    has_peers: bool = False
+    # The private addresses of all hosts, if the stack has several.
+    peers: Sequence[pulumi.Input[str]] = ()
 
 
 def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]:
@@ -73,11 +75,16 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
 
     web = bool(settings.web_parts)
     dovecot = beside_web(DOVECOT) if web else DOVECOT
-    shard = {"PLEXUS_SHARD": str(parts.stack.host)} if parts.has_peers else {}
+    shard = {"PLEXUS_SHARD": str(parts.stack.host)} if parts.peers else {}
+    peers = (
+        {"PLEXUS_PEERS": pulumi.Output.format("{}" + " {}" * (len(parts.peers) - 1), *parts.peers)}
+        if parts.peers
+        else {}
+    )
     services = {
         "dovecot": service(
-            beside_peers(dovecot) if parts.has_peers else dovecot,
-            environment={"PLEXUS_HOSTNAME": parts.hostname, **shard},
+            beside_peers(dovecot) if parts.peers else dovecot,
+            environment={"PLEXUS_HOSTNAME": parts.hostname, **shard, **peers},
             policy=_dovecot_policy(parts),
             needed=parts.storage.ready,
         ),
@@ -167,7 +174,7 @@ def _deliver_policy(parts: ServiceParts) -> pulumi.Output[str]:
         queue_arns=[parts.queues.queue.arn, parts.queues.events.arn],
         dead_letters_arn=parts.queues.dead_letters.arn,
         identity_arns=[identity.arn for identity in parts.identities.identities],
-        versions_arn=parts.directory.bucket_arn if parts.has_peers else "",
+        versions_arn=parts.directory.bucket_arn if parts.peers else "",
     ).apply(
         lambda given: task_documents.deliver_task(
             prefix=INBOUND_PREFIX,

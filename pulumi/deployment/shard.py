@@ -70,7 +70,11 @@ class Shard:
                 directory=args.directory,
                 identities=args.identities,
                 hostname=self.hostname,
-                has_peers=args.settings.hosts > 1,
+                peers=tuple(
+                    place.interface.private_ip
+                    for place in args.network.places
+                    if args.settings.hosts > 1
+                ),
             ),
         )
         self.certificates = self._certificates()

@@ -188,6 +188,14 @@ def test_certificates_have_every_client_host(two: Run) -> None:
         assert f"mail{number}.example.org" == names[0]
 
 
+def test_dovecot_knows_the_other_hosts(two: Run) -> None:
+    """It believes only them about a client's address, and has a port for their LMTP."""
+    for number in ("", "-2"):
+        environment = _environment(two, f"main-dovecot{number}")
+        assert (number.removeprefix("-") or "1") == environment["PLEXUS_SHARD"]
+        assert "10.0.0.10 10.0.0.20" == environment["PLEXUS_PEERS"]
+
+
 def test_only_hosts_reach_lmtp(two: Run) -> None:
     """It has no authentication: its port is open to the group of the hosts and to nobody else."""
     rules = [
