@@ -15,6 +15,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -77,8 +78,13 @@ def parts() -> dict[str, str]:
 
 
 def pytest_configure() -> None:
-    """Take Control-C, which tests send: a shell has what runs in its background ignore it."""
+    """Take Control-C, which tests send, and set no property a deadline.
+
+    A shell has what runs in its background ignore Control-C. A busy machine takes its time.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile("suite", deadline=None)
+    hypothesis.settings.load_profile("suite")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

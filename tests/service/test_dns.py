@@ -411,7 +411,7 @@ def test_route_53_down_is_a_servfail(desk):
     assert dns.rcode.SERVFAIL == dns.message.from_wire(answer).rcode()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.one_of(
         st.binary(max_size=64),

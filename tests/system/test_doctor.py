@@ -31,7 +31,7 @@ def test_a_healthy_desk_lacks_what_only_aws_has(desk: Desk) -> None:
     # Another test may have left a dead letter, or made a backup.
     assert {"alarm address", "budget"} == bad - {"dead letters", "backup"}, found
     for thing in ("records example.org", "identity example.org", "service deliver", "directory"):
-        assert "ok" == found[thing]["level"]
+        assert "ok" == found[thing]["level"], found[thing]
     assert "valid until" in found["certificate mail.example.org"]["what"]
 
 

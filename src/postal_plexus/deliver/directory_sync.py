@@ -211,6 +211,7 @@ class DirectorySync:
         except DirectoryError as error:
             maillog.directory_refused(found.etag, str(error))
             return False
+        is_new = directory != self._current or not self._available.is_set()
         try:
             self._write(directory, found.octets)
         except OSError as error:
@@ -218,7 +219,10 @@ class DirectorySync:
             # again.
             self._etag = ""
             maillog.directory_refused(found.etag, f"cannot be written: {error}")
-        if directory != self._current or not self._available.is_set():
+        else:
+            # Also the one in use, when it comes back after a refused one: the log says which.
+            is_new = True
+        if is_new:
             self._take(directory, found.etag)
         return True
 

@@ -67,7 +67,7 @@ def in_pieces(connection: socket.socket, octets: bytes, sizes: list[int]) -> Non
         turn += 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=400),
     st.sampled_from(["length", "chunked", "close"]),

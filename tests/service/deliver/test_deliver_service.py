@@ -391,6 +391,11 @@ def test_the_directory_is_followed_and_a_broken_one_refused(bed: Bed) -> None:
     bed.put_directory(b'{"version": 1}')
     await_true("the refusal", lambda: bed.log("directory refused"))
     await_true("its metric", lambda: b'"DirectoryRefused": 1' in bed.log_path.read_bytes())
+    # `plexus doctor` asks the log which one is in use.
+    bed.put_directory(more.to_json())
+    await_true("the second again", lambda: 3 == len(bed.log("directory taken")))
+    bed.put_directory(b'{"version": 1}')
+    await_true("the second refusal", lambda: 2 == len(bed.log("directory refused")))
     bed.send("m1", "new@example.org")
     bed.await_deleted(1)
     bed.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awsdesk.ses import addresses, header, notification, sending_rules
@@ -208,7 +208,6 @@ _HOSTILE = st.text(
 )
 
 
-@settings(deadline=None)
 @given(_HOSTILE)
 @example("(" * 5000)
 @example("a:" * 5000)
@@ -222,7 +221,6 @@ def test_any_address_list_can_be_read(value: str) -> None:
     assert all("\n" not in one for one in header.displayed(found, "To"))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=30), st.text(max_size=30))
 def test_any_bytes_are_judged_and_described(content: bytes, sender: str, to: str) -> None:
     """The judge answers, and the notification's objects can be made, whatever a mail is."""

@@ -41,7 +41,6 @@ def arrival(sender: str, helo: str) -> Arrival:
     return Arrival("id", helo, "192.0.2.1", sender, (sender, "ann@example.org"), NOW, "us-east-1")
 
 
-@settings(deadline=None)
 @given(CONTENT, SAID, SAID)
 @example(b'To: "J\xc3\xb6" \xe2\x80\xb9j\xc3\xb6@m\xc3\xa4chine.example>\r\n\r\n', "", "h")
 @example(b"To: " + b"a:" * 1000 + b";" * 1000 + b"\r\n\r\n", "", "h")
@@ -59,7 +58,7 @@ def test_any_mail_is_described(content: bytes, sender: str, helo: str) -> None:
     json.dumps(made)
 
 
-@settings(deadline=None, max_examples=25)  # each writes to the disk
+@settings(max_examples=25)  # each writes to the disk
 @given(CONTENT, SAID, SAID)
 def test_any_mail_is_kept_and_read_again(content: bytes, sender: str, helo: str) -> None:
     """What the spool has written it reads: the same mail, octet for octet."""
@@ -107,7 +106,6 @@ def test_a_broken_entry_is_set_aside_once_and_whole(
     assert [accepted.arrival] == [one.arrival for one in Spool(tmp_path).waiting()]
 
 
-@settings(deadline=None)
 @given(CONTENT, st.binary(max_size=40).map(lambda octets: octets.decode("ascii", "replace")))
 def test_a_bounce_of_any_mail_can_be_written(content: bytes, sender: str) -> None:
     """Whatever its header and its sender are."""

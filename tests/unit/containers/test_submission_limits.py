@@ -97,7 +97,7 @@ def test_a_journal_that_cannot_be_written_stops_no_mail(tmp_path: Path, clock: C
     assert 3 == len(said)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mails=st.lists(st.tuples(st.integers(0, HOUR), st.integers(1, 12)), max_size=60))
 def test_no_window_ever_holds_more_than_its_limits(
     mails: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory

@@ -34,7 +34,7 @@ def overwrite(file: Path, place: int, octets: bytes) -> None:
         table.write(octets)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.sampled_from(list(State)), st.booleans()), max_size=120

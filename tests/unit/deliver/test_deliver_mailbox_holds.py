@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postal_plexus.deliver.hold_file import LONGEST_SECONDS, hold_seconds
@@ -51,7 +51,6 @@ def test_anything_else_is_no_hold(text: str) -> None:
     assert 0 == hold_seconds(text, ANN, BOOT, 1000)
 
 
-@settings(deadline=None)
 @given(text=st.text() | st.text().map(lambda end: text_of() + end), now=st.floats(0, 1e9))
 def test_no_text_holds_for_longer_than_a_task_asks_for(text: str, now: float) -> None:
     assert 0 <= hold_seconds(text, ANN, BOOT, now) <= LONGEST_SECONDS

@@ -130,7 +130,7 @@ HONEST = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(FORGED, HONEST), max_size=6), ODD, SIZES, FORGED)
 def test_only_our_header_names_are_renamed_and_only_in_the_header(
     fields: list[bytes], body: bytes, sizes: list[int], in_body: bytes

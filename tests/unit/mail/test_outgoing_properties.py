@@ -20,7 +20,7 @@ from postal_plexus.mail.outgoing.rules import Edits, Mail, Refusal, decide
 _WAYS = st.sampled_from(["submission", "forward", "sieve", "redirect"])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(way=_WAYS, header=HEADERS, null=st.booleans())
 @example(way="submission", header=[("From", b"ann@example.org\n (")], null=False)
 @example(way="forward", header=[("From", b'"' + b"\\" * 9)], null=True)
@@ -55,7 +55,7 @@ def test_any_header_gives_what_ses_takes_or_a_refusal(
     assert len(found.changes) <= 200
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.text(max_size=300))
 def test_any_name_is_a_phrase_and_is_read_back(name: str) -> None:
     """RFC 2047 words of at most 75 characters, in which no character is cut."""
@@ -70,7 +70,7 @@ def test_any_name_is_a_phrase_and_is_read_back(name: str) -> None:
         assert " ".join(name.split())[:200].strip() == decoded(got.name).strip()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=400))
 def test_what_is_written_is_read_as_the_same(value: bytes) -> None:
     """Whatever came in: the list that is made of it is clean, or at least says the same again."""

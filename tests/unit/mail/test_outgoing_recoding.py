@@ -157,7 +157,7 @@ _LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(lines=st.lists(_LINES, max_size=30), size=st.integers(1, 3000), top=st.booleans())
 def test_any_structure_is_walked_and_loses_nothing(
     lines: list[bytes], size: int, *, top: bool

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postal_plexus.maintenance.dsync import configuration
@@ -63,7 +63,6 @@ def test_the_password_is_in_no_configuration_and_no_text_of_the_job() -> None:
     assert 'imapc_user = "o\\"brien\\\\"' in text.splitlines()
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_a_name_survives_its_spelling(name: str) -> None:
     """Any name, even with a lone surrogate, is encoded in ASCII and decoded again."""
@@ -106,7 +105,6 @@ def test_no_folder_goes_where_nobody_would_see_it() -> None:
     assert {"shared_", "shared_/x", "Shared_", "Expunged_", "sharedness"} == set(found.values())
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([*SPECIAL["Sent"], *SPECIAL, "shared", "shared_", "x", "INBOX/Sent"])),
     st.dictionaries(st.sampled_from(["Sent", "x"]), st.sampled_from(["Sent", "Trash"]), max_size=1),

@@ -22,7 +22,7 @@ from postal_plexus.operations.mail_files.sending import MailFiles
 LINES = [b"text", b"", b"From me", b">From me", b">>>From x", b"Status: RO", b"\xff\0", b"From "]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(st.sampled_from(LINES), max_size=8),
     st.sampled_from(["", "S", "FS", "DFRST", "RSa", "ab"]),

@@ -159,7 +159,7 @@ def test_labels_become_folders(field: str, expected: list[str]) -> None:
     assert expected == labels.folders(labels.read_labels(field))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(max_size=200), max_size=25))
 def test_any_levels_are_a_name_that_a_task_takes(levels: list[str]) -> None:
     """Names are short, not reserved by a Maildir, and never lead upwards."""

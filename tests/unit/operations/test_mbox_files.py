@@ -39,7 +39,7 @@ def quoted(mail: bytes) -> bytes:
     return re.sub(rb"(?m)^(>*From )", rb">\1", mail)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(LINES, max_size=5), st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"", b"\n"])
 )
@@ -57,7 +57,7 @@ def test_what_is_written_as_mboxrd_is_read_as_it_was(
     assert [each.rstrip() for each in written] == [each.rstrip() for each in found]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.sampled_from(["x", "From me", ">From", ""]), max_size=5), max_size=4))
 def test_what_python_writes_is_read(
     tmp_path_factory: pytest.TempPathFactory, bodies: list[list[str]]
@@ -176,7 +176,7 @@ def test_the_name_is_of_the_content() -> None:
     assert len(other) == len({taken(each).digest for each in other})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.integers(1, 5))
 def test_nothing_is_lost_of_any_octets(octets: bytes, times: int) -> None:
     """The stored content is the input with LF for CRLF, even if a long line is split anywhere."""

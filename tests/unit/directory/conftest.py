@@ -1,6 +1,0 @@
-"""Property tests here judge answers, not the speed of the machine that finds them."""
-
-from hypothesis import settings
-
-settings.register_profile("directory", deadline=None)
-settings.load_profile("directory")
