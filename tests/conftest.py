@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 SECONDS = {
-    "service/test_import.py": 320,
+    "service/test_import.py": 220,
     "chaos/test_exactly_once.py": 230,
     "service/pulumi_engine/test_engine.py": 60,
     "service/test_certificates.py": 200,
@@ -33,6 +33,7 @@ SECONDS = {
     "system/test_failures.py": 150,
     "service/pulumi_engine/test_stack.py": 80,
     "service/pulumi_engine/test_published.py": 40,
+    "service/test_two_hosts.py": 100,
     "service/test_logins.py": 100,
     "service/deliver/test_deliver_service.py": 100,
     "service/test_dovecot.py": 90,
@@ -52,6 +53,7 @@ SECONDS = {
     "service/test_limits.py": 45,
     "system/test_outgoing.py": 45,
     "system/test_console.py": 45,
+    "service/test_calendars.py": 60,
     "service/test_webmail.py": 40,
     "service/test_account.py": 40,
     "service/test_account_browser.py": 35,
