@@ -15,7 +15,7 @@ PREFIX = "shared."
 KINDS = {"calendars": "VCALENDAR", "address-books": "VADDRESSBOOK"}
 """The kinds of shared collections, and Radicale's tag of each."""
 
-_RIGHTS = ("read", "write")
+_RIGHTS = ("read", "write", "none")
 
 
 class SharesError(ValueError):
@@ -24,11 +24,20 @@ class SharesError(ValueError):
 
 @dataclass(frozen=True)
 class Share:
-    """A shared collection: `members` maps a mailbox's first address to `read` or `write`."""
+    """A shared collection.
+
+    `members` maps a mailbox's first address, or the domain of all such, to `read`, `write` or
+    `none`. What is said of an address counts before what is said of its domain.
+    """
 
     name: str
     kind: str
     members: Mapping[str, str]
+
+    def right_of(self, user: str) -> str:
+        """Return `read`, `write`, or "" for a user who is no member."""
+        right = self.members.get(user) or self.members.get(user.rpartition("@")[2], "none")
+        return "" if right == "none" else right
 
     @property
     def link(self) -> str:
@@ -43,7 +52,7 @@ class Share:
 
 
 def read_shares(text: str) -> tuple[Share, ...]:
-    """Read `{"calendars": {NAME: {ADDRESS: RIGHT}}, "address-books": {...}}`; "" means no shares.
+    """Read `{"calendars": {NAME: {MEMBER: RIGHT}}, "address-books": {...}}`; "" means no shares.
 
     Raises:
         SharesError: it is anything else.
@@ -75,7 +84,7 @@ def _mapping(value: object, name: str) -> dict[str, object]:
 
 def shares_of(user: str, shares: tuple[Share, ...]) -> dict[str, Share]:
     """Return the shares that a user is a member of, by their names in the user's home."""
-    return {share.link: share for share in shares if user in share.members}
+    return {share.link: share for share in shares if share.right_of(user)}
 
 
 def permissions(user: str, path: str, shares: tuple[Share, ...]) -> str:
@@ -95,4 +104,4 @@ def permissions(user: str, path: str, shares: tuple[Share, ...]) -> str:
     if not parts[1].startswith(PREFIX):
         return "rw"
     share = shares_of(user, shares).get(parts[1])
-    return {None: "", "read": "r", "write": "rwd"}[share and share.members[user]]
+    return {"": "", "read": "r", "write": "rwd"}[share.right_of(user) if share else ""]

@@ -1,7 +1,8 @@
 """Who shares what: the keys `shared-calendars` and `shared-address-books`.
 
-A member is a mailbox, or a domain for all of its mailboxes. Everything is resolved here to the
-mailboxes' first addresses, by which their calendars are stored.
+A member is a mailbox, or a domain for all of its mailboxes. Mailboxes are resolved here to their
+first addresses, by which their calendars are stored. Domains are not, so that a new mailbox changes
+nothing of the web container.
 """
 
 import json
@@ -17,7 +18,7 @@ from postal_plexus.directory.model import Directory
 LARGEST = 24 * 1024
 
 Shared = dict[str, dict[str, dict[str, str]]]
-"""Kind -> name -> first address of a mailbox -> `read` or `write`."""
+"""Kind -> name -> first address of a mailbox, or domain of such -> `read`, `write` or `none`."""
 
 
 def read_shared(keys: Keys, directory: Directory, findings: Findings) -> Shared:
@@ -61,8 +62,7 @@ def _rights(
     for member, right in members.items():
         kept = _kept(member)
         if kept in domains:
-            within = [place for place in places if place.endswith(f"@{kept}")]
-            of_domains |= {places[address]: right for address in within}
+            of_domains[kept] = right
         elif kept in places:
             of_mailboxes[places[kept]] = right
         else:
@@ -72,7 +72,17 @@ def _rights(
                 "Name mailboxes, or a domain for all of its mailboxes; an alias has no calendars.",
             )
     # What is said of one mailbox counts before what is said of all.
-    return of_domains | of_mailboxes
+    return of_domains | _renamed(places, of_domains) | of_mailboxes
+
+
+def _renamed(places: Mapping[str, str], of_domains: Mapping[str, str]) -> dict[str, str]:
+    """Return the rights of mailboxes that have another domain than their first address has."""
+    found: dict[str, str] = {}
+    for address, place in places.items():
+        now, first = (of_domains.get(each.rpartition("@")[2]) for each in (address, place))
+        if now != first:
+            found[place] = now or "none"
+    return found
 
 
 def _kept(member: str) -> str:
