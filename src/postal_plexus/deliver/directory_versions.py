@@ -13,16 +13,10 @@ S3 dates the versions, SES the message. Each clock, and this host's, may be off 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from postal_plexus.deliver.aws.store import Version
+
 SETTLED_SECONDS = 30.0
 CLOCKS_DIFFER_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version of the object: its id, and since when it has been the newest (S3's clock)."""
-
-    id: str
-    since: float
 
 
 @dataclass(frozen=True, slots=True)

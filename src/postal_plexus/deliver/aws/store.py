@@ -11,7 +11,6 @@ from postal_plexus.deliver.aws.errors import MissingError
 from postal_plexus.deliver.aws.http import Answer
 from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, payload_hash, percent_encode
-from postal_plexus.deliver.directory_versions import Version
 
 _VERSION = re.compile(r"<Version>(.*?)</Version>", re.DOTALL)
 
@@ -23,6 +22,14 @@ class StoredObject:
     octets: bytes
     etag: str
     version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of an object: its id, and since when it has been the newest (S3's clock)."""
+
+    id: str
+    since: float
 
 
 class Store:
