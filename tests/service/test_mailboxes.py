@@ -382,7 +382,7 @@ def test_indexing_yields_to_delivery(host: MailHost) -> None:
     container = host.containers["dovecot"]
     script = (
         "for each in /proc/[0-9]*; do if grep -qs indexer-worker $each/cmdline;"
-        " then cut -d' ' -f19 $each/stat; fi; done"
+        " then cut -d' ' -f19 $each/stat; fi; done; true"
     )
     await_true("the indexer", lambda: "19" in container.exec("sh", "-c", script).split())
 

@@ -33,6 +33,7 @@ for process in /proc/[0-9]*; do
     echo "process ${process#/proc/}"
     sed -n 's/^\(Name\|Uid\|Gid\|Groups\|Cap...\|NoNewPrivs\|Seccomp\):[\t ]*/\1 /p' "$process/status"
 done
+true  # a process may end while it is looked at
 """
 
 
