@@ -1,7 +1,8 @@
 <?php
 
 /**
- * What Roundcube lacks for this house: Dovecot hears whose browser it is, and uploads have a bound.
+ * What Roundcube lacks for this house: Dovecot hears whose browser it is, uploads have a bound, and a sender's images
+ * are loaded once for each click.
  *
  * Dovecot counts wrong passwords by address. It believes what this container's socket says in ID (RFC 2971), before
  * the login: https://doc.dovecot.org/2.4.1/core/summaries/settings.html#login_trusted_networks
@@ -16,6 +17,11 @@ class postal_plexus extends rcube_plugin
         $this->add_hook('storage_connect', [$this, 'name_the_client']);
         $this->add_hook('attachment_upload', [$this, 'bound_uploads']);
         $this->add_hook('attachment_save', [$this, 'bound_uploads']);
+        // Roundcube remembers for a session whose images were asked for, and then shows no button again; nginx lets
+        // them in only where this request asks for them (nginx.conf), so they would be missing without a word.
+        if (empty($_GET['_safe'])) {
+            unset($_SESSION['safe_messages']);
+        }
     }
 
     public function name_the_client($options)

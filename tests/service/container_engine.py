@@ -16,6 +16,7 @@ import pytest
 from benchmarks.mailhost.engine import ControlGroup
 
 from awsdesk.ecs import port_forwards
+from wire import await_true
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -171,8 +172,15 @@ class Container:
 
     @property
     def in_its_network(self) -> tuple[str, ...]:
-        """What stands before a command of this machine that is to see the container's network."""
-        return "nsenter", f"--net=/proc/{self.pid}/ns/net"
+        """What stands before a command of this machine that is to see the container's network.
+
+        Waits until the kernel has made sure of its addresses (RFC 4862 section 5.4), which takes two seconds: a
+        browser breaks off what it loads when that ends (ERR_NETWORK_CHANGED).
+        """
+        pid = self.pid
+        addresses = Path(f"/proc/{pid}/net/if_inet6")
+        await_true("settled addresses", lambda: not _tentative(addresses.read_text()))
+        return "nsenter", f"--net=/proc/{pid}/ns/net"
 
     def usage(self) -> ControlGroup:
         """Its control group: what it uses, and which processes it has."""
@@ -190,3 +198,8 @@ class Container:
     def remove(self) -> None:
         """Kill it and forget it."""
         self.engine("rm", "--force", self.id)
+
+
+def _tentative(addresses: str) -> list[str]:
+    """Return the lines of /proc/net/if_inet6 whose flags have IFA_F_TENTATIVE (linux/if_addr.h)."""
+    return [line for line in addresses.splitlines() if int(line.split()[4], 16) & 0x40]

@@ -121,8 +121,13 @@ def subjects(web: MailHost, folder: str) -> str:
     return str(found)
 
 
-def test_a_hostile_mail_is_read_and_answered(web: MailHost, page: Page, ses: SesEndpoint) -> None:
-    """Nothing of it runs or is loaded, until its reader requests the images; then only those are loaded."""
+def test_a_hostile_mail_is_read_answered_and_archived(
+    web: MailHost, page: Page, ses: SesEndpoint
+) -> None:
+    """Nothing of it runs or is loaded, until its reader requests the images; then only those are loaded.
+
+    Opened again, it asks again before it loads them.
+    """
     with tracker(web.network.gateway) as told:
         delivered(web, hostile(f"https://{web.network.gateway}:{told.port}"))
         page.reload()
@@ -149,6 +154,20 @@ def test_a_hostile_mail_is_read_and_answered(web: MailHost, page: Page, ses: Ses
     assert b"In-Reply-To: <hostile@elsewhere.example>" in sent.content
     assert b"No, thank you." in sent.content
     await_true("a copy of it in Sent", lambda: "Re: Plan" in subjects(web, "Sent"))
+
+    # Roundcube returns to the list by itself, a moment after its answer.
+    page.wait_for_url(lambda url: "compose" not in url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#messagelist td.subject", has_text="Plan").click()
+    frame = page.frame_locator("#messagecontframe")
+    expect(frame.locator("#messagebody")).to_contain_text("The plan")
+    expect(frame.locator("#remote-objects-message a").first).to_be_visible()
+    assert [] == [url for url in asked if not url.startswith("https://localhost/")]
+    ready(page)
+    page.locator("a.archive:visible").first.click()
+    await_true("it to be in the archive", lambda: "Plan" in subjects(web, "Archive"))
+    assert "Plan" not in subjects(web, "INBOX")
 
     # Postfix and ManageSieve see no browser: none of their addresses counts as a place of a login.
     logins = (web.root / "mail/last-logins" / ANN).read_text()
