@@ -87,10 +87,14 @@ def write(
             f"{_worst(each, 'longest_command_s')} s",
         )
         text += f"| {' | '.join(cells)} |\n"
-    ratio = _median(runs["nfs"], "deliveries") / _median(runs["local"], "deliveries")
+    pairs = [
+        one["deliveries"] / other["deliveries"]
+        for one, other in zip(runs["nfs"], runs["local"], strict=True)
+    ]
     text += (
-        f"\nDeliveries on NFS over those on the disk: {ratio:.2f} (medians; waits: the worst "
-        "of all rounds).\n"
+        "\nDeliveries on NFS over those on the disk, round by round: "
+        f"{', '.join(f'{each:.2f}' for each in pairs)}; median {statistics.median(pairs):.2f}. "
+        "The waits are the worst of all rounds.\n"
     )
     text += f"\n{report.machine()}; QEMU's emulated processor.\n"
     (arguments.out / "nfs.md").write_text(text)
