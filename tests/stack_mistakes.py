@@ -132,6 +132,18 @@ MISTAKES = (
         ("'yes'", "Write true or false"),
     ),
     Mistake(
+        "names of a webmail that is off",
+        {"webmail-names": True},
+        "postal-plexus:webmail-names",
+        ("webmail is off", "Turn webmail on"),
+    ),
+    Mistake(
+        "a domain that has webmail's name",
+        {"webmail": True, "webmail-names": True, "domains": [*_DOMAINS, "webmail.example.org"]},
+        "postal-plexus:webmail-names",
+        ("webmail.example.org", "a domain of this stack", "Turn it off"),
+    ),
+    Mistake(
         "a list for a mapping",
         {"existing-zones": ["example.net"]},
         "postal-plexus:existing-zones",

@@ -33,7 +33,7 @@ from deployment.shard import Shard, ShardArgs
 from deployment.stack import Stack
 from deployment.storage import Storage, StorageArgs
 from deployment.zones import Zones, ZonesArgs, names_of_hosts
-from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy
+from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
@@ -439,6 +439,9 @@ class _Deployment:
         outputs: dict[str, Any] = {
             **self.parts,
             "imap_host": self.settings.mail_host,
+            "certificate_names": list(
+                certificate_names(self.settings.clients, mail_host=self.settings.mail_host)
+            ),
             "address": self.network.places[0].address.public_ip,
             "architecture": self.settings.architecture,
             "topic_arn": self.notifications.topic.arn,

@@ -38,11 +38,14 @@ class ZonesArgs:
 
 
 def names_of_hosts(settings: Settings) -> list[list[str]]:
-    """Return the names that lead to each host: its own, and the client hosts of its domains."""
+    """Return the names that lead to each host: its own, and those of its domains' clients."""
     names = [[each] for each in settings.host_names]
+    taken = {"", settings.mail_host}
     for domain, client in zip(settings.directory.domains, settings.clients, strict=True):
-        if client.host != settings.mail_host:
-            names[domain.home - 1].append(client.host)
+        for host in (client.host, client.webmail):
+            if host not in taken:
+                taken.add(host)
+                names[domain.home - 1].append(host)
     return names
 
 

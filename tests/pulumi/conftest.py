@@ -15,5 +15,6 @@ def everything() -> Run:
     """The template, with all that it may have."""
     config = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
     more = {"ssm-access": True, "doctor": "weekly", "webmail": True, "calendars": True}
+    more["webmail-names"] = True
     named = {f"postal-plexus:{key}": value for key, value in more.items()}
     return record({**config, **named}, certificates=True)

@@ -225,10 +225,24 @@ def test_a_web_container_has_its_place_and_changes_only_what_it_must(
         mount["containerPath"] for mount in web["mountPoints"]
     }
     assert [] == web["secrets"]
+    names = {each["name"]: each["value"] for each in web["environment"]}["PLEXUS_WEB_NAMES"].split()
+    records = {
+        (entry.inputs["name"], entry.inputs["type"])
+        for entry in everything.of(_RECORD)
+        if entry.inputs["name"].startswith("webmail.")
+    }
+    webmail = [name for name in names if name.startswith("webmail.")]
+    assert {(name, kind) for name in webmail for kind in ("A", "AAAA", "CAA")} == records
     for name in ("dovecot", "postfix"):
         more = [m for m in with_it[name]["mountPoints"] if m not in without[name]["mountPoints"]]
         assert ["/run/plexus/web"] == [mount["containerPath"] for mount in more]
         with_it[name]["mountPoints"] = without[name]["mountPoints"]
+    for run in (with_it, without):
+        run["certbot"]["environment"] = [
+            each
+            for each in run["certbot"]["environment"]
+            if "CERTIFICATE_NAMES" not in each["name"]
+        ]
     assert without == with_it
 
 

@@ -34,6 +34,8 @@ class ClientSetup:
     host: str
     # Whether the host serves calendars and contacts (CalDAV and CardDAV, services.DAV).
     calendars: bool = False
+    # The name under which browsers find webmail, in addition to the host's; "" without one.
+    webmail: str = ""
 
     @property
     def autoconfig(self) -> str:
@@ -57,14 +59,31 @@ class ClientSetup:
 
 
 def client_setups(
-    domains: Iterable[str], *, mail_host: str, shared: bool = False, calendars: bool = False
+    domains: Iterable[str],
+    *,
+    mail_host: str,
+    shared: bool = False,
+    calendars: bool = False,
+    webmail_names: bool = False,
 ) -> tuple[ClientSetup, ...]:
     """Return the setup of each domain, in the given order; `mail_host` is the stack's host name.
 
+    With `webmail_names` each domain has a name for webmail, `webmail.<domain>`; with `shared`, the
+    mail host's domain alone, so that the certificate names no other.
+
     Raises ClientSetupError if one certificate cannot hold all client hosts.
     """
+    domains = tuple(domains)
+    of_mail_host = max((d for d in domains if mail_host.endswith(f".{d}")), key=len, default="")
+
+    def webmail(domain: str) -> str:
+        of = of_mail_host if shared else domain
+        return f"webmail.{of}" if webmail_names and of else ""
+
     setups = tuple(
-        ClientSetup(domain, mail_host if shared else f"mail.{domain}", calendars)
+        ClientSetup(
+            domain, mail_host if shared else f"mail.{domain}", calendars, webmail(domain)
+        )
         for domain in domains
     )
     names = certificate_names(setups, mail_host=mail_host)
@@ -78,4 +97,6 @@ def client_setups(
 
 def certificate_names(setups: Iterable[ClientSetup], *, mail_host: str) -> tuple[str, ...]:
     """Return the names in the mail host's certificate: the mail host first, each name once."""
-    return tuple(dict.fromkeys((mail_host, *(setup.host for setup in setups))))
+    setups = tuple(setups)
+    names = (mail_host, *(setup.host for setup in setups), *(setup.webmail for setup in setups))
+    return tuple(dict.fromkeys(filter(None, names)))

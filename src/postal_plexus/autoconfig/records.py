@@ -42,7 +42,7 @@ def client_records(
 ) -> tuple[Record, ...]:
     """Return the records of any domain: SRV for each service, TLS-RPT, and the client host's CAA.
 
-    `tls_reports` is the address for reports of failed TLS. The CAA record is in the domain to which
+    `tls_reports` is the address for reports of failed TLS. A CAA record is in the domain to which
     the host belongs, so it is omitted if a domain uses another domain's host.
     """
     domain = setup.domain
@@ -64,10 +64,13 @@ def client_records(
     # RFC 8460 section 3: senders report to this address, once a day.
     rua = f"v=TLSRPTv1; rua=mailto:{tls_reports}"
     records.append(Record(f"_smtp._tls.{domain}", "TXT", (txt_value(rua),)))
-    if setup.host.endswith(f".{domain}"):
-        # RFC 8657: by DNS-01 only, so that a new owner of the IP address gets no certificate.
-        issue = f'0 issue "{certificate_authority}; validationmethods=dns-01"'
-        records.append(Record(setup.host, "CAA", (issue, '0 issuewild ";"')))
+    # RFC 8657: by DNS-01 only, so that a new owner of the IP address gets no certificate.
+    issue = f'0 issue "{certificate_authority}; validationmethods=dns-01"'
+    records += [
+        Record(host, "CAA", (issue, '0 issuewild ";"'))
+        for host in dict.fromkeys((setup.host, setup.webmail))
+        if host.endswith(f".{domain}")
+    ]
     return tuple(records)
 
 

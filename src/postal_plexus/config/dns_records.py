@@ -89,7 +89,7 @@ def expected(settings: Settings, made: Made) -> dict[str, list[Record]]:
         records += [Record(name, "CNAME", (target,)) for name, target in made.dkim.get(domain, ())]
         records += client_records(client, tls_reports=f"postmaster@{domain}", sieve=True)
         address = (made.address,) if made.address else ()
-        hosts = {client.host: None}
+        hosts = dict.fromkeys(filter(None, (client.host, client.webmail)))
         if settings.mail_host.endswith(f".{domain}"):
             hosts[settings.mail_host] = None
         for host in hosts:

@@ -386,6 +386,11 @@ class Keys(Model):
         False,  # noqa: FBT003
         "whether to serve webmail at https:// and the mail host's name, in one more container",
     )
+    webmail_names: bool = _key(
+        False,  # noqa: FBT003
+        "whether webmail is also found at `webmail.DOMAIN` of each domain (with `client-hosts: "
+        "shared`, of the mail host's domain). Each name takes one of the certificate's 100",
+    )
     account_page: bool = _key(
         False,  # noqa: FBT003
         "whether to serve the page on which users change their passwords themselves, at "

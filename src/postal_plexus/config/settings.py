@@ -120,10 +120,12 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
             mail_host=mail_host,
             shared=keys.client_hosts == "shared",
             calendars=keys.calendars,
+            webmail_names=keys.webmail_names,
         )
     except ClientSetupError as error:
         findings.add("client-hosts", str(error), "Choose shared.")
         clients = ()
+    _check_webmail_names(keys, clients, findings)
     _check_hosts(keys, mail_host, clients, findings)
     if keys.doctor != "none" and not keys.alarm_address:
         findings.add("doctor", "there is nobody to mail to", "Give an alarm-address, too.")
@@ -138,6 +140,21 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     }
     # All parts were checked above.
     return Settings.model_construct(None, stack=stack or "", region=str(region), **fields)
+
+
+def _check_webmail_names(
+    keys: Keys, clients: tuple[ClientSetup, ...], findings: Findings
+) -> None:
+    """Note names for webmail that lead nowhere, or that something else has."""
+    if keys.webmail_names and not keys.webmail:
+        findings.add("webmail-names", "is on, but webmail is off", "Turn webmail on too.")
+    domains = {client.domain for client in clients}
+    for name in dict.fromkeys(client.webmail for client in clients):
+        if name in domains:
+            what = f"would give {name} to webmail, which is a domain of this stack"
+            findings.add("webmail-names", what, "Turn it off.")
+        elif name and not is_domain(name):
+            findings.add("webmail-names", f"makes {name}, which is too long", "Turn it off.")
 
 
 def _check_hosts(

@@ -392,9 +392,9 @@ async def _prepare_host(
         Owned(layout.host_path(one["path"]), int(one["uid"]), int(one["gid"]), int(one["mode"], 8))
         for one in directories
     ]
-    hosts = [str(outputs.get(name, "")) for name in ("mail_host", "imap_host")]
+    hosts = [str(each) for each in cast("list[object]", outputs.get("certificate_names") or [])]
     certificate = CertificateAuthority(layout.authority).certificate(
-        "mail", [*filter(None, hosts), "localhost", LOOPBACK]
+        "mail", [*hosts, "localhost", LOOPBACK]
     )
     tls = layout.host_path(TLS_DIRECTORY)
     chain, key = certificate.chain.read_bytes(), certificate.key.read_bytes()

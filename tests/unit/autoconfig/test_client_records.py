@@ -1,5 +1,7 @@
 """The DNS records, read back by dnspython and by the checkers that postmasters use."""
 
+from dataclasses import replace
+
 import dns.rdata
 import dns.rdatatype
 import pytest
@@ -65,6 +67,16 @@ def test_caa_lets_one_authority_certify_the_client_host_by_dns_only():
         (b"issuewild", b";"),
     ] == [(record.tag, record.value) for record in caa]
     assert {"mail.example.org"} == {record.name for record in records if record.type == "CAA"}
+
+
+def test_caa_covers_the_name_of_webmail_too():
+    """With the same restriction, once, in its own domain only."""
+    named = replace(ORG, webmail="webmail.example.org")
+    caa = [r for r in client_records(named, tls_reports=REPORTS) if r.type == "CAA"]
+    assert ["mail.example.org", "webmail.example.org"] == [record.name for record in caa]
+    assert caa[0].values == caa[1].values
+    same = replace(ORG, webmail=ORG.host)
+    assert 1 == sum(r.type == "CAA" for r in client_records(same, tls_reports=REPORTS))
 
 
 def test_a_domain_on_a_shared_host_sets_no_caa_in_a_foreign_domain():
