@@ -412,6 +412,7 @@ class _Deployment:
         """
         return {
             "mail_host": self.settings.mail_host,
+            "web": self.settings.web_addresses,
             "region": self.settings.region,
             "bucket": self.archive.bucket.bucket,
             "queue_url": self.notifications.queue.url,

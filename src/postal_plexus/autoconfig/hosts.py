@@ -81,9 +81,7 @@ def client_setups(
         return f"webmail.{of}" if webmail_names and of else ""
 
     setups = tuple(
-        ClientSetup(
-            domain, mail_host if shared else f"mail.{domain}", calendars, webmail(domain)
-        )
+        ClientSetup(domain, mail_host if shared else f"mail.{domain}", calendars, webmail(domain))
         for domain in domains
     )
     names = certificate_names(setups, mail_host=mail_host)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from postal_plexus.cli import stack_files
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config.web_parts import LABELS
 from postal_plexus.desk import demo as demonstration
 from postal_plexus.desk import desk
 from postal_plexus.desk.demo import DemoError
@@ -129,8 +130,8 @@ def _show(status: DeskStatus) -> None:
     print(f"  CA         {status.ca_file}")
     for account in status.accounts:
         print(f"  user       {account.address}, password {account.password}")
-    if status.webmail:
-        print(f"Webmail:             {status.webmail}")
+    for part, address in status.web.items():
+        print(f"{f'{LABELS[part]}:':<20} {address}")
     print(f"Mail from the world: {_HOST} port {at.ses_inbound.port}, SMTP")
     print(f"Mail to the world:   {status.outbox}")
     if status.page:

@@ -42,6 +42,7 @@ def run(args: Namespace) -> int:
     region = f" in {args.region}" if args.region else ""
     sources = _sources_of(stack)(
         title=f"stack {args.stack}{region}",
+        web=lambda: stack.parts.get("web", {}),
         poll_seconds=_AWS_POLL,
         steps=partial(_logged, LogGroups(stack)),
         forecast=None if args.stack_file is None else _forecast(args.stack_file),
@@ -69,6 +70,7 @@ def _for_desk(args: Namespace, stack: System) -> int:
         poll_seconds=_DESK_POLL,
         steps=partial(desk_files.steps, layout.logs),
         outbox=desk_files.OutboxFiles(layout.outbox),
+        web=lambda: desk.status(args.desk).web,
         forecast=_forecast(stack_file or stack_config.DEFAULT_STACK_FILE),
     )
     before = page_process.kept(layout)

@@ -22,6 +22,7 @@ from postal_plexus.config.names import host_names
 from postal_plexus.config.problems import Problem, StackError
 from postal_plexus.config.reading import Findings, read_keys
 from postal_plexus.config.sharing import Shared, read_shared
+from postal_plexus.config.web_parts import addresses
 from postal_plexus.directory.address import is_domain
 from postal_plexus.directory.model import Directory
 
@@ -64,6 +65,14 @@ class Settings(Keys):
             ("webmail", self.webmail),
         )
         return tuple(part for part, is_on in on if is_on)
+
+    @property
+    def web_addresses(self) -> dict[str, str]:
+        """The addresses of these parts, by their names; `web_parts.LABELS` has their titles."""
+        names = [
+            each.webmail for each in self.clients if self.mail_host.endswith(f".{each.domain}")
+        ]
+        return addresses(self.web_parts, self.mail_host, max(names, key=len, default=""))
 
     def dmarc(self, domain: str) -> str:
         """Return a domain's DMARC policy."""
@@ -142,9 +151,7 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
     return Settings.model_construct(None, stack=stack or "", region=str(region), **fields)
 
 
-def _check_webmail_names(
-    keys: Keys, clients: tuple[ClientSetup, ...], findings: Findings
-) -> None:
+def _check_webmail_names(keys: Keys, clients: tuple[ClientSetup, ...], findings: Findings) -> None:
     """Note names for webmail that lead nowhere, or that something else has."""
     if keys.webmail_names and not keys.webmail:
         findings.add("webmail-names", "is on, but webmail is off", "Turn webmail on too.")

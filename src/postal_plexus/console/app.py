@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from postal_plexus.config.web_parts import FOR_PROGRAMS, LABELS
 from postal_plexus.console import journeys, mailview, rendering
 from postal_plexus.console.door import Door
 from postal_plexus.console.sources import Kept
@@ -112,6 +113,11 @@ class Console:
         return self._html(
             "page.html",
             panels=shown,
+            web=[
+                (LABELS[part], address, part not in FOR_PROGRAMS)
+                for part, address in self._sources.web().items()
+                if part in LABELS
+            ],
             done=_DONE.get(request.query_params.get("done", ""), ""),
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from postal_plexus.operations.dead_letters import DeadLetters
@@ -69,6 +69,7 @@ class Sources:
     Attributes:
         title: the stack's name for people.
         poll_seconds: how often an open page refreshes.
+        web: the addresses of webmail and what else is on beside it (config.web_parts).
         waiting: the messages in Postfix's queue, as `plexus queue list` shows them, through a task.
         mailboxes: as `plexus mailbox list` shows them, through a task.
     """
@@ -79,6 +80,7 @@ class Sources:
     queues: Callable[[], Queues]
     letters: Callable[[], DeadLetters]
     findings: Callable[[], Iterable[Finding]]
+    web: Callable[[], Mapping[str, str]] = dict[str, str]
     outbox: Outbox | None = None
     forecast: Callable[[], Forecast] | None = None
     spending: Callable[[], Spending] | None = None

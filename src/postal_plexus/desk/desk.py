@@ -208,6 +208,7 @@ def status(desk: Path) -> DeskStatus:
         logs=layout.logs,
         locked_out=lockout.note(layout),
         page=page_process.address(layout),
+        web_parts=cast("dict[str, str]", _outputs(layout).get("web") or {}),
     )
 
 

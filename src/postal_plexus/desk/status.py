@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from awsdesk.ecs.reconciler import GIVE_UP_STARTS
 from awsdesk.sockets import LOOPBACK
+from postal_plexus.config import web_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,6 +94,8 @@ class DeskStatus:
     locked_out: str = ""
     # The page's address, with its token; empty if none is being served.
     page: str = ""
+    # What the program says is served to browsers and calendar programs, by its names there.
+    web_parts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def healthy(self) -> bool:
@@ -100,11 +103,11 @@ class DeskStatus:
         return self.running and bool(self.containers) and all(c.is_well for c in self.containers)
 
     @property
-    def webmail(self) -> str:
-        """The address of webmail, by a name that the desk's certificate has; empty without it."""
+    def web(self) -> dict[str, str]:
+        """The addresses of what is on and runs, by a name that the desk's certificate has."""
         if not any(container.name == "web" for container in self.containers):
-            return ""
-        return f"https://localhost:{self.endpoints.https.port}/"
+            return {}
+        return web_parts.at_origin(self.web_parts, f"localhost:{self.endpoints.https.port}")
 
     @property
     def endpoints(self) -> Endpoints:
@@ -131,7 +134,7 @@ class DeskStatus:
             "logs": str(self.logs),
             "locked_out": self.locked_out,
             "page": self.page,
-            "webmail": self.webmail if self.settings else "",
+            "web": self.web if self.settings else {},
             "containers": [
                 {
                     "name": c.name,

@@ -75,6 +75,7 @@ class Stack:
     waiting: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     mailboxes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     done: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    web: dict[str, str] = field(default_factory=dict[str, str])
     reads: int = 0
 
     # --- the queues ---
@@ -128,6 +129,7 @@ class Stack:
 
         return Sources(
             title=EVIL,
+            web=lambda: self.web,
             poll_seconds=0.0,
             steps=lambda: self.steps,
             queues=lambda: stack,

@@ -130,6 +130,16 @@ def test_dead_letters_are_read_when_their_number_changes() -> None:
     assert 2 == stack.reads
 
 
+def test_the_page_links_what_people_use_in_a_browser() -> None:
+    """Webmail and the account page open in a window of their own; a program's address is text."""
+    web = {"webmail": "https://localhost:8443/", "calendars": "https://localhost:8443/dav/"}
+    page = browser(Stack(web=web)).get("/").text
+    assert 'Webmail: <a href="https://localhost:8443/" target="_blank" rel="noopener' in page
+    assert "Calendars: <code>https://localhost:8443/dav/</code>" in page
+    assert "Account page" not in page
+    assert "Webmail" not in browser(Stack()).get("/").text
+
+
 def test_what_strangers_write_is_text() -> None:
     """Subjects, addresses, replies, reasons and file names never become tags."""
     fate = Fate(EVIL, State.FAILED, EVIL)
