@@ -19,7 +19,7 @@ images: ## Build the container images (ARCH=arm64 for t4g instances)
 help: ## List the targets
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-run: ## Set up, start everything, show one mail come in and one go out; leaves it running
+run: ## Set up, start everything, show one message arrive and one leave; leaves it running
 	@tools/bootstrap desk
 	@ARCH= tools/images
 	@$(plexus) local up >/dev/null
@@ -32,7 +32,7 @@ push: ## Build what is missing and push the stack's images to ECR (`pulumi up` d
 	@tools/bootstrap run
 	@cd pulumi && pulumi stack output --json | ../.venv/bin/python ../tools/push --all
 
-patch: ## Build the images anew if Debian has fixes, see that they carry mail, bring them into service
+patch: ## Rebuild the images if Debian has fixes, test them with mail, and deploy them
 	@tools/bootstrap run
 	@cd pulumi && pulumi stack output --json | ../.venv/bin/python ../tools/patch --outputs
 
@@ -41,7 +41,7 @@ test: ## Set up and run all tests
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-builds: ## Build an image anew as the weekly build does, up to the running service (about 4 minutes)
+test-builds: ## Rebuild an image as the weekly build does, up to the running service (about 4 minutes)
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/pytest tests/builds $(PYTEST_ARGS)
@@ -51,17 +51,17 @@ test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage_outages.py $(PYTEST_ARGS)
 
-test-nfs: ## Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (10 minutes or more)
+test-nfs: ## Test Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (10 minutes or more)
 	@tools/bootstrap host
 	@ARCH= tools/images
 	@.venv/bin/pytest -s tests/host/test_storage.py tests/host/test_storage_outages.py $(PYTEST_ARGS)
 
-test-arm64: ## Build the images for t4g and see them answer, emulated if need be (about 20 minutes)
+test-arm64: ## Build the images for t4g and test that they answer, emulated if necessary (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
 	@ARCH=arm64 tools/images dovecot postfix deliver certbot web
 	@ARCH=arm64 .venv/bin/pytest -s tests/arm64 $(PYTEST_ARGS)
 
-check: ## Style, types, the direction of knowledge, shell and container files
+check: ## Check style, types, imports, shell scripts and container files
 	@tools/bootstrap test
 	@tools/check
 
@@ -70,31 +70,31 @@ bench: ## Measure what the docs claim; needs root and a quiet machine (about 45 
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.deliver $(BENCH_ARGS)
 
-bench-host: ## Measure the three containers, default settings beside ours; needs root (about 40 minutes)
+bench-host: ## Measure the three containers, with default settings for comparison; needs root (about 40 minutes)
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.host $(BENCH_HOST_ARGS)
 
-bench-import: ## Import 10,000 messages, Dovecot's own sync and mbsync beside it; needs root (10 minutes)
+bench-import: ## Import 10,000 messages, and compare with Dovecot's own sync and mbsync; needs root (10 minutes)
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks.imports $(BENCH_IMPORT_ARGS)
 
-bench-nfs: ## Count NFS operations, and contest one mailbox on NFS and on a disk; needs root (12 minutes)
+bench-nfs: ## Count NFS operations, and compare contention for a mailbox on NFS and on a disk; needs root (12 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks.nfs $(BENCH_NFS_ARGS)
 
-chaos: ## 10,000 mails and 500 faults: nothing lost, nothing doubled; needs root
+chaos: ## Test that 10,000 messages and 500 faults lose and duplicate nothing; needs root
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m tests.chaos $(CHAOS_ARGS)
 
-picture: ## Draw the README's picture of `make run` anew
+picture: ## Redraw the README's picture of `make run`
 	@tools/bootstrap desk
 	@.venv/bin/python tools/picture
 
-lock: ## Lock the dependencies anew from pyproject.toml (needs uv)
+lock: ## Lock the dependencies from pyproject.toml (needs uv)
 	@tools/lock --upgrade
 
 clean: stop ## Stop, then remove the desk, its mailboxes, the build logs and .venv

@@ -1,8 +1,8 @@
-# What becomes of a mail that the user's filter leaves nowhere, by `discard` or by a rejection.
+# Runs when the user's filter has kept a message nowhere, after `discard` or a rejection.
 #
-# A rejection goes to its sender, and a `discard` is what the user wants. But a machine gets no answer: Dovecot
-# drops the mail all the same, and tells nobody. So what is automatic lies in Trash, for thirty days. What may not
-# be answered for another reason, the way out refuses, and then Dovecot keeps it.
+# A rejection informs the sender, and `discard` is the user's wish. But Dovecot sends no rejection to an automatic
+# message: it drops the message, and nobody learns of it. So automatic messages go to Trash, for thirty days. A
+# rejection that must not be sent for another reason is refused by the submission guard, and then Dovecot keeps the message.
 require ["envelope", "fileinto"];
 
 if anyof (envelope :is "from" "", exists "Auto-Submitted") {

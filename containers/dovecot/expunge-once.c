@@ -1,18 +1,18 @@
-/* A Dovecot plugin (expunge_once): a mail that is expunged is kept once, and whole.
+/* A Dovecot plugin (expunge_once): keeps one complete copy of an expunged message.
  *
- * lazy_expunge copies a mail to .Expunged and expunges it then. Where several sessions do that with the same
- * mail at once, each makes a copy, and one whose source vanishes meanwhile spoils all of its transaction:
- * sdbox (2.4.1, sdbox-save.c) removes the files of copies that the index lists already. The first two
- * sessions may also both create .Expunged, and one fails. Here a user's sessions expunge one after the
- * other: who has the lock looks first whether the mail is still there.
+ * lazy_expunge copies a message to .Expunged and then expunges it. If several sessions do so with the same message at
+ * once, each makes a copy. If a message disappears during the copy, its whole transaction is damaged: sdbox
+ * (2.4.1, sdbox-save.c) removes the files of copies that the index already lists. Two sessions may also both try to
+ * create .Expunged, and one fails. This plugin serializes a user's expunges with a lock, and checks under the lock
+ * that the message still exists.
  *
- * With lazy_expunge_only_last_instance a move makes no second copy. That setting would also trust the
- * number of hard links, which LMTP makes between users too: so that number is hidden here.
+ * With lazy_expunge_only_last_instance a move makes no second copy. But that setting also counts hard links, and
+ * LMTP makes hard links between users, so the plugin hides the link count.
  *
- * Its number is below that of lazy_expunge, so that it is asked first. The lock is a file below
- * mail_volatile_path; who cannot have it within LOCK_SECONDS goes on without it, with a line in the log.
+ * Its number is below that of lazy_expunge, so Dovecot calls it first. The lock is a file below mail_volatile_path. A
+ * session that does not get it within LOCK_SECONDS logs that and expunges without it.
  *
- * tests/service/test_expunged.py
+ * Tests: tests/service/test_expunged.py
  */
 #include "lib.h"
 #include "file-lock.h"
@@ -46,8 +46,8 @@ struct once_mailbox {
 	union mailbox_module_context module_ctx;
 };
 
-/* Let the index know what other sessions have asked to expunge. Not by a sync of this session's own view,
-   which would change what its client knows. */
+/* Apply the expunges that other sessions have requested to the index. Uses another view, because a sync of this
+   session's view would change the state that its client knows. */
 static void carry_out_expunges(struct mailbox *box)
 {
 	struct mailbox *same = mailbox_alloc(box->list, box->vname, MAILBOX_FLAG_IGNORE_ACLS);

@@ -1,8 +1,8 @@
-/* A Dovecot plugin (filing_rules): the log says which line of which filter filed a mail.
+/* A Dovecot plugin (filing_rules): logs which line of which filter filed a message.
  *
- * Dovecot logs what a filter does ("stored mail into mailbox 'Lists'"), but not by which rule. Its event
- * sieve_action_finished knows (script_location); exported by Dovecot's own means that event has the mail's subject
- * too, which is nobody's business. So this line follows each action of a filter, with nothing of the mail in it:
+ * Dovecot logs the action of a filter ("stored mail into mailbox 'Lists'"), but not the rule. The event
+ * sieve_action_finished has the rule (script_location), but Dovecot's own export of that event includes the message's
+ * subject. So this plugin logs a line after each action of a filter, without any content of the message:
  *
  *     sieve rule: session=<SESSION> action=fileinto by=rules: line 3
  *
@@ -30,7 +30,7 @@ static bool tell_rule(struct event *event, enum event_callback_type type,
 	if (type != EVENT_CALLBACK_TYPE_SEND || event->sending_name == NULL ||
 	    strcmp(event->sending_name, "sieve_action_finished") != 0)
 		return TRUE;
-	/* Without a rule a mail goes to the inbox. */
+	/* There is no rule if the message goes to the inbox by default. */
 	rule = event_find_field_recursive_str(event, "script_location");
 	action = event_find_field_recursive_str(event, "action_name");
 	session = event_find_field_recursive_str(event, "session");

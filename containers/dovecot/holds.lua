@@ -1,17 +1,16 @@
--- Mailboxes that are not opened here: those that an operator's task works on, and those of other hosts.
+-- A userdb before the table: it keeps Dovecot from opening mailboxes that a task holds, and those of other hosts.
 --
--- The fence: in a stack of several hosts each mailbox has one home (the field shard of its line; without it host 1).
--- Two Dovecots in one mailbox would break its index, so every process of another host is told of a failure that passes,
--- and never that there is no such user, which would bounce mail.
+-- Fencing: in a stack of several hosts each mailbox has one home (the field `shard` of its line; without it host 1).
+-- Two Dovecots in one mailbox would corrupt its index, so on every other host the lookup fails with a temporary error.
+-- It never says that the user is unknown, because that would bounce mail.
 --
--- A userdb before the table: for LMTP it fails while a mailbox is held, so that Postfix is told to try again
--- (451). `deliver` looks for itself, before it asks here. The format, and what makes a hold void, stands in
--- src/postal_plexus/deliver/hold_file.py.
+-- While a task holds a mailbox, LMTP's lookup fails, and Dovecot answers Postfix with 451. `deliver` checks holds
+-- itself, before it connects. src/postal_plexus/deliver/hold_file.py documents the format and when a hold ends.
 
 local HOLDS = "/run/plexus/dovecot/holds/"
 local LONGEST_SECONDS = 600
 local TABLE = "/run/plexus/directory/dovecot-passwd"
--- Of a stack with several hosts.
+-- This host's number, in a stack of several hosts.
 local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
 
 local function content(path)

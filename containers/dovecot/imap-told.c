@@ -1,14 +1,13 @@
-/* A Dovecot plugin (imap_told): a client hibernates only when it has been told of all changes.
+/* A Dovecot plugin (imap_told): lets a client hibernate only after it has been notified of all changes.
  *
- * Dovecot tells a client in IDLE of a change half a second after it happens, and hands a client that
- * has been quiet for imap_hibernate_timeout over to imap-hibernate. It does that also when a change is
- * still to be told (2.4.1, cmd-idle.c): a mail that came in that half second is announced only with
- * the next change, and one that was expunged makes the connection end when the client is woken
- * ("Failed to import client state"). Here the hand-over is refused while something is to be told;
- * when it has been told, Dovecot tries again by itself.
+ * Dovecot notifies a client in IDLE half a second after a change, and moves a client that has been quiet for
+ * imap_hibernate_timeout to imap-hibernate. It does so even while a notification is pending (2.4.1, cmd-idle.c). Then
+ * a message that arrived in that half second is announced only with the next change, and an expunged one ends the
+ * connection when the client is woken ("Failed to import client state"). This plugin refuses the move while a
+ * notification is pending; Dovecot tries again after it.
  *
- * imap-hibernate's watch on the folder begins some milliseconds later, many when 24 processes hand over at once. What
- * changes in between is noticed here when the hand-over is done, and then the client is woken at once.
+ * imap-hibernate begins to watch the folder some milliseconds later, and later still when 24 processes move clients at
+ * once. The plugin looks for changes in between after the move, and wakes the client at once if there are any.
  *
  * tests/service/test_imap_extensions.py (test_news_just_before_sleep_is_told, test_news_while_falling_asleep_is_told)
  * fails without it.
@@ -28,20 +27,20 @@ const char *imap_told_plugin_version = DOVECOT_ABI_VERSION;
 const char imap_told_plugin_binary_dependency[] = "imap";
 
 static imap_client_created_func_t *next_hook;
-/* The same for all clients: what Dovecot gives a new one. */
+/* Dovecot's own functions, the same for all clients. */
 static int (*state_export)(struct client *client, bool internal, buffer_t *dest,
 			   const char **error_r);
 static void (*destroy)(struct client *client, const char *reason);
 
-/* Whether mails have come or gone of which the client does not know. */
+/* Return whether messages have arrived or gone of which the client has not been notified. */
 static bool is_to_be_told(struct mailbox *box)
 {
 	const struct mail_index_header *told, *now;
 
-	/* Dovecot has noticed, and waits for more. */
+	/* Dovecot has noticed a change and delays the notification. */
 	if (box->to_notify_delay != NULL)
 		return TRUE;
-	/* It will notice in a moment. */
+	/* The index cannot be read now; assume a change. */
 	if (mail_index_refresh(box->index) < 0)
 		return TRUE;
 	told = mail_index_get_header(box->view);
@@ -59,7 +58,7 @@ static int state_export_when_told(struct client *client, bool internal, buffer_t
 	return state_export(client, internal, dest, error_r);
 }
 
-/* Let everybody who watches the folder look at it. This changes nothing of the file but that. */
+/* Make every process that watches the folder look for changes. The file's content stays the same. */
 static void wake_watchers(struct mailbox *box)
 {
 	const char *path = t_strconcat(box->index->filepath, ".log", NULL);

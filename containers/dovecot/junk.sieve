@@ -1,12 +1,12 @@
-# Filing that every mail passes before the user's own script: Junk.
+# File unwanted messages into Junk, before the user's own script runs.
 #
-# X-Plexus-Verdicts is set by `deliver` from SES's word alone; whatever a sender wrote there has been
-# renamed. `learned` is a script of the user's that moving mails to and from Junk writes (see
-# learn-sender); it names senders, and its word counts more than SES's about spam and about a From that
-# its domain disowns (DMARC), not about viruses, nor about a From of our own domains that is forged.
+# `deliver` sets X-Plexus-Verdicts from SES's verdicts alone, and renames a field of that name that a sender wrote.
+# `learned` is a script in the user's mailbox that lists wanted and unwanted senders; moving messages to and
+# from Junk writes it (see learn-sender). It overrides SES's verdicts on spam and DMARC, but not on
+# viruses, nor on a forged From of our own domains.
 #
-# A mail at which Dovecot ended before (out of memory, by what a filter makes of it) is filed at once, past all
-# that users write: `deliver` marks it so after some tries.
+# If a filter has crashed Dovecot with a message (out of memory), `deliver` marks the message after some attempts.
+# Then it is filed here, without the user's scripts.
 require ["fileinto", "include", "mailbox", "variables"];
 
 if header :contains "X-Plexus-Policy" "filters=none" {

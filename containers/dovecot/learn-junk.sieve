@@ -1,4 +1,4 @@
-# A user has moved or copied a mail to Junk: its sender is unwanted from now on.
+# Runs when a user moves or copies a message to Junk: remember its sender as unwanted.
 require ["imapsieve", "variables", "vnd.dovecot.execute"];
 
 if address :matches "from" "*" {

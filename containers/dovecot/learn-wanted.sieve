@@ -1,5 +1,5 @@
-# A user has moved or copied a mail out of Junk: its sender is wanted, unless it was thrown away.
-# (.Expunged: what is expunged here is copied there by lazy_expunge.)
+# Runs when a user moves or copies a message out of Junk: remember its sender as wanted, unless the message was
+# deleted (lazy_expunge copies expunged messages to .Expunged).
 require ["environment", "imapsieve", "variables", "vnd.dovecot.execute"];
 
 if environment :is "imap.mailbox" ["Trash", ".Expunged", "Junk"] {

@@ -1,23 +1,23 @@
-/* A Dovecot plugin (login_limits): bounds the connections that have not logged in yet, and a user's sessions.
+/* A Dovecot plugin (login_limits): limits connections before login, and the sessions of each user.
  *
- * Before login: one process holds all connections of a protocol, those of users who are in and those of strangers
- * who only hold the door; Dovecot itself bounds both together (client_limit), without a look at who
- * they are. A connection before login costs some 100 KB (TLS, and up to 8 KB of what was sent): 444 of
- * them had the kernel kill the process, and with it everybody's connection.
+ * Before login: one process holds all connections of a protocol, those of logged-in users and those of strangers. A
+ * connection before login takes about 100 KB (TLS, and up to 8 KB of input). Dovecot itself only limits their total
+ * (client_limit); in a test 444 connections before login made the kernel kill the process, and with it everybody's
+ * connection.
  *
- * Limit the connections before login, of one network and of all together. Beyond that the
- * oldest one goes, of that network or of the one that has the most: who logs in is done within a
- * second, who holds the door is the oldest. A client that is logged in, or waits for its mail process, is left
- * alone. A network is an IPv4 address, or an IPv6 one's first 64 bits, which is the least that anybody has.
+ * The plugin limits the connections before login of each network and of all networks together. Beyond a limit it
+ * closes the oldest one, of that network or of the network that has the most: a client logs in within a second, so the
+ * oldest connections are those that never log in. It never closes the connection of a client that is logged in or
+ * waits for its mail process. A network is an IPv4 address or an IPv6 /64, because a subscriber has a whole /64.
  *
- * After login: limit the sessions of a user over all addresses, so that a thief who has one password
- * and many addresses cannot take every process. Dovecot's own mail_max_userip_connections counts each
- * address for itself. All sessions pass through this process, which holds their TLS, so it can count them.
+ * After login: it limits the sessions of a user from all addresses, so that a thief with one password
+ * and many addresses cannot use up all processes. Dovecot's own mail_max_userip_connections counts each
+ * address separately. This process holds the TLS of all sessions, so it can count them.
  *
- * By a socket comes the web container alone (web.conf): it is trusted as login_trusted_networks would be,
- * which knows networks only. Its connections count as those of one network, and its processes bound them.
+ * Only the web container connects through a socket (web.conf). The plugin trusts it as login_trusted_networks would,
+ * which accepts networks only. Its connections count as those of one network, and its own processes limit them.
  *
- * DIAGNOSTICS: "Login aborted: Too many connections before login" with the address that it went to;
+ * DIAGNOSTICS: "Login aborted: Too many connections before login" with the client's address;
  * "Login aborted: The user has N sessions already", to the client NO [LIMIT].
  * tests/service/test_door.py and test_limits.py fail without it.
  */
@@ -38,11 +38,11 @@ struct limits {
 	unsigned int network, all, user;
 };
 
-/* All clients of a firm come at once after a restart, from one address; a second hash waits for the
-   first one, so fifty of them need a few seconds. Five devices of a user with the five connections that
-   Thunderbird has, and a quarter of the imap processes is left to others (dovecot.conf). */
+/* network: after a restart all clients of a firm connect at once from one address, and hashes are computed one at a
+   time, so fifty logins take a few seconds. user: nearly five devices with Thunderbird's five connections; a quarter
+   of the imap processes remains for others (dovecot.conf). */
 static const struct limits imap_limits = { .network = 60, .all = 120, .user = 24 };
-/* A filter editor has one connection. */
+/* An editor of filters uses one connection. */
 static const struct limits other_limits = { .network = 10, .all = 30, .user = 4 };
 
 static const struct limits *limits;
@@ -58,7 +58,7 @@ static bool same_network(const struct client *one, const struct client *other)
 	return net_ip_compare(a, b);
 }
 
-/* Connections before login of a client's network; the oldest of them that may go, if any. */
+/* Return the number of connections before login from a client's network, and the oldest that may be closed. */
 static unsigned int network_count(const struct client *of, struct client **oldest_r)
 {
 	struct client *client;
@@ -76,7 +76,7 @@ static unsigned int network_count(const struct client *of, struct client **oldes
 	return count;
 }
 
-/* The oldest connection that may go of the network that has the most. */
+/* Return the oldest connection that may be closed, of the network that has the most. */
 static struct client *oldest_of_the_most(void)
 {
 	struct client *client, *oldest, *found = NULL;
@@ -84,7 +84,7 @@ static struct client *oldest_of_the_most(void)
 
 	for (client = clients; client != NULL; client = client->next) {
 		count = network_count(client, &oldest);
-		/* Among equals the one that was met last has the oldest connection. */
+		/* Of networks with equal counts, the last one found has the oldest connection. */
 		if (oldest != NULL && count >= most) {
 			most = count;
 			found = oldest;
@@ -100,7 +100,7 @@ static void send_away(struct client *client)
 	client_destroy(client, "Too many connections before login");
 }
 
-/* Sessions of the user that this client has just proved to be. */
+/* Return the number of sessions of the user as whom this client has just authenticated. */
 static unsigned int session_count(const struct client *of)
 {
 	const struct client *each;
@@ -110,7 +110,7 @@ static unsigned int session_count(const struct client *of)
 		if (null_strcmp(each->virtual_user, of->virtual_user) == 0)
 			count++;
 	}
-	/* Those on their way to a mail process. */
+	/* Clients that wait for a mail process. */
 	for (each = clients; each != NULL; each = each->next) {
 		if (each != of && each->master_tag != 0 &&
 		    null_strcmp(each->virtual_user, of->virtual_user) == 0)
@@ -131,7 +131,7 @@ static void let_go(struct answered *answered)
 	i_free(answered);
 }
 
-/* Dovecot asks this when a password was right; FALSE says that the client has had its answer. */
+/* Called by Dovecot after a correct password. FALSE means that the client has been answered. */
 static bool user_has_room(struct client *client)
 {
 	sasl_server_callback_t *answer = client->sasl_callback;
@@ -141,8 +141,8 @@ static bool user_has_room(struct client *client)
 	if (session_count(client) < limits->user)
 		return TRUE;
 	reason = t_strdup_printf("The user has %u sessions already", limits->user);
-	/* As Dovecot does for mail_max_userip_connections (sasl-server.c); but our caller still looks at the
-	   client, which the answer destroys. */
+	/* As Dovecot does for mail_max_userip_connections (sasl-server.c). The answer destroys the client, but our
+	   caller still reads it, so a reference keeps it. */
 	client_ref(client);
 	answered = i_new(struct answered, 1);
 	answered->client = client;
@@ -154,7 +154,7 @@ static bool user_has_room(struct client *client)
 	return FALSE;
 }
 
-/* Whether a client came by a socket of the file system. */
+/* Return whether a client is connected through a Unix socket. */
 static bool is_neighbour(const struct client *client)
 {
 	struct sockaddr_storage own;

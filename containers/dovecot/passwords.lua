@@ -1,42 +1,41 @@
--- Passwords: who may log in, who has guessed too often, and when a password was last used.
+-- Verify passwords, limit guessing, and record last logins.
 --
--- Dovecot calls auth_password_verify in its auth process, one question after the other. That may have
--- several Lua states; what these share lies in files.
+-- Dovecot calls auth_password_verify in its auth process, one request at a time. The process may have several Lua
+-- states, which share data through files.
 --
--- A user's line in the directory's table holds the hash of the main password and, as further fields
--- `app-NAME={SCHEME}hash`, those of app passwords. The line is read at each login: what was revoked is
--- refused at once. What a hash has verified once is known again by a salted SHA-256, in memory only,
--- as long as the line holds that hash.
+-- A user's line in the directory's table contains the hash of the main password and, in further fields
+-- `app-NAME={SCHEME}hash`, those of app passwords. The line is read at each login, so a revoked password is
+-- refused at once. A verified password is cached as a salted SHA-256, in memory only, for as long as the line
+-- contains its hash.
 --
--- What users set by themselves lies in a file of the mailbox's directory, whose lines
--- src/postal_plexus/account/record.py lists: a main password instead of the table's, further app passwords,
--- and whether the main one opens mail at all. It counts as long as the table has the hash that it names:
--- another one is the operator's reset. A file that is not exactly so opens nothing, as a temporary
--- failure; other users are not concerned. The page where users set it (protocol "account") takes the main
--- password only, and in any case, so that a telephone's password never opens it.
+-- Users' own settings are in a file in the mailbox's directory; src/postal_plexus/account/record.py lists its
+-- lines: a main password instead of the table's, further app passwords, and whether the main password opens mail
+-- at all. The file is valid while the table has the hash that it names; another hash means that the operator has
+-- reset the password. A malformed file lets the user's logins fail with a temporary error and affects no other
+-- user. The account page (protocol "account") always takes the main password, and never an app password, so that a
+-- stolen telephone does not open it.
 --
--- A domain may be typed as a person reads it, `eva@straße.example`, in any case and normalization; a
--- table from the directory leads to the name that is kept, `eva@xn--strae-oqa.example`. Dovecot and
--- Postfix go on with that.
+-- A user may type a domain in Unicode, `eva@straße.example`, in any case and normalization. A table from the
+-- directory maps it to the stored name, `eva@xn--strae-oqa.example`, which Dovecot and Postfix use from then on.
 --
--- Guessing: each wrong password is noted for its network and for its user, a repeated one once. Whoever
--- has reached the limit within the window is refused without a look at the password, as a temporary
--- failure (IMAP NO [UNAVAILABLE], ManageSieve NO, Postfix's 535), until the oldest note leaves the
--- window. A network from which the user has logged in within 90 days is spared the user's limit, not
--- its own. A network is an IPv4 address, or the first 64 bits of an IPv6 one: the holder of one of these
--- has them all.
+-- Limits on guessing: each wrong password is noted for its network and for its user; the same password counts
+-- once. At the limit every login fails with a temporary error, without a check of the password (IMAP
+-- NO [UNAVAILABLE], ManageSieve NO, Postfix's 535), until the oldest note leaves the window. A network from which
+-- the user has logged in within 90 days is exempt from the user's limit, but not from its own. A network is an
+-- IPv4 address or an IPv6 /64, because a subscriber has all addresses of a /64.
 --
--- Webmail's ManageSieve and submission have no address of the browser (web.conf; Postfix says 127.0.0.1):
--- they count as one network, and are no logins to record. The same password was right for IMAP, with the address,
--- a moment before.
+-- Webmail's ManageSieve and submission connections lack the browser's address (web.conf; Postfix passes 127.0.0.1).
+-- They count as one network, and their logins are not recorded: webmail has used the same password for IMAP, with
+-- the address, just before.
 --
--- In a stack of several hosts a mailbox of another home is let in unchecked, to Dovecot's proxy alone: the password goes
--- on to its home, by TLS whose certificate is verified, and is checked and counted there. Submission is answered here.
+-- In a stack of several hosts, a login to a mailbox of another host goes unverified to Dovecot's proxy, which passes
+-- the password to the home by TLS and verifies its certificate. The home verifies and counts it. Submission is
+-- verified on this host.
 --
--- The notes are a file for each network and user, `SECONDS CHECK` a line, where CHECK is 128 bits of the
--- password's SHA-256, keyed with a secret of the host's: enough to know a repeated one, and nothing that
--- could be compared with other passwords elsewhere. Last logins are a file for each user, `TIME PASSWORD
--- PROTOCOL ADDRESS` a line, noted anew after ten minutes.
+-- The notes are a file for each network and user with lines `SECONDS CHECK`, where CHECK is 128 bits of the
+-- password's SHA-256, keyed with a secret of this host: it identifies a repeated password, but cannot be compared
+-- with hashes from elsewhere. Last logins are a file for each user with lines `TIME PASSWORD PROTOCOL ADDRESS`; a
+-- line is written again after ten minutes.
 
 local TABLE = "/run/plexus/directory/dovecot-passwd"
 local HOSTS = "/run/plexus/directory/dovecot-hosts"
@@ -48,16 +47,16 @@ local NOTES_KEY = "/run/plexus/dovecot/guesses.key"
 local LOGINS = "/srv/mail/last-logins/"
 local LOGIN_DAYS, LOGIN_SECONDS = 90, 600
 local MOST_REMEMBERED = 5000
--- Of a stack with several hosts: this one's number, and how each protocol is proxied.
+-- In a stack of several hosts: this host's number, and how each protocol is proxied.
 local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
 local PROXIED = {
-  -- Without no_multiplex some sessions stall after the login (mended in Dovecot after 2.4.1).
+  -- Without no_multiplex some sessions stall after the login (fixed in Dovecot after 2.4.1).
   imap = { port = "993", ssl = "yes", proxy_no_multiplex = "y" },
   sieve = { port = "4190", starttls = "yes" },
   lmtp = { port = "24", ssl = "yes" },
 }
 
--- What RFC 5321 allows in a local part without quotes, and a domain's letters.
+-- The characters that RFC 5321 allows in a local part without quotes, and those of a domain.
 local NAME = "^[a-z0-9.!#$%%&'*+=?^_`{|}~-]+@[a-z0-9.-]+$"
 
 local limits = {}
@@ -84,7 +83,7 @@ function script_init(settings)
   return 0
 end
 
--- Replace each `from` in a text by `to`, both as they are.
+-- Replace each `from` in a text by `to`; both are plain text, not patterns.
 local function replaced(text, from, to)
   local parts, at = {}, 1
   while true do
@@ -96,7 +95,7 @@ local function replaced(text, from, to)
   return table.concat(parts) .. text:sub(at)
 end
 
--- The name that a typed one is kept under; nil for a name that no user can have.
+-- Return the stored name for a typed one; nil if no user can have that name.
 local function kept_name(typed)
   local name = typed:lower()
   local start, domain = name:match("^([^\128-\255]*@)([^@]*[\128-\255][^@]*)$")
@@ -113,7 +112,7 @@ local function kept_name(typed)
   return name:match(NAME)
 end
 
--- Who shares an address's limits: the address, or an IPv6 one's first 64 bits.
+-- Return the network whose limits apply to an address: an IPv4 address, or an IPv6 /64.
 local function network_of(address)
   if not address:find(":", 1, true) then return address end
   local first, rest = address:match("^(.-)::(.*)$")
@@ -127,13 +126,13 @@ local function network_of(address)
   return table.concat(groups, ":", 1, 4) .. "::"
 end
 
--- The user's hashes, a list of {name, hash}, and the user's name now; nil for an unknown user.
+-- Return the user's hashes, a list of {name, hash}, the line, and the user's present name; nil for an unknown user.
 local function hashes_of(user)
   local text = "\n" .. content(TABLE)
   local start, stop = text:find("\n" .. user .. ":", 1, true)
   if not start then return nil end
   local line = text:match("[^\n]*", stop + 1)
-  -- The first address of a mailbox that has another now: its devices may go on with it.
+  -- A mailbox was renamed; devices may still log in with its first address.
   local renamed = line:match("[ :]renamed=(%S+)$")
   if renamed then return hashes_of(renamed) end
   local hashes = { { "main", line:match("^[^:]*") } }
@@ -143,8 +142,8 @@ local function hashes_of(user)
   return hashes, line, user
 end
 
--- For a mailbox of another host: the fields with which Dovecot proxies to it, or false if that is not known. nil for
--- mailboxes of this host, and for protocols that are answered here.
+-- Return the fields with which Dovecot proxies to a mailbox's home, or false if the home's address is unknown; nil for
+-- mailboxes of this host and for protocols that are not proxied.
 local function proxy_fields(request, line)
   local fields = SHARD and PROXIED[request.protocol]
   local home = line:match("[: ]shard=(%d+)") or "1"
@@ -159,7 +158,7 @@ local function proxy_fields(request, line)
   return false
 end
 
--- The address under which a user's mail lies, and the directory: the line's, or that of the rule.
+-- Return a mailbox's storage address and directory: from the line if it has a home, otherwise from the user's name.
 local function storage_of(user, line)
   local home = line:match("^[^:]*:[^:]*:[^:]*:[^:]*:([^:]*):")
   local domain, name = (home or ""):match("^/srv/mail/([^/]+)/([^/]+)$")
@@ -167,7 +166,7 @@ local function storage_of(user, line)
   return name .. "@" .. domain, STORE .. domain .. "/" .. name
 end
 
--- The text of the user's own file, "" where there is none; nil and the fault where it cannot be had.
+-- Return the text of the user's own file, "" if there is none; nil and the error if it cannot be read.
 local function own_text(folder)
   local file, fault, number = io.open(folder .. OWN_NAME, "rb")
   -- No such file, or no such directory.
@@ -178,8 +177,8 @@ local function own_text(folder)
   return text
 end
 
--- What the text says, {main, apps, only_apps}; nil where the operator has set another password since.
--- false for a text that is not exactly what may be there.
+-- Parse a user's own file into {main, apps, only_apps}. Return nil if the operator has reset the password since, and
+-- false if the text is malformed.
 local function own_passwords(request, text, storage, stack_hash)
   local head = "plexus-passwords 1\nmailbox " .. storage .. "\nstack "
   if #text > OWN_LARGEST or text:sub(1, #head) ~= head or text:sub(-5) ~= "\nend\n" then return false end
@@ -206,8 +205,8 @@ local function own_passwords(request, text, storage, stack_hash)
   return own
 end
 
--- The hashes that count for this request, and a text that is another one when anything of them is; nil and
--- the fault where the user's own file cannot be used.
+-- Return the hashes that are valid for this request, and a text that changes whenever they do; nil and the error if
+-- the user's own file cannot be used.
 local function hashes_in_force(request, user, hashes, line)
   local storage, folder = storage_of(user, line)
   local text, fault = own_text(folder)
@@ -228,9 +227,9 @@ local function hashes_in_force(request, user, hashes, line)
   return counting, table.concat(state, " ")
 end
 
--- The name of the password that fits, or nil. What was wrong is so as long as the state is the same.
+-- Return the name of the matching password, or nil. A wrong password stays wrong while the state is the same.
 local function verified(request, user, password, hashes, state)
-  -- One text for all that was wrong, however often it was read.
+  -- Keep one copy of the state for all wrong passwords of a user.
   if states[user] ~= state then states[user] = state end
   state = states[user]
   local key = user .. " " .. request:var_expand("%{password | sha256(salt='" .. salt .. "') | hexlify}")
@@ -253,7 +252,7 @@ local function verified(request, user, password, hashes, state)
   return nil
 end
 
--- The notes of a file that are within the window, {line = true}, and their number.
+-- Return the notes of a file that are within the window, {check = seconds}, and their number.
 local function notes_in(path)
   local since = os.time() - limits.window_seconds
   local checks, count = {}, 0
@@ -266,11 +265,11 @@ local function notes_in(path)
   return checks, count
 end
 
--- Note a wrong password; the number of notes if it is new, else 0.
+-- Note a wrong password. Return the number of notes if it is new, otherwise 0.
 local function note(request, path, check)
   local checks, count = notes_in(path)
   if checks[check] then return 0 end
-  -- What has left the window goes, so that the file stays as short as the limit.
+  -- If all notes have left the window, start a new file, so that files stay short.
   local file, fault = io.open(path, count > 0 and "ab" or "wb")
   if not file then
     request:log_error("cannot note a wrong password: " .. fault)
@@ -286,13 +285,13 @@ local function login_file(user) return LOGINS .. user end
 local function is_known(user, network)
   local since = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() - LOGIN_DAYS * 86400)
   for at, protocol, from in content(login_file(user)):gmatch("(%S+) %S+ (%S+) (%S+)\n") do
-    -- Of the page a password is not all: a thief of one makes no network known there.
+    -- The account page asks for the second factor after the password, so the password must not make a network known.
     if at > since and protocol ~= "account" and network_of(from) == network then return true end
   end
   return false
 end
 
--- Write when, from where and with which password the user was here.
+-- Record when, from where and with which password the user logged in.
 local function record(request, user, name)
   local use = name .. " " .. request.protocol .. " " .. request.remote_ip
   local now = os.time()
@@ -306,7 +305,7 @@ local function record(request, user, name)
     if former ~= use and at > since then lines[#lines + 1] = at .. " " .. former .. "\n" end
   end
   lines[#lines + 1] = os.date("!%Y-%m-%dT%H:%M:%SZ", now) .. " " .. use .. "\n"
-  -- Other hosts write there, too, for submission.
+  -- Other hosts write there too, for submission, so each has a temporary name of its own.
   local new = path .. ".new" .. (SHARD or "")
   local file, fault = io.open(new, "wb")
   if file then
@@ -356,7 +355,7 @@ function auth_password_verify(request, password)
     if name then
       if is_remote then record(request, user, name) end
       local fields = user == request.user and {} or { user = user }
-      -- Where a mailbox's calendars are, as its mail: by its first address.
+      -- Calendars are stored like mail, under the mailbox's first address.
       if request.protocol == "calendars" then fields.storage = storage_of(user, line) end
       return auth.PASSDB_RESULT_OK, fields
     end
@@ -364,7 +363,8 @@ function auth_password_verify(request, password)
 
   local keyed = " | sha256(salt='" .. notes_key .. "') | hexlify}"
   local check = request:var_expand("%{password" .. keyed):sub(1, 32)
-  -- One password tried on many users is many guesses; one tried again on one user is a forgotten device.
+  -- The network's limit counts a password once for each user: one password tried on many users is guessing, but the
+  -- same password again for one user is a device with an old password.
   local both = request:var_expand("%{user" .. keyed):sub(1, 32) .. check
   if note(request, network_notes, both) == limits.address_guesses then
     request:log_warning("blocked: " .. network .. " has guessed " .. limits.address_guesses .. " passwords" .. window)
@@ -376,7 +376,7 @@ function auth_password_verify(request, password)
   return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "no password fits"
 end
 
--- LMTP asks whether a recipient is to be proxied; everybody else is looked up as a user after that.
+-- LMTP asks here whether a recipient is proxied; if not, it looks the recipient up in the userdb.
 if SHARD then
   function auth_passdb_lookup(request)
     local auth = dovecot.auth
@@ -387,7 +387,7 @@ if SHARD then
     local proxied = proxy_fields(request, line)
     if proxied == false then return auth.PASSDB_RESULT_INTERNAL_FAILURE, "the home of " .. user .. " is not known" end
     local found = proxied or {}
-    -- Dovecot takes no answer without one; LMTP does not use it.
+    -- Dovecot accepts no result without a password; LMTP does not use it.
     found.password = hashes[1][2]
     return auth.PASSDB_RESULT_OK, found
   end

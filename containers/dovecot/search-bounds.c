@@ -1,20 +1,19 @@
-/* A Dovecot plugin (search_bounds): what one mail can take of the memory of the search index.
+/* A Dovecot plugin (search_bounds): limits the memory that one message takes in the search index.
  *
- * Flatcurve keeps each different word of a mail in memory, some 400 octets each, when it indexes the
- * mail and again when the mail is expunged; a body of 1 MB can have 110,000, a header of 3 MB as many
- * addresses. Here
- * - a mail brings SEARCH_WORDS_MAX different words at most, of SEARCH_OCTETS_MAX together; what comes after is
- *   not searched;
- * - a mail whose header is longer than SEARCH_HEADER_MAX is not searched at all;
- * - changes are written to disk as soon as they take SEARCH_MEMORY_MAX of memory, however many or few
- *   mails they are (fts_flatcurve_commit_limit counts mails);
- * - a mail at which the indexer ended (out of memory, or by a fault of Dovecot's) is not tried again. Its
- *   place is noted below mail_volatile_path while it is indexed; whoever finds the note left there gives
- *   the mail an empty entry in the index.
- * Each of the first, second and fourth is a line in the log, once a mail. Such mails are delivered, read and
- * expunged like others.
+ * When flatcurve indexes a message, and again when the message is expunged, it keeps each distinct word in memory, at
+ * about 400 octets. A body of 1 MB can have 110,000 words, and a header of 3 MB as many addresses. So
+ * - at most SEARCH_WORDS_MAX distinct words of a message are indexed, of SEARCH_OCTETS_MAX in total; the rest of the
+ *   message is not searched;
+ * - a message whose header is longer than SEARCH_HEADER_MAX is not searched at all;
+ * - changes are written to disk as soon as they take SEARCH_MEMORY_MAX of memory, whatever the number of
+ *   messages (fts_flatcurve_commit_limit counts messages);
+ * - a message at which the indexer crashed (out of memory, or a bug of Dovecot) is not tried again: a note of its
+ *   position exists below mail_volatile_path while it is indexed, and a process that finds a note left there gives
+ *   the message an empty entry in the index.
+ * The first, second and fourth are logged once for each message. Such messages are delivered, read and expunged as
+ * others are.
  *
- * tests/service/test_search_bounds.py
+ * Tests: tests/service/test_search_bounds.py
  */
 #include "lib.h"
 #include "array.h"
@@ -44,11 +43,11 @@ void search_bounds_plugin_deinit(void);
 const char *search_bounds_plugin_version = DOVECOT_ABI_VERSION;
 const char *search_bounds_plugin_dependencies[] = { "fts_flatcurve", NULL };
 
-/* Of lib21_fts_flatcurve_plugin.so: each mailbox's backend is a copy of it. */
+/* From lib21_fts_flatcurve_plugin.so: each mailbox's backend is a copy of it. */
 extern struct fts_backend fts_backend_flatcurve;
 static struct fts_backend_vfuncs flatcurve;
 
-/* What the mail under way has brought. Open addressing over hashes of its words, at most 5/8 full. */
+/* The words of the message that is being indexed: a hash table with open addressing, at most 5/8 full. */
 static struct {
 	const struct fts_backend_update_context *context;
 	uint32_t uid;
@@ -59,9 +58,9 @@ static struct {
 	uint64_t seen[32768];
 } mail_now;
 
-/* In use when the last changes were written; 0: not measured yet. */
+/* Memory in use when changes were last written; 0: not measured yet. */
 static size_t memory_written;
-/* Path of the note about the mail under way, or NULL. */
+/* Path of the note about the message that is being indexed, or NULL. */
 static char *note_path;
 
 /* Words ------------------------------------------------------------------------------------------ */
@@ -74,7 +73,7 @@ static uint64_t hashed(uint64_t hash, const void *data, size_t size)
 	return hash;
 }
 
-/* Whether the mail under way has brought this word, here: notes it if not. */
+/* Return whether the message has had this word in this place; add it if not. */
 static bool is_known_word(const unsigned char *data, size_t size)
 {
 	uint64_t hash = hashed(mail_now.header, data, size) | 1; /* 0 is: free */
@@ -93,7 +92,7 @@ static bool is_known_word(const unsigned char *data, size_t size)
 	return FALSE;
 }
 
-/* Write what has changed once it takes much memory. Only between mails. */
+/* Write the changes to disk once they take much memory. Called only between messages. */
 static void write_when_large(struct fts_backend *backend)
 {
 	struct mallinfo2 memory = mallinfo2();
@@ -163,7 +162,7 @@ static int bounded_deinit(struct fts_backend_update_context *ctx)
 	return ret;
 }
 
-/* Note that this mail is being indexed. Whether it was noted already: then that never came to an end. */
+/* Note that this message is being indexed. Return whether there was a note already: an earlier attempt crashed. */
 static bool is_noted(struct mail *mail)
 {
 	const char *folder = mail->box->list->mail_set->mail_volatile_path;
@@ -196,7 +195,7 @@ static bool is_noted(struct mail *mail)
 	return FALSE;
 }
 
-/* What the indexer reads ------------------------------------------------------------------------- */
+/* Reading messages ------------------------------------------------------------------------------- */
 
 struct bounded_mail {
 	union mail_module_context module_ctx;
@@ -220,7 +219,7 @@ bounded_get_stream(struct mail *mail, bool get_body, struct message_size *hdr_si
 	if (reason == NULL || strcmp(reason, "fts indexing") != 0)
 		return bounded->module_ctx.super.get_stream(mail, get_body, hdr_size_r,
 							    body_size_r, stream_r);
-	/* A search may read it too, as if it indexed it (search-phrases.c). */
+	/* A search reads messages with the indexing functions too (search-phrases.c). */
 	if (backend != NULL && backend->updating && is_noted(mail))
 		why = "indexing it did not come to an end";
 	else {

@@ -1,7 +1,7 @@
-/* Part of the plugin search_phrases: the words of mails, on their way to the index and when a mail is read.
+/* Part of the plugin search_phrases: splits messages into words, for indexing and for comparing phrases.
  *
- * A mail is read as when it is indexed (fts_build_mail), with other functions in place of the backend's, so that
- * both see the same words.
+ * To compare a phrase, a message is read by the function that indexes it (fts_build_mail), with other callbacks in
+ * place of the backend's, so that both see the same words.
  */
 #include "search-words.h"
 #include "array.h"
@@ -16,12 +16,12 @@
 #include "fts-api-private.h"
 #include "fts-storage.h"
 
-/* Of lib20_fts_plugin.so and lib21_fts_flatcurve_plugin.so. */
+/* From lib20_fts_plugin.so and lib21_fts_flatcurve_plugin.so. */
 int fts_build_mail(struct fts_backend_update_context *update_ctx, struct mail *mail);
 extern struct fts_backend fts_backend_flatcurve;
 static struct fts_backend_vfuncs bounded;
 
-/* Words of one language: Dovecot's filters change only the case in most header fields. */
+/* Return the language whose filters apply to all text: for most header fields Dovecot's own only change the case. */
 struct language_user *search_language(struct fts_backend *backend)
 {
 	const ARRAY_TYPE(language_user) *languages = lang_user_get_all_languages(backend->ns->user);
@@ -36,7 +36,7 @@ static int split(struct fts_backend *backend, struct words_splitter *splitter, b
 
 	if (!is_filtered && !words_are_ascii(token) && lang->filter != NULL && lang_filter(lang->filter, &token, &error) <= 0)
 		return 0;
-	/* The tokenizer for addresses gives them as a whole, beside their words. */
+	/* The address tokenizer returns a whole address in addition to its words. */
 	if (words_are_ascii(token) && strchr(token, '@') != NULL) {
 		return splitter->form == WORDS_ONE_BY_ONE ? 0 :
 			splitter->piece(splitter->context, (const unsigned char *)token, strlen(token), TRUE);
@@ -44,7 +44,7 @@ static int split(struct fts_backend *backend, struct words_splitter *splitter, b
 	return words_split(splitter, token);
 }
 
-/* Into the index --------------------------------------------------------------------------------- */
+/* Indexing --------------------------------------------------------------------------------------- */
 
 static bool in_body;
 
@@ -69,16 +69,16 @@ static int index_build_more(struct fts_backend_update_context *ctx, const unsign
 	return split(ctx->backend, &splitter, in_body, t_strndup(data, size));
 }
 
-/* Reading a mail --------------------------------------------------------------------------------- */
+/* Comparing a message ---------------------------------------------------------------------------- */
 
 static struct {
 	const struct phrase *phrase;
-	unsigned int matched; /* of its octets, by the last ones read */
+	unsigned int matched; /* octets of the phrase that the last octets read match */
 	bool is_found;
 	struct words_splitter splitter;
 } reading;
 
-/* A token begins with \1, each of its words with a blank. */
+/* \1 precedes a token, a space each of its words. */
 int phrase_word(void *context, const unsigned char *data, size_t size, bool is_first)
 {
 	buffer_t *stream = context;
@@ -95,7 +95,7 @@ static int read_word(void *context ATTR_UNUSED, const unsigned char *data, size_
 	const unsigned char *wanted = reading.phrase->words->data;
 	buffer_t *word;
 
-	/* "a＠b" looks like an address once it is filtered, and has no words. */
+	/* "a＠b" becomes an address only through the filters, so it has not been split into words. */
 	if (reading.is_found || reading.phrase->words->used == 0)
 		return 0;
 	word = t_buffer_create(size + 2);
@@ -142,7 +142,7 @@ static void read_nothing(struct fts_backend_update_context *ctx ATTR_UNUSED)
 {
 }
 
-/* Returns 1; 0 if the mail is expunged, -1 if it can't be read. */
+/* Return 1; 0 if the message is expunged, -1 if it cannot be read. */
 static int read_mail(struct fts_backend *backend, struct mail *mail)
 {
 	struct fts_backend_update_context ctx = { .backend = backend, .cur_box = mail->box, .backend_box = mail->box };
@@ -157,7 +157,7 @@ static int read_mail(struct fts_backend *backend, struct mail *mail)
 	return ret;
 }
 
-/* Give each token of a text to the splitter. */
+/* Pass each token of a text to the splitter. */
 void words_split_text(struct fts_backend *backend, struct lang_tokenizer *tokenizer, struct words_splitter *splitter,
 	   const char *text)
 {

@@ -1,19 +1,20 @@
-/* A Dovecot plugin (search_phrases): searches find words of scripts without blanks, and phrases.
+/* A Dovecot plugin (search_phrases): searches for phrases, and for words of scripts without spaces.
  *
- * What a client searches for is cut into words here, instead of by Dovecot 2.4.1, which looks for each of them
- * anywhere in the mail ("quick brown" finds "brown fox quick"; Dovecot 2.4.5 reads the mails, but without their
- * line breaks and HTML). A condition on text becomes
+ * Dovecot 2.4.1 splits a query into words and searches for each of them anywhere in a message ("quick brown" finds
+ * "brown fox quick"; Dovecot 2.4.5 reads the messages, but without their line breaks and HTML). This plugin splits
+ * the query instead. A condition on text becomes
  *
  *   word AND word AND ... AND phrase
  *
- * where flatcurve answers the words, and of the mails that have them all those are read whose words must stand one
- * after the other. Each is read as when it was indexed (fts_build_mail), so both see the same words; Subject and
- * addresses come from Dovecot's cache. A mail that is not indexed yet is read, too.
- * Header fields that have no index of their own are compared by Dovecot, as they are.
+ * Flatcurve answers the words. For a phrase of several words, the messages that contain all of them are read and
+ * compared. A message is read by the function that indexes it (fts_build_mail), so both see the same words; Subject
+ * and addresses come from Dovecot's cache. A message that is not indexed yet is read too. Dovecot itself compares
+ * header fields that have no index of their own.
  *
- * The words of mails pass here on their way to the index (search-words.c), before search_bounds counts them.
+ * Words of messages pass through this plugin before they are indexed (search-words.c), and before search_bounds
+ * counts them.
  *
- * tests/service/test_search_words.py
+ * Tests: tests/service/test_search_words.py
  */
 #include "search-words.h"
 #include "array.h"
@@ -30,15 +31,15 @@
 #include "fts-api-private.h"
 #include "fts-storage.h"
 
-/* So many words of a phrase are looked up in the index, the longest; the mails are searched for all. */
+/* The number of a phrase's words, the longest, that are looked up in the index; messages are compared with all. */
 #define PHRASE_WORDS_MAX 16
 
-/* A condition that Dovecot itself does not know, so that it leaves it to us. While Dovecot simplifies all conditions,
-   it has to be one that it can compare: no two have the same flags. */
+/* The type of our conditions: unknown to Dovecot, so that it does not evaluate them. While Dovecot simplifies
+   conditions it must be able to compare them, so they have a known type then, and each has different flags. */
 #define SEARCH_PHRASE ((enum mail_search_arg_type)(SEARCH_MIMEPART + 1))
 #define SEARCH_PHRASE_FOR_NOW SEARCH_GUID
 #define OUR_PHRASE 0x20000000
-/* A word that the index answers. */
+/* The condition on a word, which the index answers. */
 #define OUR_WORD 0x40000000
 
 void search_phrases_plugin_init(struct module *module);
@@ -47,7 +48,7 @@ void search_phrases_plugin_deinit(void);
 const char *search_phrases_plugin_version = DOVECOT_ABI_VERSION;
 const char *search_phrases_plugin_dependencies[] = { "search_bounds", NULL };
 
-/* What is searched for --------------------------------------------------------------------------- */
+/* The query -------------------------------------------------------------------------------------- */
 
 struct words {
 	pool_t pool;
@@ -142,7 +143,7 @@ static void cut(struct fts_backend *backend, pool_t pool, struct mail_search_arg
 	and->next = orig->next;
 	*argp = and;
 	if (array_is_empty(&words.all)) {
-		/* Only punctuation: as with Dovecot, it is in no mail. */
+		/* Only punctuation: it matches no message, as in Dovecot. */
 		and->type = SEARCH_ALL;
 		and->match_not = !and->match_not;
 		return;
@@ -157,7 +158,7 @@ static void cut(struct fts_backend *backend, pool_t pool, struct mail_search_arg
 	}
 	array_sort(&words.all, longer_first);
 	array_foreach_elem(&words.all, word) {
-		/* Words of a letter are in many mails. */
+		/* Too many messages contain a word of one letter. */
 		if (count == PHRASE_WORDS_MAX || (count > 0 && word[1] == '\0'))
 			break;
 		if (last != NULL && strcmp(word, last) == 0)
@@ -187,7 +188,7 @@ static void cut_all(struct fts_backend *backend, pool_t pool, struct mail_search
 		case SEARCH_HEADER_COMPRESS_LWSP:
 		case SEARCH_BODY:
 		case SEARCH_TEXT:
-			/* A header field without text: whether it is there. */
+			/* A header field without text: the condition is that the field exists. */
 			if ((*argp)->value.str[0] != '\0' && !(*argp)->no_fts) T_BEGIN {
 				cut(backend, pool, argp);
 			} T_END;
@@ -233,7 +234,7 @@ static void note_answer(struct mail_search_arg *arg, void *context)
 		*is_answered = TRUE;
 }
 
-/* What needs no reading of mails. */
+/* Decide what can be decided without reading messages. */
 static void decide(struct mail_search_arg *arg, void *context)
 {
 	const bool *is_answered = context;
@@ -275,7 +276,7 @@ phrases_search_init(struct mailbox_transaction_context *t, struct mail_search_ar
 	struct mail_search_arg *orig = args->args;
 	bool is_cut = args->fts_expanded;
 
-	/* Conditions within INTHREAD come again. */
+	/* Conditions within INTHREAD are passed here again. */
 	for_each_of_ours(orig, note_one, &is_cut);
 	if (!is_cut && backend != NULL) {
 		args->args = mail_search_arg_dup(args->pool, orig);
@@ -285,7 +286,7 @@ phrases_search_init(struct mailbox_transaction_context *t, struct mail_search_ar
 		mail_search_arg_init(args, args->args);
 		mail_search_arg_deinit(orig);
 	}
-	/* That Dovecot does not do it. */
+	/* So that Dovecot does not do it. */
 	args->fts_expanded = TRUE;
 	return ours->super.search_init(t, args, sort_program, wanted_fields, wanted_headers);
 }
@@ -303,7 +304,7 @@ static int phrases_search_next_match_mail(struct mail_search_context *ctx, struc
 	ret = ours->super.search_next_match_mail(ctx, mail);
 	if (ret <= 0 || imail->data.search_results == NULL)
 		return ret;
-	/* All other conditions leave it open: now the mail is read. */
+	/* All other conditions match, so the message has to be read. */
 	mail_search_args_result_deserialize(ctx->args, imail->data.search_results->data,
 					    imail->data.search_results->used);
 	buffer_free(&imail->data.search_results);
@@ -340,6 +341,6 @@ void search_phrases_plugin_deinit(void)
 {
 	mail_storage_hooks_remove(&hooks);
 	lang_tokenizer_unregister(&search_words_tokenizer);
-	/* Filters have no such function: their list ends with the plugin that this one needs. */
+	/* Filters cannot be unregistered one by one; their list ends with the plugin on which this one depends. */
 	search_mails_deinit();
 }

@@ -1,15 +1,15 @@
-/* Words for the search index, also of scripts that are written without blanks.
+/* Split text into words for the search index, including scripts that are written without spaces.
  *
- * Dovecot's tokenizer takes everything between two blanks or punctuation marks as one word, of which the first 30
- * octets are indexed; in Chinese, Japanese or Thai that is the beginning of a sentence. Here
- * - search_words_tokenizer wraps Dovecot's: it leaves out invisible characters within words and line breaks within
- *   runs of such scripts, and hands a long run out in pieces of some 512 octets, each after the first marked with \1;
- * - search_words_filter is Dovecot's normalizer-icu, which makes characters comparable, without its price for ASCII;
+ * Dovecot's tokenizer takes everything between two spaces or punctuation marks as one word and indexes its first 30
+ * octets. In Chinese, Japanese or Thai that is the beginning of a sentence. Here
+ * - search_words_tokenizer wraps Dovecot's: it removes invisible characters within words and line breaks within
+ *   runs of such scripts, and returns a long run in pieces of about 512 octets, marking each but the first with \1;
+ * - search_words_filter is Dovecot's normalizer-icu, which makes characters comparable, but skips it for ASCII;
  * - words_split splits such tokens into words and overlapping groups of characters.
  *
- * All octets may be hostile. Memory is bounded by RUN_MAX.
+ * All input may be hostile. RUN_MAX limits memory.
  *
- * tests/service/test_search_words.py
+ * Tests: tests/service/test_search_words.py
  */
 #include "search-words.h"
 #include "buffer.h"
@@ -28,17 +28,17 @@
 
 enum kind {
 	BREAK,
-	/* of words between blanks */
+	/* words are separated by spaces */
 	LETTER,
 	/* indexed in groups of two; a line break may stand within a word */
 	PAIR,
-	/* as PAIR, but with blanks between words */
+	/* as PAIR, but with spaces between words */
 	HANGUL,
-	/* of few characters, so indexed in groups of three */
+	/* an alphabet of few characters, so indexed in groups of three */
 	TRIPLE
 };
 
-/* What is missing is a LETTER; ASCII is below. By the blocks of Unicode 16. */
+/* Characters outside these ranges are LETTERs; kind_of() handles ASCII. From the blocks of Unicode 16. */
 static const struct {
 	unichar_t first, last;
 	enum kind kind;
@@ -88,7 +88,7 @@ static enum kind kind_of(unichar_t chr)
 
 /* Splitting -------------------------------------------------------------------------------------- */
 
-/* Octets of the `count` first characters of one kind, or of as many as there are. */
+/* Return the size in octets of the first `count` characters of one kind, or of as many as there are. */
 static size_t group_size(const char *text, enum kind kind, unsigned int count)
 {
 	size_t size = 0;
@@ -101,7 +101,7 @@ static size_t group_size(const char *text, enum kind kind, unsigned int count)
 	return size;
 }
 
-/* Keep the end of a text, for the piece that may continue it. */
+/* Keep the end of a text for the next piece, which may continue it. */
 static void keep_tail(struct words_splitter *splitter, const char *text, const char *end)
 {
 	const char *begin = end;
@@ -142,7 +142,7 @@ static int split(struct words_splitter *splitter, const char *text, bool is_firs
 			len = size;
 			if (size > WORD_MAX)
 				size = uni_utf8_data_truncate((const unsigned char *)at, size, WORD_MAX);
-			/* The rest of a long word is no word. */
+			/* Ignore the rest of a long word. */
 			if (in_word)
 				size = 0;
 			in_word = FALSE;
@@ -224,11 +224,11 @@ const struct lang_filter search_words_filter = {
 struct words_tokenizer {
 	struct lang_tokenizer tokenizer;
 	struct generic_lang_tokenizer *generic;
-	/* The last character was of a script in whose words lines may break. */
+	/* The last character is of a script that allows line breaks within words. */
 	bool may_join:1;
-	/* A line break after it is held back: \r, and \n too. */
+	/* A line break after it, \r or \n, is held back. */
 	bool held_cr:1, held_lf:1;
-	/* A piece was handed out, and nothing is known of what follows; or the next one continues it. */
+	/* A piece was returned and it is not known whether it continues; or the next piece continues it. */
 	bool was_cut:1, continues:1;
 };
 
@@ -265,7 +265,7 @@ static void words_reset(struct lang_tokenizer *_tok)
 	tok->may_join = tok->held_cr = tok->held_lf = tok->was_cut = tok->continues = FALSE;
 }
 
-/* Give Dovecot's tokenizer a part of the text; size 0: no more comes. */
+/* Pass a part of the text to Dovecot's tokenizer; size 0 ends the text. */
 static int
 feed(struct words_tokenizer *tok, const unsigned char *data, size_t size, size_t *used_r, const char **token_r,
      const char **error_r)
@@ -281,13 +281,13 @@ feed(struct words_tokenizer *tok, const unsigned char *data, size_t size, size_t
 	return ret;
 }
 
-/* Never within a word: soft hyphen, zero width space and joiner, word joiner, byte order mark. */
+/* Return whether a character is removed: soft hyphen, zero width space and joiner, word joiner, byte order mark. */
 static bool is_invisible(unichar_t chr)
 {
 	return chr == 0xad || chr == 0x200b || chr == 0x200d || chr == 0x2060 || chr == 0xfeff;
 }
 
-/* Octets of the text that Dovecot's tokenizer is to have next; 0: one character was dealt with here, *skip_r octets. */
+/* Return the octets to pass to Dovecot's tokenizer next; 0 if one character of *skip_r octets was handled here. */
 static size_t next_part(struct words_tokenizer *tok, const unsigned char *data, size_t size, size_t *skip_r)
 {
 	size_t at = 0, run = tok->generic->token->used;
@@ -338,7 +338,7 @@ words_next(struct lang_tokenizer *_tok, const unsigned char *data, size_t size, 
 			enum kind kind = len <= 0 ? BREAK : kind_of(chr);
 
 			if (tok->held_lf ? kind != PAIR && kind != TRIPLE : chr != '\n') {
-				/* It does end the word. */
+				/* The line break ends the word. */
 				tok->may_join = tok->held_cr = tok->held_lf = tok->was_cut = FALSE;
 				ret = feed(tok, (const unsigned char *)" ", 1, &used, token_r, error_r);
 				continue;
@@ -356,7 +356,7 @@ words_next(struct lang_tokenizer *_tok, const unsigned char *data, size_t size, 
 		if (used < part)
 			tok->may_join = FALSE;
 		if (tok->was_cut) {
-			/* One character was fed: whether it goes on with the word. */
+			/* One character was passed: find out whether it continues the word. */
 			tok->continues = tok->generic->token->used > 0;
 			tok->was_cut = FALSE;
 		}
