@@ -1,8 +1,8 @@
 <?php
 
 /**
- * What Roundcube lacks for this house: Dovecot hears whose browser it is, uploads have a bound, and a sender's images
- * are loaded once for each click.
+ * What Roundcube lacks for this house: Dovecot hears whose browser it is, uploads have a bound, a sender's images are
+ * loaded once for each click, and telephones may enlarge its pages.
  *
  * Dovecot counts wrong passwords by address. It believes what this container's socket says in ID (RFC 2971), before
  * the login: https://doc.dovecot.org/2.4.1/core/summaries/settings.html#login_trusted_networks
@@ -17,6 +17,7 @@ class postal_plexus extends rcube_plugin
         $this->add_hook('storage_connect', [$this, 'name_the_client']);
         $this->add_hook('attachment_upload', [$this, 'bound_uploads']);
         $this->add_hook('attachment_save', [$this, 'bound_uploads']);
+        $this->add_hook('send_page', [$this, 'let_enlarge']);
         // Roundcube remembers for a session whose images were asked for, and then shows no button again; nginx lets
         // them in only where this request asks for them (nginx.conf), so they would be missing without a word.
         if (empty($_GET['_safe'])) {
@@ -28,6 +29,13 @@ class postal_plexus extends rcube_plugin
     {
         $options['preauth_ident'] = ['x-originating-ip' => $_SERVER['REMOTE_ADDR']];
         return $options;
+    }
+
+    // WCAG 2.2, 1.4.4: the skin forbids to enlarge its pages on a telephone.
+    public function let_enlarge($page)
+    {
+        $page['content'] = str_replace(', maximum-scale=1.0">', '">', $page['content']);
+        return $page;
     }
 
     public function bound_uploads($attachment)
