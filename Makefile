@@ -9,6 +9,9 @@ BENCH_NFS_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
+# Programs start hundreds of times in the tests. Without the compiled modules each start takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.

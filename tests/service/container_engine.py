@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from benchmarks.mailhost.engine import ControlGroup
@@ -61,14 +63,17 @@ def _forget_stale_forwards() -> None:
 
 
 def _stale_forwards() -> list[list[str]]:
-    podman = ("podman", "ps", "--all", "--quiet", "--no-trunc")
-    listing, known = (
-        subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        for command in (port_forwards.LISTING, podman)
-    )
-    return port_forwards.removals(listing, {*known.split(), *port_forwards.monitored()})
+    def printed(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    listing, known = printed(*port_forwards.LISTING), port_forwards.monitored()
+    if not port_forwards.removals(listing, known):
+        return []
+    known |= set(printed("podman", "ps", "--all", "--quiet", "--no-trunc").split())
+    return port_forwards.removals(listing, known)
 
 
+@functools.cache
 def engine() -> Engine:
     """Docker if its daemon answers, else podman. None: an error under CI, else a skip."""
     if os.geteuid() == 0:
@@ -86,13 +91,14 @@ def engine() -> Engine:
     pytest.skip(why)
 
 
-def images(*names: str) -> dict[str, str]:
+@functools.cache
+def images(*names: str) -> Mapping[str, str]:
     """Whole names of some of our images, which are there when this returns."""
     tool = [sys.executable, str(ROOT / "tools" / "images"), *names]
     done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     done = subprocess.run([*tool, "--tags"], capture_output=True, text=True, check=True, timeout=60)
-    return json.loads(done.stdout)
+    return MappingProxyType(json.loads(done.stdout))
 
 
 @dataclass
@@ -134,8 +140,10 @@ class Container:
     def port(self, inside: int) -> int:
         """The host's port on 127.0.0.1 for a port of the container, which keeps it."""
         if inside not in self._ports:
-            told = self.engine("port", self.id, f"{inside}/tcp")
-            self._ports[inside] = int(told.splitlines()[0].rpartition(":")[2])
+            # Lines like `993/tcp -> 127.0.0.1:40001`.
+            for line in self.engine("port", self.id).splitlines():
+                published, _, where = line.partition(" -> ")
+                self._ports[int(published.removesuffix("/tcp"))] = int(where.rpartition(":")[2])
         return self._ports[inside]
 
     def logs(self) -> str:

@@ -168,8 +168,10 @@ class MailHost:
         return container
 
     def _healthy(self, container: Container) -> bool:
+        if container.healthy():
+            return True
         assert container.running(), container.logs()
-        return container.healthy()
+        return False
 
     def start_postfix(
         self,

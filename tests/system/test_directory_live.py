@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import json
 import ssl
 import uuid
 from collections.abc import Callable, Iterator
@@ -111,8 +110,6 @@ def test_a_broken_directory_is_refused_and_told(desk: Desk) -> None:
 def refusals(desk: Desk) -> set[str]:
     """What `deliver` has said about a broken directory: the event, the metric."""
     found: set[str] = set()
-    for line in desk.engine("logs", desk.container("deliver")).splitlines():
-        if line.startswith("{") and line.endswith("}"):
-            entry = json.loads(line)
-            found |= {entry.get("event", "")} | (entry.keys() & {"DirectoryRefused"})
+    for entry in desk.log_lines("deliver"):
+        found |= {entry.get("event", "")} | (entry.keys() & {"DirectoryRefused"})
     return found

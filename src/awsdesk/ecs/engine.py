@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk.ecs import port_forwards
@@ -65,6 +65,8 @@ class Engine:
     # The environment of its command: the one in which the desk was started, not the one that the
     # daemon sets for the emulator.
     environment: Mapping[str, str]
+    # The images that were seen here, so that their presence is asked once.
+    _images: set[str] = field(default_factory=set[str], compare=False, repr=False)
 
     async def call(self, *arguments: str, timeout: float = 120) -> str:  # noqa: ASYNC109
         """Run a command of the engine and return its output.
@@ -110,7 +112,11 @@ class Engine:
         """
         if self.kind is Kind.PODMAN:
             await self._forget_stale_forwards()
-        return (await self.call(*run_arguments(self.kind, spec, placement))).strip()
+        try:
+            return (await self.call(*run_arguments(self.kind, spec, placement))).strip()
+        except EngineError:
+            self._images.discard(spec.image)
+            raise
 
     async def _forget_stale_forwards(self) -> None:
         """Remove port forwards to containers that no longer exist; see `port_forwards`."""
@@ -126,8 +132,11 @@ class Engine:
 
     async def _stale_forwards(self) -> list[list[str]]:
         listing = await self._output(*port_forwards.LISTING, timeout=10)
+        monitored = port_forwards.monitored()
+        if not port_forwards.removals(listing, monitored):
+            return []
         known = await self.call("ps", "--all", "--quiet", "--no-trunc")
-        return port_forwards.removals(listing, {*known.split(), *port_forwards.monitored()})
+        return port_forwards.removals(listing, {*known.split(), *monitored})
 
     async def ask(self, container: str, command: tuple[str, ...], timeout: float) -> bool:  # noqa: ASYNC109
         """Run a health check in a container; return whether it succeeded in time."""
@@ -161,16 +170,24 @@ class Engine:
     async def inspect(self, container: str) -> Container | None:
         """Return a container, or None if there is none of that name or id."""
         try:
-            found = json.loads(await self.call("container", "inspect", container))
+            return _containers(await self.call("container", "inspect", container))[0]
         except EngineError:
             return None
-        return _container(cast("dict[str, Any]", found[0]))
 
     async def labelled(self, label: str) -> list[Container]:
-        """Return the containers with a label, including stopped ones."""
+        """Return the containers with a label, including stopped ones.
+
+        Raises:
+            EngineError: the engine does not list them.
+        """
         listed = await self.call("ps", "--all", "--quiet", "--filter", f"label={label}")
-        found = [await self.inspect(one) for one in listed.split()]
-        return [one for one in found if one is not None]
+        if not (ids := listed.split()):
+            return []
+        try:
+            return _containers(await self.call("container", "inspect", *ids))
+        except EngineError:  # one of them has just been removed
+            found = [await self.inspect(one) for one in ids]
+            return [one for one in found if one is not None]
 
     async def stop(self, container: str, timeout: int) -> None:  # noqa: ASYNC109
         """Stop a container with SIGTERM, after `timeout` seconds with SIGKILL."""
@@ -189,10 +206,12 @@ class Engine:
 
     async def has_image(self, image: str) -> bool:
         """Return whether an image is available locally."""
-        try:
-            await self.call("image", "inspect", "--format", "{{.Id}}", image)
-        except EngineError:
-            return False
+        if image not in self._images:
+            try:
+                await self.call("image", "inspect", "--format", "{{.Id}}", image)
+            except EngineError:
+                return False
+            self._images.add(image)
         return True
 
     async def pull(self, image: str) -> None:
@@ -280,6 +299,10 @@ def _is_podman(docker: str) -> bool:
         [docker, "--version"], capture_output=True, text=True, check=False
     )
     return "podman" in done.stdout.lower()
+
+
+def _containers(printed: str) -> list[Container]:
+    return [_container(found) for found in cast("list[dict[str, Any]]", json.loads(printed))]
 
 
 def _container(found: dict[str, Any]) -> Container:

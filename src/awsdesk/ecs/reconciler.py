@@ -65,6 +65,8 @@ class Reconciler:
             log_events=log_events,
         )
         self._running: dict[str, _Running] = {}
+        # The names of the containers that an earlier daemon left.
+        self._left: set[str] = set()
         self._refused: dict[str, str] = {}
         self._wake = asyncio.Event()
 
@@ -103,7 +105,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
-        await self._remove_strangers()
+        await self._take_over()
         shipping = asyncio.create_task(self._logs.run())
         try:
             while True:
@@ -142,7 +144,9 @@ class Reconciler:
                 log.error("agent.definition_refused task=%s reason=%s", task.name, error)  # noqa: TRY400
                 continue
             for container in spec.containers:
-                runner = ContainerRunner(self._context, task, container, spec, self._report)
+                runner = ContainerRunner(
+                    self._context, task, container, spec, self._report, self._left
+                )
                 if runner.name in found:
                     self._refused[task.name] = f"there is a container {container.name} already"
                 else:
@@ -181,15 +185,23 @@ class Reconciler:
             return
         self._running.pop(name, None)
 
-    async def _remove_strangers(self) -> None:
-        """Remove containers of this desk that are no longer desired."""
+    async def _take_over(self) -> None:
+        """Note which containers an earlier daemon left; remove those that are not desired."""
+        while True:
+            try:
+                found = await self._engine.labelled(f"{LABEL_DESK}={self._layout.name}")
+                break
+            except EngineError as error:
+                log.error("agent.engine_failed reason=%s", error)  # noqa: TRY400
+                await asyncio.sleep(LOOK_EVERY)
+        self._left = {one.name for one in found}
         wanted = self._wanted()
-        try:
-            found = await self._engine.labelled(f"{LABEL_DESK}={self._layout.name}")
-            for one in found:
-                if one.name not in wanted:
-                    log.info("agent.removing_stranger task=%s", one.labels.get(LABEL_TASK))
-                    await self._engine.stop(one.id, 10)
-                    await self._engine.remove(one.id)
-        except EngineError as error:
-            log.error("agent.engine_failed reason=%s", error)  # noqa: TRY400
+        for one in found:
+            if one.name in wanted:
+                continue
+            log.info("agent.removing_stranger task=%s", one.labels.get(LABEL_TASK))
+            try:
+                await self._engine.stop(one.id, 10)
+                await self._engine.remove(one.id)
+            except EngineError as error:
+                log.error("agent.engine_failed reason=%s", error)  # noqa: TRY400

@@ -26,7 +26,7 @@ from awsdesk.ministack_patches.parameters import SecretError
 from awsdesk.ministack_patches.roles import RoleRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from awsdesk.ecs.container_instance import ContainerInstance
@@ -49,6 +49,8 @@ START_TRIES = 3
 # How often a new container is checked until it is healthy for the first time. Docker has
 # `start-interval` for this; ECS does not pass it on, but here somebody waits.
 STARTING_INTERVAL = 0.5
+# How long the engine takes to note that a container's first process has ended.
+NOTING = 0.1
 
 _START_FAILURES = (
     DefinitionError,
@@ -82,7 +84,12 @@ class ContainerRunner:
         spec: ContainerSpec,
         definition: TaskSpec,
         changed: Callable[[ContainerRunner], None],
+        left: Collection[str],
     ) -> None:
+        """Name the container and its version; do nothing yet.
+
+        `left`: the names of the containers that an earlier daemon left.
+        """
         self._context = context
         self.task = task
         self.spec = spec
@@ -95,6 +102,9 @@ class ContainerRunner:
         self.failed_starts = 0
         # Only for an engine that does not write the log file itself.
         self._copying: asyncio.Task[None] | None = None
+        # Whether the engine may have a container of this name. Only this daemon makes any, so it
+        # is asked only then: each question is a process of 0.1 s.
+        self._may_exist = self.name in left
 
     async def run(self) -> None:
         """Keep it running until cancelled; a one-off task runs once."""
@@ -129,10 +139,8 @@ class ContainerRunner:
         failed_for = ""
         while True:
             try:
-                found = await self._context.engine.inspect(self.name)
-                if self._begun.exists() and (found is None or not found.is_running):
-                    state = _end_of(found)
-                else:
+                state = await self._end_of_earlier()
+                if state is None:
                     state = await self._watch(await self._start())
                 break
             except PlacementError as error:
@@ -147,6 +155,21 @@ class ContainerRunner:
                 await asyncio.sleep(FIRST_WAIT)
         self._end_log()
         self._set(state)
+
+    async def _end_of_earlier(self) -> TaskState | None:
+        """Return how this one-off container ended if an earlier daemon started it; else None."""
+        if not self._begun.exists():
+            return None
+        found = await self._find()
+        return None if found is not None and found.is_running else _end_of(found)
+
+    async def _find(self) -> Container | None:
+        """Return the container as the engine knows it."""
+        return await self._context.engine.inspect(self.name) if self._may_exist else None
+
+    async def _remove(self) -> None:
+        await self._context.engine.remove(self.name)
+        self._may_exist = False
 
     @property
     def _begun(self) -> Path:
@@ -167,19 +190,21 @@ class ContainerRunner:
 
     async def stop(self) -> None:
         """Stop the container with SIGTERM and remove it."""
-        engine = self._context.engine
         state = TaskState(is_running=False, health="UNKNOWN", reason="stopped")
-        if await engine.inspect(self.name) is not None:
+        if not self.task.is_service and self.state.ended:
+            state = self.state
+        elif self._may_exist:
             log.info("agent.stopping container=%s", self.name)
-            await engine.stop(self.name, self.spec.stop_timeout)
+            await self._context.engine.stop(self.name, self.spec.stop_timeout)
             if not self.task.is_service:
-                state = _end_of(await engine.inspect(self.name))
+                state = _end_of(await self._find())
+        elif not self.task.is_service:
+            state = _end_of(None)
+        if self._may_exist:
             if self._copying is not None:
                 await asyncio.wait({self._copying}, timeout=5)
             self._end_log()
-            await engine.remove(self.name)
-        elif not self.task.is_service:
-            state = _end_of(None)
+            await self._remove()
         self._context.credentials.revoke(self.name)
         self._set(state)
         self._begun.unlink(missing_ok=True)
@@ -224,7 +249,7 @@ class ContainerRunner:
     async def _start(self) -> Container:
         engine, instance = self._context.engine, self._context.instance
         instance.await_host(self.spec)
-        found = await engine.inspect(self.name)
+        found = await self._find()
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:
                 self._grant(self._token_of_earlier())
@@ -234,7 +259,7 @@ class ContainerRunner:
                 return found
             await engine.stop(self.name, self.spec.stop_timeout)
         if found is not None:
-            await engine.remove(self.name)
+            await self._remove()
         self._set(TaskState(is_running=False, health="UNKNOWN", reason="starting"))
         if not await engine.has_image(self.spec.image):
             if "@" not in self.spec.image:
@@ -250,6 +275,7 @@ class ContainerRunner:
         env_file = instance.write_environment(self.name, environment)
         if not self.task.is_service:
             files.replace(self._begun, b"")
+        self._may_exist = True
         try:
             container_id = await engine.run(
                 self.spec, instance.placement(self.task, self.spec, env_file)
@@ -311,14 +337,14 @@ class ContainerRunner:
         if not ended.cancelled() and ended.exception() is None:
             if self._copying is not None:
                 await asyncio.wait({self._copying}, timeout=5)
-            return _end_of(await self._context.engine.inspect(container.id))
+            return _end_of(ended.result())
         log.warning("agent.unhealthy container=%s", self.name)
         await self._context.engine.stop(container.id, self.spec.stop_timeout)
         why = "Task failed container health checks"
         return TaskState(is_running=False, health="UNKNOWN", reason=why, ended=EXITED)
 
-    async def _ended(self, container: Container) -> None:
-        """Wait for the end of the container's first process."""
+    async def _ended(self, container: Container) -> Container | None:
+        """Wait for the end of the container's first process; return what the engine noted of it."""
         try:
             descriptor = os.pidfd_open(container.pid)
         except (OSError, AttributeError):
@@ -328,21 +354,15 @@ class ContainerRunner:
                 found := await self._context.engine.inspect(container.id)
             ) and found.is_running:
                 await asyncio.sleep(2)
-            return
-        loop = asyncio.get_running_loop()
-        over = asyncio.Event()
-        loop.add_reader(descriptor, over.set)
-        try:
-            await over.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-        # The engine takes a moment to note it.
+            return found
+        await _readable(descriptor)
+        found = None
         for _ in range(50):
+            await asyncio.sleep(NOTING)
             found = await self._context.engine.inspect(container.id)
             if found is None or not found.is_running:
-                return
-            await asyncio.sleep(0.1)
+                break
+        return found
 
     async def _until_unhealthy(self, container: Container) -> None:
         check = self.spec.health
@@ -381,6 +401,18 @@ def _end_of(container: Container | None) -> TaskState:
         ended=EXITED,
         out_of_memory=container.out_of_memory,
     )
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until a file descriptor is readable, and close it."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def quietly(task: asyncio.Task[None]) -> None:
