@@ -42,7 +42,7 @@ class Control:
         self.delay = 0.0
 
     def delay_of(self, request: Request) -> float:
-        """Seconds added to an AWS call; control calls have none."""
+        """Return the seconds of delay added to an AWS call; control calls have none."""
         return 0.0 if request.path.startswith("/_stub/") else self.delay
 
     def serve(self, request: Request, connection: Connection) -> None:
@@ -129,7 +129,7 @@ class Control:
         return {}
 
     def settled(self, queue: Queue) -> None:
-        """A message was deleted: answer those who wait for it."""
+        """Answer the calls that wait for deletions, after a message was deleted."""
         if not self._waiting:
             return
         still: list[tuple[Queue, int, Connection]] = []
@@ -179,7 +179,7 @@ class Control:
 def bodies_of(
     run: str, sender: str, recipients: Sequence[str], bucket: str, *, raw: bool
 ) -> Iterator[tuple[str, str]]:
-    """Notifications without end, and their JSON: one recipient each, in turn; each its own id."""
+    """Yield JSON notifications without end, each with its own id and the next recipient."""
     patterns: list[tuple[str, str]] = []
     for recipient in recipients:
         mail = Accepted(MARK, sender, [recipient], bucket, f"incoming/{MARK}")

@@ -30,7 +30,7 @@ class Journal:
         os.write(self._file, json.dumps(entry).encode() + b"\n")
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """All changes so far, oldest first."""
+        """Return all changes so far, oldest first."""
         with self._path.open("rb") as lines:
             for line in lines:
                 try:

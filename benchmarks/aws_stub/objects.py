@@ -37,7 +37,7 @@ class Stored:
         return len(self.content)
 
     def blocks(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to before `stop`, in blocks."""
+        """Yield the bytes from `start` to before `stop`, in blocks."""
         for offset in range(start, stop, BLOCK):
             yield self.content[offset : min(offset + BLOCK, stop)]
 
@@ -51,7 +51,7 @@ class Generated:
     etag: str
 
     def blocks(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from `start` to before `stop`, in blocks."""
+        """Yield the bytes from `start` to before `stop`, in blocks."""
         filler = LINE * (BLOCK // len(LINE) + 2)
         offset = start
         while offset < stop:
@@ -67,7 +67,7 @@ class Generated:
 
 
 def etag_of(content: bytes) -> str:
-    """The quoted ETag that S3 gives to an object of one part."""
+    """Return the quoted ETag that S3 gives to an object of one part."""
     return f'"{hashlib.md5(content).hexdigest()}"'
 
 
@@ -107,16 +107,16 @@ class Objects:
         return stored
 
     def versions(self, key: str) -> list[Stored]:
-        """The versions of an object, the newest first."""
+        """Return the versions of an object, newest first."""
         return self._versions.get(key, [])[::-1]
 
     def put_family(self, prefix: str, content: Stored | Generated) -> None:
-        """Every key that begins with `prefix` (bucket included) reads as `content`."""
+        """Let every key that begins with `prefix` (bucket included) have `content`."""
         self._families = [family for family in self._families if family[0] != prefix]
         self._families.append((prefix, content))
 
     def get(self, key: str) -> Stored | Generated:
-        """The object of `bucket/key`. Raises NoSuchObjectError."""
+        """Return the object of `bucket/key`. Raises NoSuchObjectError."""
         stored = self._stored.get(key)
         if stored is not None:
             return stored
@@ -132,12 +132,12 @@ class Objects:
             (self._directory / quote(key, safe="")).unlink(missing_ok=True)
 
     def keys(self, prefix: str) -> list[str]:
-        """Keys of stored (not generated) objects."""
+        """Return the keys of stored (not generated) objects."""
         return sorted(key for key in self._stored if key.startswith(prefix))
 
 
 def mail_of(size: int, head: bytes) -> Stored | Generated:
-    """A mail of exactly `size` bytes, held when small and generated when big."""
+    """Make a message of exactly `size` bytes, held in memory if small and generated if large."""
     if size < len(head) + 2:
         raise ValueError(f"a mail of {size} bytes cannot hold its own header")
     generated = Generated(head, size, f'"generated-{size}"')

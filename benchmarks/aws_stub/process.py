@@ -89,7 +89,7 @@ class Stub:
         return self._call("GET", what, None, timeout)
 
     def post(self, what: str, **payload: object) -> dict[str, Any]:
-        """A call that changes something. Raises OSError while the stub is down."""
+        """Make a call that changes something. Raises OSError while the stub is down."""
         return self._call("POST", what, json.dumps(payload).encode(), 30)
 
     def _call(self, method: str, what: str, body: bytes | None, timeout: float) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Stub:
     def request(
         self, method: str, path: str, body: bytes | None = None, timeout: float = 30
     ) -> tuple[int, bytes]:
-        """One HTTP request on a connection of its own."""
+        """Make one HTTP request on a connection of its own."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
         try:
             connection.request(method, path, body)

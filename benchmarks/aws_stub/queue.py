@@ -47,7 +47,7 @@ class Message:
     lives: int = 1  # deletes needed: 2 while a "late-delete" fault shows it once more
 
     def take_fault(self, operation: str) -> str | None:
-        """The next fault meant for this operation, at most once: `receive:drop-after` is such."""
+        """Take the next fault for this operation, such as `receive:drop-after`."""
         for index, fault in enumerate(self.faults):
             name, _, kind = fault.partition(":")
             if name == operation:
@@ -231,7 +231,7 @@ class Queue:
                 self._ready.append(message)
 
     def next_visible_at(self) -> float | None:
-        """When a hidden message comes back at the latest, if none is touched meanwhile."""
+        """Return when the next hidden message becomes visible if none is changed meanwhile."""
         return self._waiting[0][0] if self._waiting else None
 
     def _redrive(self, message: Message, target: Queue) -> None:
@@ -293,7 +293,7 @@ class Queue:
     # --- faults
 
     def take_fault(self, message: Message, operation: str) -> str | None:
-        """The next fault of a message for an operation; recorded, so that a run can count."""
+        """Take and record the next fault of a message for an operation."""
         kind = message.take_fault(operation)
         if kind is not None and self._record is not None:
             self._record({"do": "met", "fault": f"{operation}:{kind}"})
@@ -302,22 +302,22 @@ class Queue:
     # --- looking --------------------------------------------------------------------------------
 
     def find(self, handle: str) -> Message | None:
-        """The message of a receipt handle, if the handle is its newest."""
+        """Return the message of a receipt handle, if that is its newest handle."""
         return self._by_handle.get(handle)
 
     def peek(self) -> Message | None:
-        """The message that the next receive hands out, if it is built already."""
+        """Return the message that the next receive returns, if it has been built."""
         self._show(self._clock())
         while self._ready and self._ready[0].deleted:
             self._ready.popleft()
         return self._ready[0] if self._ready else None
 
     def has_visible(self) -> bool:
-        """Whether a receive would hand out something now."""
+        """Return whether a receive would return a message now."""
         return self.peek() is not None or self._prefill_left > 0
 
     def remaining(self) -> int:
-        """Messages not deleted, in flight or not."""
+        """Return the number of messages not deleted, in flight or not."""
         return len(self._alive) + self._prefill_left
 
     def counts(self) -> dict[str, int]:
@@ -330,7 +330,7 @@ class Queue:
         }
 
     def messages(self) -> list[Message]:
-        """All messages that are built and not deleted, oldest first."""
+        """Return all messages that have been built and not deleted, oldest first."""
         return list(self._alive.values())
 
     # --- after a crash of the stub --------------------------------------------------------------
@@ -367,7 +367,7 @@ class Queue:
 
 
 def in_json(message: Message, epoch: float, wanted: frozenset[str]) -> str:
-    """One message as ReceiveMessage shows it; `epoch` turns the queue's clock into Unix time.
+    """Return a message as ReceiveMessage does; `epoch` converts the clock to Unix time.
 
     `wanted` holds what was asked for: system attributes by name, and `message` for the sender's
     own attributes. Like SQS, nothing more is shown. Put together by hand, because encoding the

@@ -220,7 +220,7 @@ class Service:
     # --- SES ------------------------------------------------------------------------------------
 
     def _ses(self, request: Request, connection: Connection) -> None:
-        """The query protocol of SES v1: SendBounce, and SendRawEmail for forwards."""
+        """Answer SES v1's query protocol: SendBounce, and SendRawEmail for forwards."""
         fields = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         action = fields.get("Action", "")
         self.calls[action or "POST /"] += 1
@@ -277,7 +277,7 @@ class Service:
     def _refuse(
         self, fault: str, connection: Connection, error: Callable[[int, str, str], Response]
     ) -> bool:
-        """Whether the fault means that nothing is done; then the caller has its answer."""
+        """Answer the call and return True if the fault prevents it; return False otherwise."""
         self.faulted[fault] += 1
         if fault == "error500":
             connection.respond(error(500, "InternalError", "We encountered an internal error."))
@@ -296,7 +296,7 @@ class Service:
         return fault in {"error500", "error503", "throttle", "expired", "drop-before"}
 
     def _answer(self, fault: str | None, connection: Connection) -> Callable[[Response], None]:
-        """How the answer goes out under a fault that lets the call be done."""
+        """Return how to send the answer under a fault that lets the call succeed."""
         if fault == "drop-after":
             return lambda _response: connection.abort()
         if fault == "slow":

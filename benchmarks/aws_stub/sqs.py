@@ -31,7 +31,7 @@ class Sqs:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def queue_of(self, payload: dict[str, Any]) -> Queue:
-        """The queue that a call names. Raises QueueError."""
+        """Return the queue that a call names. Raises QueueError."""
         url = str(payload.get("QueueUrl", ""))
         queue = self.queues.get(url.rpartition("/")[2])
         if queue is None:

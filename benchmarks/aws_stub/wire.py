@@ -52,7 +52,7 @@ class Response:
     cut_after: int | None = None  # close the connection after so many bytes of the body
 
     def head(self, *, bodiless: bool) -> bytes:
-        """Status line and headers."""
+        """Return the status line and headers."""
         length = len(self.body) if self.length is None else self.length
         lines = [b"HTTP/1.1 %d %s" % (self.status, REASONS[self.status])]
         if not (bodiless and self.length is None):
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
         self._serve(self._request, self)
 
     def _body(self, headers: dict[str, str], start: int) -> tuple[bytes | None, int]:
-        """The body and where it ends, or None while it is not whole."""
+        """Return the body and where it ends, or None while it is incomplete."""
         if "chunked" in headers.get("transfer-encoding", ""):
             body, used = _unchunk(self._buffer, start)
         else:
@@ -203,11 +203,11 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads slowly: stop generating."""
+        """Stop generating, because the client reads slowly."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Continue to generate, because the client has caught up."""
         self._paused = False
         self._pump()
 

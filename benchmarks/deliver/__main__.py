@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All parts asked for, as one JSON object. Raises EngineError."""
+    """Measure the requested parts, and return one JSON object. Raises EngineError."""
     quick = arguments.quick
     parts = arguments.only or PARTS
     pairs = arguments.pairs or (2 if quick else 5)

@@ -36,12 +36,12 @@ HEAD = (
 
 
 def named(part: str) -> str:
-    """A container's name that no other run on this machine has."""
+    """Return a container name that no other run on this machine has."""
     return f"plexus-bench-{part}-{os.getpid()}"
 
 
 def user(number: int) -> str:
-    """The address of the user with this number, from 1."""
+    """Return the address of the user with this number, from 1."""
     return f"user{number:02d}@example.org"
 
 
@@ -63,7 +63,7 @@ class Bed:
         self.runs = 0
 
     def courier(self, *, boxed: bool) -> Boxed | Process:
-        """A `deliver` for this bed, not started."""
+        """Return a `deliver` for this bed, not started."""
         settings = environment(self.stub)
         if boxed:
             return Boxed(named("deliver"), self.place, settings)
@@ -87,14 +87,14 @@ class Bed:
         return answer["clock"], before + count
 
     def await_deleted(self, deleted: int, timeout: float) -> float:
-        """The clock at the last delete, once so many were made."""
+        """Wait for this number of deletes, and return the clock at the last one."""
         figures = self.stub.get(f"wait?queue=mail&deleted={deleted}", timeout)["queues"]["mail"]
         return figures["last_deleted_at"]
 
 
 @contextmanager
 def laid(root: Path, *, delay: float) -> Iterator[Bed]:
-    """A bed below `root`, which must not exist; removed afterwards."""
+    """Provide a bed below `root`, which must not exist; remove it afterwards."""
     root.mkdir(parents=True)
     place = Place(root)
     place.make()

@@ -23,7 +23,7 @@ REST = 2.4  # seconds between two mails to one user: Dovecot hibernates an idle 
 
 
 def measure(bed: Bed, samples: int) -> tuple[list[float], list[float]]:
-    """Seconds of each sample, one mail at a time: through the queue, and by LMTP alone.
+    """Measure seconds for one message at a time: through the queue, and by LMTP alone.
 
     The second is Dovecot's own share: what is left if `deliver` and the queue took no time.
     """

@@ -49,7 +49,7 @@ class Growth:
 
 
 def start_up(bed: Bed, times: int) -> list[float]:
-    """Seconds from the execution of the container's process to its first ReceiveMessage."""
+    """Measure the seconds from the start of the container's process to its first receive."""
     taken: list[float] = []
     for _ in range(times):
         bed.stub.post("forget")
@@ -70,7 +70,7 @@ def start_up(bed: Bed, times: int) -> list[float]:
 def stages(
     bed: Bed, mails: int, big: int, say: Callable[[str], None], *, cold: bool
 ) -> dict[str, Memory]:
-    """Peaks at start, after `mails` small mails, and with `big` mails of 40 MB, each from fresh.
+    """Measure peaks at start, after `mails` small messages, and with `big` ones of 40 MB.
 
     `cold` empties the page cache before each: then the interpreter's own files are charged to the
     container, as they are after a boot, and not to whoever happened to read them before.

@@ -24,7 +24,7 @@ class Peer:
         self._container = container
 
     def run(self, count: int, size: int, mailboxes: int, sessions: int) -> float:
-        """Seconds for `count` mails; over all users, one session for each user's share."""
+        """Measure seconds for `count` messages to all users, one session for each user's share."""
         source = f"/usr/sbin/smtp-source -L -d -f {SENDER} -F /mails/{size}"
         if mailboxes == 1:
             work = f"{source} -s {sessions} -m {count} -t {user(1)} {SOCKET}"

@@ -14,7 +14,7 @@ LEFT, RIGHT = 150, 110
 
 
 def drawn(throughput: Sequence[dict[str, Any]], caption: str) -> str:
-    """The picture."""
+    """Return the picture as SVG."""
     most = max(max(found["deliver_median"], found["smtp_source_median"]) for found in throughput)
     scale = (WIDTH - LEFT - RIGHT) / most
     height = TOP + GROUP * len(throughput) + 34

@@ -27,12 +27,12 @@ DEMANDS = (
 
 
 def judged(results: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]:
-    """Each demand whose figure was measured: name, found, comparison, wanted, reached."""
+    """Return each demand whose figure was measured: name, found, comparison, wanted, reached."""
     return report.judged(results, DEMANDS)
 
 
 def table(results: dict[str, Any]) -> str:
-    """A page of Markdown: demands, throughput, growth, and where it was measured."""
+    """Return a page of Markdown: demands, throughput, growth, and the machine."""
     lines = [
         "# deliver, measured",
         "",

@@ -55,7 +55,7 @@ class Measured:
         return statistics.median(self.ratios)
 
     def in_json(self) -> dict[str, Any]:
-        """Runs and medians."""
+        """Return runs and medians."""
         return {
             **asdict(self),
             "ratio": self.ratio,
@@ -134,7 +134,7 @@ def _seconds_of(pid: int) -> float:
 
 
 def predecessor(bed: Bed, mails: int) -> float:
-    """Mails a second of the predecessor's loop on the same stub and Dovecot."""
+    """Measure messages per second of the predecessor's loop with this stub and Dovecot."""
     settings = {
         "AWS_ENDPOINT_URL": bed.stub.url,
         "AWS_DEFAULT_REGION": "us-east-1",

@@ -70,7 +70,7 @@ def _say(line: str) -> None:
 
 
 def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One part's figures. Raises EngineError."""
+    """Measure one part, and return its figures. Raises EngineError."""
     quick = arguments.quick
     limits = {name: getattr(arguments, name) for name in memory.LIMITS}
     if part == "memory":

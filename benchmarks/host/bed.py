@@ -44,7 +44,7 @@ CONFIGURATIONS = ("ours", "defaults")
 
 
 def user(number: int) -> str:
-    """The address of the user with this number, from 1."""
+    """Return the address of the user with this number, from 1."""
     return f"user{number:02d}@example.org"
 
 
@@ -83,7 +83,7 @@ class Bed:
     made: list[Container] = field(default_factory=list)
 
     def dovecot(self, memory: str, conf: Path | None = None) -> Container:
-        """A running Dovecot with this bed's settings, or with a file's."""
+        """Provide a running Dovecot with this bed's settings, or with those of a file."""
         own, _ = configuration(self.place.root / "defaults", self.which)
         box = dovecot(named("dovecot"), self.place, memory=memory, configuration=conf or own)
         self.made.append(box)
@@ -96,7 +96,7 @@ class Bed:
         start_dovecot(box, self.place)
 
     def postfix(self, memory: str) -> Container:
-        """A running Postfix with this bed's settings."""
+        """Provide a running Postfix with this bed's settings."""
         _, own = configuration(self.place.root / "defaults", self.which)
         box = postfix(
             named(f"postfix-{self.which}"),
@@ -112,11 +112,11 @@ class Bed:
         return box
 
     async def session(self, box: Container, address: str) -> Session:
-        """A client that has logged in."""
+        """Provide a client that has logged in."""
         return await Session.open(box.port(993), trusting(self.place), address, PASSWORD)
 
     async def idling(self, box: Container) -> list[Session]:
-        """A client of each user in IDLE, one after the other: each that is awake has a process."""
+        """Provide a client in IDLE for each user; each logs in after the one before sleeps."""
         sessions: list[Session] = []
         for number in range(1, USERS + 1):
             sessions.append(await self.session(box, user(number)))
@@ -132,7 +132,7 @@ class Bed:
 
 @contextmanager
 def laid(*which: str) -> Iterator[tuple[Bed, ...]]:
-    """A bed for each of the configurations named, on one network with one endpoint."""
+    """Provide a bed for each named configuration, on one network with one endpoint."""
     base = ROOT / ".build"
     base.mkdir(exist_ok=True)
     network = Network(named("host"))

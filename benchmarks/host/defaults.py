@@ -43,7 +43,7 @@ _SERVICE = re.compile(
 
 
 def without(configuration: str, names: frozenset[str]) -> str:
-    """The text without the lines that set one of these names."""
+    """Return the text without the lines that set one of these names."""
     kept = [
         line
         for line in configuration.splitlines(keepends=True)

@@ -28,7 +28,7 @@ COPY = (
 def measure(
     bed: Bed, box: Container, folders: int, each: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Seconds to copy the indexes of `folders` of `each` mails: all, 20 changed, all changed."""
+    """Measure seconds to copy indexes of `folders` with `each` messages: all, 20, all changed."""
     fill(bed, box, each)
     asyncio.run(_spread(bed, box, folders))
     await_indexer(box)

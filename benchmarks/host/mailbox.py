@@ -32,7 +32,7 @@ HEADERS = (
 
 
 def fill(bed: Bed, box: Container, count: int) -> float:
-    """Mails a second into the big mailbox, which had none."""
+    """Measure the messages per second into the big mailbox, which is empty before."""
     box.execute("doveadm", "mailbox", "status", "-u", BIG, "messages", "INBOX")
     begun = time.monotonic()
     work = ((BIG, mails.mail(number)) for number in range(count))
@@ -41,7 +41,7 @@ def fill(bed: Bed, box: Container, count: int) -> float:
 
 
 def await_indexer(box: Container) -> None:
-    """Until no indexing is under way: the container has almost nothing to do for a second."""
+    """Wait until no indexing is in progress: the container is idle for a second."""
 
     def quiet() -> bool:
         before = box.usage().processor_seconds()
@@ -52,7 +52,7 @@ def await_indexer(box: Container) -> None:
 
 
 def index(bed: Bed, box: Container) -> tuple[int, float]:
-    """How many mails the big mailbox has, and the seconds to index it anew, from nothing."""
+    """Return the big mailbox's number of messages, and the seconds to rebuild its search index."""
     await_indexer(box)
     status = box.execute(
         "doveadm", "-f", "tab", "mailbox", "status", "-u", BIG, "messages", "INBOX"
@@ -64,7 +64,7 @@ def index(bed: Bed, box: Container) -> tuple[int, float]:
 
 
 def reading(bed: Bed, box: Container, say: Callable[[str], None]) -> dict[str, Any]:
-    """Milliseconds of SELECT, of the headers of the last 100 mails, and of body searches.
+    """Measure milliseconds of SELECT, of 100 headers, and of body searches.
 
     The search index is as delivery has left it: it has grown with the mailbox.
     """
@@ -123,7 +123,7 @@ async def _selected(session: Session) -> float:
 def growth(
     bed: Bed, box: Container, count: int, pairs: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Mails a second into the big mailbox over those into an empty one, in pairs."""
+    """Measure the rate of delivery into the big mailbox over that into an empty one, in pairs."""
     into: dict[str, list[float]] = {"big": [], "empty": []}
     number = 1_000_000
     for pair in range(pairs):
@@ -150,7 +150,7 @@ def growth(
 
 
 def homes(bed: Bed, address: str) -> tuple[Path, Path]:
-    """Where a user's mails and indexes are on the host."""
+    """Return where a user's messages and indexes are on the host."""
     local_part, _, domain = address.partition("@")
     place = bed.place
     return place.mail / domain / local_part, place.indexes / domain / local_part

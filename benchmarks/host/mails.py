@@ -24,12 +24,12 @@ _WEIGHTS = list(accumulate(1 / (rank + 1) for rank in range(WORDS)))
 
 
 def word(rank: int) -> str:
-    """The word of this rank, 0 the commonest."""
+    """Return the word of this rank; 0 is the most frequent."""
     return _LANGUAGE[rank]
 
 
 def mail(number: int, size: int = 4096) -> bytes:
-    """The mail of this number, of about `size` bytes."""
+    """Return the message of this number, of about `size` bytes."""
     chance = random.Random(number)
     text: list[str] = []
     for found in chance.choices(_LANGUAGE, cum_weights=_WEIGHTS, k=size // 6):
@@ -49,7 +49,7 @@ def mail(number: int, size: int = 4096) -> bytes:
 
 
 def japanese_word(rank: int) -> str:
-    """The word of this rank, 0 the commonest: two characters of 1,200."""
+    """Return the word of this rank, two characters of 1,200; 0 is the most frequent."""
     return chr(0x4E00 + 7 * (rank % 1200)) + chr(0x4E00 + 7 * (rank * 37 // 1200 * 31 % 1200))
 
 
@@ -57,7 +57,7 @@ _JAPANESE = [japanese_word(number) for number in range(WORDS)]
 
 
 def japanese(number: int, size: int = 4096) -> bytes:
-    """The mail of this number in a language without blanks, of about `size` bytes."""
+    """Return this message in a language without spaces, of about `size` bytes."""
     chance = random.Random(number)
     words = chance.choices(_JAPANESE, cum_weights=_WEIGHTS, k=size // 14)
     text = "".join(

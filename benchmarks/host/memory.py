@@ -43,7 +43,7 @@ elsif envelope :detail "to" "shop" { fileinto :create "Shops"; }
 def measure(
     bed: Bed, limits: dict[str, int], *, size: int, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """What each container has used, and how many of its processes were killed."""
+    """Measure the memory of each container, and the number of its processes that were killed."""
     box = bed.dovecot(f"{limits['dovecot']}m")
     relay = bed.postfix(f"{limits['postfix']}m")
     source = Source(bed)
@@ -120,7 +120,7 @@ async def _hour(
 
 
 def _incoming(stub: Stub) -> None:
-    """The large ones first: they are under way while the others come."""
+    """Queue incoming messages, large ones first: their transfer then lasts while others arrive."""
     for count, size in ((LARGE_MAILS, LARGE), (40 * USERS, 4096)):
         stub.post(
             "prefill",

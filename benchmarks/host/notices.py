@@ -26,7 +26,7 @@ BEFORE = 5  # mails that each user has already: the first one makes the mailbox
 
 
 def measure(bed: Bed, memory: str, samples: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Milliseconds from LMTP's reply to the EXISTS, one mail at a time, users in turn."""
+    """Measure milliseconds from LMTP's reply to EXISTS, one message at a time, users in turn."""
     box = bed.dovecot(memory)
     work = ((user(n % USERS + 1), mails.mail(n)) for n in range(BEFORE * USERS))
     asyncio.run(deliver_all(bed.place.lmtp, work, 1))

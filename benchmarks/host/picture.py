@@ -15,7 +15,7 @@ COLOURS = {"ours": svg.OURS, "defaults": svg.THEIRS}
 
 
 def drawn(found: Mapping[str, Any]) -> str:
-    """The picture; empty where memory was not measured."""
+    """Return the picture as SVG; empty if memory was not measured."""
     memory = found.get("memory")
     if not memory:
         return ""

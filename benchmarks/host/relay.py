@@ -43,7 +43,7 @@ class Source:
         self.container.start()
 
     def send(self, count: int) -> None:
-        """So many mails to the world, as fast as Postfix takes them."""
+        """Send this number of messages to other domains, as fast as Postfix accepts them."""
         self.container.execute(
             *("/usr/sbin/smtp-source", "-s", str(SESSIONS), "-m", str(count), "-F", "/mail/mail"),
             *("-f", user(1), "-t", "someone@elsewhere.example"),

@@ -34,7 +34,7 @@ DEMANDS = (
 
 
 def flat(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """All figures of all parts by their keys."""
+    """Return all figures of all parts by their keys."""
     found: dict[str, Any] = {}
     for part in parts.values():
         found |= part["found"]
@@ -46,12 +46,12 @@ def flat(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def judged(parts: Mapping[str, Any]) -> list[tuple[str, float, str, float, bool]]:
-    """Each demand whose figure was measured: name, found, comparison, wanted, reached."""
+    """Return each demand whose figure was measured: name, found, comparison, wanted, reached."""
     return report.judged(flat(parts), DEMANDS)
 
 
 def table(parts: Mapping[str, Any]) -> str:
-    """A page of Markdown."""
+    """Return a page of Markdown."""
     found = flat(parts)
     lines = [
         "# The three containers of a host, measured",
@@ -142,7 +142,7 @@ def _memory(memory: Mapping[str, Any]) -> list[str]:
 
 
 def neighbours(found: Mapping[str, Any]) -> list[str]:
-    """The table of what a neighbour waits, by what the busy user does."""
+    """Return the table of how long other users wait, by what the busy user does."""
     alone = found["nobody"]
     return [
         "",

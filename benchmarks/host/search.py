@@ -49,7 +49,7 @@ def measure(bed: Bed, box: Container, count: int, say: Callable[[str], None]) ->
 
 
 def _texts(language: str) -> dict[str, list[str]]:
-    """Words of middle ranks; what stands together in one mail; and what does in many."""
+    """Return words of middle ranks, phrases of one message, and phrases of many messages."""
     if language == "latin":
         lines = [mails.mail(number).decode().splitlines() for number in range(WORDS)]
         words = [line[-3].split() for line in lines]

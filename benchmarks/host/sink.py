@@ -45,7 +45,7 @@ class Sink:
         return self._process.stdout.readline()
 
     def await_more(self, count: int) -> float:
-        """The clock when so many more mails have come."""
+        """Wait for this number of further messages, and return the clock."""
         assert self._process.stdin is not None
         self.taken += count
         self._process.stdin.write(f"{self.taken}\n")
@@ -66,7 +66,7 @@ class _Endpoint:
         self._more = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         writer.write(GREETING)
         offers = b"250-STARTTLS\r\n"
         try:
@@ -100,7 +100,7 @@ class _Endpoint:
         self._more.set()
 
     async def answer(self, wanted: int) -> float:
-        """The clock at the mail of this number."""
+        """Return the clock at the message of this number."""
         while len(self._moments) < wanted:
             self._more.clear()
             await self._more.wait()

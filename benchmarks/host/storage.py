@@ -62,7 +62,7 @@ def configuration(bed: Bed, driver: str) -> Path:
 
 
 def prepare(bed: Bed, count: int) -> None:
-    """A maildir of so many mails in the mail store, to import from."""
+    """Write a maildir of this number of messages into the mail store, to import from."""
     folder = bed.place.mail / "source"
     for name in ("cur", "new", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def prepare(bed: Bed, count: int) -> None:
 
 
 def fill(box: Container, address: str) -> float:
-    """Mails a second of an import of what was prepared, without waiting for the disk."""
+    """Measure messages per second of an import of the maildir, without fsync."""
     begun = time.monotonic()
     box.execute(
         *("doveadm", "-o", "mail_fsync=never", "import", "-u", address),
@@ -86,7 +86,7 @@ def fill(box: Container, address: str) -> float:
 
 
 def measure(bed: Bed, count: int, say: Callable[[str], None], *, quick: bool) -> dict[str, Any]:
-    """A row of figures for each format."""
+    """Measure a row of figures for each format."""
     prepare(bed, count)
     found: dict[str, Any] = {}
     for driver in FORMATS:
@@ -144,7 +144,7 @@ def _speed(bed: Bed, address: str, count: int, numbers: Iterable[int]) -> float:
 
 
 def _calls(bed: Bed, box: Container, address: str, numbers: Iterable[int]) -> tuple[float, float]:
-    """Reads and writes on the mail store for a mail, one connection, everything warm."""
+    """Count reads and writes on the mail store for a message, with warm caches."""
     trace = bed.place.root / "trace"
     asyncio.run(_delivered(bed, address, 3, numbers))
     pids = box.usage().processes_of(b"lmtp")
@@ -164,7 +164,7 @@ def _calls(bed: Bed, box: Container, address: str, numbers: Iterable[int]) -> tu
 
 
 def weighed(trace: str, below: tuple[str, ...]) -> tuple[int, int]:
-    """How many calls of a trace (strace -y) on files below these paths EFS must answer. Pure.
+    """Count calls in a trace (strace -y), on files below these paths, that EFS must answer.
 
     What was written and not synced is written when the file is closed; a file descriptor's reads
     come from the client's cache.
@@ -211,7 +211,7 @@ async def _delivered(bed: Bed, address: str, count: int, numbers: Iterable[int])
 def _crashes(
     bed: Bed, box: Container, address: str, kills: int, numbers: Iterable[int]
 ) -> dict[str, float]:
-    """All of Dovecot is killed (-9) amid deliveries; what LMTP had accepted must be there, once."""
+    """Kill Dovecot (-9) during deliveries; check that each accepted message exists once."""
     acknowledged: list[int] = []
 
     async def work() -> None:
@@ -248,7 +248,7 @@ def _crashes(
 
 
 def _lost_index(bed: Bed, box: Container, address: str, numbers: Iterable[int]) -> dict[str, float]:
-    """Every index file is removed, as if the disk had lost them; force-resync makes them anew."""
+    """Remove every index file, and let force-resync rebuild them."""
     sent = asyncio.run(_delivered(bed, address, 100, numbers))
     box.execute("doveadm", "flags", "add", "-u", address, "\\Seen", "mailbox", "INBOX", "1:50")
     bed.restart(box)
@@ -267,7 +267,7 @@ def _lost_index(bed: Bed, box: Container, address: str, numbers: Iterable[int]) 
 
 
 def _numbers(box: Container, address: str) -> list[int]:
-    """The numbers of the mails in INBOX, from their Message-IDs."""
+    """Return the numbers of the messages in INBOX, from their Message-IDs."""
     found = box.execute(
         *("doveadm", "fetch", "-u", address, "hdr.message-id", "mailbox", "INBOX"), timeout=300
     )

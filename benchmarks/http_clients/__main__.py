@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def run(name: str, stub: Stub, mails: int) -> dict[str, Any]:
-    """One process, as `deliver` is started: without `site`."""
+    """Run one process, started as `deliver` is: without `site`."""
     program = ("-S", "-m", "benchmarks.http_clients.program")
     done = subprocess.run(
         [sys.executable, *program, name, stub.host, str(stub.port), str(mails)],
@@ -76,7 +76,7 @@ def run(name: str, stub: Stub, mails: int) -> dict[str, Any]:
 
 
 def write(runs: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> None:
-    """The medians as a table, and every run as JSON."""
+    """Write the medians as a table, and every run as JSON."""
     medians = {
         name: {title: statistics.median(map(figure, of)) for title, figure in FIGURES.items()}
         for name, of in runs.items()

@@ -36,7 +36,7 @@ def own(host: str, port: int) -> Callable[[], Exchange]:
 
 
 def http_client(host: str, port: int) -> Callable[[], Exchange]:
-    """The standard library's."""
+    """Return a client of the standard library."""
     import ssl
     from http.client import HTTPConnection
 
@@ -62,7 +62,7 @@ def http_client(host: str, port: int) -> Callable[[], Exchange]:
 
 
 def awscrt(host: str, port: int) -> Callable[[], Exchange]:
-    """AWS's runtime in C: its HTTP, not its signing."""
+    """Return a client of AWS's runtime in C, of which it uses HTTP but not signing."""
     from io import BytesIO
 
     from awscrt import http, io

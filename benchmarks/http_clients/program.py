@@ -44,7 +44,7 @@ class Aws:
         return answer
 
     def sqs(self, operation: str, **fields: object) -> dict[str, list[dict[str, str]]]:
-        """One call of SQS."""
+        """Make one call of SQS."""
         url = f"http://{self._host}/000000000000/mail"
         body = json.dumps({"QueueUrl": url, **fields}).encode()
         headers = {
@@ -55,7 +55,7 @@ class Aws:
         return json.loads(self.call("sqs", "POST", "/", headers, body) or b"{}")
 
     def get(self, key: str) -> bytes:
-        """One object of S3."""
+        """Get one object of S3."""
         return self.call("s3", "GET", f"/{key}", {"x-amz-content-sha256": payload_hash(b"")}, b"")
 
 

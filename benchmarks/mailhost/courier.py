@@ -28,7 +28,7 @@ DIRECTORY_KEY = "directory.json"
 
 
 def environment(stub: Stub) -> dict[str, str]:
-    """What the task definition and the ECS agent give to `deliver`."""
+    """Return the environment that task definition and ECS agent give to `deliver`."""
     return {
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": stub.url,
@@ -178,14 +178,14 @@ class Boxed:
 
     @classmethod
     def stamped(cls, name: str, place: Place, settings: Mapping[str, str]) -> Boxed:
-        """One that notes the time just before its own command is executed."""
+        """Return a container that notes the time just before its own command is executed."""
         script = 'date +%s.%N >/var/lib/plexus/deliver/began; exec "$@"'
         shell = ["--entrypoint", "/bin/sh"]
         own = entrypoint(image("deliver"))
         return cls(name, place, settings, options=shell, arguments=["-c", script, "sh", *own])
 
     def stamp(self) -> float:
-        """The monotonic time that a stamped one has noted."""
+        """Return the monotonic time that such a container has noted."""
         noted = float((self._place.deliver / "began").read_text())
         return noted - time.time() + time.monotonic()
 
@@ -202,7 +202,7 @@ class Boxed:
         self.container.kill()
 
     def usage(self) -> ControlGroup:
-        """Its control group's figures."""
+        """Return the figures of its control group."""
         return self.container.usage()
 
     def processor_seconds(self) -> float:

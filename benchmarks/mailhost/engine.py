@@ -54,7 +54,7 @@ def command(*arguments: str, timeout: float = 60) -> str:
 
 @cache
 def image(name: str) -> str:
-    """The image of `dovecot`, `postfix` or `deliver` for this checkout. Raises EngineError.
+    """Return the image of `dovecot`, `postfix` or `deliver` for this checkout. Raises EngineError.
 
     PLEXUS_IMAGES, a JSON object, names others: to measure one build against another.
     """
@@ -69,7 +69,7 @@ def image(name: str) -> str:
 
 
 def entrypoint(reference: str) -> list[str]:
-    """The command that an image's containers execute."""
+    """Return the command that an image's containers execute."""
     return json.loads(
         command("image", "inspect", "--format", "{{json .Config.Entrypoint}}", reference)
     )
@@ -145,13 +145,13 @@ class Container:
         return command("exec", self.name, *arguments, timeout=timeout)
 
     def logs(self) -> str:
-        """All that it has printed."""
+        """Return everything that it has printed."""
         done = subprocess.run([engine(), "logs", self.name], capture_output=True, check=False)
         # A process that is killed may have written half a character.
         return (done.stdout + done.stderr).decode(errors="replace")
 
     def port(self, inside: int) -> int:
-        """The host's port of a published one."""
+        """Return the port of the host for a published one."""
         return int(command("port", self.name, f"{inside}/tcp").splitlines()[0].rpartition(":")[2])
 
     @property
@@ -165,7 +165,7 @@ class Container:
         return command("inspect", "--format", "{{.State.Running}}", self.name) == "true"
 
     def usage(self) -> ControlGroup:
-        """Its control group's figures."""
+        """Return the figures of its control group."""
         return ControlGroup.of(self.pid)
 
 
@@ -189,7 +189,7 @@ class Network:
 
 
 def _has(kind: str, name: str) -> bool:
-    """Whether the engine has a container or an image of this name."""
+    """Return whether the engine has a container or an image of this name."""
     done = subprocess.run(
         [engine(), kind, "inspect", name], capture_output=True, timeout=60, check=False
     )
@@ -206,7 +206,7 @@ class ControlGroup:
 
     @classmethod
     def of(cls, pid: int) -> ControlGroup:
-        """The control group that a process is in."""
+        """Return the control group of a process."""
         places: dict[str, str] = {}
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, place = line.split(":", 2)
@@ -222,7 +222,7 @@ class ControlGroup:
         return cls(whole, whole)
 
     def peak(self) -> int:
-        """The most bytes ever charged: anonymous, page cache and kernel memory."""
+        """Return the most bytes ever charged: anonymous, page cache and kernel memory."""
         return self._number("memory.peak" if self._second else "memory.max_usage_in_bytes")
 
     def reset_peak(self) -> None:
@@ -231,11 +231,11 @@ class ControlGroup:
         (self._memory / name).write_text("0")
 
     def now(self) -> int:
-        """Bytes charged at this moment."""
+        """Return the bytes charged now."""
         return self._number("memory.current" if self._second else "memory.usage_in_bytes")
 
     def anonymous(self) -> int:
-        """Bytes that cannot be dropped: what is not page cache."""
+        """Return the bytes that the kernel cannot drop: all but the page cache."""
         wanted = "anon" if self._second else "total_rss"
         for line in (self._memory / "memory.stat").read_text().splitlines():
             name, _, value = line.partition(" ")
@@ -244,7 +244,7 @@ class ControlGroup:
         raise EngineError(f"no {wanted} in {self._memory}/memory.stat")
 
     def killed(self) -> int:
-        """How many of its processes the kernel has killed for want of memory."""
+        """Return how many of its processes the kernel has killed for lack of memory."""
         name = "memory.events" if self._second else "memory.oom_control"
         for line in (self._memory / name).read_text().splitlines():
             if line.startswith("oom_kill "):
@@ -256,7 +256,7 @@ class ControlGroup:
         return [int(line) for line in (self._memory / "cgroup.procs").read_text().split()]
 
     def processes_of(self, part: bytes) -> list[int]:
-        """Those of its processes whose command line, words ended by NUL, holds this."""
+        """Return those of its processes whose command line, words ended by NUL, contains this."""
         return [pid for pid in self.processes() if part in _command_line(pid)]
 
     def processor_seconds(self) -> float:

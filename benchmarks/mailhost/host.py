@@ -143,7 +143,7 @@ class Place:
         wait_until("the mailboxes to be empty", self._empty)
 
     def _empty(self) -> bool:
-        """Whether both are empty now; what begins with a dot says how they belong together."""
+        """Remove what is in both; return whether both were empty, names with a dot excepted."""
         left = [
             path
             for directory in (self.mail, self.indexes)
@@ -155,7 +155,7 @@ class Place:
         return not left
 
     def record_bytes(self) -> int:
-        """How much `deliver` remembers on disk."""
+        """Return the bytes of `deliver`'s journal on disk."""
         return sum(path.stat().st_size for path in self.deliver.rglob("*") if path.is_file())
 
 
@@ -167,7 +167,7 @@ def dovecot(
     configuration: Path | None = None,
     options: Sequence[str] = (),
 ) -> Container:
-    """The Dovecot container of this checkout on a place, not started.
+    """Return the Dovecot container of this checkout on a place, not started.
 
     `configuration` takes the place of its own file: to measure one setting against another.
     """
@@ -211,7 +211,7 @@ def postfix(
     memory: str = "64m",
     configuration: Path | None = None,
 ) -> Container:
-    """The Postfix container of this checkout on a place, not started.
+    """Return the Postfix container of this checkout on a place, not started.
 
     SES is at port `endpoint` of the network's gateway, and `trusted` vouches for it. A directory
     `configuration` with main.cf and master.cf takes the place of its own.
@@ -255,7 +255,7 @@ def start_postfix(container: Container, place: Place) -> None:
 
 
 def greets(path: Path) -> bool:
-    """Whether an LMTP or SMTP server answers on a unix socket."""
+    """Return whether an LMTP or SMTP server answers on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(2)
         try:
@@ -266,5 +266,5 @@ def greets(path: Path) -> bool:
 
 
 def trusting(place: Place) -> ssl.SSLContext:
-    """A TLS context that trusts this host's own certificate."""
+    """Return a TLS context that trusts this host's own certificate."""
     return ssl.create_default_context(cafile=str(place.tls / "certificate.pem"))

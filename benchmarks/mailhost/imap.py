@@ -42,7 +42,7 @@ class Session:
         return line
 
     async def command(self, command: str) -> list[bytes]:
-        """The untagged answers. Raises ConnectionError if it is refused."""
+        """Send a command; return the untagged answers. Raises ConnectionError on a refusal."""
         self._commands += 1
         tag = f"c{self._commands}".encode()
         self._writer.write(tag + b" " + command.encode() + b"\r\n")
@@ -55,7 +55,7 @@ class Session:
         return answers
 
     async def timed(self, command: str) -> tuple[float, list[bytes]]:
-        """Seconds from the command to its OK, and the untagged answers."""
+        """Return the seconds from the command to its OK, and the untagged answers."""
         begun = time.perf_counter()
         answers = await self.command(command)
         return time.perf_counter() - begun, answers
@@ -68,7 +68,7 @@ class Session:
             pass
 
     async def notice(self) -> float:
-        """The clock at the next EXISTS."""
+        """Wait for the next EXISTS, and return the clock."""
         while b"EXISTS" not in await self._line():
             pass
         return time.monotonic()

@@ -30,7 +30,7 @@ class Lmtp:
         return cls(reader, writer)
 
     async def deliver(self, recipient: str, mail: bytes) -> None:
-        """One mail to one recipient; returns with the reply to its content."""
+        """Deliver one message to one recipient; return after the reply to its content."""
         head = f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient}>\r\nBDAT {len(mail)} LAST\r\n"
         self._writer.write(head.encode() + mail)
         await self._writer.drain()
@@ -45,7 +45,7 @@ class Lmtp:
 
 
 async def deliver_all(socket: Path, mails: Iterable[tuple[str, bytes]], sessions: int) -> None:
-    """All mails (recipient, content), as they come, over so many connections."""
+    """Deliver all messages (recipient, content) in order, over this number of connections."""
     waiting = iter(mails)
 
     async def work() -> None:

@@ -20,7 +20,7 @@ Demand = tuple[str, str, str, float]  # name, key, comparison, figure
 
 
 def machine() -> str:
-    """The processor, its cores and the kernel."""
+    """Return the processor, its cores and the kernel."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -52,14 +52,14 @@ def versions() -> dict[str, str]:
 
 
 def today() -> str:
-    """The date in UTC."""
+    """Return the date in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def judged(
     results: Mapping[str, Any], demands: Iterable[Demand]
 ) -> list[tuple[str, float, str, float, bool]]:
-    """Each demand whose figure was measured: name, found, comparison, wanted, reached."""
+    """Return each demand whose figure was measured: name, found, comparison, wanted, reached."""
     found: list[tuple[str, float, str, float, bool]] = []
     for name, key, comparison, wanted in demands:
         value = results.get(key)
@@ -70,11 +70,11 @@ def judged(
 
 
 def short(value: float) -> str:
-    """A figure as a table shows it."""
+    """Format a figure for a table."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 def percentile(values: list[float], percent: float) -> float:
-    """The smallest value that is not below so many percent of all."""
+    """Return the smallest value that is not below this percentage of all values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

@@ -12,7 +12,7 @@ INK, FAINT = "#1c2126", "#5c6670"
 
 
 def opening(height: int, title: str, heading: str) -> list[str]:
-    """The picture's beginning, on a white ground so that it can be read in light and dark pages."""
+    """Return the picture's beginning, with a white ground, readable on light and dark pages."""
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
         '<g font-family="system-ui, sans-serif" font-size="13">',
@@ -23,17 +23,17 @@ def opening(height: int, title: str, heading: str) -> list[str]:
 
 
 def closed(parts: list[str]) -> str:
-    """The whole picture."""
+    """Return the whole picture."""
     return "\n".join([*parts, "</g></svg>"]) + "\n"
 
 
 def text(x: float, y: float, words: str, colour: str, more: str = "") -> str:
-    """Words that begin, or with `more` end, at `x`."""
+    """Return a text that begins, or with `more` ends, at `x`."""
     return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" {more}>{escape(words)}</text>'
 
 
 def bar(left: int, top: int, width: float, value: float, colour: str) -> list[str]:
-    """A bar, and its value behind it."""
+    """Return a bar, with its value after it."""
     return [
         f'<rect x="{left}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
         text(left + width + 6, top + 15, f"{value:.0f}", FAINT),
@@ -41,7 +41,7 @@ def bar(left: int, top: int, width: float, value: float, colour: str) -> list[st
 
 
 def legend(x: int, words: str, colour: str) -> list[str]:
-    """What a colour means."""
+    """Return the legend of a colour."""
     return [
         f'<rect x="{x}" y="44" width="12" height="12" rx="2" fill="{colour}"/>',
         text(x + 18, 55, words, FAINT),

@@ -40,7 +40,7 @@ class Contest:
     clients: list[Work] = field(default_factory=lambda: [Work(), Work()])
 
     def figures(self) -> dict[str, float]:
-        """What is reported."""
+        """Return the reported figures."""
         return {
             "deliveries": sum(each.done for each in self.deliverers),
             "commands": sum(each.done for each in self.clients),
