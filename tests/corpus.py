@@ -62,7 +62,7 @@ def edge_mails() -> dict[str, bytes]:
 
 
 def mail_of(size: int, sender: str = "world@elsewhere.example", subject: str = "large") -> bytes:
-    """A mail of exactly `size` bytes, in lines of 76 characters, with an attachment's look."""
+    """Return a mail of exactly `size` bytes, in lines of 76 characters, like an attachment."""
     head = (
         f"From: {sender}\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n".encode()
         + b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
@@ -74,7 +74,7 @@ def mail_of(size: int, sender: str = "world@elsewhere.example", subject: str = "
 
 
 def wire(content: bytes) -> bytes:
-    """The content as IMAP shows it: every CR LF, CR or LF is one CRLF.
+    """Return the content as IMAP shows it: every CR LF, CR or LF is one CRLF.
 
     What does not end in CRLF is given one by the sending client: the dot that ends a mail stands
     on a line of its own (RFC 5321, section 4.1.1.4).

@@ -11,7 +11,7 @@ SOURCES = Path(__file__).resolve().parents[1] / "src"
 
 
 def loaded_by(*modules: str, options: tuple[str, ...] = ()) -> set[str]:
-    """All modules that a new interpreter, with these options, holds after importing some."""
+    """Return all modules that a new interpreter, with these options, holds after importing some."""
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
     return set(
         subprocess.run(

@@ -31,7 +31,7 @@ HEADERS = st.lists(st.tuples(_NAMES, _VALUES), max_size=25)
 
 
 def header_blocks(count: int) -> list[list[tuple[str, bytes]]]:
-    """So many header blocks, the same ones at each run."""
+    """Yield this number of header blocks, the same in each run."""
     found: list[list[tuple[str, bytes]]] = []
 
     @settings(max_examples=count, derandomize=True, database=None, phases=[Phase.generate])

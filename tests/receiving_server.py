@@ -19,7 +19,7 @@ import spf
 
 
 def resolver_at(host: str, port: int) -> dns.resolver.Resolver:
-    """A stub resolver that knows this server only."""
+    """Return a stub resolver that knows this server only."""
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers, resolver.port = [host], port
     return resolver
@@ -27,7 +27,7 @@ def resolver_at(host: str, port: int) -> dns.resolver.Resolver:
 
 @contextlib.contextmanager
 def as_default(resolver: dns.resolver.Resolver) -> Iterator[None]:
-    """Libraries that take no resolver ask this one."""
+    """Make this the resolver of libraries that accept none."""
     before = dns.resolver.default_resolver
     dns.resolver.default_resolver = resolver
     try:
@@ -48,7 +48,7 @@ class Findings:
 def examine(
     resolver: dns.resolver.Resolver, content: bytes, envelope_sender: str, address: str, helo: str
 ) -> Findings:
-    """What a server finds that got the mail from `address`."""
+    """Return what a server finds that got the mail from `address`."""
     signatures = _signatures(resolver, content)
     with as_default(resolver):
         result, _ = spf.check2(i=address, s=envelope_sender, h=helo)

@@ -24,7 +24,7 @@ class RefusedError(Exception):
 
 
 def await_true(what: str, probe: Callable[[], T], timeout: float = 30.0) -> T:
-    """The first true result of `probe`; fails, naming `what`, after `timeout` seconds.
+    """Return the first true result of `probe`; fails, naming `what`, after `timeout` seconds.
 
     A probe that is dear (a command in a container) is asked less often, and leaves the processor to
     what is waited for.
@@ -73,7 +73,7 @@ class Smtp:
     def send(
         self, sender: str, recipients: list[str], content: bytes
     ) -> tuple[str, dict[str, RefusedError]]:
-        """The reply to the content, and the refused recipients."""
+        """Return the reply to the content, and the refused recipients."""
         self.command(f"MAIL FROM:<{sender}>")
         refused: dict[str, RefusedError] = {}
         for recipient in recipients:
@@ -118,7 +118,7 @@ class Mailbox:
         return next(part[1] for part in parts if isinstance(part, tuple))
 
     def await_mail(self, *criteria: str, count: int = 1, timeout: float = 30.0) -> list[bytes]:
-        """The UIDs of at least `count` mails that match an IMAP SEARCH."""
+        """Return the UIDs of at least `count` mails that match an IMAP SEARCH."""
 
         def found() -> list[bytes]:
             uids = self.search(*criteria)

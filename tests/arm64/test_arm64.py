@@ -30,14 +30,14 @@ NAMES = ("dovecot", "postfix", "deliver", "certbot")
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, str]:
-    """The arm64 images' names; `make test-arm64` says which architecture."""
+    """Provide the arm64 images' names; `make test-arm64` says which architecture."""
     assert "arm64" == os.environ.get("ARCH"), "run it by `make test-arm64`"
     return images(*NAMES)
 
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """A bridge network between the containers and the SES endpoint."""
+    """Provide a bridge network between the containers and the SES endpoint."""
     made = Network(engine())
     yield made
     made.remove()
@@ -45,13 +45,13 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the SES endpoint."""
+    """Provide the certificate authority of the SES endpoint."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def ses(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
-    """An SES endpoint, for what leaves."""
+    """Provide an SES endpoint that accepts outgoing mail."""
     with SesEndpoint(network.gateway, *authority.issue(SES_HOST)) as running:
         yield running
 
@@ -64,7 +64,7 @@ def host(
     ses: SesEndpoint,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[MailHost]:
-    """A host whose Dovecot and Postfix are arm64 programs."""
+    """Provide a host whose Dovecot and Postfix are arm64 programs."""
     made = MailHost(network.engine, built, network, tmp_path_factory.mktemp("host"))
     try:
         made.write_directory()
@@ -90,7 +90,7 @@ def start(host: MailHost, name: str, environment: dict[str, str], options: tuple
 
 
 def subjects(host: MailHost, address: str) -> list[str]:
-    """The subjects in an inbox, by IMAP."""
+    """Return the subjects in an inbox, by IMAP."""
     with host.imap(address) as client:
         if client.select("INBOX", readonly=True)[1] == [b"0"]:
             return []

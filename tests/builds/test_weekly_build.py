@@ -73,7 +73,7 @@ class Build:
         return done.stdout.strip()
 
     def tags(self) -> dict[str, str]:
-        """The images as they would be built now."""
+        """Return the images as they would be built now."""
         tool = [sys.executable, "tools/images", "--refresh", "--tags", *NAMES]
         told = subprocess.run(
             tool,
@@ -103,19 +103,19 @@ class InService:
     service: str
 
     def revision(self) -> str:
-        """The task definition in service."""
+        """Return the task definition in service."""
         (found,) = self.ecs.describe_services(cluster=self.cluster, services=[self.service])[
             "services"
         ]
         return str(found["taskDefinition"])
 
     def image(self) -> str:
-        """The reference of its image."""
+        """Return the reference of its image."""
         shown = self.ecs.describe_task_definition(taskDefinition=self.revision())
         return str(shown["taskDefinition"]["containerDefinitions"][0]["image"])
 
     def digests(self) -> set[str]:
-        """What ECR has of Postfix."""
+        """Return what ECR has of Postfix."""
         shown = self.ecr.describe_images(repositoryName="weekly-postfix")["imageDetails"]
         return {each["imageDigest"] for each in shown}
 
@@ -141,7 +141,7 @@ def postfix(desk: Desk) -> Iterator[InService]:
 def build(
     desk: Desk, postfix: InService, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Build]:
-    """The machine, and what the build is told; what runs on the desk is in ECR."""
+    """Provide the machine and the build's environment; the desk's images are in ECR."""
     if engine().command != "podman":
         pytest.skip("the build's store apart is podman's")
     root = tmp_path_factory.mktemp("weekly")
@@ -174,7 +174,7 @@ def build(
 
 
 def machine(root: Path, registry: str) -> dict[str, str]:
-    """The environment of a build: a fresh Python, podman as `docker`, a store apart.
+    """Return the environment of a build: a fresh Python, podman as `docker`, a store apart.
 
     The store sees this machine's images, and this machine none of the build's.
     """
@@ -207,7 +207,7 @@ def remove_store(store: Path) -> None:
 
 
 def told(desk: Desk, registry: str) -> dict[str, Any]:
-    """What the program tells the build, with the registry where it answers.
+    """Return what the program tells the build, with the registry where it answers.
 
     Of the services only Postfix is the desk's; the others' definitions stand for them.
     """
@@ -281,7 +281,7 @@ def put_in_service(build: Build, postfix: InService) -> None:
 
 
 def put_fix(root: Path, build: Build, fixes: Archive) -> None:
-    """A package with the library that Postfix's image has, as of a newer version."""
+    """Publish a newer version of a library package that Postfix's image has."""
     image = build.tags()["postfix"]
     container = build.podman("create", image)
     control = (
@@ -304,7 +304,7 @@ def put_fix(root: Path, build: Build, fixes: Archive) -> None:
 
 
 def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    """What tools/patch said."""
+    """Return what tools/patch said."""
     lines = done.stdout.splitlines()
     return [json.loads(line) for line in lines if line.startswith('{"event"')]
 

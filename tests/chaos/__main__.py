@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
-    """One run; whether it is good. Raises EngineError, HostError, StubError."""
+    """Make one run; return whether it passed. Raises EngineError, HostError, StubError."""
     plan = make(seed, mails, faults)
     print(f"seed {seed}: {mails} mails, {plan.faults()} faults planned", flush=True)
     base = ROOT / ".build"
@@ -68,7 +68,7 @@ def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
 
 
 def told(report: Report) -> str:
-    """A report for a person."""
+    """Return a report in text."""
     found = report.judgement
     outages = ", ".join(f"{count} {name}" for name, count in sorted(report.outages.items()))
     met = ", ".join(f"{count} {name}" for name, count in sorted(report.met.items()))

@@ -84,7 +84,7 @@ class Feeding:
         return entries
 
     async def _persist(self, call: Callable[[], object]) -> None:
-        """A call to the stub, repeated over its restarts. What SNS repeats, deliver must bear."""
+        """Call the stub, again after its restarts. SNS repeats too, and deliver must tolerate it."""
         while True:
             self._host.check()
             try:

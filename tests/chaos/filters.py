@@ -30,7 +30,7 @@ SCRIPTS = {
 def judge_filters(
     found: Judgement, mails: Mapping[int, PlannedMail], sent: Iterable[Forwarded]
 ) -> Counter[tuple[int, str]]:
-    """How often a filter has sent each (mail, mailbox) away. Answers go to who wrote, and nowhere else."""
+    """Count what filters sent for each (mail, mailbox). Replies go only to the sender."""
     away: Counter[tuple[int, str]] = Counter()
     wrote = {mail.sender for mail in mails.values() if ANSWERS in mail.delivered and not mail.spam}
     for one in sent:

@@ -210,7 +210,7 @@ def _judge_mail(
 def _judge_owed(
     found: Judgement, box: str, where: str, count: int, told: Sequence[Account]
 ) -> None:
-    """A mailbox that must have the mail."""
+    """Judge a mailbox that must have the mail."""
     if not count and told:
         found.misreported.append(f"{where}: given up, {told[0].how}, {told[0].reason}")
     elif not count:
@@ -224,7 +224,7 @@ def _judge_owed(
 
 
 def _judge_failed(found: Judgement, where: str, told: Sequence[Account]) -> None:
-    """A recipient that cannot have the mail: somebody must know, and why."""
+    """Judge a recipient that cannot have the mail: someone must be told, with the reason."""
     if any(account.reason for account in told):
         found.accounted += 1
     else:
@@ -232,7 +232,7 @@ def _judge_failed(found: Judgement, where: str, told: Sequence[Account]) -> None
 
 
 def _written_for(mail: PlannedMail, box: str) -> set[str]:
-    """The envelope recipients of a mail that lead to this mailbox."""
+    """Return the envelope recipients of a mail that lead to this mailbox."""
     leads = dict(WRITTEN)
     found: set[str] = set()
     for written in mail.recipients:
@@ -247,7 +247,7 @@ def _written_for(mail: PlannedMail, box: str) -> set[str]:
 
 
 def mailboxes(port: int, context: ssl.SSLContext, hostname: str) -> list[Kept]:
-    """All that lies in all folders of all users, over IMAP."""
+    """Return all that lies in all folders of all users, over IMAP."""
     return [
         kept
         for mailbox in DIRECTORY.mailboxes
@@ -301,7 +301,7 @@ def _kept(address: str, folder: str, content: bytes) -> Kept:
 
 
 def accounts(dump: Mapping[str, Any]) -> list[Account]:
-    """Who was told of a failure: SES's bounces and the dead letters with their reasons."""
+    """Return who was told of a failure: SES's bounces and the dead letters with their reasons."""
     found: list[Account] = []
     for bounce in dump["bounces"]:
         number = 1
@@ -318,7 +318,7 @@ def accounts(dump: Mapping[str, Any]) -> list[Account]:
 
 
 def _dead_letter(letter: Mapping[str, Any]) -> list[Account]:
-    """The recipients of one dead letter; all of the mail where it names none."""
+    """Return the recipients of one dead letter; all of the mail where it names none."""
     body = json.loads(letter["body"])
     notification = json.loads(body["Message"]) if "Message" in body else body
     attributes = {

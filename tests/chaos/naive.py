@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def deliver(s3: Any, directory: Directory, body: str, *, one_reply: bool) -> bool:
-    """Whether all went well, as far as this program can see."""
+    """Return whether all went well, as far as this program can see."""
     document = json.loads(body)
     notification = json.loads(document["Message"]) if "Message" in document else document
     receipt = notification["receipt"]

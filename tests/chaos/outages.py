@@ -116,7 +116,7 @@ class Host:
                 (self._root / "dovecot.log").write_text(self.box.logs())
 
     def check(self) -> None:
-        """Raises HostError when a part did not come back."""
+        """Raise HostError if a part did not come back."""
         if self._broken is not None:
             raise HostError(f"an outage went wrong: {self._broken!r}") from self._broken
 

@@ -155,7 +155,7 @@ class PlannedMail:
         return self.verdicts.get("spam") == "FAIL"
 
     def content(self) -> bytes:
-        """The mail, with CRLF line ends; the same for the same seed and number."""
+        """Return the mail, with CRLF line ends; the same for the same seed and number."""
         chance = random.Random(f"{self.seed} {self.number}")
         head = (
             MARK
@@ -176,7 +176,7 @@ class PlannedMail:
         return b"".join(lines)
 
     def faults(self) -> list[str]:
-        """All that goes wrong with it, for a person and for counting."""
+        """Return the faults of the run, as text and as keys to count."""
         found = [f"proxy {fault}" for fault in self.in_proxy]
         found += [f"queue {fault}" for fault in self.in_queue]
         found += [f"archive {fault}" for fault in self.in_archive]
@@ -284,14 +284,14 @@ class Plan:
     echoes: tuple[PlannedEcho, ...] = ()
 
     def faults(self) -> int:
-        """How many there are, of all kinds."""
+        """Return how many there are, of all kinds."""
         of_mails = sum(len(mail.faults()) for mail in self.mails)
         of_echoes = sum(len(echo.in_queue) + echo.doubled for echo in self.echoes)
         return len(self.outages) + of_mails + of_echoes
 
 
 def make(seed: int, mails: int, faults: int, *, outages: bool = True) -> Plan:
-    """The plan of a seed: `mails` mails and `faults` faults, a fifth of them outages."""
+    """Return the plan of a seed: `mails` mails and `faults` faults, a fifth of them outages."""
     chance = random.Random(seed)
     planned = [_mail(chance, seed, number) for number in range(mails)]
     broken = faults // 5 if outages else 0

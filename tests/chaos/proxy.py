@@ -97,11 +97,11 @@ class Proxy:
         return self.transactions
 
     def mail(self, number: bytes) -> PlannedMail | None:
-        """The planned mail of a number read from the wire."""
+        """Return the planned mail of a number read from the wire."""
         return self._mails.get(int(number))
 
     def take(self, mail: PlannedMail | None, *kinds: str) -> str | None:
-        """The first of these faults that the mail still has; it has it no more."""
+        """Remove and return the first of these faults that the mail still has."""
         if mail is not None:
             left = self._left[mail.number]
             for kind in kinds:
@@ -112,7 +112,7 @@ class Proxy:
         return None
 
     def refuses(self, mail: PlannedMail, mailbox: str) -> bytes | None:
-        """The reply with which this mailbox refuses the mail now, or None."""
+        """Return the reply with which this mailbox refuses the mail now, or None."""
         refusals = self._refusals[mail.number]
         left = refusals.get(mailbox, 0)
         if left < 0:
@@ -190,7 +190,7 @@ class _Session:
                     await self._dotted()
 
     async def _answer(self, verb: bytes, line: bytes) -> bytes | None:
-        """An answer in Dovecot's place, or None."""
+        """Return an answer in Dovecot's place, or None."""
         proxy = self._proxy
         if verb == b"MAIL":
             self._accepted = 0
@@ -254,7 +254,7 @@ class _Session:
             self._awaited.put_nowait("chunk")
 
     async def _pass_content(self, block: bytes) -> None:
-        """A part of the content that is not its end."""
+        """Pass a part of the content that is not its end."""
         proxy = self._proxy
         self._know(block)
         before, self._passed = self._passed, self._passed + len(block)
@@ -269,7 +269,7 @@ class _Session:
             await self._up_writer.drain()
 
     async def _end(self, block: bytes) -> None:
-        """The end of the content: its last bytes, or the dot."""
+        """Pass the end of the content: its last bytes, or the dot."""
         proxy = self._proxy
         self._know(block)
         if proxy.take(self._mail, "cut-dot"):
@@ -321,7 +321,7 @@ class _Session:
                 self._data_accepted.set_result(reply[:3] == b"354")
 
     async def _final_replies(self) -> None:
-        """All final replies of a transaction: one for each recipient that Dovecot accepted."""
+        """Pass all final replies of a transaction, one for each recipient that Dovecot accepted."""
         proxy, count = self._proxy, max(1, self._accepted)
         replies = [await self._reply() for _ in range(count)]
         transaction, mail = self._transaction, self._mail
@@ -342,7 +342,7 @@ class _Session:
         await proxy.reached(transaction, Stage.PASSED)
 
     async def _reply(self) -> bytes:
-        """One whole reply of Dovecot, all its lines."""
+        """Return one complete reply of Dovecot, with all its lines."""
         lines: list[bytes] = []
         while True:
             line = await self._up_reader.readline()

@@ -52,7 +52,7 @@ class Report:
         return not self.judgement.faults() and not self.crashes
 
     def faults_met(self) -> int:
-        """Faults that really happened."""
+        """Return the faults that really happened."""
         return sum(self.outages.values()) + sum(self.met.values())
 
 

@@ -21,7 +21,7 @@ from tests.chaos.run import Report, Run
 
 
 def mail(**changes: object) -> PlannedMail:
-    """One plain mail to ann and ben."""
+    """Return one plain mail to ann and ben."""
     plain = PlannedMail(
         7,
         1,
@@ -36,12 +36,12 @@ def mail(**changes: object) -> PlannedMail:
 
 
 def kept(planned: PlannedMail, *boxes: str) -> list[Kept]:
-    """The mail as it should lie in these mailboxes."""
+    """Return the mail as it should lie in these mailboxes."""
     return [Kept(box, "INBOX", planned.number, planned.content()) for box in boxes]
 
 
 def plan(*mails: PlannedMail, echoes: tuple[PlannedEcho, ...] = ()) -> Plan:
-    """A plan of these mails."""
+    """Return a plan of these mails."""
     return Plan(1, mails, (), echoes)
 
 
@@ -250,7 +250,7 @@ FILTERED = mail(expected=frozenset({REDIRECTS, ANSWERS, REJECTS}), recipients=["
 
 
 def sent(*recipients: str, body: bytes = b"") -> list[Forwarded]:
-    """What the filters sent of that mail."""
+    """Return what the filters sent of that mail."""
     content = body or FILTERED.content()
     return [Forwarded(FILTERED.number, recipient, content) for recipient in recipients]
 

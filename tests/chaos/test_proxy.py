@@ -70,7 +70,7 @@ class Way:
     async def send(
         self, *, chunking: bool, chunks: int = 1, sender: str = "chaos-000007@s.example"
     ) -> bytes:
-        """One transaction to two recipients; all that came back, up to the end or a silence."""
+        """Make one transaction to two recipients; return all replies until the end or a timeout."""
         while True:
             reader, writer = await asyncio.open_unix_connection(self.path)
             await reader.readline()
@@ -110,7 +110,7 @@ class Way:
 
 @contextlib.asynccontextmanager
 async def way(root: Path, **changes: object) -> AsyncIterator[Way]:
-    """A proxy in front of the small Dovecot, with mail 7 having these faults."""
+    """Provide a proxy in front of the small Dovecot, with mail 7 having these faults."""
     planned = PlannedMail(
         7,
         1,

@@ -275,7 +275,7 @@ class Cloud:
             vpc.run("sysctl", "-qw", f"{key}=1")
 
     def _filter(self) -> None:
-        """The source check of each card, and the internet gateway."""
+        """Apply the source check of each interface, and the internet gateway."""
         guards = "".join(
             f"""
             chain {tap} {{
@@ -408,7 +408,7 @@ class _Server(socketserver.ThreadingTCPServer):
         self.socket = listener
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is none of ours; the guest says what it missed."""
+        """Ignore a client that disconnects; the guest logs what it missed."""
 
 
 class _Request(BaseHTTPRequestHandler):

@@ -40,7 +40,7 @@ def ended_by(host: NfsHost, label: str, end: Callable[[], None]) -> list[str]:
 
 
 def found_of(host: NfsHost, taken: list[str]) -> list[str]:
-    """Those subjects that are there, each as often as it is; sorted."""
+    """Return those subjects that are there, each as often as it is; sorted."""
     found = [subject for user in _USERS for subject in host.subjects(user)]
     return sorted(subject for subject in found if subject in taken)
 

@@ -136,7 +136,7 @@ class NfsHost:
         self.network.__exit__()
 
     def _image_disk(self) -> Path:
-        """The image's file system as a disk."""
+        """Return the image's file system as a disk."""
         run = engine()
         container = run("create", images("dovecot")["dovecot"])
         tree = self.directory / "tree"
@@ -211,7 +211,7 @@ class NfsHost:
         return {name: int(count) for name, count in counts if int(count) and name != "SEQUENCE"}
 
     def quiet(self) -> dict[str, int]:
-        """The operations once nothing asks for any more: the indexer and others have ended."""
+        """Return the operations once there are no more, after the indexer and others have ended."""
         last: dict[str, int] = {}
         while (now := self.operations()) != last:
             last = now
@@ -228,7 +228,7 @@ class NfsHost:
         return made
 
     def lmtp(self, timeout: float = 180) -> smtplib.LMTP:
-        """An LMTP client."""
+        """Return an LMTP client."""
         client = smtplib.LMTP()
         client.sock = self.connected(24, timeout)
         client.file = None
@@ -237,7 +237,7 @@ class NfsHost:
         return client
 
     def imap(self, user: int, timeout: float = 180) -> imaplib.IMAP4:
-        """A logged-in IMAP client."""
+        """Return a logged-in IMAP client."""
         host = self
 
         class Client(imaplib.IMAP4):
@@ -252,7 +252,7 @@ class NfsHost:
         return client
 
     def subjects(self, user: int, folder: str = "INBOX") -> list[str]:
-        """The subjects in a folder, in order."""
+        """Return the subjects in a folder, in order."""
         with self.imap(user) as client:
             client.select(folder, readonly=True)
             _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
@@ -264,13 +264,13 @@ class NfsHost:
 
 
 def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """What was counted between two looks."""
+    """Return what was counted between two looks."""
     found = {name: after[name] - before.get(name, 0) for name in after}
     return {name: count for name, count in found.items() if count}
 
 
 def mail(subject: str, size: int = 4000) -> bytes:
-    """A mail of about so many octets."""
+    """Return a mail of about this number of octets."""
     body = "The quick brown fox jumps over the lazy dog.\r\n" * (size // 46)
     return f"From: s@elsewhere.example\r\nSubject: {subject}\r\n\r\n{body}".encode()
 

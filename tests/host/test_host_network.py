@@ -71,7 +71,7 @@ SEEN = [CLIENT, CLIENT6]
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A fresh instance with a new volume, which says that it is ready."""
+    """Provide a fresh instance with a new volume, which says that it is ready."""
     directory: Path = tmp_path_factory.mktemp("cloud")
     with Cloud(directory) as cloud:
         cloud.volume = Volume.blank(directory / "vol0123", 2048)

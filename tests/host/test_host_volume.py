@@ -38,7 +38,7 @@ _UNIT_JOURNAL = "journalctl --boot --unit plexus-boot --output cat --no-pager"
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """A fresh instance whose predecessor holds on; the volume's first block cannot be read."""
+    """Provide a new instance with a live predecessor and a volume with a bad first block."""
     directory: Path = tmp_path_factory.mktemp("cloud")
     (directory / "state" / "queue").mkdir(parents=True)
     (directory / "state" / "queue" / "mail").write_text("mail\n")

@@ -27,7 +27,7 @@ MOST = {
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NfsHost]:
-    """The machine, with Dovecot running."""
+    """Provide the machine, with Dovecot running."""
     with NfsHost(tmp_path_factory.mktemp("storage")) as made:
         yield made
 

@@ -79,7 +79,7 @@ class Monitor(RecordingMonitor):
 
 
 def run(program: Callable[[aws.Provider], None], monitor: Monitor) -> Run:
-    """Runs a program that gets the stack's provider, as `registrations.record` runs the whole."""
+    """Run a program that gets the stack's provider, as `registrations.record` runs the whole."""
     settings.configure(
         mocks.MockSettings(
             monitor=monitor,
@@ -107,14 +107,14 @@ def run(program: Callable[[aws.Provider], None], monitor: Monitor) -> Run:
 
 @pytest.fixture(scope="module", autouse=True)
 def program_on_path():
-    """The program's own package is imported as `deployment`."""
+    """Let the program's own package be imported as `deployment`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PROGRAM)
         yield
 
 
 def certificates(*, preview: bool = False) -> Run:
-    """The certificate task of a stack with two domains, one of them adopted."""
+    """Return the certificate task of a stack with two domains, one of them adopted."""
     from deployment.certificates import Certificates, CertificatesArgs
     from deployment.stack import Stack
 
@@ -140,7 +140,7 @@ def certificates(*, preview: bool = False) -> Run:
 def sites(
     *issued: str, preview: bool = False, shared_host: str | None = None, trouble: str = ""
 ) -> tuple[Run, list[str]]:
-    """The sites of two domains, of which some have their certificate; and what is pending."""
+    """Return the sites of two domains, some with a certificate, and what is pending."""
     from deployment import client_setup
     from deployment.stack import Stack
 
@@ -169,7 +169,7 @@ def sites(
 
 
 def strict(*runs: Run) -> None:
-    """Each resource has a parent and the stack's provider."""
+    """Check that each resource has a parent and the stack's provider."""
     for found in runs:
         (provider,) = [e for e in found.registrations if e.type == "pulumi:providers:aws"]
         assert [] == [e.urn for e in found.registrations if not e.parent]
@@ -177,7 +177,7 @@ def strict(*runs: Run) -> None:
 
 
 def allowed(text: str, action: str, resource: str, **context: Any) -> bool:
-    """Whether the emulator's policy engine lets a request with this context through."""
+    """Return whether the emulator's policy engine lets a request with this context through."""
     request = EvalContext(
         principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/role/session",
         principal_type="AssumedRole",
@@ -192,7 +192,7 @@ def allowed(text: str, action: str, resource: str, **context: Any) -> bool:
 
 
 def policies() -> dict[str, str]:
-    """Every document of the two components by what it is for."""
+    """Return every document of the two components by what it is for."""
     found = certificates()
     documents = {e.name: e.inputs["policy"] for e in found.of("aws:iam/rolePolicy:RolePolicy")}
     site, _ = sites("example.org", "example.net")

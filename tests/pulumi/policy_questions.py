@@ -31,7 +31,7 @@ class Question:
 
 
 def ask(policy: dict[str, Any], question: Question) -> bool:
-    """Whether the document does not stand in the way, and (but for a file system's) lets through.
+    """Return whether the document allows a request (for a file system: does not deny it).
 
     A resource policy is asked as a service, which has no policy of its own. One that only denies
     leaves the rest to the caller's role.
@@ -65,7 +65,7 @@ def for_us(source: str = "", account: str = ACCOUNT) -> dict[str, str]:
 
 
 def trusted(service: str, ours: dict[str, str], *others: dict[str, str]) -> list[Question]:
-    """A service may take the role for us, not for others; another service may not."""
+    """Check that the service may assume the role for this account only, and no other may."""
     return [
         Question(True, "sts:AssumeRole", "*", service, ours),
         Question(False, "sts:AssumeRole", "*", "lambda.amazonaws.com", ours),
@@ -74,7 +74,7 @@ def trusted(service: str, ours: dict[str, str], *others: dict[str, str]) -> list
 
 
 def published(topic: str, service: str, ours: dict[str, str], *others: dict[str, str]) -> list:
-    """A service may publish for us, and not for others; nor subscribe."""
+    """Check that a service may publish for this account only, and may not subscribe."""
     arn = f"arn:aws:sns:{HERE}:plexus-main-{topic}"
     return [
         Question(True, "sns:Publish", arn, service, ours),
@@ -116,7 +116,7 @@ def execution(name: str, *parameters: str, log: str = "") -> list[Question]:
 
 
 def examining(bucket: str, cluster: str, store: str) -> list[Question]:
-    """The weekly doctor looks at everything, mails the operator, and neither acts nor reads mail."""
+    """Return questions about the weekly doctor: it reads all, mails the operator, changes nothing."""
     queues, logs = f"arn:aws:sqs:{HERE}:plexus-main", f"arn:aws:logs:{HERE}:log-group:plexus-main"
     parameter = f"arn:aws:ssm:{HERE}:parameter/postal-plexus/main"
     topics = f"arn:aws:sns:{HERE}:plexus-main"

@@ -21,7 +21,7 @@ _SDKS = {"aws": "pulumi_aws", "command": "pulumi_command"}
 
 
 def faults(entry: Registration) -> list[str]:
-    """What is wrong with the arguments of one resource, each with its place."""
+    """Return what is wrong with the arguments of one resource, each with its place."""
     package, module, kind = re.fullmatch(r"(\w+):(\w+)(?:/\w+)?:(\w+)", entry.type).groups()  # type: ignore[union-attr]
     resource = getattr(importlib.import_module(f"{_SDKS[package]}.{module}"), kind)
     # Its module offers the resource and its arguments, which are not always called kind + "Args".
@@ -76,7 +76,7 @@ def _value(kind: Any, value: Any, place: str) -> Iterator[str]:
 
 
 def _plain(kind: Any) -> Any:
-    """A type without what an `Input` adds to it: awaitables, outputs, None."""
+    """Return a type without what an `Input` adds to it: awaitables, outputs, None."""
     while typing.get_origin(kind) is typing.Union:
         rest = [
             each
@@ -92,7 +92,7 @@ def _plain(kind: Any) -> Any:
 
 
 def _is_a(value: Any, kind: Any) -> bool:
-    """JSON's kinds: whole numbers do for numbers, and true is no number."""
+    """Return whether a value has a JSON type: an integer is a number, and true is none."""
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if kind is int:

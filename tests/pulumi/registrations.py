@@ -59,11 +59,11 @@ class Run:
     secret_outputs: frozenset[str]
 
     def of(self, type_: str) -> list[Registration]:
-        """Those of one Pulumi type."""
+        """Return the registrations of one Pulumi type."""
         return [entry for entry in self.registrations if entry.type == type_]
 
     def one(self, type_: str, name: str = "") -> Registration:
-        """The only one of a type (whose name ends in `name`)."""
+        """Return the only registration of a type (whose name ends in `name`)."""
         (found,) = [entry for entry in self.of(type_) if entry.name.endswith(name)]
         return found
 
@@ -201,7 +201,7 @@ def _identifier(request: Any) -> str:
 def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
     request: Any, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Outputs of the kinds that the program uses, plain to read in a failing test."""
+    """Return outputs of the kinds that the program uses, plain to read in a failing test."""
     name = request.name
     kind = request.type.rpartition(":")[2]
     service = request.type.split(":")[1].split("/")[0]
@@ -281,7 +281,7 @@ def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
 
 
 def stack_configuration(path: Path) -> dict[str, Any]:
-    """The `config` of a stack file."""
+    """Return the `config` of a stack file."""
     return yaml.safe_load(path.read_text())["config"]
 
 
@@ -355,7 +355,7 @@ def record(
 
 
 def _deploy(most_hosts: int) -> None:
-    """The program, without its limit."""
+    """Run the program without its limit."""
     sys.path.insert(0, str(PROGRAM))
     from deployment.program import deploy
 
@@ -373,7 +373,7 @@ class _path_of_program:  # noqa: N801  used as a function
 
 
 def walk(value: Any) -> Iterator[str]:
-    """Every text in a nested value."""
+    """Yield every text in a nested value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

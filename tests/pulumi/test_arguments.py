@@ -61,7 +61,7 @@ def test_a_wrong_argument_is_found(run: Run, kind: str, change: dict[str, Any], 
 
 
 def service_faults(service: str, operation: str, given: dict[str, Any]) -> list[str]:
-    """What a service's model says against the arguments of one call, its fixed words included."""
+    """Return what a service's model says against the arguments of a call, enums included."""
     model = botocore.session.get_session().get_service_model(service).operation_model(operation)
     report = ParamValidator().validate(given, model.input_shape)
     found = [report.generate_report()] if report.has_errors() else []
@@ -88,7 +88,7 @@ ONCE = {"certbot", *(f"maintenance-{each}" for each in ("dovecot", "postfix", "r
 
 
 def tasks(run: Run) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """Each task definition's arguments and its one container, by the container's name."""
+    """Return each task definition's arguments and its container, by the container's name."""
     found = {}
     for entry in run.of("aws:ecs/taskDefinition:TaskDefinition"):
         (container,) = json.loads(entry.inputs["containerDefinitions"])

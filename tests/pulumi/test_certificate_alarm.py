@@ -20,7 +20,7 @@ HOST = "mail.example.org"
 
 
 def install(tls: Path, days: float) -> None:
-    """An authority's certificate with so many of its 90 days left."""
+    """Install an authority's certificate with this many of its 90 days left."""
     key = ec.generate_private_key(ec.SECP256R1())
     end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
     names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, cn)]) for cn in (HOST, "an issuer")]
@@ -45,7 +45,7 @@ def install(tls: Path, days: float) -> None:
 
 
 def task_lines(tmp_path: Path, capfd: Any) -> list[dict[str, Any]]:
-    """What one run of the task logs where no authority answers (or certbot is not even there)."""
+    """Return what a run of the task logs if no authority answers (or certbot is missing)."""
     (tmp_path / "state").mkdir()
     main(
         {
@@ -61,7 +61,7 @@ def task_lines(tmp_path: Path, capfd: Any) -> list[dict[str, Any]]:
 
 
 def metric(run: Run, lines: list[dict[str, Any]]) -> list[float]:
-    """The values that the stack's metric filter makes of these lines."""
+    """Return the values that the stack's metric filter makes of these lines."""
     given = run.one("aws:cloudwatch/logMetricFilter:LogMetricFilter", "-certbot").inputs
     (event,) = re.findall(r'\{ \$\.event = "([a-z.]+)" \}', given["pattern"])
     field = given["metricTransformation"]["value"].removeprefix("$.")
@@ -69,7 +69,7 @@ def metric(run: Run, lines: list[dict[str, Any]]) -> list[float]:
 
 
 def rings(run: Run, values: list[float | None]) -> bool:
-    """Whether the alarm tells, after these minima of its periods; None for no data."""
+    """Return whether the alarm tells, after these minima of its periods; None for no data."""
     alarm = run.one("aws:cloudwatch/metricAlarm:MetricAlarm", "-certificate").inputs
     assert ("LessThanThreshold", "Minimum", len(values)) == (
         alarm["comparisonOperator"],

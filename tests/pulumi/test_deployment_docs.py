@@ -42,7 +42,7 @@ def test_the_outputs_are_those_of_the_stack(run: Run) -> None:
 
 
 def commands(text: str) -> list[list[str]]:
-    """The words of each call of the AWS command line, up to what the shell does with it."""
+    """Return the words of each call of the AWS command line, up to what the shell does with it."""
     text = text.replace("\\\n", " ").replace("\\|", "|")
     text = re.sub(r"\$\((?:out|pulumi|date) [^)]*\)", "value", text)
     found = []

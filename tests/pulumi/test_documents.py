@@ -43,7 +43,7 @@ ROLE = f"arn:aws:sts::{ACCOUNT}:assumed-role/deliver/task"
 
 
 def asked(action: str, resource: str, **keys: Any) -> EvalContext:
-    """A request of a role of ours; `keys` are condition keys, `__` for `:`."""
+    """Return a request of a role of ours; `keys` are condition keys, `__` for `:`."""
     conditions = {key.replace("__", ":").lower(): value for key, value in keys.items()}
     return EvalContext(
         principal_arn=conditions.pop("caller", ROLE),
@@ -58,7 +58,7 @@ def asked(action: str, resource: str, **keys: Any) -> EvalContext:
 
 
 def identity_allows(document: str, action: str, resource: str, **keys: Any) -> bool:
-    """Whether a role with `document` may."""
+    """Return whether a role with `document` may make the request."""
     return (
         "Allow"
         == evaluate(asked(action, resource, **keys), [parse_policy_document(document)]).decision
@@ -66,7 +66,7 @@ def identity_allows(document: str, action: str, resource: str, **keys: Any) -> b
 
 
 def service_decision(document: str, service: str, action: str, resource: str, **keys: Any) -> str:
-    """What a resource's policy says to an AWS service."""
+    """Return whether a resource's policy allows an AWS service."""
     context = asked(action, resource, caller=f"arn:aws:iam::{OTHER_ACCOUNT}:role/service", **keys)
     return evaluate_resource_policy(document, context, service=service).decision
 
@@ -298,7 +298,7 @@ MAY_NOT = [
 
 
 def told(case: tuple[str, str, str, dict[str, Any]]) -> str:
-    """A case's name: what is asked of what."""
+    """Return a case's name: what is asked of what."""
     return f"{case[1]} {case[2].rpartition(':')[2]}"
 
 
@@ -399,12 +399,12 @@ _POLICY_PROPERTIES = ("policy", "assumeRolePolicy")
 
 @pytest.fixture(scope="module")
 def run(everything: Run) -> Run:
-    """The template, with all that it may have."""
+    """Provide the template, with all that it may have."""
     return everything
 
 
 def policies(run: Run) -> list[tuple[str, dict[str, Any]]]:
-    """Every policy document that the program registers."""
+    """Return every policy document that the program registers."""
     return [
         (f"{entry.type} {entry.name}", json.loads(entry.inputs[key]))
         for entry in run.registrations

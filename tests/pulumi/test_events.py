@@ -15,7 +15,7 @@ SERVICE = f"arn:aws:ecs:{REGION}:{ACCOUNT}:service/plexus-main-cluster/plexus-ma
 
 
 def of_ecs(kind: str, name: str, service: str = SERVICE) -> dict[str, Any]:
-    """An event as ECS's documents show it (ecs_service_events.html)."""
+    """Return an event as ECS's documents show it (ecs_service_events.html)."""
     return {
         "Source": "aws.ecs",
         "DetailType": kind,

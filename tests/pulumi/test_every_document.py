@@ -408,7 +408,7 @@ QUESTIONS: dict[str, list[Question]] = {
 
 @pytest.fixture(scope="module")
 def documents(everything: Run) -> dict[str, dict[str, Any]]:
-    """Every policy document of the template, with all that it may have, by type and name."""
+    """Return every policy document of the complete template, by type and name."""
     return {
         f"{entry.type.rpartition(':')[2]} {entry.name}": json.loads(entry.inputs[key])
         for entry in everything.registrations
@@ -433,7 +433,7 @@ def test_it_lets_through_whom_it_is_for_and_no_other(
 
 
 def weakened(policy: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The document without one of its statements, or without one condition."""
+    """Yield the document without one of its statements, or without one condition."""
     for index, statement in enumerate(policy["Statement"]):
         less = copy.deepcopy(policy)
         del less["Statement"][index]

@@ -12,7 +12,7 @@ _EGRESS = "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule"
 
 
 def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:
-    """Each rule's group, protocol, port (ranges fail), and the other end; all but ICMP's."""
+    """Return each rule's group, protocol, port (no ranges) and other end, except for ICMP."""
     found = []
     for entry in run.of(kind):
         given = entry.inputs
@@ -30,7 +30,7 @@ def rules(run: Run, kind: str) -> list[tuple[str, str, int, str]]:
 
 
 def published(run: Run) -> set[int]:
-    """The host's ports that lead to containers."""
+    """Return the host's ports that lead to containers."""
     return {
         mapping["hostPort"]
         for entry in run.of("aws:ecs/taskDefinition:TaskDefinition")
@@ -40,7 +40,7 @@ def published(run: Run) -> set[int]:
 
 
 def opened(run: Run) -> set[int]:
-    """The host's ports that the world reaches."""
+    """Return the host's ports that the world reaches."""
     return {port for group, _, port, _ in rules(run, _INGRESS) if group == HOST}
 
 

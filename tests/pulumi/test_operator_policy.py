@@ -152,7 +152,7 @@ READING_WORKMAIL = [
 
 
 def never(questions: list[Question]) -> list[Question]:
-    """The same, answered with no."""
+    """Return these questions with the expected answer no."""
     return [replace(each, allowed=False) for each in questions]
 
 

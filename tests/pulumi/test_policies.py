@@ -22,12 +22,12 @@ from rules import POLICIES, STACK_POLICIES
 
 @pytest.fixture(scope="module")
 def run(everything: Run) -> Run:
-    """The template, with all that it may have."""
+    """Provide the template, with all that it may have."""
     return everything
 
 
 def as_sent(value: Any) -> Any:
-    """A value as Pulumi sends it to a policy pack: every number is a float."""
+    """Return a value as Pulumi sends it to a policy pack: every number is a float."""
     if isinstance(value, dict):
         return {key: as_sent(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -36,7 +36,7 @@ def as_sent(value: Any) -> Any:
 
 
 def options(entry: Registration) -> PolicyResourceOptions:
-    """What a policy sees of a resource's options."""
+    """Return what a policy sees of a resource's options."""
     return PolicyResourceOptions(
         protect=entry.protect,
         ignore_changes=[],
@@ -48,7 +48,7 @@ def options(entry: Registration) -> PolicyResourceOptions:
 
 
 def violations(entry: Registration) -> list[str]:
-    """The names of the rules that a resource breaks."""
+    """Return the names of the rules that a resource breaks."""
     arguments = ResourceValidationArgs(
         resource_type=entry.type,
         props=as_sent(entry.inputs),
@@ -71,7 +71,7 @@ def test_the_stack_breaks_no_rule(run: Run) -> None:
 
 
 def stack_violations(entries: list[Registration]) -> list[str]:
-    """What the rules about all resources together report."""
+    """Return what the rules about all resources together report."""
     resources = [
         PolicyResource(
             resource_type=entry.type,
@@ -129,7 +129,7 @@ def test_every_rule_looks_at_something(run: Run) -> None:
 
 
 def container(**changes: Any) -> str:
-    """A container definition that is confined but for `changes`."""
+    """Return a container definition that is confined but for `changes`."""
     confined = {
         "name": "c",
         "readonlyRootFilesystem": True,
@@ -151,7 +151,7 @@ BUCKET = "aws:s3/bucket:Bucket"
 
 
 def door(**statement: Any) -> str:
-    """A resource's policy with one statement that lets somebody in."""
+    """Return a resource's policy with one statement that lets somebody in."""
     return json.dumps({"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", **statement}})
 
 

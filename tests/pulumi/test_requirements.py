@@ -19,7 +19,7 @@ SOURCES = REPOSITORY / "src"
 
 
 def imported(file: Path) -> Iterator[str]:
-    """The modules that a file imports, but for those under `if TYPE_CHECKING:`, relative to none."""
+    """Return the modules that a file imports, except under `if TYPE_CHECKING:`."""
     nodes: list[ast.AST] = [ast.parse(file.read_text())]
     while nodes:
         node = nodes.pop()
@@ -36,7 +36,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def files_of(module: str) -> Iterator[Path]:
-    """A module of ours, with the packages that it is in."""
+    """Yield a module of ours, with the packages that it is in."""
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
         path = SOURCES.joinpath(*parts[:length])
@@ -46,7 +46,7 @@ def files_of(module: str) -> Iterator[Path]:
 
 
 def foreign(files: list[Path], seen: set[Path] | None = None) -> set[str]:
-    """The top-level names of what these files import, and what of ours they import does.
+    """Return the top-level names of what these files import, and what of ours they import does.
 
     `seen` gets the files of ours.
     """
@@ -62,7 +62,7 @@ def foreign(files: list[Path], seen: set[Path] | None = None) -> set[str]:
 
 
 def locked(requirements: Path) -> set[str]:
-    """The distributions that a requirements file names."""
+    """Return the distributions that a requirements file names."""
     names = re.findall(r"^([A-Za-z0-9._-]+)==", requirements.read_text(), re.MULTILINE)
     return set(map(canonicalize_name, names))
 

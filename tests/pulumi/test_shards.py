@@ -21,7 +21,7 @@ _TWO = _TEMPLATE | {
 
 @pytest.fixture(scope="module")
 def two() -> Run:
-    """The template with a second host, on which example.net lives."""
+    """Provide the template with a second host, on which example.net lives."""
     return record(_TWO, certificates=True, most_hosts=2)
 
 

@@ -15,7 +15,7 @@ KEPT = Path(__file__).with_name("urns.txt")
 
 @pytest.fixture(scope="module")
 def urns(run: Run) -> list[str]:
-    """Those of all resources and components, in order."""
+    """Provide the registrations of all resources and components, in order."""
     return sorted(entry.urn for entry in run.registrations)
 
 

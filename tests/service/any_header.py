@@ -17,14 +17,14 @@ WAYS = ("submission", "forward", *FILTERS)
 
 
 def content(mark: str, header: list[tuple[str, bytes]], more: bytes = b"") -> bytes:
-    """A mail with a header as it is, under a name of its own."""
+    """Return a mail with a header as it is, under a name of its own."""
     lines = [f"X-Mark: {mark}".encode(), more.rstrip()] if more else [f"X-Mark: {mark}".encode()]
     lines += [name.encode() + b": " + value.replace(b"\n", b"\r\n") for name, value in header]
     return b"\r\n".join(lines) + f"\r\n\r\nbody of {mark}\r\n".encode()
 
 
 def sent(host: MailHost, way: str, mark: str, header: list[tuple[str, bytes]]) -> bool:
-    """Whether a mail was taken by this way; if not, who sent it was told."""
+    """Return whether a mail was taken by this way; if not, who sent it was told."""
     if way == "submission":
         # Every other mail says that it is by whatever its first field holds.
         own = int(mark.partition("-")[2]) % 2 or not header
@@ -50,7 +50,7 @@ def sent(host: MailHost, way: str, mark: str, header: list[tuple[str, bytes]]) -
 
 
 def kept(host: MailHost) -> dict[str, bytes]:
-    """What lies in ben's folders, by mark."""
+    """Return what lies in ben's folders, by mark."""
     found: dict[str, bytes] = {}
     with host.imap(BEN) as client:
         for folder in ("INBOX", "Trash", "Junk"):
@@ -63,5 +63,5 @@ def kept(host: MailHost) -> dict[str, bytes]:
 
 
 def marks(octets: bytes) -> list[str]:
-    """The marks of the mails that are in these octets, also as attached ones."""
+    """Return the marks of the mails that are in these octets, also as attached ones."""
     return [each.decode() for each in re.findall(rb"(?m)^X-Mark: ([a-z]+-\d+)\r?$", octets)]

@@ -20,11 +20,11 @@ class AuthClient:
         self._number = 0
 
     def ask(self, address: str, *attempts: tuple[str, str]) -> list[str]:
-        """The outcome of each (user, password): "ok", "wrong" or "later"."""
+        """Return the outcome of each (user, password): "ok", "wrong" or "later"."""
         return self.ask_from(*[(address, *attempt) for attempt in attempts])
 
     def ask_from(self, *attempts: tuple[str, str, str]) -> list[str]:
-        """The same for each (address, user, password)."""
+        """Return the outcome of each (address, user, password)."""
         numbers = [self._send(*attempt) for attempt in attempts]
         outcomes: dict[str, str] = {}
         while not outcomes.keys() >= set(numbers):

@@ -28,13 +28,13 @@ class AwsAccount:
     )
 
     def client(self, service: str, **keys: str):
-        """A boto3 client, by default with the root key."""
+        """Return a boto3 client, by default with the root key."""
         return boto3.client(
             service, region_name=REGION, endpoint_url=self.endpoint_url, **(keys or self.root)
         )
 
     def assume(self, role_arn: str) -> dict[str, str]:
-        """The keys of a session of the role, as boto3 takes them."""
+        """Return the keys of a session of the role, as boto3 takes them."""
         found = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="test")
         credentials = found["Credentials"]
         return {
@@ -46,7 +46,7 @@ class AwsAccount:
 
 @contextmanager
 def aws_account(directory: Path, *, bind: str = "127.0.0.1") -> Iterator[AwsAccount]:
-    """Runs the emulator for the time of the block; what it prints is in `directory`."""
+    """Run the emulator for the time of the block; what it prints is in `directory`."""
     with socket.socket() as probe:
         probe.bind((bind, 0))
         port = probe.getsockname()[1]

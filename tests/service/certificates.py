@@ -57,7 +57,7 @@ class Authority:
         return x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
 
     def issue(self, host: str) -> tuple[Path, Path]:
-        """Files of a certificate for a host name, and of its key."""
+        """Return files of a certificate for a host name, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
         certificate = (

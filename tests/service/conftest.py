@@ -22,7 +22,7 @@ def _no_answers_of_other_tests() -> None:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
-    """A bridge network between the containers and the SES endpoint."""
+    """Provide a bridge network between the containers and the SES endpoint."""
     made = Network(engine())
     try:
         yield made
@@ -32,27 +32,27 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who vouches for the SES endpoint."""
+    """Provide the certificate authority of the SES endpoint."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def endpoint(network: Network, authority: Authority) -> Iterator[SesEndpoint]:
-    """The SES endpoint, with a certificate for SES's name."""
+    """Provide the SES endpoint, with a certificate for SES's name."""
     with SesEndpoint(network.gateway, *authority.issue(SES_HOST)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def idle_host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
-    """A host with a directory, on which nothing runs yet."""
+    """Provide a host with a directory, on which nothing runs yet."""
     with prepared(network, tmp_path_factory.mktemp("host"), "dovecot", "postfix") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> MailHost:
-    """A host with Dovecot and Postfix running and a directory."""
+    """Provide a host with Dovecot and Postfix running and a directory."""
     idle_host.start("dovecot")
     idle_host.start_postfix(endpoint.port, authority.file)
     return idle_host
@@ -60,7 +60,7 @@ def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> Ma
 
 @pytest.fixture
 def ses(endpoint: SesEndpoint) -> SesEndpoint:
-    """The endpoint, with nothing relayed yet and no refusal."""
+    """Provide the endpoint, with nothing relayed yet and no refusal."""
     endpoint.relayed.clear()
     endpoint.refused.clear()
     endpoint.refusal = None

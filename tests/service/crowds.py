@@ -30,7 +30,7 @@ class Strangers:
         self.tried = int(self._read())
 
     def still_open(self) -> dict[str, int]:
-        """The connections that are open now, by their source."""
+        """Return the connections that are open now, by their source."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()

@@ -69,7 +69,7 @@ class Archive:
 
 @contextlib.contextmanager
 def served(directory: Path) -> Iterator[Archive]:
-    """An archive on a port of its own of 127.0.0.1."""
+    """Provide an archive on a port of its own of 127.0.0.1."""
     made = Archive(directory)
 
     class Handler(http.server.SimpleHTTPRequestHandler):

@@ -9,12 +9,12 @@ from wire import await_true
 
 
 def mail(sender: str, subject: str, more: str = "") -> str:
-    """A small mail as a client writes it."""
+    """Return a small mail as a client writes it."""
     return f"From: {sender}\r\nTo: {OUTSIDE}\r\nSubject: {subject}\r\n{more}\r\nHello\r\n"
 
 
 def subjects(host: MailHost, address: str) -> list[bytes]:
-    """Subjects in a user's inbox."""
+    """Return subjects in a user's inbox."""
     with host.imap(address) as client:
         if client.select(readonly=True)[1] == [b"0"]:
             return []
@@ -29,5 +29,5 @@ def await_subject(host: MailHost, address: str, subject: str) -> None:
 
 
 def queue(container: Container) -> str:
-    """The queue as Postfix lists it."""
+    """Return the queue as Postfix lists it."""
     return container.exec("postqueue", "-p")

@@ -73,7 +73,7 @@ def drip(plain: socket.socket, octets: bytes) -> None:
 
 
 def connected(port: int, how: str, source: str) -> socket.socket:
-    """A connection that has gone as far as HOW says."""
+    """Return a connection that has gone as far as HOW says."""
     here = "127.0.0.1" if ipaddress.ip_address(source).version == 4 else "::1"
     if how == "rush":
         plain = socket.socket(socket.AF_INET if here == "127.0.0.1" else socket.AF_INET6)
@@ -120,7 +120,7 @@ def asked_for_tls(plain: socket.socket, port: int) -> bool:
 
 
 def say(secure: ssl.SSLSocket, how: str) -> None:
-    """What HOW says inside TLS, to IMAP."""
+    """Send what HOW says inside TLS, to IMAP."""
     name, _, value = how.partition("=")
     if name == "user":
         login = f'a LOGIN "{value}" "{os.environ["PASSWORD"]}"\r\nb SELECT INBOX\r\n'
@@ -138,7 +138,7 @@ def say(secure: ssl.SSLSocket, how: str) -> None:
 
 
 def is_open(client: socket.socket) -> bool:
-    """Whether the other side has neither closed nor said good-bye."""
+    """Return whether the server has neither closed the connection nor sent BYE."""
     descriptor = client.fileno()
     poll = select.poll()
     poll.register(descriptor, select.POLLIN | select.POLLRDHUP)

@@ -42,7 +42,7 @@ NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def host(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailHost]:
-    """A host with Dovecot, and calendars in the web container."""
+    """Provide a host with Dovecot, and calendars in the web container."""
     hash_of_all = STACK["mailboxes"][0]["password-hash"]
     stack = {
         "domains": [*STACK["domains"], "straße.example"],
@@ -75,7 +75,7 @@ def visitor(host: MailHost) -> WebClient:
 
 
 def basic(address: str, password: str = PASSWORD) -> dict[str, str]:
-    """The header with a password."""
+    """Return the header with a password."""
     given = base64.b64encode(f"{address}:{password}".encode()).decode()
     return {"Authorization": f"Basic {given}"}
 
@@ -85,7 +85,7 @@ def home(address: str) -> str:
 
 
 def event(uid: str, *lines: str) -> bytes:
-    """An event of one hour, in RFC 5545's form."""
+    """Return an event of one hour, in RFC 5545's form."""
     text = ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//test//EN", "BEGIN:VEVENT", f"UID:{uid}"]
     text += ["DTSTAMP:20261101T000000Z", "DTSTART:20261201T120000Z", "DTEND:20261201T130000Z"]
     text += [f"SUMMARY:{uid}", *lines, "END:VEVENT", "END:VCALENDAR", ""]
@@ -97,7 +97,7 @@ def put(visitor: WebClient, path: str, content: bytes, address: str = ANN) -> An
 
 
 def program(host: MailHost, address: str, password: str = PASSWORD) -> caldav.DAVClient:
-    """A calendar program that was told a server's name and a password."""
+    """Return a calendar client configured with a server's name and a password."""
     port = host.containers["web"].port(443)
     return caldav.DAVClient(
         f"https://localhost:{port}/.well-known/caldav",

@@ -29,7 +29,7 @@ def install(host: MailHost, authority: Authority) -> x509.Certificate:
 
 
 def shown(host: MailHost, port: int) -> int:
-    """The serial number of the certificate that a new connection to a port sees."""
+    """Return the serial number of the certificate that a new connection to a port sees."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     container = host.containers["dovecot" if port in PORTS["dovecot"] else "postfix"]
@@ -88,7 +88,7 @@ def fits_not(folder: Path, authority: Authority) -> None:
 
 
 def no_certificate(folder: Path, _authority: Authority) -> None:
-    """A file cut short by a full disk."""
+    """Write a file that a full disk has truncated."""
     path = folder / "certificate.pem"
     path.write_bytes(path.read_bytes()[:200])
 

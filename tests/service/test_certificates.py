@@ -46,7 +46,7 @@ class Run:
     log: list[dict]
 
     def events(self, event: str) -> list[dict]:
-        """The lines of one event."""
+        """Return the lines of one event."""
         return [line for line in self.log if line["event"] == event]
 
     @property
@@ -78,7 +78,7 @@ class Internet:
     folder: Path
 
     def challenges(self) -> list[str]:
-        """The names of all TXT records in the zones."""
+        """Return the names of all TXT records in the zones."""
         route53 = self.account.client("route53")
         return [
             record_set["Name"]
@@ -137,7 +137,7 @@ class Host:
     def run(
         self, directory_url: str, *names: str, zones: dict[str, list[str]] | None = None
     ) -> Run:
-        """One run of the task, with fresh keys of the role."""
+        """Run the task once, with new keys of the role."""
         keys = self.internet.account.assume(self.internet.role_arn)
         environment = {
             "AWS_ACCESS_KEY_ID": keys["aws_access_key_id"],
@@ -185,19 +185,19 @@ class Host:
         return set(found.value.get_values_for_type(x509.DNSName))
 
     def pair(self) -> tuple[bytes, bytes]:
-        """The bytes of certificate and key."""
+        """Return the bytes of certificate and key."""
         return (self.tls / "certificate.pem").read_bytes(), (self.tls / "key.pem").read_bytes()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def fetch(url: str, context: ssl.SSLContext) -> bytes:
-    """What is at the URL, once the server is up."""
+    """Return what is at the URL, once the server is up."""
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -270,7 +270,7 @@ def internet(tmp_path_factory) -> Iterator[Internet]:
 
 @pytest.fixture
 def host(internet, tmp_path) -> Host:
-    """A fresh mail host, where Dovecot has made its self-signed pair as plain files of root."""
+    """Provide a new mail host, where Dovecot has made its self-signed pair as root's files."""
     tls, state = tmp_path / "tls", tmp_path / "certbot"
     for directory, mode in ((tls, 0o750), (state, 0o700)):
         directory.mkdir()

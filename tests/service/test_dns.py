@@ -55,7 +55,7 @@ class Desk:
     signing_key: bytes
 
     def put(self, name: str, kind: str, *values: str, action: str = "UPSERT", **more) -> None:
-        """Changes one record set as a deploy does."""
+        """Change one record set as a deploy does."""
         zone = max((z for z in self.zones if name.endswith(z)), key=len)
         record_set = {"Name": name, "Type": kind, **more}
         if values:
@@ -66,12 +66,12 @@ class Desk:
         )
 
     def ask(self, name: str, kind: str, *, how=dns.query.udp, **options) -> dns.message.Message:
-        """One query, without a resolver's interpretation."""
+        """Send one query, and return the answer without a resolver's interpretation."""
         query = dns.message.make_query(name, kind, **options)
         return how(query, "127.0.0.1", port=self.port, timeout=10)
 
     def texts(self, name: str, kind: str) -> list[str]:
-        """The values of an answer, sorted."""
+        """Return the values of an answer, sorted."""
         return sorted(rdata.to_text() for rrset in self.ask(name, kind).answer for rdata in rrset)
 
     @property

@@ -37,7 +37,7 @@ def inside(host: MailHost) -> Iterator[list[imaplib.IMAP4_SSL]]:
 
 
 def all_are_in(host: MailHost, clients: list[imaplib.IMAP4_SSL]) -> None:
-    """Every client ends its IDLE and begins another: none was cut off, nothing was killed."""
+    """Check that every client can end its IDLE and begin another, and nothing was killed."""
     for client in clients:
         client.send(b"DONE\r\nidle IDLE\r\n")
     for client in clients:

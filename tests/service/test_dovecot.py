@@ -27,7 +27,7 @@ FOLDERS = {"Drafts", "Sent", "Archive", "Junk", "Trash"}
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running and a directory."""
+    """Provide a host with Dovecot running and a directory."""
     idle_host.start("dovecot")
     return idle_host
 
@@ -39,7 +39,7 @@ def deliver(host: MailHost, recipient: str, content: bytes) -> None:
 
 
 def answer(host: MailHost, recipient: str) -> int:
-    """The code with which a mail is taken or deferred; 0 where no process is free for it."""
+    """Return the code with which a mail is taken or deferred; 0 where no process is free for it."""
     try:
         deliver(host, recipient, b"Subject: one of many\r\n\r\n")
     except smtplib.SMTPServerDisconnected:
@@ -50,7 +50,7 @@ def answer(host: MailHost, recipient: str) -> int:
 
 
 def logs_in(host: MailHost, address: str) -> bool:
-    """Whether the address can log in with the password of all."""
+    """Return whether the address can log in with the password of all."""
     try:
         with host.imap(address):
             return True
@@ -59,7 +59,7 @@ def logs_in(host: MailHost, address: str) -> bool:
 
 
 def newest(client: imaplib.IMAP4_SSL, folder: str = "INBOX") -> bytes:
-    """The newest mail of a folder, whole."""
+    """Return the newest mail of a folder, whole."""
     client.select(folder, readonly=True)
     return client.fetch("*", "(BODY.PEEK[])")[1][0][1]
 
@@ -271,7 +271,7 @@ def test_idle_client_hears_of_a_mail_at_once(host: MailHost) -> None:
 
 
 def hibernates(host: MailHost, address: str) -> bool:
-    """Whether all of a user's IMAP connections have given up their processes."""
+    """Return whether all of a user's IMAP connections have given up their processes."""
     shown = host.containers["dovecot"].exec("doveadm", "-f", "tab", "who", "-1", address)
     services = [line.split("\t")[1] for line in shown.splitlines()[1:]]
     return bool(services) and set(services) == {"imap-hibernate"}

@@ -23,7 +23,7 @@ ROUNDS = 6
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
@@ -37,7 +37,7 @@ def deliver(host: MailHost, recipient: str, *subjects: str) -> None:
 
 
 def kept(host: MailHost, address: str) -> list[str]:
-    """Subjects of what can be restored, each read from the whole mail."""
+    """Return subjects of what can be restored, each read from the whole mail."""
     with host.imap(address) as client:
         status, (count,) = client.select(".Expunged", readonly=True)
         if status == "NO" or count == b"0":

@@ -30,7 +30,7 @@ ALL = ("certbot", "deliver", "dovecot", "postfix")
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """The archive."""
+    """Provide the archive."""
     with served(tmp_path_factory.mktemp("archive")) as made:
         yield made
 
@@ -53,7 +53,7 @@ class Checkout:
         )
 
     def tags(self, *more: str) -> dict[str, str]:
-        """Each image's tag."""
+        """Return each image's tag."""
         found = json.loads(self.run("--tags", *more, *ALL).stdout)
         return {name: image.rpartition(":")[2] for name, image in found.items()}
 
@@ -66,7 +66,7 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path, archive: Archive) -> Checkout:
-    """A fresh copy."""
+    """Provide a fresh copy."""
     for folder in ("containers", "src/postal_plexus", "requirements", "tools"):
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
@@ -191,7 +191,7 @@ def test_the_base_image_is_asked(checkout: Checkout) -> None:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
-    """A desk's AWS."""
+    """Provide a desk's AWS."""
     running = RunningDesk.in_directory(tmp_path_factory.mktemp("patch"))
     running.start()
     yield running
@@ -305,7 +305,7 @@ def test_a_stack_with_the_newest_images_is_left_alone(
 
 
 def ages(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[int, bool]]:
-    """What --look says: by image its days, and whether it lacks fixes."""
+    """Return what --look says: by image its days, and whether it lacks fixes."""
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return {line["image"]: (line["days"], line["lacks_fixes"]) for line in lines}
 

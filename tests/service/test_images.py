@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the images are built from, in a copy that a test may change."""
+    """Provide what the images are built from, in a copy that a test may change."""
     skip = shutil.ignore_patterns("__pycache__")
     for folder in ("containers", "src"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=skip)
@@ -43,7 +43,7 @@ def run(checkout: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 
 def tags(checkout: Path, **environment: str) -> dict[str, str]:
-    """The images' whole names."""
+    """Return the images' whole names."""
     return json.loads(run(checkout, "--tags", **environment).stdout)
 
 

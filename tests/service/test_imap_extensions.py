@@ -30,13 +30,13 @@ APPEND_LIMIT = 40 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
 
 def session(host: MailHost, address: str) -> IMAPClient:
-    """A logged-in session of the library."""
+    """Return a logged-in session of the library."""
     port = host.containers["dovecot"].port(993)
     client = IMAPClient("127.0.0.1", port, ssl_context=host.tls(), timeout=60)
     client.login(address, PASSWORD)
@@ -45,7 +45,7 @@ def session(host: MailHost, address: str) -> IMAPClient:
 
 @pytest.fixture
 def ben(host: MailHost) -> Iterator[IMAPClient]:
-    """A session of Ben's."""
+    """Provide a session of Ben's."""
     with session(host, BEN) as client:
         yield client
 
@@ -55,7 +55,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def folder(ben: IMAPClient) -> str:
-    """A folder of the test's own in Ben's mailbox, not open."""
+    """Provide a folder of the test's own in Ben's mailbox, not open."""
     name = f"Folder {next(_numbers)}"
     ben.create_folder(name)
     return name
@@ -68,17 +68,17 @@ def deliver(host: MailHost, recipient: str, content: bytes) -> None:
 
 
 def mail(subject: str, *headers: str, body: str = "Hello") -> bytes:
-    """A small mail."""
+    """Return a small mail."""
     return "\r\n".join([f"Subject: {subject}", *headers, "", body, ""]).encode()
 
 
 def raw(client: IMAPClient) -> imaplib.IMAP4:
-    """The standard library's client below, for what the library has no method for."""
+    """Return the standard library's client below, for what the library has no method for."""
     return client._imap  # noqa: SLF001
 
 
 def plain(client: IMAPClient, name: str, *arguments: str) -> dict[str, list[bytes]]:
-    """A command that the library does not know; what the server said before its OK, by kind."""
+    """Send a command that the library lacks; return the untagged answers by kind."""
     imap = raw(client)
     imap.untagged_responses.clear()
     status, text = imap.xatom(name, *arguments)
@@ -400,7 +400,7 @@ def test_news_just_before_sleep_is_told(
 
 
 def number_inside(pid: int) -> str:
-    """The number of a process in its container; "" of one that has ended since it was listed."""
+    """Return a process's number in its container; "" if it has ended since it was listed."""
     try:
         return Path(f"/proc/{pid}/status").read_text().partition("NSpid:")[2].split()[1]
     except FileNotFoundError:

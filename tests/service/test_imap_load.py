@@ -33,7 +33,7 @@ FLAGS = (r"\Seen", r"\Flagged", r"\Answered", "$Forwarded", "$Work")
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running, in 64 MB."""
+    """Provide a host with Dovecot running, in 64 MB."""
     idle_host.start("dovecot", options=["--memory=64m", "--memory-swap=64m"])
     return idle_host
 

@@ -80,7 +80,7 @@ def host(idle_host: MailHost) -> MailHost:
 def sources(
     host: MailHost, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, ImapSource]]:
-    """The servers, with mail in odd folders; and a container for tasks."""
+    """Provide the servers, with mail in odd folders; and a container for tasks."""
     made: dict[str, ImapSource] = {}
     try:
         for kind in OF:

@@ -31,7 +31,7 @@ AS_VMAIL = ("setpriv", "--reuid=5000", "--regid=5000", "--clear-groups")
 
 @pytest.fixture
 def host(idle_host: MailHost) -> Iterator[MailHost]:
-    """A host with a new store and a new volume, and Dovecot running."""
+    """Provide a host with a new store and a new volume, and Dovecot running."""
     for name in ("mail", "indexes"):
         empty(idle_host.root / name)
     idle_host.start("dovecot")
@@ -46,7 +46,7 @@ def empty(directory: Path) -> None:
 
 
 def deliver(host: MailHost, recipient: str, subject: str) -> int:
-    """The code that a mail is answered with; with 4xx it is tried again, as `deliver` does."""
+    """Return the reply code for a mail, trying again after 4xx as `deliver` does."""
     with host.lmtp() as lmtp:
         try:
             lmtp.sendmail(
@@ -71,7 +71,7 @@ def lose_volume(host: MailHost) -> None:
 
 
 def state(client: imaplib.IMAP4_SSL, folder: str) -> dict[str, tuple[str, str, str]]:
-    """What a client sees of a folder: subject -> UID validity, UID, flags."""
+    """Return what a client sees of a folder: subject -> UID validity, UID, flags."""
     answer, _ = client.select(f'"{folder}"', readonly=True)
     assert answer == "OK", folder
     validity = client.response("UIDVALIDITY")[1][0].decode()
@@ -89,7 +89,7 @@ def state(client: imaplib.IMAP4_SSL, folder: str) -> dict[str, tuple[str, str, s
 
 
 def seen(host: MailHost) -> dict[str, dict[str, tuple[str, str, str]]]:
-    """What ann sees of all her folders, and ben of what she shares with him."""
+    """Return what ann sees of all her folders, and ben of what she shares with him."""
     with host.imap(ANN) as ann, host.imap(BEN) as ben:
         folders = [line.decode().rpartition('"/" ')[2].strip('"') for line in ann.list()[1]]
         found = {folder: state(ann, folder) for folder in sorted(folders)}
@@ -131,7 +131,7 @@ def furnish(host: MailHost) -> None:
 
 
 def of_dovecot(host: MailHost, root: str) -> set[str]:
-    """The names of index, log and search files below one of the host's directories."""
+    """Return the names of index, log and search files below one of the host's directories."""
     names = {path.name for path in (host.root / root).rglob("*")}
     return {name for name in names if re.match(r"dovecot\.(index|list|mailbox)|fts-", name)}
 
@@ -412,7 +412,7 @@ def run_once(host: MailHost, command: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def small_volume(host: MailHost, megabytes: int) -> Iterator[Path]:
-    """A volume of its own, of a fixed size, for the indexes."""
+    """Provide a volume of its own, of a fixed size, for the indexes."""
     path = host.root / "indexes"
     image = host.root / "indexes.ext4"
     subprocess.run(["truncate", f"--size={megabytes}M", image], check=True)

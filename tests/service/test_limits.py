@@ -26,7 +26,7 @@ OUTSIDE = "someone@elsewhere.example"
 
 
 def connected(host: MailHost, port: int, open_ones: contextlib.ExitStack) -> smtplib.SMTP | str:
-    """A client that has begun and stays, or the refusal it was greeted with."""
+    """Return a client that has begun and stays, or the refusal it was greeted with."""
     try:
         return open_ones.enter_context(host.submission(port=port))
     except smtplib.SMTPConnectError as refusal:
@@ -137,7 +137,7 @@ def test_commands_are_cut_off_at_two_kilobytes(host: MailHost) -> None:
 
 @contextlib.contextmanager
 def imap_sessions(host: MailHost, count: int, user: str = ANN) -> Iterator[list[imaplib.IMAP4_SSL]]:
-    """So many sessions of a user's, ann's by default, in which each has a mailbox open."""
+    """Provide this number of sessions of a user (ann), each with a mailbox open."""
     with contextlib.ExitStack() as open_ones:
         sessions = [open_ones.enter_context(host.imap(user)) for _ in range(count)]
         for session in sessions:
@@ -187,7 +187,7 @@ def test_fifth_filter_editor_of_a_user(host: MailHost) -> None:
 
 
 def is_refused(host: MailHost, port: int) -> bool:
-    """Whether ann has no room for one more editor."""
+    """Return whether ann has no room for one more editor."""
     try:
         ManageSieve(port, host.tls(), ANN, PASSWORD).close()
     except AssertionError:

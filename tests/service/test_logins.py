@@ -36,14 +36,14 @@ def _nobody_has_guessed(host: MailHost) -> None:  # pyright: ignore[reportUnused
 
 @pytest.fixture
 def auth(host: MailHost) -> Iterator[AuthClient]:
-    """A client of auth.sock."""
+    """Provide a client of auth.sock."""
     made = AuthClient(host)
     yield made
     made.close()
 
 
 def by_imap(host: MailHost, password: str, user: str = ANN) -> str:
-    """IMAP's answer to a login: "" or the refusal's text."""
+    """Return IMAP's answer to a login: "" or the refusal's text."""
     try:
         with host.imap(user, password):
             return ""
@@ -52,7 +52,7 @@ def by_imap(host: MailHost, password: str, user: str = ANN) -> str:
 
 
 def by_managesieve(host: MailHost, password: str, user: str = ANN) -> str:
-    """ManageSieve's answer to a login."""
+    """Return ManageSieve's answer to a login."""
     try:
         ManageSieve(host.containers["dovecot"].port(4190), host.tls(), user, password).close()
     except AssertionError as refusal:
@@ -61,7 +61,7 @@ def by_managesieve(host: MailHost, password: str, user: str = ANN) -> str:
 
 
 def by_submission(host: MailHost, password: str, user: str = ANN) -> str:
-    """Submission's answer to a login."""
+    """Return submission's answer to a login."""
     with host.submission() as smtp:
         # smtplib's own login has ASCII names only.
         secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
@@ -73,19 +73,19 @@ PROTOCOLS = (by_imap, by_managesieve, by_submission)
 
 
 def on_every_protocol(host: MailHost, password: str, user: str = ANN) -> list[str]:
-    """What IMAP, ManageSieve and submission answer, asked side by side."""
+    """Return what IMAP, ManageSieve and submission answer, asked side by side."""
     with ThreadPoolExecutor(len(PROTOCOLS)) as side_by_side:
         return list(side_by_side.map(lambda login: login(host, password, user), PROTOCOLS))
 
 
 def last_logins(host: MailHost, *arguments: str) -> list[list[str]]:
-    """What the operator's command shows."""
+    """Return what the operator's command shows."""
     shown = host.containers["dovecot"].exec("logins", *arguments)
     return [line.split(" ") for line in shown.splitlines()]
 
 
 def with_app_passwords(apps: Mapping[str, str]) -> dict[str, object]:
-    """The stack, in which ann has app passwords."""
+    """Return the stack, in which ann has app passwords."""
     ann, *others = STACK["mailboxes"]
     return STACK | {"mailboxes": [ann | {"app-passwords": dict(apps)}, *others]}
 
@@ -277,7 +277,7 @@ def test_what_only_looks_like_it_opens_nothing(host: MailHost, typed: str) -> No
 
 @pytest.fixture(scope="module")
 def idn(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """Mailboxes in domains of several scripts, beside the others."""
+    """Add mailboxes in domains of several scripts."""
     addresses = ("eva@straße.example", "ole@bücher.example", "mo@نامه\u200cای.example")
     ann, *_ = STACK["mailboxes"]
     more = [{**ann, "address": address} for address in addresses]
@@ -294,7 +294,7 @@ def idn(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFuncti
 
 
 def logged(container: Container, *parts: str) -> bool:
-    """Whether a line of the log holds all the parts, once it is there."""
+    """Return whether a line of the log holds all the parts, once it is there."""
     return await_true(
         f"a log line with {parts}",
         lambda: any(all(part in line for part in parts) for line in container.logs().splitlines()),

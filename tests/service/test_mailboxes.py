@@ -27,7 +27,7 @@ EMIL = "emil@example.org"
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running; carla's mailbox has room for 2 MB, dora's for half a GB, emil's for 8 folders."""
+    """Provide Dovecot; carla may have 2 MB, dora half a GB, emil 8 folders."""
     dora = STACK["mailboxes"][0] | {"address": DORA, "quota-gb": 0.5}
     password_hash = dora["password-hash"]
     idle_host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], dora]})
@@ -50,7 +50,7 @@ def deliver(
 def mail(
     subject: str, sender: str = "Somebody <s@elsewhere.example>", verdict: str = "PASS"
 ) -> str:
-    """A mail as `deliver` hands it over, with SES's verdict on spam."""
+    """Return a mail as `deliver` hands it over, with SES's verdict on spam."""
     return (
         f"X-Plexus-Verdicts: spam={verdict}; virus=PASS; spf=PASS; dkim=PASS; dmarc=PASS\r\n"
         f"From: {sender}\r\nSubject: {subject}\r\n\r\nHello\r\n"
@@ -58,13 +58,13 @@ def mail(
 
 
 def found(client: imaplib.IMAP4_SSL, folder: str, *criteria: str) -> list[bytes]:
-    """UIDs in a folder."""
+    """Return UIDs in a folder."""
     assert client.select(f'"{folder}"')[0] == "OK"
     return client.uid("SEARCH", *criteria)[1][0].split()
 
 
 def sieve(host: MailHost, address: str) -> ManageSieve:
-    """A ManageSieve session."""
+    """Return a ManageSieve session."""
     return ManageSieve(host.containers["dovecot"].port(4190), host.tls(), address, PASSWORD)
 
 

@@ -82,7 +82,7 @@ def test_where_memory_ends_the_kernel_takes_one_session(host: MailHost) -> None:
 
 
 def hostile_mail(kind: str) -> bytes:
-    """A mail of ann's that takes as much as it can: 25 MB of body, or 256 KB of header."""
+    """Return a mail of ann's that takes as much as it can: 25 MB of body, or 256 KB of header."""
     head = b"From: ann@example.org\r\nSubject: much\r\n"
     addresses = b",\r\n ".join([b"a@b.c"] * 6_000)
     lists = b"".join(name + b": " + addresses + b"\r\n" for name in (b"To", b"Cc", b"Reply-To"))

@@ -17,7 +17,7 @@ from service.desk.running import RunningDesk
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
-    """A desk's AWS."""
+    """Provide a desk's AWS."""
     running = RunningDesk.in_directory(tmp_path_factory.mktemp("push"))
     running.start()
     yield running
@@ -35,7 +35,7 @@ def containers() -> Engine:
 
 @pytest.fixture
 def image(containers: Engine, tmp_path: Path) -> Iterator[str]:
-    """A tiny image with a name as tools/images gives."""
+    """Provide a tiny image with a name as tools/images gives."""
     tag = uuid.uuid4().hex[:16]
     name = f"localhost/postal-plexus/probe:{tag}"
     (tmp_path / "Containerfile").write_text(f"FROM scratch\nLABEL tag={tag}\n")
@@ -79,7 +79,7 @@ def run(
 
 @pytest.fixture
 def repository(desk: RunningDesk) -> str:
-    """A repository with immutable tags, by the address where its registry answers."""
+    """Provide a repository with immutable tags, by the address where its registry answers."""
     name = f"probe-{uuid.uuid4().hex[:8]}"
     desk.client("ecr").create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
     return f"{desk.settings.endpoint_url.removeprefix('http://')}/{name}"
@@ -124,7 +124,7 @@ def test_the_newest_image_of_the_source_is_taken(
 
 
 def other_image(containers: Engine, image: str) -> str:
-    """An image with another content."""
+    """Return an image with another content."""
     created = containers("create", image, "nothing")
     containers("commit", "--change=LABEL other=1", created, name := f"{image}-other")
     containers("rm", created)
@@ -183,7 +183,7 @@ def test_make_push_has_every_image_of_the_stack_there(
 
 
 def creds(desk: RunningDesk) -> tuple[str, str]:
-    """How podman logs in to the emulator's registry; its password is no secret."""
+    """Return how podman logs in to the emulator's registry; its password is no secret."""
     token = desk.client("ecr").get_authorization_token()["authorizationData"][0]
     return "--creds", base64.b64decode(token["authorizationToken"]).decode()
 

@@ -18,7 +18,7 @@ ODD, ODD_FIRST = "odd@example.org", "a!#$%&*=?^_`{|}~-b@example.org"
 
 
 def renamed() -> dict[str, object]:
-    """The stack in which ann and the odd one have other addresses."""
+    """Return the stack in which ann and the odd one have other addresses."""
     ann, ben, odd = STACK["mailboxes"]
     return STACK | {
         "domains": ["example.org", {"name": "example.net", "catch-all": ANNA}],
@@ -37,7 +37,7 @@ def renamed() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.write_directory(STACK)
     idle_host.start("dovecot")
     return idle_host
@@ -57,7 +57,7 @@ def send(host: MailHost, recipient: str, subject: str) -> bool:
 
 
 def subjects(client: imaplib.IMAP4_SSL, folder: str = "INBOX") -> list[str]:
-    """The subjects of all mails of a folder."""
+    """Return the subjects of all mails of a folder."""
     assert client.select(f'"{folder}"', readonly=True)[0] == "OK"
     found = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
     return sorted(
@@ -66,7 +66,7 @@ def subjects(client: imaplib.IMAP4_SSL, folder: str = "INBOX") -> list[str]:
 
 
 def homes(host: MailHost) -> set[str]:
-    """The mailboxes' directories."""
+    """Return the mailboxes' directories."""
     return {path.name for path in (host.root / "mail/example.org").iterdir()}
 
 

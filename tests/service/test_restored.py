@@ -26,7 +26,7 @@ CAPABILITIES = "CHOWN,DAC_OVERRIDE,FOWNER,SETGID,SETUID"
 
 @pytest.fixture
 def host(idle_host: MailHost) -> Iterator[MailHost]:
-    """A host with a new store and a new volume, and Dovecot running."""
+    """Provide a host with a new store and a new volume, and Dovecot running."""
     for name in ("mail", "indexes"):
         empty(idle_host.root / name)
     # As the root of an EFS file system.
@@ -69,7 +69,7 @@ def task(host: MailHost, *words: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 def restored(host: MailHost) -> list[Path]:
-    """What AWS Backup has written, as far as it is still there."""
+    """Return what AWS Backup has written, as far as it is still there."""
     return sorted(host.root.glob("aws-backup-restore_*"))
 
 
@@ -89,7 +89,7 @@ def back_up(host: MailHost, name: str, *items: str) -> Path:
 
 
 def seen(host: MailHost, address: str) -> dict[str, dict[str, str]]:
-    """All folders of a mailbox that have mail: subject -> flags."""
+    """Return all folders of a mailbox that have mail: subject -> flags."""
     with host.imap(address) as client:
         folders = [line.decode().rpartition('"/" ')[2].strip('"') for line in client.list()[1]]
         folders = [each for each in folders if not each.startswith("shared")]
@@ -103,7 +103,7 @@ def seen(host: MailHost, address: str) -> dict[str, dict[str, str]]:
 
 
 def lose(host: MailHost, address: str) -> None:
-    """All mails of a user are gone for good."""
+    """Remove all mails of a user for good."""
     words = ("doveadm", "-o", "mail_plugins/lazy_expunge=no", "expunge", "-u", address)
     host.containers["dovecot"].exec(*words, "mailbox", "*", "all")
 

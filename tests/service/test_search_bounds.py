@@ -27,14 +27,14 @@ TEXT = "Content-Type: text/plain; charset=utf-8\r\n"
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
 
 @pytest.fixture
 def neighbour(host: MailHost) -> Iterator[imaplib.IMAP4_SSL]:
-    """Ann's session, which has to be there afterwards."""
+    """Provide Ann's session, which has to be there afterwards."""
     with host.imap(ANN) as client:
         client.select()
         yield client
@@ -53,13 +53,13 @@ def addresses(count: int, form: str = "user{:07d}@world.example") -> str:
 
 
 def parts(*contents: str) -> str:
-    """A multipart mail of these, each with its own headers."""
+    """Return a multipart mail of these, each with its own headers."""
     inside = "".join(f"--b\r\n{content}\r\n" for content in contents)
     return f"{HEAD}Content-Type: multipart/mixed; boundary=b\r\n\r\n{inside}--b--\r\n"
 
 
 def text_in_base64(text: str) -> str:
-    """A text part, encoded."""
+    """Return a text part, encoded."""
     encoded = base64.encodebytes(text.encode()).decode().replace("\n", "\r\n")
     return f"{TEXT}Content-Transfer-Encoding: base64\r\n\r\n{encoded}"
 
@@ -89,7 +89,7 @@ POISON = {
 
 
 def search(client: imaplib.IMAP4_SSL, *criteria: str) -> list[bytes]:
-    """UIDs in the inbox, as the session knows it now."""
+    """Return UIDs in the inbox, as the session knows it now."""
     client.noop()
     return client.uid("SEARCH", *criteria)[1][0].split()
 

@@ -21,7 +21,7 @@ BEN = "ben@example.org"
 
 
 def header(text: str) -> str:
-    """A header field's value as clients write it."""
+    """Return a header field's value as clients write it."""
     return Header(text, "utf-8", maxlinelen=70).encode(linesep="\r\n")
 
 
@@ -35,7 +35,7 @@ ENCODERS = {
 def text_part(
     text: str, subtype: str = "plain", encoding: str = "8bit", charset: str = "utf-8"
 ) -> str:
-    """A part with its header."""
+    """Return a part with its header."""
     body = ENCODERS[encoding](text.encode(charset)).decode()
     if encoding != "8bit":
         body = body.replace("\n", "\r\n")
@@ -46,19 +46,19 @@ def text_part(
 
 
 def mail(content: str, subject: str = "none") -> str:
-    """A mail of one part."""
+    """Return a mail of one part."""
     return f"From: s@world.example\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n{content}"
 
 
 def multipart(*parts: str) -> str:
-    """A part of parts."""
+    """Return a part of parts."""
     inside = "".join(f"--b\r\n{part}\r\n" for part in parts)
     return f"Content-Type: multipart/mixed; boundary=b\r\n\r\n{inside}--b--\r\n"
 
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
@@ -89,7 +89,7 @@ def deliver(host: MailHost, client: imaplib.IMAP4_SSL, contents: Iterable[str]) 
 
 @pytest.fixture
 def ben(host: MailHost) -> Iterator[imaplib.IMAP4_SSL]:
-    """Ben's session."""
+    """Provide Ben's session."""
     with host.imap(BEN) as client:
         yield client
 
@@ -97,7 +97,7 @@ def ben(host: MailHost) -> Iterator[imaplib.IMAP4_SSL]:
 def assert_search(
     client: imaplib.IMAP4_SSL, uids: Mapping[str, int], cases: Mapping[str, Case], *keys: str
 ) -> None:
-    """Each case is found by what finds it, and by nothing else."""
+    """Check that each case is found by its queries and by no other."""
     for name, case in cases.items():
         for text in (*case.found, *case.not_found):
             is_found = uids[name] in search(client, *keys, text=text)
@@ -300,7 +300,7 @@ def test_what_is_found_is_what_contains_it(host: MailHost, ben: imaplib.IMAP4_SS
 
 
 def odd_bodies() -> dict[str, bytes]:
-    """Bodies made to take time, memory, or a wrong turn."""
+    """Return bodies that could take much time or memory, or cause errors."""
     chance = random.Random(8)
     pool = [*range(1, 0x250), *range(0xE00, 0x10A0), *range(0x1780, 0x1800), *range(0x2000, 0x2070)]
     pool += [*range(0x3000, 0x3130), 0xAC00, 0xFEFF, 0xFF76, 0xFF9E, 0xFFFD, 0x1F600, 0x20000]

@@ -25,14 +25,14 @@ BACKTRACKING = r'"subject" "(a|aa)*(a|aa)*\\1c"'
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
 
 @pytest.fixture
 def ann(host: MailHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """Ann's session, inside TLS; no script is there before and after."""
+    """Provide Ann's session, inside TLS, without scripts before and after."""
     monkeypatch.setenv("SSL_CERT_FILE", str(host.root / "tls/certificate.pem"))
     client = Client("127.0.0.1", host.containers["dovecot"].port(4190), srvhostname=HOSTNAME)
     assert client.connect(ANN, PASSWORD, starttls=True)

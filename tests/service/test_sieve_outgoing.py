@@ -32,7 +32,7 @@ REJECT = 'require "reject"; reject "no thanks";'
 
 
 def letter(subject: str, more: str = AUTHENTIC, author: str = "A <a@world.example>") -> str:
-    """A mail of the world as `deliver` gives it to Dovecot."""
+    """Return a mail of the world as `deliver` gives it to Dovecot."""
     return (
         f"{more}From: {author}\r\nTo: {BEN}\r\nMessage-ID: <{subject.replace(' ', '.')}@world.example>\r\n"
         f"Subject: {subject}\r\n\r\nHello\r\n"

@@ -76,14 +76,14 @@ def contents(author: str = "ann@example.org") -> Iterator[tuple[str, bytes]]:
 
 
 def stuffed(content: bytes) -> bytes:
-    """As DATA has it (RFC 5321, 4.5.2), by lines that end in CRLF."""
+    """Dot-stuff lines that end in CRLF, as for DATA (RFC 5321, section 4.5.2)."""
     return (b"." if content.startswith(b".") else b"") + content.replace(b"\r\n.", b"\r\n..")
 
 
 def hand_over(
     client: smtplib.SMTP, sender: str, recipient: str, content: bytes, *, chunked: bool
 ) -> bool:
-    """One mail, raw; whether it was taken. Fails if the server says anything unasked afterwards."""
+    """Send a raw mail; return whether it was accepted. Fail on unexpected output afterwards."""
     assert client.docmd("MAIL", f"FROM:<{sender}> BODY=8BITMIME")[0] == 250
     assert client.docmd("RCPT", f"TO:<{recipient}>")[0] == 250
     assert client.sock is not None
@@ -101,7 +101,7 @@ def hand_over(
 
 
 def only_outer_ones_left(ses: SesEndpoint, taken: int) -> None:
-    """Every mail that was taken left once, to its own recipient; nothing else did."""
+    """Check that each accepted mail left once, to its own recipient, and nothing else did."""
     await_true("all to leave", lambda: len(ses.relayed) >= taken)
     assert taken == len(ses.relayed)
     assert {(OUTSIDE,)} == {each.recipients for each in ses.relayed}

@@ -34,12 +34,12 @@ def send(host: MailHost, login: str, recipients: int = 1) -> smtplib.SMTPRespons
 
 @pytest.fixture
 def limited(host: MailHost, ses: SesEndpoint, authority: Authority) -> Callable[[str], None]:
-    """Starts Postfix anew with other limits."""
+    """Restart Postfix with other limits."""
     return lambda limits: host.start_postfix(ses.port, authority.file, limits=limits) and None
 
 
 def metrics(host: MailHost) -> list[dict[str, object]]:
-    """The metric lines that the container has written."""
+    """Return the metric lines that the container has written."""
     lines = host.containers["postfix"].logs().splitlines()
     return [json.loads(line) for line in lines if line.startswith('{"_aws"')]
 
@@ -98,7 +98,7 @@ def test_wrong_limits_refuse_the_start(host: MailHost, authority: Authority) -> 
 
 
 def guards(host: MailHost) -> list[int]:
-    """The processes that are the submission guard, as this machine sees them."""
+    """Return the processes that are the submission guard, as this machine sees them."""
     return host.containers["postfix"].usage().processes_of(b"\0/usr/local/bin/submission-guard\0")
 
 

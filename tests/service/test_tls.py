@@ -27,7 +27,7 @@ SSLYZE = Path(__file__).resolve().parents[2] / ".build/sslyze/bin/sslyze"
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost, endpoint: SesEndpoint, authority: Authority) -> MailHost:
-    """A host that has a certificate as an authority issues it: its age and key are rated too."""
+    """Provide a host with a certificate as an authority issues it; age and key are rated too."""
     chain, key = (file.read_bytes() for file in authority.issue(HOSTNAME))
     TlsDirectory(idle_host.root / "tls").install(chain, key, x509.load_pem_x509_certificate(chain))
     idle_host.start("dovecot")
@@ -74,7 +74,7 @@ def _pass_on(source: socket.socket, to: socket.socket) -> None:
 
 @contextlib.contextmanager
 def tls_of_managesieve(port: int) -> Iterator[int]:
-    """A port at which the TLS of ManageSieve's `port` begins at once."""
+    """Provide a port at which the TLS of ManageSieve's `port` begins at once."""
     handler = type("Handler", (_AfterStartTls,), {"target": port})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
@@ -84,7 +84,7 @@ def tls_of_managesieve(port: int) -> Iterator[int]:
 
 
 def rated(port: int, trusted: Path, *options: str) -> str:
-    """What sslyze says of a port on 127.0.0.1, with its verdict at the end."""
+    """Return what sslyze says of a port on 127.0.0.1, with its verdict at the end."""
     done = subprocess.run(
         [SSLYZE, "--mozilla_config=intermediate", f"--certinfo_ca_file={trusted}", *options]
         + [f"--sni={HOSTNAME}", "--slow_connection", f"127.0.0.1:{port}"],

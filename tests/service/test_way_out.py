@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 def submit(
     host: MailHost, content: str | bytes, *to: str, sender: str = ANN, login: str = ANN
 ) -> None:
-    """A user's mail."""
+    """Submit a user's mail."""
     content = content.encode() if isinstance(content, str) else content
     with host.submission(login) as smtp:
         smtp.sendmail(sender, list(to) or [OUTSIDE], content)
@@ -162,7 +162,7 @@ def test_a_signature_still_verifies_or_is_refused(
 
 @pytest.fixture(scope="module")
 def neighbours(host: MailHost) -> Iterator[None]:
-    """Mailboxes beside ann's catch-all of example.net, and in an international domain."""
+    """Add mailboxes beside ann's catch-all of example.net, and in an international domain."""
     password = STACK["mailboxes"][0]["password-hash"]
     more = [
         {"address": address, "password-hash": password}

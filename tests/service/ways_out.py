@@ -18,7 +18,7 @@ AUTHENTIC = "X-Plexus-Verdicts: spam=PASS; virus=PASS; spf=PASS; dkim=PASS; dmar
 
 
 def relayed(ses: SesEndpoint, subject: str) -> Relayed:
-    """The relayed mail with a subject, once it is there."""
+    """Return the relayed mail with a subject, once it is there."""
     mark = f"\r\nSubject: {subject}\r\n".encode()
 
     def found() -> list[Relayed]:
@@ -28,7 +28,7 @@ def relayed(ses: SesEndpoint, subject: str) -> Relayed:
 
 
 def inject(host: MailHost) -> smtplib.SMTP:
-    """A client on the socket of `deliver`."""
+    """Return a client on the socket of `deliver`."""
     client = smtplib.SMTP()
     client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     client.sock.settimeout(30)
@@ -52,7 +52,7 @@ def forward(host: MailHost, content: bytes | str, owner: str = "away@example.org
 
 @contextlib.contextmanager
 def filtering(host: MailHost, address: str, script: str) -> Iterator[None]:
-    """A user's filter, for a while."""
+    """Set a user's filter for the time of the block."""
     port = host.containers["dovecot"].port(4190)
     session = ManageSieve(port, host.tls(), address, PASSWORD)
     session.activate("filter", script + "\r\n")
@@ -73,7 +73,7 @@ def deliver(
 
 
 def headers(host: MailHost, address: str, subject: str, folder: str = "INBOX") -> list[bytes]:
-    """Headers of a user's mails with that subject, in a folder."""
+    """Return headers of a user's mails with that subject, in a folder."""
     mark = f"\r\nSubject: {subject}\r\n".encode()
     with host.imap(address) as client:
         if client.select(folder, readonly=True)[1] == [b"0"]:

@@ -67,7 +67,7 @@ class WebClient:
         return Answer(answer.status, found, set_cookies, text)
 
     def token(self, path: str) -> str:
-        """What a page's own requests say, so that no other site's are taken for them."""
+        """Return what a page's own requests say, so that no other site's are taken for them."""
         token = self.ask(path).text.partition('"request_token":"')[2].partition('"')[0]
         assert token, path
         return token

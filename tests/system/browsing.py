@@ -22,7 +22,7 @@ expect.set_options(timeout=_MILLISECONDS)
 
 @contextmanager
 def chromium(*prefix: str) -> Iterator[Browser]:
-    """The browser of Debian; nothing is downloaded.
+    """Return Debian's browser; nothing is downloaded.
 
     `prefix` stands before its command: with `nsenter` it is in a network of its own. In this machine's it breaks
     off what it is loading whenever a container's interface comes or goes (ERR_NETWORK_CHANGED).
@@ -49,12 +49,12 @@ class Window:
     asked: list[str] = field(default_factory=list[str])
 
     def is_as_wide_as_the_window(self) -> bool:
-        """Whether nothing has to be scrolled sideways."""
+        """Return whether nothing has to be scrolled sideways."""
         script = "document.documentElement.scrollWidth <= window.innerWidth"
         return bool(self.page.evaluate(script))
 
     def barriers(self) -> list[str]:
-        """What axe-core finds that keeps people out (WCAG 2.2 A and AA), by rule and place."""
+        """Return the violations of WCAG 2.2 A and AA that axe-core finds, by rule and place."""
         rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         options = {"runOnly": rules, "resultTypes": ["violations"], "iframes": False}
         found = Axe().run(self.page, options=options).response["violations"]
@@ -65,7 +65,7 @@ class Window:
 def window(
     browser: Browser, size: tuple[int, int] = DESKTOP, colours: str = "light"
 ) -> Iterator[Window]:
-    """A window of a browser that has no history."""
+    """Provide a window of a browser that has no history."""
     width, height = size
     context = browser.new_context(
         viewport={"width": width, "height": height},
@@ -95,7 +95,7 @@ class Tracker:
 
 @contextmanager
 def tracker(address: str = "127.0.0.1") -> Iterator[Tracker]:
-    """A server that counts connections, also those in which nothing is said."""
+    """Provide a server that counts connections, also those in which nothing is said."""
     with socket.create_server((address, 0)) as listening:
         told = Tracker(listening.getsockname()[1])
 

@@ -39,7 +39,7 @@ def as_user(desk: Desk) -> Callable[..., System]:
 
 
 def user(desk: Desk, name: str, policy: str) -> System:
-    """The desk's stack for a new user with this policy."""
+    """Return the desk's stack for a new user with this policy."""
     iam = desk.client("iam")
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="plexus", PolicyDocument=policy)

@@ -181,6 +181,6 @@ def test_while_ses_throttles_mails_wait_and_none_is_lost(desk: Desk) -> None:
 
 
 def is_flushed(desk: Desk) -> bool:
-    """Whether nothing waits in Postfix; what does is tried again at once."""
+    """Return whether nothing waits in Postfix; what does is tried again at once."""
     desk.engine("exec", desk.container("postfix"), "postqueue", "-f")
     return desk.postfix_queue() == ""

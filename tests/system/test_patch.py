@@ -53,13 +53,13 @@ class Running:
         return str(self.patch.image_of(self.ecs, self.revision))
 
     def is_well(self) -> bool:
-        """Whether it is in service, healthy."""
+        """Return whether it is in service, healthy."""
         return bool(self.patch.is_settled(self.ecs, self.cluster, self.service, self.revision))
 
 
 @pytest.fixture(scope="module")
 def running(desk: Desk) -> Iterator[Running]:
-    """The service; at the end the revision that Pulumi made is in service again."""
+    """Provide the service; at the end the revision that Pulumi made is in service again."""
     patch = tool()
     settings = json.loads((desk.directory / "desk.json").read_text())
     ecs = boto3.client(
@@ -81,7 +81,7 @@ def running(desk: Desk) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def images(running: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The image in service under another name, and one that ends as it starts."""
+    """Provide the image in service under another name, and one that ends as it starts."""
     run: Engine = engine()
     tmp_path = tmp_path_factory.mktemp("broken")
     mark = uuid.uuid4().hex[:8]

@@ -19,7 +19,7 @@ from wire import await_true
 
 
 def told(desk: Desk, command: str, *arguments: str) -> Any:
-    """What a command says as a document."""
+    """Return what a command says as a document."""
     run = desk.operate(command, "--json", *arguments)
     assert (0, "") == (run.returncode, run.stderr)
     return json.loads(run.stdout)
@@ -27,7 +27,7 @@ def told(desk: Desk, command: str, *arguments: str) -> Any:
 
 @pytest.fixture(scope="module")
 def system(desk: Desk) -> System:
-    """The desk's stack."""
+    """Provide the desk's stack."""
     return desk.system()
 
 

@@ -29,7 +29,7 @@ def test_a_role_that_may_not_read_mail_delivers_none_and_loses_none(desk: Desk) 
 
 
 def denied(desk: Desk) -> bool:
-    """Whether `deliver` has said that a mail waits because S3 denied it."""
+    """Return whether `deliver` has said that a mail waits because S3 denied it."""
     return any(
         entry.get("event") == "deferred" and "AccessDenied" in str(entry)
         for entry in desk.log_lines("deliver")

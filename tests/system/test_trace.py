@@ -23,7 +23,7 @@ if header :contains "subject" "filed" {
 
 
 def traced(desk: Desk, what: str, *more: str) -> list[dict[str, Any]]:
-    """The mails that are found; none where the command says so."""
+    """Return the mails that are found; none where the command says so."""
     run = desk.operate("trace", "--json", "--since", "1h", *more, what)
     assert run.returncode in (0, 65), run.stderr
     return json.loads(run.stdout)["mails"]
@@ -50,26 +50,26 @@ def await_trace(desk: Desk, what: str, recipient: str, state: str) -> dict[str, 
 
 
 def recipient(mail: dict[str, Any], address: str) -> dict[str, Any]:
-    """What a document says of a recipient."""
+    """Return what a document says of a recipient."""
     return next(each for each in mail["recipients"] if each["address"] == address)
 
 
 def found_by_every_name(desk: Desk, mail: dict[str, Any]) -> bool:
-    """Whether each id of the services leads to the same mail."""
+    """Return whether each id of the services leads to the same mail."""
     names = [name for kind in ("receipt", "queue", "ses") for name in mail["ids"][kind]]
     assert names
     return all([mail["message_ids"]] == [m["message_ids"] for m in traced(desk, n)] for n in names)
 
 
 def content(mark: str, subject: str, body: str = "hello") -> bytes:
-    """A mail whose Message-ID is its mark's."""
+    """Return a mail whose Message-ID is its mark's."""
     head = f"From: <{WORLD}>\r\nMessage-ID: <{mark}@elsewhere.example>\r\nSubject: {subject}"
     return f"{head} {mark}\r\n\r\n{body}\r\n".encode()
 
 
 @pytest.fixture(scope="module")
 def filter_of_ben(desk: Desk) -> Iterator[None]:
-    """A filter that files."""
+    """Set a filter that files."""
     context = ssl.create_default_context(cafile=desk.ca_file)
     session = ManageSieve(desk.endpoint("sieve")[1], context, desk.ben, desk.password(desk.ben))
     session.activate("my-rules", FILING)

@@ -17,12 +17,12 @@ from wire import await_true
 
 
 def shown(desk: Desk) -> dict[str, Any]:
-    """What `status --json` says."""
+    """Return what `status --json` says."""
     return json.loads(desk.plexus("status", "--json", check=False).stdout)
 
 
 def said_in(path: Path) -> str:
-    """The text of a file that may not be there."""
+    """Return the text of a file that may not be there."""
     return path.read_text() if path.exists() else ""
 
 

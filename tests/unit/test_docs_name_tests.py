@@ -15,7 +15,7 @@ NAMED = re.compile(r"`((?:[\w/]+/)?test_\w+(?:\.py)?)`")
 
 @cache
 def known_tests() -> frozenset[str]:
-    """All names that a page may give a test: its function's, its file's, its file's path."""
+    """Return all names that a page may give a test: its function's, its file's, its file's path."""
     nodes = (node for file in TESTS for node in ast.parse(file.read_text()).body)
     functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
     paths = {file.relative_to(REPOSITORY).as_posix() for file in TESTS}
@@ -41,7 +41,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {word.replace(" ", "-") for word in words}

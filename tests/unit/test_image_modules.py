@@ -26,7 +26,7 @@ STARTED = {
 
 @pytest.fixture(scope="module")
 def tool() -> Iterator[ModuleType]:
-    """The program tools/images, loaded."""
+    """Provide the program tools/images, loaded."""
     loader = SourceFileLoader("tools_images", str(ROOT / "tools/images"))
     spec = spec_from_loader("tools_images", loader)
     assert spec
@@ -40,7 +40,7 @@ def tool() -> Iterator[ModuleType]:
 
 
 def module_files(name: str) -> list[Path]:
-    """The files that a name of ours, perhaps of something in a module, may mean."""
+    """Return the files that a name of ours, perhaps of something in a module, may mean."""
     whole, above = (SOURCES / each.replace(".", "/") for each in (name, name.rpartition(".")[0]))
     for path in (whole, above):
         for file in (path.with_suffix(".py"), path / "__init__.py"):
@@ -50,7 +50,7 @@ def module_files(name: str) -> list[Path]:
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Names of ours that a file imports, without those for type checkers alone."""
+    """Yield names of ours that a file imports, without those for type checkers alone."""
     tree = ast.parse(file.read_text())
     for_types = {
         inner
@@ -68,7 +68,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def is_program(file: Path) -> bool:
-    """Whether Python runs a file of an image."""
+    """Return whether Python runs a file of an image."""
     return file.suffix == ".py" or b"python3" in file.read_bytes().partition(b"\n")[0]
 
 

@@ -22,7 +22,7 @@ The desk in /home/me/mail/.desk is healthy.
 
 @pytest.fixture
 def picture() -> ModuleType:
-    """The program, which has no suffix."""
+    """Provide the program, which has no suffix."""
     loader = SourceFileLoader("picture", str(ROOT / "tools/picture"))
     spec = importlib.util.spec_from_loader("picture", loader)
     assert spec is not None
@@ -32,7 +32,7 @@ def picture() -> ModuleType:
 
 
 def texts(svg: str) -> str:
-    """All that is written in a picture, with plain blanks."""
+    """Return all that is written in a picture, with plain blanks."""
     return "\n".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ")
 
 

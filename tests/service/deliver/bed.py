@@ -199,7 +199,7 @@ class Bed:
         return self.root / "log"
 
     def put_directory(self, octets: bytes) -> None:
-        """The directory object."""
+        """Put the directory object."""
         self.stub.put_object(f"{BUCKET}/directory.json", octets)
 
     def start(self) -> None:
@@ -263,7 +263,7 @@ class Bed:
         self.stub.post("send", queue=queue, entries=[{"body": body} for body in bodies])
 
     def log(self, event: str) -> list[dict[str, Any]]:
-        """All log lines of that event."""
+        """Return all log lines of that event."""
         lines = self.log_path.read_bytes().splitlines() if self.log_path.exists() else []
         found = (
             json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")
@@ -271,7 +271,7 @@ class Bed:
         return [line for line in found if line.get("event") == event]
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """What lies in the dead-letter queue."""
+        """Return what lies in the dead-letter queue."""
         letters = self.stub.get("dump")["queues"]["dead-letters"]
         for letter in letters:
             named = letter["attributes"].items()
@@ -285,7 +285,7 @@ class Bed:
 
 @contextlib.contextmanager
 def laid(root: Path, *, chunking: bool = True) -> Iterator[Bed]:
-    """A bed with everything running but `deliver`; all of it ends with the block."""
+    """Provide a bed with everything running but `deliver`; all of it ends with the block."""
     # Waits of SQS beyond a second pass a hundred times faster.
     arguments = ("--hurry", "100", "--patient", "1", "--state", str(root / "stub"))
     with Stub(*arguments, queues=("mail", "dead-letters", "events")) as stub:
@@ -303,7 +303,7 @@ def laid(root: Path, *, chunking: bool = True) -> Iterator[Bed]:
 
 
 def without_trace(mail: bytes) -> bytes:
-    """The content below our trace headers."""
+    """Return the content below our trace headers."""
     ours = (
         rb"X-Plexus-(?:Receipt|Verdicts|Policy|Sender)|Authentication-Results|X-Original-To"
         rb"|X-Auto-Response-Suppress"

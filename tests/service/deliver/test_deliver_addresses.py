@@ -53,13 +53,13 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 
 def mails(bed: Bed, mailbox: str, receipt: str) -> list[bytes]:
-    """What a mailbox has of one mail."""
+    """Return what a mailbox has of one mail."""
     mark = f"X-Plexus-Receipt: {receipt}\r\n".encode()
     return [mail for mail in bed.dovecot.mailboxes[mailbox] if mark in mail]
 
 
 def originals(mail: bytes) -> list[str]:
-    """The addresses that the mail came to, by its trace fields."""
+    """Return the addresses that the mail came to, by its trace fields."""
     head = mail.partition(b"\r\n\r\n")[0].decode()
     return re.findall("^X-Original-To: (.*)\r$", head, re.MULTILINE)
 

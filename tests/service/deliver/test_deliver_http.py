@@ -25,7 +25,7 @@ Serve = Callable[[socket.socket, int], None]
 
 @contextlib.contextmanager
 def serving(serve: Serve) -> Iterator[int]:
-    """A server on a free port; `serve` gets each connection and its number."""
+    """Provide a server on a free port; `serve` gets each connection and its number."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -49,7 +49,7 @@ def serving(serve: Serve) -> Iterator[int]:
 
 
 def get(port: int, *, seconds: float = 5.0) -> HttpConnection:
-    """A connection to it."""
+    """Return a connection to it."""
     endpoint = Endpoint(secure=False, host="127.0.0.1", port=port)
     return HttpConnection(endpoint, Tls(""), answer_seconds=seconds)
 
@@ -164,7 +164,7 @@ def test_another_thread_can_wake_a_waiting_one() -> None:
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate of that name, signed by itself."""
+    """Return a certificate of that name, signed by itself."""
     import datetime
 
     from cryptography import x509
@@ -226,7 +226,7 @@ def test_tls_is_verified(tmp_path: Path, name: str, trusted: bool, passes: bool)
 
 
 def role(number: int, seconds: float) -> bytes:
-    """The container endpoint's answer: the `number`th credentials, good for that time."""
+    """Return the container endpoint's answer: the `number`th credentials, good for that time."""
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
     body = json.dumps(
         {

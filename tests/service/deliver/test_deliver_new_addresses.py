@@ -30,7 +30,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def remove_directory(bed: Bed) -> None:
-    """The object cannot be read, though content can."""
+    """Make the directory object unreadable, though content can be read."""
     assert 300 > bed.stub.request("DELETE", "/archive/directory.json")[0]
 
 

@@ -29,14 +29,14 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def failed(bed: Bed, *recipients: str) -> list[dict[str, Any]]:
-    """The dead letters of a mail whose sender must not be told."""
+    """Return the dead letters of a mail whose sender must not be told."""
     bed.send("m1", *recipients, sender="")
     bed.await_deleted(1)
     return bed.dead_letters()
 
 
 def put_back(bed: Bed, letter: dict[str, Any], times: int = 1) -> None:
-    """As SQS's own redrive does it: body and attributes stay."""
+    """Put a dead letter back as SQS's redrive does: body and attributes stay."""
     attributes = {
         name: {"DataType": "String", "StringValue": value}
         for name, value in letter["attributes"].items()

@@ -24,7 +24,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def renamed() -> Directory:
-    """The directory in which ann is anna."""
+    """Return the directory in which ann is anna."""
     return Directory(
         DIRECTORY.domains,
         tuple(

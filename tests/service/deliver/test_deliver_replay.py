@@ -26,7 +26,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 
 def recorded(bed: Bed) -> list[Record]:
-    """All records of deliveries."""
+    """Return all records of deliveries."""
     keys = [key for key in bed.stub.get("dump")["objects"] if key.startswith(f"{BUCKET}/{PREFIX}")]
     return [
         record for key in keys for record in read_records(bed.stub.request("GET", f"/{key}")[1])
@@ -34,7 +34,7 @@ def recorded(bed: Bed) -> list[Record]:
 
 
 def replay(bed: Bed, mailbox: str, times: int = 1, value: str | None = None) -> None:
-    """As `plexus replay` does it, with the record of what was delivered first."""
+    """Replay as `plexus replay` does, with the record of what was delivered first."""
     record = next(each for each in recorded(bed))
     mark = value or write_replay(Replay(mailbox, record.mailboxes.get(mailbox, ())))
     attributes = {REPLAY: {"DataType": "String", "StringValue": mark}}

@@ -42,7 +42,7 @@ ODD = {
 
 
 def crlf(content: bytes) -> bytes:
-    """The content with CRLF line ends, the last line with one too."""
+    """Return the content with CRLF line ends, the last line with one too."""
     text = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
     return text if text.endswith(b"\r\n") or not text else text + b"\r\n"
 

@@ -22,7 +22,7 @@ SUBJECT = "Subject: {}\r\nMIME-Version: 1.0\r\n"
 
 @pytest.fixture(scope="module")
 def host(idle_host: MailHost) -> MailHost:
-    """A host with Dovecot running."""
+    """Provide a host with Dovecot running."""
     idle_host.start("dovecot")
     return idle_host
 
@@ -40,12 +40,12 @@ def bed(host: MailHost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Be
 
 
 def addresses(octets: int) -> str:
-    """Addresses of the usual length, one a line."""
+    """Return addresses of the usual length, one a line."""
     return ",\r\n ".join(f"user{number:07d}@world.example" for number in range(octets // 29))
 
 
 def filled(head: str, subject: str) -> bytes:
-    """A mail with these fields whose header has as many octets as may be."""
+    """Return a mail with these fields whose header has as many octets as may be."""
     head += SUBJECT.format(subject)
     most = HEADER_BOUND.octets - len(head) - 40
     return f"{head}X-Fill: {addresses(most)}\r\n\r\nx\r\n".encode()

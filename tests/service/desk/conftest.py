@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
-    """A running daemon without containers."""
+    """Provide a running daemon without containers."""
     running = RunningDesk.in_directory(tmp_path_factory.mktemp("desk"))
     running.start()
     yield running

@@ -135,7 +135,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A running desk with a containers' network."""
+    """Provide a running desk with a containers' network."""
     engine = engines.find()
     if not call(engine, "image", "ls", "--quiet", BASE).strip():
         pytest.fail(f"{BASE} is not here; run `make images`")

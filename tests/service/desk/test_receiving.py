@@ -53,7 +53,7 @@ def send(desk: RunningDesk, sender: str, recipients: list[str], content: bytes) 
 
 
 def stored_content(account: MailAccount, notification: dict[str, Any]) -> bytes:
-    """What is below the lines that SES put on top."""
+    """Return what is below the lines that SES put on top."""
     stored = account.stored(notification)
     last = stored.index(b"X-SES-RECEIPT: ")
     return stored[stored.index(b"\r\n", last) + 2 :]

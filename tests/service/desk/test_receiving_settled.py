@@ -19,7 +19,7 @@ RULE_SET = "rules"
 
 
 def environment(account: MailAccount, seconds: float) -> dict[str, str]:
-    """As the program tells it."""
+    """Return the environment that the program gives."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     desk = account.desk.settings
     return others | {
@@ -56,7 +56,7 @@ def _rules(account: MailAccount) -> None:
 
 
 def rules(account: MailAccount) -> list[object]:
-    """What is in the rule set."""
+    """Return what is in the rule set."""
     return list(account.ses.describe_receipt_rule_set(RuleSetName=RULE_SET)["Rules"])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Iterator[MailAccount]:
-    """An account in a desk of its own."""
+    """Provide an account in a desk of its own."""
     desk = RunningDesk.in_directory(tmp_path / "desk")
     desk.start()
     made = MailAccount(desk, "restart")

@@ -37,7 +37,7 @@ def _rules(account: MailAccount) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def user(account: MailAccount) -> tuple[str, str]:
-    """A user that may send."""
+    """Provide a user that may send."""
     return account.smtp_user()
 
 
@@ -231,7 +231,7 @@ def test_an_unknown_recipient_of_ours_bounces_to_the_sender(
 
 @pytest.fixture(scope="module")
 def events(account: MailAccount) -> str:
-    """A configuration set whose events go to the module's topic."""
+    """Provide a configuration set whose events go to the module's topic."""
     account.sesv2.create_configuration_set(ConfigurationSetName="events")
     account.sesv2.create_configuration_set_event_destination(
         ConfigurationSetName="events",

@@ -77,7 +77,7 @@ class Domain:
 
 @pytest.fixture(scope="module")
 def domain(account: MailAccount) -> Domain:
-    """The domain, with its DMARC record and nothing else yet."""
+    """Provide the domain, with its DMARC record and nothing else yet."""
     made = Domain(account)
     made.change("UPSERT", ("_dmarc", "TXT", f'"{POLICY}"'))
     return made
@@ -85,7 +85,7 @@ def domain(account: MailAccount) -> Domain:
 
 @pytest.fixture
 def complete(domain: Domain) -> Iterator[Domain]:
-    """The domain with all records."""
+    """Provide the domain with all records."""
     records = [
         *domain.dkim_records(),
         ("bounce", "MX", "10 feedback-smtp.us-east-1.amazonses.com"),

@@ -125,7 +125,7 @@ class Instance:
         return done.returncode
 
     def calls(self, *names: str) -> list[str]:
-        """What was called since the last look, of these programs or of all."""
+        """Return what was called since the last look, of these programs or of all."""
         log = self.directory / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
         log.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ IMAGE = "docker.io/library/debian:trixie-slim"
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[Instance]:
-    """A fresh instance, not booted yet."""
+    """Provide a fresh instance, not booted yet."""
     made = Instance(engine(), tmp_path, IMAGE)
     yield made
     made.stop()

@@ -16,7 +16,7 @@ _SCRIPT = ROOT / "pulumi/deployment/host_boot.sh"
 
 @contextlib.contextmanager
 def mounted(directory: Path, size: str) -> Iterator[Path]:
-    """A volume of this size, formatted and mounted as the script does; its file has holes."""
+    """Mount a volume of this size, formatted as the script does, from a sparse file."""
     engine()  # root and its tools, as for the other tests of the host
     device, state = directory / "volume", directory / "state"
     state.mkdir()
@@ -33,7 +33,7 @@ def mounted(directory: Path, size: str) -> Iterator[Path]:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Path]:
-    """A volume of 200 MB."""
+    """Provide a volume of 200 MB."""
     with mounted(tmp_path, "200M") as state:
         yield state
 

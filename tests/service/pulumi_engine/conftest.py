@@ -11,7 +11,7 @@ from service.pulumi_engine.deployer import Deployer
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
-    """A running daemon without containers."""
+    """Provide a running daemon without containers."""
     running = RunningDesk.in_directory(tmp_path_factory.mktemp("pulumi"))
     running.start()
     yield running
@@ -20,5 +20,5 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
 
 @pytest.fixture
 def deployer(desk: RunningDesk, tmp_path: Path) -> Deployer:
-    """Deploys programs of this test's own."""
+    """Provide a deployer for programs of the test's own."""
     return Deployer(desk, tmp_path)

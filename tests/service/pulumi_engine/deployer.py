@@ -55,21 +55,21 @@ class Deployer:
         )
 
     def state(self) -> list[dict[str, Any]]:
-        """The resources on record."""
+        """Return the resources on record."""
         return json.loads(self.state_file.read_text())["resources"]
 
     def recorded(self, type_: str, name: str) -> dict[str, Any]:
-        """One resource on record."""
+        """Return one resource on record."""
         (found,) = [r for r in self.state() if r["type"] == type_ and r["name"] == name]
         return found
 
     def queue_attributes(self, url: str) -> dict[str, str]:
-        """A queue as the emulator has it."""
+        """Return a queue as the emulator has it."""
         client = self.desk.client("sqs")
         return client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
 
     def has_queue(self, url: str) -> bool:
-        """Whether the emulator has the queue."""
+        """Return whether the emulator has the queue."""
         client = self.desk.client("sqs")
         try:
             client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])

@@ -50,14 +50,14 @@ class World:
         return resolver_at("127.0.0.1", self.desk.settings.ports.dns)
 
     def values(self, name: str, kind: str) -> list[str]:
-        """The values of a record set; none where there is no such name or type."""
+        """Return the values of a record set; none where there is no such name or type."""
         try:
             return sorted(rdata.to_text() for rdata in self.resolver.resolve(name, kind))
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
 
     def ask(self, host: str, path: str, method: str = "GET", body: bytes | None = None):
-        """An HTTPS request to a site, found by DNS, its certificate checked for its name."""
+        """Return an HTTPS request to a site, found by DNS, its certificate checked for its name."""
         (address,) = self.values(host, "A")
         context = ssl.create_default_context(cafile=self.desk.layout.ca_file)
         port = self.desk.settings.ports.sites
@@ -77,7 +77,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The template deployed twice, as an operator does, on a desk of its own."""
+    """Provide the template deployed twice, as an operator does, on a desk of its own."""
     desk = RunningDesk.in_directory(tmp_path_factory.mktemp("published"))
     desk.start()
     config = yaml.safe_load((ROOT / "pulumi" / "Pulumi.prod.yaml").read_text())["config"]
@@ -94,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def is_sound(resolver: dns.resolver.Resolver, domain: str) -> dict[str, bool]:
-    """checkdmarc's judgement of a domain's policies."""
+    """Return checkdmarc's judgement of a domain's policies."""
     return {
         "spf": check_spf(domain, resolver=resolver)["valid"],
         "mail from": check_spf(f"bounce.{domain}", resolver=resolver)["valid"],
@@ -161,7 +161,7 @@ def test_srv_and_caa_name_the_domains_own_hosts(world: World, domain: str) -> No
 
 
 def validated(content: bytes, schema: str) -> etree._Element:
-    """The parsed document, once the schema has accepted it."""
+    """Return the parsed document, once the schema has accepted it."""
     root = etree.fromstring(content)
     etree.RelaxNG(etree.parse(SCHEMAS / schema)).assertValid(root)
     return root
@@ -237,7 +237,7 @@ def test_what_is_not_there_is_refused(world: World) -> None:
 
 
 def plexus_dns(world: World, directory: Path, *args: str) -> int:
-    """Runs the command with the stack's file and outputs, against the desk's DNS."""
+    """Run the command with the stack's file and outputs, against the desk's DNS."""
     stack_file, outputs = directory / "Pulumi.test.yaml", directory / "outputs.json"
     stack_file.write_text(yaml.safe_dump({"config": world.config}))
     outputs.write_text(json.dumps(dict(world.outputs)))

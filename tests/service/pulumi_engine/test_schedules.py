@@ -73,11 +73,11 @@ class Clock:
         )
 
     def started(self) -> list[str]:
-        """Tasks that run."""
+        """Return the running tasks."""
         return self.desk.client("ecs").list_tasks(cluster=self.outputs["cluster"])["taskArns"]
 
     def missed(self) -> list[dict[str, str]]:
-        """What is in the dead-letter queue, taken out of it: each message's attributes."""
+        """Return what is in the dead-letter queue, taken out of it: each message's attributes."""
         sqs = self.desk.client("sqs")
         found = sqs.receive_message(
             QueueUrl=self.outputs["missed"], MessageAttributeNames=["All"], MaxNumberOfMessages=10
@@ -105,7 +105,7 @@ class Clock:
 
 @pytest.fixture(scope="module")
 def clock(desk: RunningDesk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clock]:
-    """The certificate task, deployed; its schedule is due in an hour."""
+    """Provide the deployed certificate task, whose schedule is due in an hour."""
     deployer = Deployer(desk, tmp_path_factory.mktemp("clock"))
     outputs = deployer.deploy(TASK).outputs
     group = deployer.recorded("aws:scheduler/scheduleGroup:ScheduleGroup", "plexus-clock-certbot")

@@ -41,11 +41,11 @@ class LivingStack:
         return self.last
 
     def protected(self) -> dict[str, str]:
-        """Ids of what holds mail, by URN."""
+        """Return the ids of the resources that hold mail, by URN."""
         return {entry["urn"]: entry["id"] for entry in self.deployer.state() if entry["protect"]}
 
     def archived(self) -> bytes:
-        """The mail that was put into the archive at the beginning."""
+        """Return the mail that was put into the archive at the beginning."""
         archive = self.deployer.desk.client("s3")
         return archive.get_object(Bucket=self.last.outputs["bucket"], Key="inbound/1")[
             "Body"
@@ -54,7 +54,7 @@ class LivingStack:
 
 @pytest.fixture(scope="module")
 def stack(desk: RunningDesk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivingStack]:
-    """The template, deployed, with a mail in its archive."""
+    """Provide the template, deployed, with a mail in its archive."""
     template: Mapping[str, Any] = yaml.safe_load((PROGRAM / "Pulumi.prod.yaml").read_text())
     config = {**template["config"], "postal-plexus:images": IMAGES}
     living = LivingStack(Deployer(desk, tmp_path_factory.mktemp("stack")), config)
@@ -77,12 +77,12 @@ def mail_is_not_touched(stack: LivingStack) -> Iterator[None]:
 
 
 def names(urns: tuple[str, ...]) -> set[str]:
-    """What URNs are of: type and name."""
+    """Return the type and name of each URN."""
     return {f"{urn.split('::')[2].rpartition(':')[2]} {urn.split('::')[3]}" for urn in urns}
 
 
 def touched(deployment: Deployment) -> dict[str, set[str]]:
-    """All that a deployment did."""
+    """Return all changes of a deployment."""
     kinds = {
         kind: names(getattr(deployment, kind))
         for kind in ("created", "updated", "replaced", "deleted")
@@ -91,7 +91,7 @@ def touched(deployment: Deployment) -> dict[str, set[str]]:
 
 
 def mailbox(address: str, config: Mapping[str, Any]) -> dict[str, str]:
-    """A mailbox with somebody else's hash."""
+    """Return a mailbox with somebody else's hash."""
     given = config["postal-plexus:mailboxes"][0]["password-hash"]
     return {"address": address, "password-hash": given}
 

@@ -31,7 +31,7 @@ TYPES = {
 
 
 def validated(content: bytes) -> etree._Element:
-    """The parsed document, once the schema has accepted it."""
+    """Return the parsed document, once the schema has accepted it."""
     root = etree.fromstring(content)
     schema = Path(__file__).with_name("autoconfig-1.1.rng")
     etree.RelaxNG(etree.parse(schema)).assertValid(root)

@@ -57,7 +57,7 @@ COMMON_TYPES = {
 
 
 def validated(content: bytes, schema: str) -> etree._Element:
-    """The parsed document, once the schema has accepted it."""
+    """Return the parsed document, once the schema has accepted it."""
     root = etree.fromstring(content)
     etree.RelaxNG(etree.parse(HERE / schema)).assertValid(root)
     return root

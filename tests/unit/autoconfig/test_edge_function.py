@@ -21,7 +21,7 @@ def call(
     querystring: dict[str, str] | None = None,
     shared_host: str | None = None,
 ) -> dict:
-    """What the function returns: a response, or the request as it goes on."""
+    """Return what the function returns: a response, or the request as it goes on."""
     event = {
         "version": "1.0",
         "request": {
@@ -38,7 +38,7 @@ def call(
 
 
 def canonical(xml: bytes | str) -> str:
-    """The document without the white space between its elements."""
+    """Return the document without the white space between its elements."""
     content = xml if isinstance(xml, bytes) else xml.encode()
     root = etree.fromstring(content, etree.XMLParser(remove_blank_text=True))
     return etree.tostring(root, method="c14n").decode()

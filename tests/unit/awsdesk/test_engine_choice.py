@@ -14,7 +14,7 @@ from awsdesk.ecs.run_command import Kind
 
 @pytest.fixture
 def podman_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PATH with a podman, and a docker whose daemon does not answer."""
+    """Provide a PATH with podman, and a docker whose daemon does not answer."""
     for name, status in (("podman", 0), ("docker", 1)):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\nexit {status}\n")

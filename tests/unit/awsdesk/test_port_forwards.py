@@ -8,7 +8,7 @@ GONE, HERE = "a" * 64, "b" * 64
 
 
 def rule(port: int, container: str) -> str:
-    """A rule as `iptables --list-rules` prints it for netavark 1.4."""
+    """Return a rule as `iptables --list-rules` prints it for netavark 1.4."""
     return (
         f"-A NETAVARK-HOSTPORT-DNAT -p tcp -m tcp --dport {port} -m comment "
         f'--comment "dnat name: net id: {container}" -j NETAVARK-DN-05CE8723D1E91'

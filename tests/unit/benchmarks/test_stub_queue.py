@@ -19,13 +19,13 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """A clock of the test's own."""
+    """Provide a clock of the test's own."""
     return Clock()
 
 
 @pytest.fixture
 def queue(clock: Clock) -> Queue:
-    """A queue with 30 s of visibility."""
+    """Provide a queue with 30 s of visibility."""
     return Queue("mail", clock, visibility=30)
 
 

@@ -20,13 +20,13 @@ ONCE = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    """A running stub."""
+    """Provide a running stub."""
     with Stub() as running:
         yield running
 
 
 def client(stub: Stub, service: str) -> Any:
-    """AWS's own client, without retries, so that each answer is seen."""
+    """Return AWS's own client, without retries, so that each answer is seen."""
     return boto3.client(
         service,
         endpoint_url=stub.url,

@@ -33,7 +33,7 @@ def verify(name: str, password: str, remote: str) -> Verdict:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
-    """The gate and Radicale on an empty store."""
+    """Provide the gate and Radicale on an empty store."""
     logging.disable(logging.WARNING)
     store = tmp_path / "store"
     create_shared(store, SHARES)
@@ -51,7 +51,7 @@ def ask(
     password: str = "right",
     **headers: str,
 ) -> tuple[int, str]:
-    """Status and text of an answer."""
+    """Return status and text of an answer."""
     given = base64.b64encode(f"{user}:{password}".encode()).decode()
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,

@@ -27,7 +27,7 @@ ANN, BEN, CARL = "ann@example.org", "ben@example.org", "carl@example.org"
 
 
 def settings(**keys: Any) -> Any:
-    """The settings of a stack with three mailboxes, of which one was renamed."""
+    """Return the settings of a stack with three mailboxes, of which one was renamed."""
     config = {
         "domains": ["example.org", "example.net"],
         "mailboxes": [

@@ -11,7 +11,7 @@ ORG, NET = "mail.example.org", "mail.example.net"
 
 
 def valid(*names: str, left: float, lifetime: float = 90, self_signed: bool = False) -> Validity:
-    """A certificate with so many days left of its lifetime."""
+    """Return a certificate with so many days left of its lifetime."""
     end = NOW + timedelta(days=left)
     return Validity(frozenset(names), end - timedelta(days=lifetime), end, self_signed)
 

@@ -42,7 +42,7 @@ def pair(issuer: str = "authority"):
 
 
 def files(path):
-    """What a daemon reads."""
+    """Return what a daemon reads."""
     return (path / "certificate.pem").read_bytes(), (path / "key.pem").read_bytes()
 
 

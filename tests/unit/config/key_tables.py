@@ -34,12 +34,12 @@ _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
 
 
 def table(model: type[BaseModel]) -> str:
-    """One model's keys, a row each."""
+    """Return one model's keys, a row each."""
     return _HEAD + "".join(_row(key, field) for key, field in by_key(model).items())
 
 
 def document(text: str) -> str:
-    """The document with its tables made anew, each after a line that names its model."""
+    """Return the document with its tables made anew, each after a line that names its model."""
     for model in MODELS:
         start = f"<!-- {model.__name__} -->\n"
         before, _, after = text.partition(start)

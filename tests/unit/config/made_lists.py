@@ -12,7 +12,7 @@ ARGON2 = HASH.removeprefix("{ARGON2ID}")
 
 
 def config(**changes: object) -> dict[str, Any]:
-    """A sound configuration, with changes; None takes a key away."""
+    """Return a sound configuration, with changes; None takes a key away."""
     sound = {
         "domains": ["example.org", {"name": "example.net", "catch-all": "ann@example.org"}],
         "mailboxes": [
@@ -25,23 +25,23 @@ def config(**changes: object) -> dict[str, Any]:
 
 
 def mailbox(address: object = "ben@example.org", password_hash: object = HASH) -> dict[str, object]:
-    """A mailbox's entry."""
+    """Return a mailbox's entry."""
     return {"address": address, "password-hash": password_hash}
 
 
 def with_mailbox(**fields: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which is entry 3."""
+    """Return the sound configuration with one more mailbox, which is entry 3."""
     return config(mailboxes=[*config()["mailboxes"], mailbox(**fields)])
 
 
 def with_alias(address: object, *destinations: object) -> dict[str, Any]:
-    """The sound configuration with one more alias, which is entry 2."""
+    """Return the sound configuration with one more alias, which is entry 2."""
     alias = {"address": address, "destinations": list(destinations)}
     return config(aliases=[*config()["aliases"], alias])
 
 
 def problems(stack: dict[str, Any]) -> tuple[Problem, ...]:
-    """What is wrong with it."""
+    """Return the configuration's problems."""
     with pytest.raises(StackError) as caught:
         read_stack(stack)
     return caught.value.problems

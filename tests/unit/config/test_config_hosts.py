@@ -26,7 +26,7 @@ def stack(**more: Any) -> dict[str, Any]:
 
 
 def settings(**more: Any) -> Settings:
-    """The settings of that stack."""
+    """Return the settings of that stack."""
     return read_settings("main", "us-east-1", stack(**more))
 
 

@@ -10,7 +10,7 @@ from stack_mistakes import HASH
 
 
 def with_app_passwords(app_passwords: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which has app passwords."""
+    """Return the sound configuration with one more mailbox, which has app passwords."""
     return config(mailboxes=[*config()["mailboxes"], mailbox() | {"app-passwords": app_passwords}])
 
 
@@ -41,7 +41,7 @@ def test_wrong_app_passwords(app_passwords: object, about: str, remedy: str) -> 
 
 
 def with_quota(quota: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which has a quota of its own."""
+    """Return the sound configuration with one more mailbox, which has a quota of its own."""
     return config(mailboxes=[*config()["mailboxes"], mailbox() | {"quota-gb": quota}])
 
 
@@ -65,7 +65,7 @@ def test_wrong_quota(quota: object) -> None:
 
 
 def with_send_as(send_as: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which may send as others."""
+    """Return the sound configuration with one more mailbox, which may send as others."""
     return config(mailboxes=[*config()["mailboxes"], mailbox() | {"send-as": send_as}])
 
 
@@ -97,7 +97,7 @@ def test_wrong_send_as(send_as: object, about: str, remedy: str) -> None:
 
 
 def with_stored_as(stored_as: object) -> dict[str, Any]:
-    """The sound configuration with one more mailbox, which had another address first."""
+    """Return the sound configuration with one more mailbox, which had another address first."""
     return config(mailboxes=[*config()["mailboxes"], mailbox() | {"stored-as": stored_as}])
 
 

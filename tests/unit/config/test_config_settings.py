@@ -23,7 +23,7 @@ CONFIG = {
 
 
 def read(stack: str = "main", **changes: Any) -> Settings:
-    """The template's settings, with some of them changed; `_` stands for `-`."""
+    """Return the template's settings, with some of them changed; `_` stands for `-`."""
     changed = {key.replace("_", "-"): value for key, value in changes.items()}
     return read_settings(stack, "us-east-1", {**CONFIG, **changed})
 

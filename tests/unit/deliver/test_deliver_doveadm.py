@@ -18,7 +18,7 @@ Serve = Callable[..., str]
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """A server that sends these parts, one write each, after the client's command."""
+    """Provide a server that sends these parts, one write each, after the client's command."""
     asked: list[bytes] = []
     threads: list[threading.Thread] = []
     listener = socket.socket(socket.AF_UNIX)

@@ -26,7 +26,7 @@ DAY = 20_000
 
 
 def directory(*destinations: str) -> Directory:
-    """One alias that leads there."""
+    """Return one alias that leads there."""
     return Directory(
         (Domain("example.org"),),
         (Mailbox("ann@example.org", "{PLAIN}x"),),
@@ -38,7 +38,7 @@ HERE = directory(FRIEND)
 
 
 def feedback(event: str, kind: FeedbackKind, feedback_type: str = "") -> Feedback:
-    """What SES says of a forward to the friend."""
+    """Return what SES says of a forward to the friend."""
     people = (FeedbackRecipient(f"A <{FRIEND.upper()}>", "", "", ""),)
     return Feedback(
         kind, event, "", "echo-1", "postmaster@x", people, "", "", 0.0, "", feedback_type

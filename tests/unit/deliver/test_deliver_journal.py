@@ -22,7 +22,7 @@ BOOT = b"boot-1"
 
 
 def state_of(journal: Journal, key: bytes) -> State | None:
-    """The state, or None."""
+    """Return the state, or None."""
     entry = journal.look_up(key)
     return entry.state if entry else None
 
@@ -63,7 +63,7 @@ def test_it_knows_what_was_recorded_also_when_opened_again(
 
 
 def resident_pages(path: Path) -> int:
-    """How much of a file is in memory (mincore(2)), in pages."""
+    """Return how much of a file is in memory (mincore(2)), in pages."""
     size = path.stat().st_size
     pages = (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE
     found = (ctypes.c_ubyte * pages)()

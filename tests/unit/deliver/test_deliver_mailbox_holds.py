@@ -62,7 +62,7 @@ def test_without_a_boot_id_nothing_is_held() -> None:
 
 @pytest.fixture
 def name(tmp_path: Path) -> Path:
-    """The file that would hold Ann's mailbox."""
+    """Provide the file that would hold Ann's mailbox."""
     return tmp_path / hashlib.sha256(ANN.encode()).hexdigest()
 
 

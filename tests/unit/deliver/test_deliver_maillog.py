@@ -25,7 +25,7 @@ def _subjects_are_not_logged_afterwards() -> Iterator[None]:
 
 
 def receipt(**headers: str) -> Receipt:
-    """SES's record of a mail with these header fields."""
+    """Return SES's record of a mail with these header fields."""
     passed = Verdict.PASS
     return Receipt(
         message_id="receipt-1",
@@ -41,7 +41,7 @@ def receipt(**headers: str) -> Receipt:
 def logged(
     capfd: pytest.CaptureFixture[str], of: Receipt, found: list[Disposition]
 ) -> list[dict[str, Any]]:
-    """The lines about a mail; none is longer than log drivers take."""
+    """Return the lines about a mail; check that none is longer than log drivers accept."""
     maillog.dispositions(of, found, lambda _name: "info@example.org", seconds=0.1, octets=7)
     maillog.flush()
     lines = capfd.readouterr().out.splitlines()
@@ -50,7 +50,7 @@ def logged(
 
 
 def to(number: int, fate: Fate = Fate.DELIVERED) -> Disposition:
-    """A disposition with a reply as long as any."""
+    """Return a disposition with a reply as long as any."""
     return Disposition(f"user{number}@example.org", fate, "2.0.0", "250 2.0.0 " + "x" * 400)
 
 

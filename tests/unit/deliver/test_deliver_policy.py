@@ -55,7 +55,7 @@ def test_retries_grow_to_hours_and_stay_within_what_sqs_allows(count: int, jitte
 
 
 def receipt(sender: str = "a@b.c", verdicts: Verdicts = GOOD, **headers: str) -> Receipt:
-    """A mail that may be bounced, unless something is changed."""
+    """Return a mail that may be bounced, unless something is changed."""
     return Receipt(
         "m",
         Envelope(sender, ("ann@example.org",)),

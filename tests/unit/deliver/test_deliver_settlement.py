@@ -25,12 +25,12 @@ class RecordedQueue:
         self.written += [records] if records else []
 
     def delete(self, handles: list[str]) -> list[str]:
-        """All succeed."""
+        """Return success for all."""
         self.deletes.append(handles)
         return []
 
     def change_visibility(self, wanted: list[tuple[str, int]]) -> list[str]:
-        """All succeed."""
+        """Return success for all."""
         self.changes += wanted
         return []
 
@@ -39,12 +39,12 @@ class RecordedQueue:
 
 
 def message(handle: str) -> QueueMessage:
-    """An entry of that handle."""
+    """Return an entry of that handle."""
     return QueueMessage("body", handle, f"id-{handle}", 1)
 
 
 def settlement_of(queue: RecordedQueue, *clock: Callable[[], float]) -> Settlement:
-    """A settlement with this queue, which keeps the records too."""
+    """Return a settlement with this queue, which keeps the records too."""
     return Settlement(lambda: cast("Queue", queue), lambda: cast("Records", queue), *clock)
 
 

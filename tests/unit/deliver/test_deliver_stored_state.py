@@ -22,7 +22,7 @@ STATE = Path(__file__).parent / "state"
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    """A copy of what was written."""
+    """Provide a copy of what was written."""
     return shutil.copytree(STATE, tmp_path / "state")
 
 

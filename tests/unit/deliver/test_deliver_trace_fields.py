@@ -25,7 +25,7 @@ DIRECTORY = Directory(
 
 
 def receipt(verdicts: Verdicts | None = None, **headers: str) -> Receipt:
-    """A mail with these headers."""
+    """Return a mail with these headers."""
     return Receipt(
         "m",
         RawEnvelope("a@b.c", (ANN,)),

@@ -17,7 +17,7 @@ from postal_plexus.desk.status import cannot_start
 
 
 def task(name: str, reason: str, failed: int, *, running: bool = False) -> dict[str, object]:
-    """A task as the daemon's health has it."""
+    """Return a task as the daemon's health has it."""
     return {"task": name, "reason": reason, "failed_starts": failed, "running": running}
 
 
@@ -37,7 +37,7 @@ def test_a_reason_that_will_not_pass_is_said_once() -> None:
 
 
 def remember(directory: Path, stack_file: str) -> None:
-    """A desk that was brought up with a stack file."""
+    """Record a desk that was started with a stack file."""
     layout = DeskLayout.at(directory)
     layout.prepare()
     settings.save(layout.settings, replace(settings.new(layout.name), stack_file=stack_file))
@@ -58,7 +58,7 @@ def test_a_desk_remembers_its_stack_file(tmp_path: Path) -> None:
 
 
 def imported(file: Path) -> set[str]:
-    """The subpackages of ours that a file imports."""
+    """Return the subpackages of ours that a file imports."""
     names = [
         node.module
         for node in ast.walk(ast.parse(file.read_text()))

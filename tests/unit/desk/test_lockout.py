@@ -16,14 +16,14 @@ CONFIGURATION = Path(__file__).parents[3] / "containers/dovecot/dovecot.conf"
 
 @pytest.fixture
 def layout(tmp_path: Path) -> DeskLayout:
-    """A desk whose Dovecot has noted nothing yet."""
+    """Provide a desk whose Dovecot has noted nothing yet."""
     made = DeskLayout.at(tmp_path)
     made.host_path("/var/lib/plexus/run/dovecot/guesses").mkdir(parents=True)
     return made
 
 
 def note(layout: DeskLayout, name: str, ages: list[int]) -> Path:
-    """What passwords.lua writes: SECONDS CHECK a line."""
+    """Return what passwords.lua writes: SECONDS CHECK a line."""
     path = layout.host_path("/var/lib/plexus/run/dovecot/guesses") / name
     lines = [f"{int(time.time()) - age} {'ab' * 16}\n" for age in sorted(ages, reverse=True)]
     path.write_text("".join(lines))

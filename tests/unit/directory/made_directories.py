@@ -76,7 +76,7 @@ def recipients() -> st.SearchStrategy[str]:
 
 
 def large_directory(mailboxes: int) -> Directory:
-    """One domain with so many mailboxes."""
+    """Return one domain with so many mailboxes."""
     return Directory(
         (Domain("example.org"),),
         tuple(Mailbox(f"user{number}@example.org", HASH) for number in range(mailboxes)),

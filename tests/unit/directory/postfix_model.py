@@ -89,7 +89,7 @@ class MailServer:
         return any(find(table, recipient) for table in (self.aliases, self.mailboxes))
 
     def receive(self, recipient: str) -> tuple[list[str], list[str]]:
-        """Where a mail to `recipient` ends: at LMTP addresses whose users exist, and outside."""
+        """Return where a mail to `recipient` ends: at LMTP addresses of users, and outside."""
         inside, outside = [], []
         for address in expand(self.aliases, recipient):
             local, extension, domain = split(address)

@@ -27,7 +27,7 @@ def homes(*hosts: Host) -> Directory:
 
 
 def document(**changes: object) -> dict[str, Any]:
-    """The object of `homes`, with changes."""
+    """Return the object of `homes`, with changes."""
     return json.loads(homes(*HOSTS).to_json()) | changes
 
 

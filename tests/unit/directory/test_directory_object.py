@@ -14,7 +14,7 @@ from postal_plexus.directory import Directory, DirectoryError
 
 
 def document(**changes: object) -> dict[str, Any]:
-    """A small document, with changes."""
+    """Return a small document, with changes."""
     sound = {
         "version": 1,
         "domains": [

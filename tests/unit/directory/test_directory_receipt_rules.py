@@ -13,7 +13,7 @@ from postal_plexus.directory.receipt_rules import RuleRecipients, receipt_rules
 
 
 def accepted(rules: tuple[RuleRecipients, ...], recipient: str) -> bool:
-    """SES's matching: the address, the address without its label, or the whole domain."""
+    """Return SES's matching: the address, the address without its label, or the whole domain."""
     local, _, domain = recipient.lower().rpartition("@")
     forms = {f"{local}@{domain}", f"{local.split('+')[0]}@{domain}", domain}
     return any(forms & set(rule.recipients) for rule in rules)
@@ -66,7 +66,7 @@ def test_no_rule_is_empty() -> None:
 
 
 def _begins_with_0(recipient: str) -> bool:
-    """Whether the hash that distributes recipients begins with a bit that is 0."""
+    """Return whether the hash that distributes recipients begins with a bit that is 0."""
     return sha256(recipient.encode()).digest()[0] < 128
 
 

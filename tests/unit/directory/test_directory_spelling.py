@@ -34,7 +34,7 @@ TABLE = dovecot_domains(KEPT)
 
 
 def looked_up(typed: str, table: str = TABLE) -> str | None:
-    """What passwords.lua makes of it: ASCII in lower case, then the table line by line."""
+    """Return what passwords.lua makes of it: ASCII in lower case, then the table line by line."""
     domain = "".join(each.lower() if each.isascii() else each for each in typed)
     for line in table.splitlines():
         kind, from_, to = line.split("\t")
@@ -46,7 +46,7 @@ def looked_up(typed: str, table: str = TABLE) -> str | None:
 
 
 def in_capitals(text: str) -> str:
-    """Each letter's own capital, where it has one."""
+    """Return the text with each letter's capital, where it has one."""
     return "".join(each.upper() if len(each.upper()) == 1 else each for each in text)
 
 

@@ -23,7 +23,7 @@ from postal_plexus.directory import (
 
 
 def directory() -> Directory:
-    """A domain without and one with a catch-all, and each kind of alias."""
+    """Return a domain without and one with a catch-all, and each kind of alias."""
     return Directory(
         (Domain("example.org"), Domain("example.net", "ann+rest@example.org")),
         (Mailbox("ann@example.org", HASH), Mailbox("ben@example.net", HASH)),
@@ -36,7 +36,7 @@ def directory() -> Directory:
 
 
 def server(made: Directory) -> MailServer:
-    """The model of Postfix and Dovecot with this directory's tables."""
+    """Return the model of Postfix and Dovecot with this directory's tables."""
     return MailServer({name: render(made) for name, render in TABLES.items()})
 
 

@@ -43,7 +43,7 @@ class LmtpServerModel:
         return self.scripts[0]
 
     def greeting(self) -> bytes:
-        """What the server says first."""
+        """Return what the server says first."""
         return b"220 model ready\r\n"
 
     def feed(self, octets: bytes) -> bytes:

@@ -48,7 +48,7 @@ REDIRECTED = [("X-Sieve", "Pigeonhole"), ("X-Sieve-Redirected-From", "ben@exampl
 
 
 def fields_of(*fields: tuple[str, str | bytes]) -> list[Field]:
-    """Fields as Postfix gives them."""
+    """Return fields as Postfix gives them."""
     return [Field(n, v.encode() if isinstance(v, str) else v) for n, v in fields]
 
 
@@ -59,7 +59,7 @@ def decided(
     sender: str | None = None,
     to: tuple[str, ...] = OUTSIDE,
 ) -> tuple[object, list[tuple[str, bytes]]]:
-    """What the rules say, and the header that follows (as it was if they refuse)."""
+    """Return what the rules say, and the header that follows (as it was if they refuse)."""
     mail = Mail(way, owner, owner if sender is None else sender, to, fields_of(*fields))
     found = decide(mail, SENDERS)
     header = [(field.name, field.value) for field in mail.fields]
@@ -67,7 +67,7 @@ def decided(
 
 
 def applied(header: list[tuple[str, bytes]], edits: Edits) -> list[tuple[str, bytes]]:
-    """A header after a milter's edits (smfi_chgheader, smfi_addheader, smfi_insheader)."""
+    """Return a header after a milter's edits (smfi_chgheader, smfi_addheader, smfi_insheader)."""
     made = list(header)
     for change in edits.changes:
         value = change.value.encode("ascii") if change.value is not None else b""

@@ -36,7 +36,7 @@ def cut(octets: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def crlf(content: bytes) -> bytes:
-    """The definition: each of CRLF, CR, LF is a line end; the last line has one."""
+    """Normalize by definition: each of CRLF, CR, LF is a line end; the last line has one."""
     text = re.sub(rb"\r\n|\r|\n", b"\r\n", content)
     return text if text.endswith(b"\r\n") or not text else text + b"\r\n"
 

@@ -20,7 +20,7 @@ NOBODY_SAYS = ("could not be delivered", "unwanted", "Action: failed")
 
 
 def event(kind: str, details: dict[str, Any], **mail: Any) -> str:
-    """An event as SES publishes it."""
+    """Return an event as SES publishes it."""
     names = {
         "Bounce": "bounce",
         "Complaint": "complaint",
@@ -69,7 +69,7 @@ def text(mail: Any) -> str:
 
 
 def person(address: str = "x@else.example", **more: str) -> dict[str, str]:
-    """One recipient of an event."""
+    """Return one recipient of an event."""
     return {"emailAddress": address, **more}
 
 

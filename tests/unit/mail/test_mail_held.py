@@ -22,7 +22,7 @@ MAIL = Accepted(
 
 
 def receipt(sender: str) -> Receipt:
-    """A held mail of that sender."""
+    """Return a held mail of that sender."""
     envelope = RawEnvelope(sender, ("ann@example.org",))
     return Receipt("m1", envelope, "archive", "mail/m1", Verdicts(), 1_795_492_800.0)
 

@@ -32,7 +32,7 @@ def normal(content: bytes) -> bytes:
 
 
 def pieces(octets: bytes, sizes: list[int]) -> list[bytes]:
-    """The octets cut into those sizes, over and over."""
+    """Return the octets cut into those sizes, over and over."""
     parts: list[bytes] = []
     place = 0
     turn = 0
@@ -65,7 +65,7 @@ class Wires:
             self.client.receive(part)
 
     def transact(self, envelope: Envelope, chunks: list[bytes]) -> None:
-        """What a driver does, without reading ahead."""
+        """Run a transaction as a driver does, without reading ahead."""
         client = self.client
         self.send(client.begin(envelope))
         if client.state in (State.FINISHED, State.CLOSED):
@@ -79,7 +79,7 @@ class Wires:
 
 @st.composite
 def transactions(draw: st.DrawFn) -> tuple[Script, Envelope, bytes]:
-    """A script, an envelope that fits it, and a content."""
+    """Return a script, an envelope that fits it, and a content."""
     count = draw(st.integers(1, 4))
     script = Script(
         chunking=draw(st.booleans()),

@@ -20,7 +20,7 @@ from postal_plexus.mail.verdicts import Verdict
 
 
 def notification(**changes: Any) -> dict[str, Any]:
-    """One that SES would publish; `changes` are paths with __ for a dot, None removes."""
+    """Return a notification as SES publishes it; `changes` have paths with __ for a dot."""
     found: dict[str, Any] = {
         "notificationType": "Received",
         "mail": {
@@ -53,7 +53,7 @@ def notification(**changes: Any) -> dict[str, Any]:
 
 
 def sns(inner: object) -> str:
-    """As SNS wraps it without raw message delivery."""
+    """Return the body that SNS sends without raw message delivery."""
     return json.dumps({"Type": "Notification", "MessageId": "x", "Message": json.dumps(inner)})
 
 

@@ -15,7 +15,7 @@ PLAIN = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 
 
 
 def again(mail: bytes, size: int = 1000) -> bytes:
-    """The mail as it leaves, taken in chunks of a size."""
+    """Return the mail as it leaves, taken in chunks of a size."""
     head, _, body = mail.partition(b"\r\n\r\n")
     chunks = [body[at : at + size] for at in range(0, len(body), size)]
     found = survey(head + b"\r\n", chunks)
@@ -42,7 +42,7 @@ def longest(mail: bytes) -> int:
 
 
 def parts(mail: bytes) -> list[bytes]:
-    """Each leaf's content, decoded."""
+    """Return each leaf's content, decoded."""
     return [
         part.get_payload(decode=True)
         for part in message_from_bytes(mail, policy=policy.SMTP).walk()

@@ -10,7 +10,7 @@ GOOD = b"X-Plexus-Verdicts: spam=PASS; virus=PASS; spf=PASS; dkim=FAIL; dmarc=FA
 
 
 def rejection(header: bytes, reason: bytes = b"no") -> bytes:
-    """As Dovecot writes it."""
+    """Return the line as Dovecot writes it."""
     attached = b"Content-Type: message/rfc822\r\n\r\n" + header + b"\r\n\r\n--b--\r\n"
     return b"--b\r\nContent-Type: text/plain\r\n\r\n" + reason + b"\r\n--b\r\n" + attached
 

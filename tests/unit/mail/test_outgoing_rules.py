@@ -13,7 +13,7 @@ FAIL = ("X-Plexus-Verdicts", "spam=PASS; virus=PASS; spf=FAIL; dkim=FAIL; dmarc=
 
 
 def one(header: list[tuple[str, bytes]], name: str) -> str | None:
-    """The only field of a name."""
+    """Return the only field of a name."""
     values = [value.decode() for each, value in header if each.lower() == name.lower()]
     assert len(values) < 2, values
     return " ".join(values[0].split()) if values else None

@@ -20,7 +20,7 @@ _PARSERS = {
 
 
 def steps() -> list[Step]:
-    """All steps of the recorded lines."""
+    """Return all steps of the recorded lines."""
     found: list[Step] = []
     for service, parse in _PARSERS.items():
         for line in (_LINES / f"{service}.log").read_text().splitlines():
@@ -35,7 +35,7 @@ def every() -> list[Journey]:
 
 
 def only(every: list[Journey], what: str) -> Journey:
-    """The one journey that is asked for."""
+    """Return the one journey that is asked for."""
     (found,) = [each for each in every if is_asked_for(each, what)]
     return found
 

@@ -19,7 +19,7 @@ _PARSERS = (deliver_log.steps, dovecot_log.steps, postfix_log.steps)
 
 
 def delivered(name: str, /, **more: object) -> str:
-    """A line of `deliver`."""
+    """Return a line of `deliver`."""
     line = {
         "time": "2026-11-28T19:00:00.000Z",
         "event": "delivered",
@@ -34,7 +34,7 @@ def delivered(name: str, /, **more: object) -> str:
 
 
 def stored(session: str, message_id: str, user: str = "ann@example.org") -> str:
-    """A line of Dovecot."""
+    """Return a line of Dovecot."""
     said = f"sieve: msgid=<{message_id}>: stored mail into mailbox 'INBOX'"
     return f"lmtp({user})<61><{session}>: Info: {said}"
 
