@@ -226,7 +226,7 @@ def test_unwritable_mail_store_defers(host: MailHost) -> None:
 
 
 def test_lock_of_the_dead_holds_one_mailbox_up(host: MailHost) -> None:
-    """A lock that a killed process left makes mail of its mailbox wait (451), and nobody else's.
+    """A lock left by a killed process defers mail of its own mailbox only (451).
 
     Such a lock is broken after three minutes; four mails that wait for it so long would be all
     that LMTP can take. And 30 s after it has gone away, `deliver` believes that nothing comes any more.
@@ -255,7 +255,7 @@ def test_lock_of_the_dead_holds_one_mailbox_up(host: MailHost) -> None:
 
 
 def test_idle_client_hears_of_a_mail_at_once(host: MailHost) -> None:
-    """A hibernated IDLE connection is told of a new mail within 200 ms."""
+    """A hibernated IDLE connection is notified of a new mail within 200 ms."""
     with host.imap("ann@example.org") as client:
         client.select()
         client.send(b"x1 IDLE\r\n")

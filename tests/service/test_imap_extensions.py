@@ -96,7 +96,7 @@ def heard(client: IMAPClient, *words: bytes) -> None:
 
 
 def test_idle_pushes_news_of_the_open_folder(host: MailHost, ben: IMAPClient) -> None:
-    """IDLE (RFC 2177): mails that come, and flags that another session sets, are told unasked."""
+    """IDLE (RFC 2177) announces new mails, and flags that another session sets."""
     before = ben.select_folder("INBOX")[b"EXISTS"]
     ben.idle()
     deliver(host, BEN, mail("push"))
@@ -135,7 +135,7 @@ def test_condstore_finds_what_changed(ben: IMAPClient, folder: str) -> None:
 
 
 def test_qresync_tells_what_vanished(host: MailHost, ben: IMAPClient, folder: str) -> None:
-    """QRESYNC (RFC 7162): whoever was away learns with SELECT which mails are gone, which changed."""
+    """QRESYNC (RFC 7162): SELECT reports which mails vanished or changed meanwhile."""
     for number in range(4):
         ben.append(folder, mail(f"{number}"))
     ben.enable("QRESYNC")
@@ -304,7 +304,7 @@ def test_shared_folder_is_worked_in_together(host: MailHost, ben: IMAPClient, fo
 
 
 def test_many_mails_in_one_command(ben: IMAPClient, folder: str) -> None:
-    """MULTIAPPEND (RFC 3502) with UIDPLUS (RFC 4315): what is stored is told by number."""
+    """MULTIAPPEND (RFC 3502) with UIDPLUS (RFC 4315) returns the UIDs of stored mails."""
     said = ben.multiappend(folder, [mail(f"{number}") for number in range(20)])
     assert b" 1:20]" in said[1][0]
     ben.select_folder(folder)
@@ -377,7 +377,7 @@ def test_hibernated_client_is_woken_whole(host: MailHost, ben: IMAPClient, folde
 def test_news_just_before_sleep_is_told(
     host: MailHost, ben: IMAPClient, folder: str, quiet: float
 ) -> None:
-    """A client sleeps after a second of IDLE; what changes in the half second before is told all the same.
+    """A change in the half second before a client hibernates is announced.
 
     Dovecot alone tells of such a mail with the next one, and ends the connection after an expunge
     (imap-told.c). The time that passes before the change is what is tested, so it is slept.
@@ -408,7 +408,7 @@ def number_inside(pid: int) -> str:
 
 
 def test_news_while_falling_asleep_is_told(host: MailHost, ben: IMAPClient, folder: str) -> None:
-    """What comes when a client sleeps already, but nobody watches its folder yet, wakes it.
+    """A mail that arrives after hibernation, before its folder is watched, wakes the client.
 
     With 50 clients that takes as long as their processes wait for each other; here strace makes it two seconds.
     """

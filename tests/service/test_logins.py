@@ -109,7 +109,7 @@ def test_an_app_password_opens_every_protocol_until_it_is_revoked(host: MailHost
 
 
 def test_all_clients_come_at_once_after_a_start(auth: AuthClient) -> None:
-    """Fifty logins in the same moment are all let in: none is told to come later."""
+    """Fifty simultaneous logins all succeed; none is deferred."""
     assert ["ok"] * 50 == auth.ask("192.0.2.40", *[(ANN, PASSWORD), (BEN, PASSWORD)] * 25)
 
 
@@ -156,7 +156,7 @@ def test_an_address_that_guesses_is_blocked_on_every_protocol(
 def test_a_user_who_is_guessed_at_is_let_in_from_known_addresses(
     host: MailHost, auth: AuthClient
 ) -> None:
-    """Guesses from many addresses block unknown addresses of that user, and nobody else."""
+    """Guesses from many addresses block this user from unknown addresses only."""
     assert auth.ask("192.0.2.20", (ANN, PASSWORD)) == ["ok"]
     guesses = [(f"198.51.100.{n % 4}", ANN, f"guess {n}") for n in range(20)]
     assert auth.ask_from(*guesses) == ["wrong"] * 20

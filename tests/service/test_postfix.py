@@ -163,7 +163,7 @@ def test_own_addresses_may_be_sent_from(host: MailHost, ses: SesEndpoint, sender
 def test_an_address_of_the_send_as_list_may_be_sent_from(
     host: MailHost, ses: SesEndpoint, sender: str
 ) -> None:
-    """Its owner may use it in envelope and From; nobody else may, although it is nobody's mailbox."""
+    """Only the owner of the list may use it in envelope and From, though it has no mailbox."""
     with host.submission("ben@example.org") as smtp:
         smtp.sendmail(sender, [OUTSIDE], mail(sender, f"listed {sender}"))
     assert relayed(ses, f"listed {sender}").sender == sender
@@ -186,7 +186,7 @@ def test_an_address_of_the_send_as_list_may_be_sent_from(
 def test_foreign_envelope_sender_is_refused(
     host: MailHost, sender: str, code: tuple[int, bytes]
 ) -> None:
-    """Nobody sends with another's envelope sender."""
+    """A user cannot send with another user's envelope sender."""
     with (
         host.submission("ann@example.org") as smtp,
         pytest.raises(smtplib.SMTPRecipientsRefused) as refused,
@@ -221,7 +221,7 @@ def test_foreign_envelope_sender_is_refused(
     ],
 )
 def test_foreign_from_header_is_refused(host: MailHost, ses: SesEndpoint, headers: str) -> None:
-    """Nobody writes as another, whatever tricks the header plays; nothing reaches SES."""
+    """A user cannot write as another, whatever the header's form; nothing reaches SES."""
     content = f"{headers}\r\nSubject: forged\r\n\r\nHello\r\n".encode()
     with host.submission("ann@example.org") as smtp:
         with pytest.raises(smtplib.SMTPDataError) as refused:

@@ -37,7 +37,7 @@ def test_ses_with_another_name_gets_nothing(
 def test_ses_without_a_trusted_certificate_gets_nothing(
     host: MailHost, network: Network, authority: Authority, tmp_path: Path
 ) -> None:
-    """A server whose certificate nobody vouches for gets no mail, whatever its name."""
+    """A server without a trusted certificate gets no mail, whatever its name."""
     with SesEndpoint(network.gateway, *Authority(tmp_path, "Nobody").issue(SES_HOST)) as false:
         container = host.start_postfix(false.port, authority.file)
         with host.submission("ann@example.org") as smtp:
@@ -60,7 +60,7 @@ def test_queue_survives_a_new_container(
 
 
 def test_local_mail_waits_for_dovecot(host: MailHost) -> None:
-    """While Dovecot is away nobody can log in, and mail that was taken waits for it."""
+    """While Dovecot is down logins fail, and accepted mail waits for it."""
     container = host.containers["postfix"]
     with host.submission("ann@example.org") as smtp:
         host.containers["dovecot"].stop()

@@ -105,7 +105,7 @@ def guards(host: MailHost) -> list[int]:
 def test_a_guard_that_was_killed_is_begun_again(
     host: MailHost, ses: SesEndpoint, limited: Callable[[str], None]
 ) -> None:
-    """Without the guard nobody checks senders, so clients are told to retry until it is back."""
+    """Without the guard senders are not checked, so clients get 4xx until it is back."""
     limited("messages-hour=50 recipients-hour=60")
     (guard,) = guards(host)
     os.kill(guard, signal.SIGKILL)

@@ -129,7 +129,7 @@ def test_long_line_leaves_encoded(host: MailHost, ses: SesEndpoint) -> None:
 def test_a_signature_still_verifies_or_is_refused(
     host: MailHost, ses: SesEndpoint, authority: Authority
 ) -> None:
-    """S/MIME by openssl: dots, blanks and 8-bit leave as signed; a line that would be encoded anew is told."""
+    """Signed dots, blanks and 8-bit text leave unchanged; a line to be re-encoded is refused."""
     certificate, key = authority.issue("ann.example.org")
 
     def openssl(*words: str | Path, given: bytes) -> bytes:

@@ -37,7 +37,7 @@ def texts(svg: str) -> str:
 
 
 def test_path_and_passwords_are_not_shown(picture: ModuleType) -> None:
-    """Whose machine it was and what opens its mailboxes is nobody's business."""
+    """The picture shows neither the machine's paths nor passwords."""
     shown = texts(picture.drawn(OUTPUT))
     assert "~/postal-plexus/.desk/ca/ca.pem" in shown
     assert "63 ms" in shown

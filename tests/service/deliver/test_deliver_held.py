@@ -134,7 +134,7 @@ def test_an_unknown_outcome_is_not_asked_about_meanwhile(bed: Bed) -> None:
 
 
 def test_a_killed_task_holds_for_minutes_at_most(bed: Bed) -> None:
-    """Its hold is left, with an end; what lies beside it holds nobody."""
+    """A killed task's hold has an end, and other files beside it hold no mailbox."""
     with task(bed) as hold:
         assert "begun\n" == said(hold)
         hold.send_signal(signal.SIGKILL)

@@ -219,7 +219,7 @@ def test_setup_notifications_vanish_and_nonsense_is_dead_lettered_whole(bed: Bed
 
 
 def test_an_unknown_mailbox_is_bounced_where_that_is_safe(bed: Bed) -> None:
-    """Once, to the authentic sender, through SES; nobody else's mailbox is touched."""
+    """An authenticated sender gets one bounce through SES; no other mailbox changes."""
     bed.send("m1", "nobody@example.org", ANN, times=2, **AUTHENTIC)
     bed.start()
     bed.await_deleted(2)
@@ -241,7 +241,7 @@ def test_an_unsafe_bounce_is_a_dead_letter(bed: Bed, sender: str) -> None:
 
 
 def test_a_refused_bounce_is_a_dead_letter(bed: Bed) -> None:
-    """SES does not take it: the operator is told instead."""
+    """If SES refuses the bounce, the operator gets a dead letter instead."""
     bed.stub.post("faults", operation="bounce", kind="error500")
     bed.send("m1", "nobody@example.org", **AUTHENTIC)
     bed.start()

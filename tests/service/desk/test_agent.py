@@ -411,7 +411,7 @@ def ended(cluster: Cluster, task: str) -> dict[str, Any]:
 
 
 def test_what_a_container_prints_is_in_its_log_group(cluster: Cluster) -> None:
-    """All of it, in order, in the stream that ECS names, and before the task is told as stopped."""
+    """All output is in the stream that ECS names, in order, before the task is STOPPED."""
     script = (
         "i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); done;"
         " head -c 20000 /dev/zero | tr '\\0' x; echo; printf 'no end'; exit 3"
@@ -439,7 +439,7 @@ def test_a_log_group_that_the_role_may_not_write_keeps_the_task_from_starting(
 
 
 def test_a_task_that_is_stopped_ends_by_its_own_code(cluster: Cluster) -> None:
-    """STOPPED is told when it has ended, with what it printed on its way."""
+    """The task is STOPPED only after its program has ended and its output is logged."""
     script = "trap 'echo bye; exit 9' TERM; echo hello; while :; do sleep 0.1; done"
     task = run_once(cluster, "patient", script)
     logs, stream = cluster.desk.client("logs"), f"p/patient/{task.rpartition('/')[2]}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_who_hung_up_receives_nothing(desk: RunningDesk) -> None:
-    """A message goes to whoever is there, not to the poll of a service that was ended before."""
+    """A message goes to a live client, not to the poll of a service that has ended."""
     sqs = desk.client("sqs")
     queue = sqs.create_queue(QueueName="hung-up")["QueueUrl"]
     ends = Config(read_timeout=0.3, retries={"total_max_attempts": 1})

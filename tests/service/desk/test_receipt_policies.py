@@ -90,7 +90,7 @@ def test_root_must_sign(desk: RunningDesk) -> None:
 
 
 def test_management_pages_are_not_reachable(desk: RunningDesk) -> None:
-    """Nobody resets the desk from the containers' network."""
+    """The containers' network cannot reach the page that resets the desk."""
     for page in ("/_ministack/reset", "/_ministack/health", "/_localstack/health"):
         with pytest.raises(urllib.error.HTTPError) as answer:
             urllib.request.urlopen(desk.settings.endpoint_url + page, data=b"")

@@ -95,7 +95,7 @@ def test_an_unknown_recipient_is_refused_in_the_dialogue(account: MailAccount) -
 
 
 def test_another_domain_is_refused(account: MailAccount) -> None:
-    """A domain that is no verified identity is nobody's, whatever the rules say."""
+    """A domain that is not a verified identity is refused, whatever the rules say."""
     account.rule("everyone", [])
     with connect(account.desk) as smtp:
         smtp.mail("w@elsewhere.example")
@@ -104,7 +104,7 @@ def test_another_domain_is_refused(account: MailAccount) -> None:
 
 
 def test_two_rules_give_two_objects_and_two_notifications(account: MailAccount) -> None:
-    """Each rule is told its own recipients; the mail has one id."""
+    """Each notification lists its own rule's recipients; the mail has one id."""
     account.rule("domain", ["example.org"], prefix="second/", after="people")
     send(account.desk, "w@e.example", ["ann@example.org", "zoe@example.org"], b"\r\nx\r\n")
     found = account.notifications(2)

@@ -251,7 +251,7 @@ def test_default_tags_reach_the_resource(deployer: Deployer) -> None:
 
 
 def test_the_state_file_is_its_owners_alone(deployer: Deployer) -> None:
-    """It holds secrets in clear, so nobody else may read it."""
+    """The state contains secrets in plain text, so only its owner may read it."""
     deployer.deploy(
         """
         aws.ssm.Parameter("p", type="SecureString", value=pulumi.Output.secret("hush"))

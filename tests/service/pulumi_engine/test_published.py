@@ -223,7 +223,7 @@ def test_the_mta_sts_policy_names_the_mx_of_the_domain(world: World, domain: str
 
 
 def test_what_is_not_there_is_refused(world: World) -> None:
-    """A file that is not there, a method that writes, a host that is no site of ours."""
+    """A missing file, a method that writes, and an unknown host are refused."""
     assert 403 == world.ask("autoconfig.example.org", "/secret")[0]  # S3 without ListBucket
     assert 405 == world.ask("autoconfig.example.org", "/index.html", "PUT", b"x")[0]
     address = ("127.0.0.1", world.desk.settings.ports.sites)

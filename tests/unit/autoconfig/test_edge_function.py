@@ -117,7 +117,7 @@ def test_nothing_else_is_written_to(method):
 
 @pytest.mark.parametrize("host", ["", "example.net", "autodiscover.<b>.net", "evil.example.net"])
 def test_a_foreign_host_gets_no_answer_made_of_its_name(host):
-    """A Host header that is not one of ours is never put into an answer."""
+    """A foreign Host header never appears in an answer."""
     response = call("POST", host, "/autodiscover/autodiscover.xml")
 
     assert 405 == response["statusCode"]

@@ -26,13 +26,13 @@ def test_only_rules_of_gone_containers_are_removed() -> None:
 
 
 def test_what_has_no_owner_stays() -> None:
-    """Rules of other programs and other forms are nobody's leftovers."""
+    """Rules of other programs, and of other forms, are not removed."""
     other = '-A NETAVARK-HOSTPORT-DNAT -p tcp -m comment --comment "mine" -j X'
     assert removals(f"{other}\n", []) == []
 
 
 def test_a_container_of_another_store_is_known_by_its_monitor(tmp_path: Path) -> None:
-    """`podman ps` lists only its own store's; whoever has another keeps the forwards."""
+    """`podman ps` lists only its own store; a container of another store keeps its forwards."""
     commands = {
         "1": b"/sbin/init\0",
         "20": b"/usr/bin/conmon\0--api-version\x001\0-c\0" + GONE.encode() + b"\0-u\0x\0",

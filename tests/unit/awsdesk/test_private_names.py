@@ -29,7 +29,7 @@ def test_ministack_is_the_version_whose_names_these_are() -> None:
 
 
 def test_every_name_is_there(tmp_path: Path) -> None:
-    """A name that went would be seen by whoever needs that call, hours later."""
+    """Every private name that the desk uses exists; otherwise calls would fail much later."""
     done = subprocess.run(
         [sys.executable, "-c", _LIST_MISSING],
         env=os.environ | {"STATE_DIR": str(tmp_path), "S3_DATA_DIR": str(tmp_path)},

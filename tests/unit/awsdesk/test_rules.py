@@ -64,7 +64,7 @@ def test_no_condition_or_recipient_is_too_odd(condition: str, recipient: str) ->
 
 
 def test_no_recipients_match_everyone_at_verified_domains() -> None:
-    """An empty list matches a verified domain and its subdomains, and nobody else's."""
+    """An empty list matches verified domains and their subdomains, and no other domain."""
     rules = RuleSet("s", (rule("all"),))
     assert (rules.rules[0],) == matching_rules(rules, "x@example.com", VERIFIED)
     assert (rules.rules[0],) == matching_rules(rules, "x@sub.example.com", VERIFIED)

@@ -121,7 +121,7 @@ def test_the_syntax_of_a_field(field: str, value: str, problem: str) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"Subject: x\r\n", b"From: \r\n", b"From: friends:;\r\n"])
 def test_a_mail_has_an_author(head: bytes) -> None:
-    """A From with nobody in it is none."""
+    """A From without an address does not count as an author."""
     assert "554 Transaction failed: Missing final '@domain'." == refusal(head)
 
 

@@ -31,7 +31,7 @@ def test_medians_are_of_the_pairs() -> None:
 
 @pytest.mark.parametrize(("percent", "wanted"), [(50, 50), (99, 99), (100, 100), (1, 1)])
 def test_percentile_is_a_value_that_occurred(percent: int, wanted: int) -> None:
-    """The smallest value that is not below so many percent."""
+    """A percentile is the smallest value that is not below this percentage."""
     assert percentile([float(n) for n in range(100, 0, -1)], percent) == wanted
 
 

@@ -92,7 +92,7 @@ def test_the_sealed_hash_is_one_that_dovecot_could_read() -> None:
     ],
 )
 def test_a_broken_file(text: str, place: str, mentioned: tuple[str, ...]) -> None:
-    """A mistake is told by its line or its key, with the kind of remedy."""
+    """A problem names its line or its key, and the kind of remedy."""
     with pytest.raises(StackError) as caught:
         read_stack_file(text)
     (problem,) = caught.value.problems
@@ -104,7 +104,7 @@ def test_a_broken_file(text: str, place: str, mentioned: tuple[str, ...]) -> Non
     "text", ["[" * 1500, "{a: " * 1500, "- " * 50_000, "config: \0", "config:\n a:b: " + "1" * 5000]
 )
 def test_what_yaml_itself_cannot_bear(text: str) -> None:
-    """Depth without end, control characters and numbers without end are told as one problem."""
+    """Deep nesting, control characters and endless numbers are reported as one problem."""
     with pytest.raises(StackError, match="cannot be read as YAML"):
         read_stack_file(text)
 
@@ -117,7 +117,7 @@ def test_a_secret_elsewhere_is_told_as_what_it_is() -> None:
 
 
 def test_bytes() -> None:
-    """A file is handed over as its bytes too; what is not UTF-8 is told by its line."""
+    """Bytes are accepted too; a problem names the line that is not UTF-8."""
     assert read_stack_file(STACK) == read_stack_file(STACK.encode())
     with pytest.raises(StackError, match="^line 2: .*UTF-8"):
         read_stack_file(b"config:\n  a:b: b\xfccher.example\n")

@@ -70,7 +70,7 @@ def test_writing_is_free_where_meaning_is_clear() -> None:
 
 
 def test_postmaster_is_an_address_by_itself() -> None:
-    """An alias may go to a postmaster that nobody configured."""
+    """An alias may lead to a postmaster that is not configured."""
     assert read_stack(with_alias("abuse@example.org", "postmaster@example.org")).aliases
 
 
@@ -258,7 +258,7 @@ def test_postmaster_is_an_address_by_itself() -> None:
     ],
 )
 def test_one_mistake(stack: dict[str, Any], place: str, mentioned: tuple[str, ...]) -> None:
-    """A mistake is told once: its key, its entry, what it is about, and the kind of remedy."""
+    """A mistake is reported once, with key, entry, subject and kind of remedy."""
     (problem,) = problems(stack)
     assert f"postal-plexus:{place}" == ": ".join(filter(None, (problem.key, problem.entry)))
     assert [] == [each for each in mentioned if each not in f"{problem.what}. {problem.remedy}"]

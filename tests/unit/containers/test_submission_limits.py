@@ -129,6 +129,6 @@ def test_limits_are_read_by_name() -> None:
     "text", ["messages-hour", "messages-hour=", "messages-hour=0", "mails=3", "recipients-day=-1"]
 )
 def test_wrong_limits_are_refused(text: str) -> None:
-    """A name that is none, or a number that is none."""
+    """Unknown names and malformed numbers are refused."""
     with pytest.raises(ValueError, match=text.partition("=")[0]):
         Limits.parse(text)

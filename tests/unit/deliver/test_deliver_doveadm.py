@@ -89,7 +89,7 @@ def test_what_is_no_answer_is_an_error(
 
 
 def test_whether_a_mailbox_holds_a_mail(serve: Serve, tmp_path: Path) -> None:
-    """A hit, none, and not known: refused, or nobody listens."""
+    """The answer is found, not found, or unknown if doveadm refuses or is not running."""
     hit = b"6d2f0c1c4f2b6a65\t12\t\n+\n"
     results = [
         Doveadm(serve(*parts)).holds("ann@example.org", "1")

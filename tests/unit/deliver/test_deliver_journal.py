@@ -173,7 +173,7 @@ def test_a_file_cleared_half_way_is_cleared_whole(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    """A second process is told, instead of writing along."""
+    """A second process gets an error instead of writing too."""
     journal = Journal(tmp_path, BOOT)
     with pytest.raises(JournalBusyError):
         Journal(tmp_path, BOOT)
@@ -230,7 +230,7 @@ class DyingMap(mmap.mmap):
 def test_a_kill_at_each_point_of_the_turn_over_forgets_no_horizon(
     tmp_path: Path, stores: int
 ) -> None:
-    """What is not known any more lies before the horizon, wherever the turn-over stopped."""
+    """Forgotten entries are before the horizon, wherever the rotation was interrupted."""
     journal = Journal(tmp_path, BOOT, entries=64)
     for number in range(48 + 48):
         journal.record([journal_key("m", str(number))], State.DELIVERED)

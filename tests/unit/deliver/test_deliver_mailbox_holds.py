@@ -75,7 +75,7 @@ def is_held(path: Path) -> bool:
 
 
 def test_what_is_no_file_of_its_owner_is_no_hold(name: Path) -> None:
-    """A link, a pipe, a directory, somebody else's file: nobody waits, nobody is held."""
+    """A link, a pipe, a directory or another user's file holds no mailbox and blocks nothing."""
     assert not is_held(name)
     name.symlink_to(name.parent / "sound")
     assert not is_held(name)

@@ -43,7 +43,7 @@ def test_bounces_are_a_second_apart() -> None:
 
 
 def test_a_bounce_whose_turn_is_far_off_does_not_wait() -> None:
-    """Five may wait; the next one is told at once, and takes no turn."""
+    """Five bounces may wait; the next one fails at once and takes no turn."""
     limiter, stopped = RateLimiter(), threading.Event()
     stopped.set()
     turns = [limiter.wait(stopped) for _ in range(10)]

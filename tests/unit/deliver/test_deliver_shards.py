@@ -24,7 +24,7 @@ RECIPIENTS = ("ann+a@example.org", "all@example.net", "any@example.net", "no@exa
 
 
 def test_each_addressee_belongs_to_one_host() -> None:
-    """A mailbox to its home, everything else to host 1: nobody twice, and nobody is left out."""
+    """Each mailbox belongs to its home, everything else to host 1; none is missing or twice."""
     whole = resolve(Envelope("", RECIPIENTS), DIRECTORY)
     parts = [whole.of_shard(DIRECTORY, shard) for shard in (1, 2, 3)]
     assert [("ann@example.org",), ("ben@example.net",), ("cat@example.org",)] == [

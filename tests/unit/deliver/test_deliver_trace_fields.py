@@ -115,7 +115,7 @@ def test_a_field_is_one_line_whatever_the_envelope(sender: str, recipients: list
 
 
 def test_who_shares_a_copy() -> None:
-    """Those about whom the mail says the same; nobody learns of another's address."""
+    """Recipients share a copy if its trace fields are equal, so none sees another's address."""
     recipients = ("info@example.org", "ann+a@example.org")
     both = resolve(RawEnvelope("", recipients), DIRECTORY).mailboxes
     ann, ben = mailbox_copies(receipt(), both, DIRECTORY, "mail.example.org", dmarc_to_junk=True)

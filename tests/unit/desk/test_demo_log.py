@@ -19,7 +19,7 @@ Traceback (most recent call last):
 
 
 def test_the_timeline_follows_one_mail(tmp_path: Path) -> None:
-    """Only the steps of the first mail accepted after the beginning are told, deliver's last."""
+    """The timeline has only the first accepted mail's steps, with deliver's last."""
     (tmp_path / "daemon.log").write_text(DAEMON)
     begun = datetime(2026, 11, 24, 4, 40, 2).timestamp()  # noqa: DTZ001 - the log is in local time
     when = datetime.fromtimestamp(begun).astimezone().isoformat()

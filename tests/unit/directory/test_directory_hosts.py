@@ -86,7 +86,7 @@ def test_one_host_changes_nothing(made: Directory) -> None:
 
 
 def test_a_home_needs_its_host() -> None:
-    """Nobody writes a directory whose reader would open a mailbox on the wrong host."""
+    """A directory with a mailbox on an unknown host is refused."""
     with pytest.raises(DirectoryError, match=r"example.net on host 2 of 1"):
         homes().to_json()
     with pytest.raises(DirectoryError, match="names its only host"):

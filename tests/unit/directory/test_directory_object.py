@@ -93,7 +93,7 @@ def test_the_form_of_send_as() -> None:
     ],
 )
 def test_unsound_send_as(send_as: object, what: str) -> None:
-    """Nothing but plain addresses of ours can come into Postfix's table."""
+    """Postfix's table can contain only plain addresses of our own domains."""
     broken = document()
     broken["mailboxes"][0]["send_as"] = send_as
     with pytest.raises(DirectoryError) as refused:
@@ -102,7 +102,7 @@ def test_unsound_send_as(send_as: object, what: str) -> None:
 
 
 def test_the_form_of_a_renamed_mailbox() -> None:
-    """A container that does not know where the mail lies refuses the object: it has a new version."""
+    """A renamed mailbox makes a new version, which containers that cannot find its mail refuse."""
     renamed = document(version=2)
     renamed["mailboxes"][0]["stored_as"] = "first@example.com"
     read = Directory.from_json(json.dumps(renamed).encode())

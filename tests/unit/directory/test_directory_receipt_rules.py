@@ -54,7 +54,7 @@ def test_limits(mailboxes: int) -> None:
 
 
 def test_no_rule_is_empty() -> None:
-    """SES reads an empty list as "everyone", so a half that nobody is in gets no rule."""
+    """SES takes an empty list as "everyone", so a half without recipients gets no rule."""
     hosts = (f"d{number}.example" for number in itertools.count())
     domain = next(host for host in hosts if _begins_with_0(f"postmaster@{host}"))
     addresses = (f"user{number}@{domain}" for number in itertools.count())

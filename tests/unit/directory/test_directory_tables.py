@@ -66,7 +66,7 @@ def test_dovecot_passwd_of_a_renamed_mailbox() -> None:
 
 
 def test_a_first_address_that_somebody_else_has_is_theirs() -> None:
-    """Two who have exchanged their addresses keep their mail, and nobody else's."""
+    """Two users who exchanged their addresses keep their own mail."""
     made = Directory(
         (Domain("example.org"),),
         (
@@ -106,7 +106,7 @@ def test_postfix_virtual_aliases() -> None:
 
 
 def test_postfix_sender_logins() -> None:
-    """Who gets an address's mail may send as it; what goes only outside is nobody's."""
+    """Recipients of an address may send as it; nobody may if all its mail goes outside."""
     expected = (
         "ann@example.org ann@example.org\n"
         "ben@example.net ben@example.net\n"

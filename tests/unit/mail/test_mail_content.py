@@ -219,7 +219,7 @@ def test_hops_are_counted_in_the_header_only() -> None:
 )
 @pytest.mark.parametrize("name", [b"Authentication-Results:", b"aUTHENTICATION-rESULTS \t:"])
 def test_no_spelling_of_our_name_passes(name: bytes, value: bytes) -> None:
-    """Comments, quotes, folding, case: whoever claims to be us is renamed."""
+    """A forged field with our name is renamed despite comments, quotes, folding or case."""
     field = name + b" " + value + b"\r\n"
     assert TOP + b"X-Forged-" + field + b"\r\n" == through(field + b"\r\n", [7])
 

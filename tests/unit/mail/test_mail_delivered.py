@@ -22,7 +22,7 @@ records = st.builds(Record, st.dictionaries(texts, st.lists(texts).map(tuple)), 
 def test_records_are_read_as_written_whatever_stands_between(
     given_records: list[Record], noise: bytes
 ) -> None:
-    """A line that is none is left out, and no other one with it."""
+    """A malformed line is skipped, and no other line with it."""
     octets = b"".join(write_record(each) + noise + b"\n" for each in given_records)
     assert given_records == list(read_records(octets))
 

@@ -132,7 +132,7 @@ def test_a_reject_is_told() -> None:
 
 
 def test_a_complaint_for_the_suppression_list_is_a_failure() -> None:
-    """Nobody complained of this mail, and nobody got it."""
+    """A complaint from the suppression list means that the mail was not delivered."""
     mail = notice((EVENTS / "complaint-suppressed.json").read_text())
     assert "delivery-status" == mail["Content-Type"].params["report-type"]
     assert "suppression list" in text(mail)
@@ -263,7 +263,7 @@ def test_ids_are_those_that_journals_hold() -> None:
     "kind", ["Send", "Delivery", "Open", "Click", "Subscription", "OfTheFuture"]
 )
 def test_other_events_are_remarked(kind: str) -> None:
-    """They concern nobody's mailbox; the log has their kind and the mail's id."""
+    """Other events concern no mailbox; the log has their kind and the mail's id."""
     assert Remark(kind, "ses-1") == read_event(event(kind, {}))
 
 

@@ -152,7 +152,7 @@ def test_a_refused_transaction_raises_and_the_next_one_succeeds(chunking: bool) 
 
 
 def test_a_refused_data_is_the_refusal_of_all() -> None:
-    """DATA refused with recipients accepted: nobody has the mail, and that is one error."""
+    """If DATA is refused, no recipient has the mail, and that is one error."""
     script = Script(chunking=False, rcpt=[b"250 OK"], data=b"451 4.3.1 disk full")
     wires = Wires(LmtpServerModel([script]), [100])
     with pytest.raises(TransactionError, match="DATA refused: 451"):
@@ -160,7 +160,7 @@ def test_a_refused_data_is_the_refusal_of_all() -> None:
 
 
 def test_a_chunk_refused_half_way_is_the_refusal_of_all() -> None:
-    """A chunk that is not the last was refused: nobody has the mail, the connection is given up."""
+    """If a chunk before the last is refused, no recipient has it; the connection is closed."""
     script = Script(rcpt=[b"250 OK"], chunk=b"452 4.3.1 disk full")
     wires = Wires(LmtpServerModel([script]), [100])
     with pytest.raises(TransactionError, match="BDAT refused: 452"):

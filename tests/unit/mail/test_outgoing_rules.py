@@ -308,7 +308,7 @@ def test_long_header_lines_are_folded_or_encoded() -> None:
 
 
 def test_mail_among_us_is_left_alone() -> None:
-    """No recipient outside: what SES would want is of no interest; what nobody may forge still is."""
+    """Without an outside recipient SES's rules do not apply; those against forgery do."""
     fields = [
         ("From", "ann@example.org"),
         *(("Delivered-To", "a@b.example"), ("Delivered-To", "c@d.example")),
@@ -374,7 +374,7 @@ def test_a_notice_of_postfix_stays_here(to: tuple[str, ...], told: tuple[str, ..
 
 
 def test_what_was_sent_on_before_is_a_loop() -> None:
-    """X-Loop survives where Delivered-To and Received are stripped; another's is none of ours."""
+    """Our own X-Loop shows a loop even if Delivered-To is stripped; others' do not."""
     _, header = forward(("From", "a@b.example"), ("X-Loop", "other@b.example"))
     assert [b"other@b.example", b"out@example.org"] == sorted(v for n, v in header if n == "X-Loop")
     again = [(name, value) for name, value in header if name not in ("Delivered-To", "Received")]

@@ -60,7 +60,7 @@ def imported(tasks: Told, path: Path, **wanted: bool) -> None:
 def test_what_the_mailbox_has_no_room_for_is_not_sent(
     s3: Stubber, tmp_path: Path, *, look: bool
 ) -> None:
-    """Nothing lies in the bucket then, and no task runs; counting alone says so, too."""
+    """Nothing is uploaded and no task runs; counting alone reports it too."""
     tasks = Told(mails=1, octets=96_000, most=100_000)
     with pytest.raises(RefusedError, match=r"0\.1 MB of 0\.1: with 0\.0 MB more") as refused:
         imported(tasks, tmp_path / "x.eml", look=look)

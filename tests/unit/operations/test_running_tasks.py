@@ -78,7 +78,7 @@ def test_one_that_has_ended_is_in_nobodys_way(clients: dict[str, Stubber], tasks
 def test_control_c_while_a_task_is_being_started_stops_it(
     clients: dict[str, Stubber], tasks: Tasks
 ) -> None:
-    """Whoever comes next would find it running, and nobody would follow it."""
+    """Control-C stops a task that is being started; otherwise it would run unattended."""
     ecs, own = clients["ecs"], task(2, "PENDING")
     listed(ecs)
     clients["sts"].add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/x"})

@@ -128,7 +128,7 @@ def test_a_sent_mail_ends_with_the_other_sides_words(
 
 
 def test_dead_letters_say_why(every: list[Journey]) -> None:
-    """A virus, and an address that nobody has."""
+    """Dead letters say why: a virus, or an unknown address."""
     (virus,) = only(every, "eicar.1cff8916@x.example").outcomes
     assert (State.HELD, "virus") == (virus.fate.state, virus.fate.words)
     unknown = [each for each in every if is_asked_for(each, "nobody@example.org")]
