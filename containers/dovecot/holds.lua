@@ -3,6 +3,8 @@
 -- Fencing: in a stack of several hosts each mailbox has one home (the field `shard` of its line; without it host 1).
 -- Two Dovecots in one mailbox would corrupt its index, so on every other host the lookup fails with a temporary error.
 -- It never says that the user is unknown, because that would bounce mail.
+-- The home itself opens it only when it has its index. That is in a file beside the messages (containers/dovecot/indexes
+-- documents it), because hosts learn of a new home at different moments.
 --
 -- While a task holds a mailbox, LMTP's lookup fails, and Dovecot answers Postfix with 451. `deliver` checks holds
 -- itself, before it connects. src/postal_plexus/deliver/hold_file.py documents the format and when a hold ends.
@@ -13,9 +15,12 @@ local TABLE = "/run/plexus/directory/dovecot-passwd"
 -- This host's number, in a stack of several hosts.
 local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
 
+local HOMES = "/srv/mail/.homes/"
+
 local function content(path)
-  local file = io.open(path, "rb")
-  if not file then return "" end
+  local file, _, number = io.open(path, "rb")
+  -- The number tells a file that is not there (2) from one that cannot be read.
+  if not file then return "", number end
   local text = file:read(1024) or ""
   file:close()
   return text
@@ -29,20 +34,30 @@ local function is_held(request)
   return left > 0 and left <= LONGEST_SECONDS
 end
 
--- The number of a user's home; nil for an unknown user.
+-- The number of a user's home, and the address under which the mail lies; nil for an unknown user.
 local function home_of(user)
   local file = io.open(TABLE, "rb")
   if not file then return nil end
   local text = "\n" .. (file:read("a") or "")
   file:close()
   local _, stop = text:find("\n" .. user .. ":", 1, true)
-  return stop and tonumber(text:match("^[^\n]*", stop + 1):match("[: ]shard=(%d+)") or "1")
+  if not stop then return nil end
+  local line = text:match("[^\n]*", stop + 1)
+  local domain, name = line:match("^[^:]*:[^:]*:[^:]*:[^:]*:/srv/mail/([^/:]+)/([^/:]+):")
+  return tonumber(line:match("[: ]shard=(%d+)") or "1"), domain and name .. "@" .. domain or user
 end
 
 function auth_userdb_lookup(request)
-  local home = SHARD and home_of(request.user)
+  local home, stored
+  if SHARD then home, stored = home_of(request.user) end
   if home and home ~= SHARD then
     return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, "lives on host " .. home
+  end
+  if home then
+    local record, fault = content(HOMES .. stored)
+    if record ~= SHARD .. " has\n" and not (SHARD == 1 and fault == 2) then
+      return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, "is being moved here"
+    end
   end
   if request.protocol == "lmtp" and is_held(request) then
     return dovecot.auth.USERDB_RESULT_INTERNAL_FAILURE, "held for a task"

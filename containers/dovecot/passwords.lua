@@ -41,6 +41,9 @@ local TABLE = "/run/plexus/directory/dovecot-passwd"
 local HOSTS = "/run/plexus/directory/dovecot-hosts"
 local DOMAINS = "/run/plexus/directory/dovecot-domains"
 local STORE = "/srv/mail/"
+local HOMES = STORE .. ".homes/"
+-- How long a client waits in its login for a mailbox that is being moved here; less than proxy_timeout.
+local MOVE_SECONDS = 8
 local OWN_NAME, OWN_LARGEST = "/.passwords", 16384
 local NOTES = "/run/plexus/dovecot/guesses/"
 local NOTES_KEY = "/run/plexus/dovecot/guesses.key"
@@ -164,6 +167,16 @@ local function storage_of(user, line)
   local domain, name = (home or ""):match("^/srv/mail/([^/]+)/([^/]+)$")
   if not domain then name, domain = user:match("^(.*)@([^@]*)$") end
   return name .. "@" .. domain, STORE .. domain .. "/" .. name
+end
+
+-- Return whether a mailbox of this host is still being moved here (holds.lua).
+local function is_coming(user, line)
+  if not SHARD then return false end
+  local file, _, number = io.open(HOMES .. storage_of(user, line), "rb")
+  if not file then return not (SHARD == 1 and number == 2) end
+  local text = file:read("l")
+  file:close()
+  return text ~= SHARD .. " has"
 end
 
 -- Return the text of the user's own file, "" if there is none; nil and the error if it cannot be read.
@@ -355,6 +368,9 @@ function auth_password_verify(request, password)
     if name then
       if is_remote then record(request, user, name) end
       local fields = user == request.user and {} or { user = user }
+      if PROXIED[request.protocol] and is_coming(user, line) then
+        fields.delay_until = tostring(os.time() + MOVE_SECONDS)
+      end
       -- Calendars are stored like mail, under the mailbox's first address.
       if request.protocol == "calendars" then fields.storage = storage_of(user, line) end
       return auth.PASSDB_RESULT_OK, fields

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import imaplib
-import shutil
 import smtplib
-import ssl
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from postal_plexus.config.lists import read_stack
-from postal_plexus.directory import TABLES, Host
 from service.certificates import Authority
-from service.container_engine import Network, images
+from service.container_engine import Network
 from service.mail_host import PASSWORD, MailHost
+from service.two_hosts import ANN, BEN, Load, found, imap, publish, record, two_hosts
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
-
-ANN, BEN = "ann@example.org", "ben@example.org"
-NAMES = ("mail.example.org", "mail-2.example.org")
-_HASH = "{ARGON2ID}" + PasswordHasher(time_cost=5, memory_cost=7168, parallelism=1).hash(PASSWORD)
-STACK = {
-    "hosts": 2,
-    "domains": ["example.org"],
-    "mailboxes": [
-        {"address": ANN, "password-hash": _HASH},
-        {"address": BEN, "password-hash": _HASH, "host": 2},
-    ],
-}
 
 
 @pytest.fixture(scope="module")
@@ -39,49 +22,8 @@ def hosts(
     network: Network, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[MailHost]]:
     """Ann's home and Ben's, with Dovecot running on both."""
-    root = tmp_path_factory.mktemp("hosts")
-    prefix = network.gateway.rpartition(".")[0]
-    addresses = [f"{prefix}.{number}" for number in (201, 202)]
-    directory = read_stack(STACK).on_hosts(tuple(map(Host, NAMES, addresses)))
-    made: list[MailHost] = []
-    try:
-        for number, (name, address) in enumerate(zip(NAMES, addresses, strict=True), 1):
-            host = MailHost(network.engine, images("dovecot"), network, root / str(number))
-            made.append(host)
-            if number > 1:
-                (host.root / "mail").rmdir()
-                (host.root / "mail").symlink_to(made[0].root / "mail")
-            for table, render in TABLES.items():
-                host.write_table(table, render(directory))
-            for file, to in zip(authority.issue(name), ("certificate", "key"), strict=True):
-                shutil.copy(file, host.root / f"tls/{to}.pem")
-                shutil.chown(host.root / f"tls/{to}.pem", 5004, 5003)
-            host.start(
-                "dovecot",
-                {
-                    "PLEXUS_HOSTNAME": name,
-                    "PLEXUS_SHARD": str(number),
-                    "PLEXUS_PEERS": " ".join(addresses),
-                },
-                [
-                    f"--ip={address}",
-                    f"--volume={authority.file}:/etc/ssl/certs/ca-certificates.crt:ro",
-                ],
-            )
+    with two_hosts(network, authority, tmp_path_factory.mktemp("hosts")) as made:
         yield made
-    finally:
-        for host in made:
-            host.close()
-
-
-def imap(host: MailHost, authority_file: Path, address: str, password: str) -> imaplib.IMAP4_SSL:
-    """A client of that host, logged in."""
-    port = host.containers["dovecot"].port(993)
-    context = ssl.create_default_context(cafile=str(authority_file))
-    context.check_hostname = False  # clients of this test say 127.0.0.1
-    client = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=context, timeout=60)
-    client.authenticate("PLAIN", lambda _: f"\0{address}\0{password}".encode())
-    return client
 
 
 def deliver(host: MailHost, recipient: str, subject: str) -> None:
@@ -89,6 +31,16 @@ def deliver(host: MailHost, recipient: str, subject: str) -> None:
     with host.lmtp() as lmtp:
         content = f"Subject: {subject}\r\n\r\n".encode()
         assert {} == lmtp.sendmail("a@b.example", [recipient], content)
+
+
+def delivered(host: MailHost, recipient: str, subject: str) -> bool:
+    """Whether it was taken; otherwise it is to be tried again."""
+    try:
+        deliver(host, recipient, subject)
+    except smtplib.SMTPRecipientsRefused as refused:
+        assert {451} == {code for code, _ in refused.recipients.values()}
+        return False
+    return True
 
 
 def subjects(client: imaplib.IMAP4_SSL) -> list[str]:
@@ -159,4 +111,56 @@ def test_a_home_that_is_away_delays_its_own_users(
     finally:
         second.engine("start", second.id)
     await_true("the home to be back", second.healthy)
-    deliver(hosts[0], BEN, subject="after")
+    # Host 1's proxy asks again after some time only.
+    await_true("mail to be taken again", lambda: delivered(hosts[0], BEN, subject="after"))
+
+
+def test_a_mailbox_moves_there_and_back_under_load(
+    hosts: list[MailHost], authority: Authority
+) -> None:
+    """With the directory's change seen by one host before the other: 0 lost, 0 doubled, all flags."""
+    load = Load(hosts, authority.file, ANN)
+    await_true("the load to begin", lambda: len(load.accepted) > 20 and len(load.flagged) > 5)
+    for home, first in ((2, 2), (1, 2), (2, 1)):
+        before = len(load.accepted)
+        publish(hosts[first - 1], {ANN: home, BEN: 2})
+        if first == home:
+            # The new home can do nothing before the old one has left it, where work goes on.
+            await_true("work", lambda n=before: len(load.accepted) > n + 5)
+            assert f"{3 - home} has\n" == record(hosts[0], ANN)
+        else:
+            await_true("the old home to leave it", lambda: "takes" in record(hosts[0], ANN))
+        publish(hosts[2 - first], {ANN: home, BEN: 2})
+        await_true("it to have moved", lambda to=home: f"{to} has\n" == record(hosts[0], ANN))
+        moved = len(load.accepted)
+        await_true("work there", lambda n=moved: len(load.accepted) > n + 30)
+    load.end()
+    for host in hosts:
+        with imap(host, authority.file, ANN, PASSWORD) as client:
+            there, flagged = found(client)
+        assert sorted(load.accepted) == sorted(n for n in there if n in set(load.accepted))
+        # What was appended while its connection ended may be there without an answer.
+        assert len(there) == len(set(there))
+        assert load.flagged <= flagged
+    assert not (hosts[0].root / "indexes/example.org/ann").exists()
+    for host in hosts:
+        assert "Corrupt" not in host.containers["dovecot"].logs()
+
+
+@pytest.mark.parametrize(("home", "killed"), [(1, 2), (2, 2)])
+def test_a_killed_host_finishes_the_move_when_it_is_back(
+    hosts: list[MailHost], authority: Authority, home: int, killed: int
+) -> None:
+    """Killed as the old home and as the new one: the mailbox arrives, with its flags."""
+    with imap(hosts[2 - home], authority.file, ANN, PASSWORD) as client:
+        before = found(client)
+    dovecot = hosts[killed - 1].containers["dovecot"]
+    for host in hosts:
+        publish(host, {ANN: home, BEN: 2})
+    dovecot.engine("kill", dovecot.id)
+    dovecot.engine("start", dovecot.id)
+    await_true("it to be back", dovecot.healthy)
+    await_true("it to have moved", lambda: f"{home} has\n" == record(hosts[0], ANN))
+    # The other host's proxy asks again after some time only, so this asks the home.
+    with imap(hosts[home - 1], authority.file, ANN, PASSWORD) as client:
+        assert before == found(client)
