@@ -224,6 +224,7 @@ def postfix(
         mounts=[
             Mount(place.dovecot, "/run/plexus/dovecot", read_only=True),
             Mount(place.postfix, "/run/plexus/postfix"),
+            Mount(place.sieve, "/run/plexus/sieve"),
             Mount(place.directory, "/run/plexus/directory", read_only=True),
             Mount(place.tls, "/etc/plexus/tls", read_only=True),
             Mount(place.queue, "/var/spool/postfix"),

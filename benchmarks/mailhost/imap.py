@@ -22,10 +22,17 @@ class Session:
         self._commands = 0
 
     @classmethod
-    async def open(cls, port: int, trust: ssl.SSLContext, address: str, password: str) -> Session:
-        """Connect to a port of this machine and log in."""
+    async def open(
+        cls,
+        port: int,
+        trust: ssl.SSLContext,
+        address: str,
+        password: str,
+        host: str = "127.0.0.1",
+    ) -> Session:
+        """Connect to a port, of this machine if no host is named, and log in."""
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, ssl=trust, server_hostname="mail.example.org", limit=2**20
+            host, port, ssl=trust, server_hostname="mail.example.org", limit=2**20
         )
         session = cls(reader, writer)
         await session._line()

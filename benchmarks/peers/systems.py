@@ -1,0 +1,426 @@
+"""The systems side by side on one network and one disk: each takes mail, serves IMAP, relays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notification
+from benchmarks.aws_stub.process import Stub
+from benchmarks.deliver.bed import named
+from benchmarks.host import bed as host_bed
+from benchmarks.host import mails
+from benchmarks.host.mailbox import await_indexer
+from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
+from benchmarks.mailhost.engine import Container, EngineError, Mount, command, engine, wait_until
+from benchmarks.mailhost.host import PASSWORD, trusting
+from benchmarks.mailhost.imap import Session
+from benchmarks.peers.definitions import NAMESERVER, OURS, PEERS, TITLES, Peer
+from benchmarks.peers.smtp import Smtp, send_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from benchmarks.host.bed import Bed
+    from benchmarks.host.sink import Sink
+
+USERS = host_bed.USERS
+SENDER = "someone@sender.example"
+LOCAL = "user01@example.org"
+OUTSIDE = "someone@elsewhere.example"
+START = Path(__file__).parent / "start"
+SUBMITTING = 2  # connections of a local user: ours takes three from one address
+AWS_DELAY = 0.015  # seconds added to every AWS call
+SESSIONS = 4  # of whoever sends: Courier allows five from one address, Dovecot has four here
+LIMITS = {"dovecot": "128m", "postfix": "64m", "deliver": "40m"}
+
+Mails = list[tuple[str, bytes]]  # local part, content
+
+
+class Ending(Protocol):
+    """A message under way."""
+
+    def end(self) -> None:
+        """Pass the sender's last octet."""
+        ...
+
+    async def accepted(self) -> None:
+        """The reply."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection."""
+        ...
+
+
+class System(Protocol):
+    """What is measured of a system."""
+
+    name: str
+    containers: dict[str, Container]
+    folders: tuple[Path, ...]  # where its mailboxes and their indexes are
+
+    async def session(self, user: str) -> Session:
+        """A client that has logged in; `user` is a local part."""
+        ...
+
+    def prepare(self, run: str, mails: Mails) -> object:
+        """What `send` needs, before the clock runs."""
+        ...
+
+    async def send(self, prepared: object) -> None:
+        """All messages; returns when all are accepted."""
+        ...
+
+    async def submit(self, mails: Mails) -> None:
+        """Messages of a local user to the world; returns when all are accepted."""
+        ...
+
+    async def last_octet(self, prepared: object) -> Ending:
+        """A connection that has passed all of one message but its end."""
+        ...
+
+    def fill(self, count: int) -> None:
+        """`count` messages into the big mailbox, indexed as the system does it."""
+        ...
+
+
+class PeerSystem:
+    """A peer's container."""
+
+    def __init__(self, peer: Peer, bed: Bed, root: Path, resolver: Path) -> None:
+        self.name = peer.name
+        self._peer = peer
+        self._place = bed.place
+        self.mail, self.kept = root / "mail", root / "kept"
+        for folder in (self.mail, self.kept):
+            folder.mkdir(parents=True)
+        self.folders = (self.mail, *(self.kept / f"var/{at}/cyrus" for at in ("spool", "lib")))
+        tls = bed.place.root.parent
+        box = Container(
+            named(peer.name),
+            built(peer),
+            mounts=[
+                Mount(self.mail, "/srv/mail"),
+                Mount(self.kept, "/srv/kept"),
+                Mount(START, "/bench/start", read_only=True),
+                Mount(tls / "mail.example.org.pem", "/bench/certificate.pem", read_only=True),
+                Mount(tls / "mail.example.org.key", "/bench/key.pem", read_only=True),
+                Mount(resolver, "/etc/resolv.conf", read_only=True),
+            ],
+            environment={
+                "PASSWORD": PASSWORD,
+                "GATEWAY": bed.network.gateway,
+                "RELAY_PORT": str(bed.sink.port),
+            },
+            options=[
+                *("--init", "--network", bed.network.name, "--cap-add", "SYS_ADMIN"),
+                *("--hostname", "mail.example.org", "--memory", "1024m"),
+            ],
+            arguments=[f"/bench/start/{peer.name}"],
+        )
+        self.containers = {"whole": box}
+        bed.made.append(box)
+        box.start()
+        self.host = address(box)
+        wait_until(
+            f"{peer.name}: {box.logs()[-500:]}",
+            lambda: _answers(self.host, 25) and _answers(self.host, 993),
+            60,
+        )
+
+    async def session(self, user: str) -> Session:
+        """A client that has logged in."""
+        return await Session.open(993, trusting(self._place), user, PASSWORD, self.host)
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """An SMTP connection."""
+        return await asyncio.open_connection(self.host, 25, limit=2**20)
+
+    def prepare(self, run: str, mails: Mails) -> object:
+        """Envelopes."""
+        del run  # nothing is kept that needs a name
+        return [(SENDER, f"{user}@example.org", content) for user, content in mails]
+
+    async def send(self, prepared: object) -> None:
+        """By SMTP."""
+        assert isinstance(prepared, list)
+        await send_all(self.open, prepared, SESSIONS)
+
+    async def last_octet(self, prepared: object) -> Ending:
+        """Everything of one message but its end."""
+        assert isinstance(prepared, list)
+        client = await Smtp.open(self.open)
+        await client.begin(*prepared[0])
+        return client
+
+    async def submit(self, mails: Mails) -> None:
+        """By SMTP from an address that may relay."""
+        work = [(LOCAL, OUTSIDE, content) for _, content in mails]
+        await send_all(self.open, work, SUBMITTING, each=len(work))
+
+    def fill(self, count: int) -> None:
+        """Files as its delivery writes them, then its own index."""
+        if self._peer.store == "cyrus":
+            asyncio.run(self.send(self.prepare("big", [("big", mails.mail(0))])))
+            home = self.kept / "var/spool/cyrus/mail/b/user/big"
+            wait_until("the big mailbox", (home / "1.").exists)
+            for number in range(1, count):
+                _owned(home / f"{number + 1}.", mails.mail(number), home)
+            self.containers["whole"].execute(
+                *("runuser", "-u", "cyrus", "--", "cyrus", "reconstruct", "user.big"), timeout=900
+            )
+        else:
+            maildir(self.mail / "big" / "Maildir", count, self.mail / "big")
+        asyncio.run(self._opened())
+
+    async def _opened(self) -> None:
+        session = await self.session("big")
+        await session.command("SELECT INBOX")
+        session.close()
+
+
+class OurSystem:
+    """The three containers, and the stub of SQS and S3 in front of them."""
+
+    name = OURS
+
+    def __init__(self, bed: Bed, stub: Stub) -> None:
+        self._bed = bed
+        self._stub = stub
+        box = bed.dovecot(LIMITS["dovecot"])
+        relay = bed.postfix(LIMITS["postfix"])
+        stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", host_bed.directory().to_json())
+        courier = Boxed(named("deliver"), bed.place, environment(stub), memory=LIMITS["deliver"])
+        bed.made.append(courier.container)
+        courier.start()
+        self.containers = {"dovecot": box, "postfix": relay, "deliver": courier.container}
+        self.folders = (bed.place.mail, bed.place.indexes)
+
+    async def session(self, user: str) -> Session:
+        """A client that has logged in."""
+        return await self._bed.session(self.containers["dovecot"], f"{user}@example.org")
+
+    def prepare(self, run: str, mails: Mails) -> object:
+        """The content in S3, as SES has put it there; what SES tells the queue."""
+        told: list[bytes] = []
+        self._stub.post("settings", delay=0)
+        for number, (user, content) in enumerate(mails):
+            key = f"incoming/{run}-{number}"
+            self._stub.put_object(f"{BUCKET}/{key}", content)
+            to = [f"{user}@example.org"]
+            mail = Accepted(f"{run}{number:06d}", SENDER, to, BUCKET, key)
+            text = in_sns_envelope(notification(mail), f"sns-{run}-{number}")
+            body = json.dumps({"QueueUrl": self._stub.queue_url("mail"), "MessageBody": text})
+            told.append(_request(body.encode()))
+        self._stub.post("settings", delay=AWS_DELAY)
+        return told
+
+    async def send(self, prepared: object) -> None:
+        """What SES tells the queue."""
+        assert isinstance(prepared, list)
+        waiting = iter(prepared)
+
+        async def work() -> None:
+            client = await self._told()
+            for message in waiting:
+                client.message = message
+                client.end()
+                await client.accepted()
+            await client.close()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(16):  # SES is no bottleneck: a call takes 15 ms
+                group.create_task(work())
+
+    async def _told(self) -> Told:
+        return Told(*await asyncio.open_connection(self._stub.host, self._stub.port))
+
+    async def last_octet(self, prepared: object) -> Ending:
+        """A connection to the queue."""
+        assert isinstance(prepared, list)
+        client = await self._told()
+        client.message = prepared[0]
+        return client
+
+    async def submit(self, mails: Mails) -> None:
+        """By submission over TLS with a password: ours takes it in no other way."""
+        port = self.containers["postfix"].port(465)
+        trust = trusting(self._bed.place)
+        trust.check_hostname = False  # 127.0.0.1
+        work = [(LOCAL, OUTSIDE, content) for _, content in mails]
+        await send_all(
+            lambda: asyncio.open_connection("127.0.0.1", port, ssl=trust, limit=2**20),
+            work,
+            SUBMITTING,
+            len(work),
+            (LOCAL, PASSWORD),
+        )
+
+    def fill(self, count: int) -> None:
+        """Dovecot's own import without a sync for each message, then the search index."""
+        box, place = self.containers["dovecot"], self._bed.place
+        source = place.dovecot / "import"
+        maildir(source, count, place.mail)
+        address = "big@example.org"
+        words = ("import", "-u", address, "maildir:/run/plexus/dovecot/import", "", "ALL")
+        box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
+        box.execute("doveadm", "index", "-u", address, "INBOX", timeout=900)
+        shutil.rmtree(source)
+        await_indexer(box)
+
+
+class Told:
+    """A connection to the queue, over which SES's topic tells it of a message."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.message = b""
+
+    def end(self) -> None:
+        """The message is with SES: it tells the queue."""
+        self._writer.write(self.message)
+
+    async def accepted(self) -> None:
+        """The queue's reply."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            raise ConnectionError(f"the queue said {head!r}")
+        length = int(head.lower().split(b"content-length:")[1].split()[0])
+        await self._reader.readexactly(length)
+
+    async def close(self) -> None:
+        """Without a word."""
+        self._writer.close()
+
+
+def _request(body: bytes) -> bytes:
+    head = (
+        "POST / HTTP/1.1\r\nHost: stub\r\nX-Amz-Target: AmazonSQS.SendMessage\r\n"
+        f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def maildir(folder: Path, count: int, like: Path) -> None:
+    """A Maildir of `count` messages of 4 KB with the owner of `like`."""
+    for name in ("", "cur", "new", "tmp"):
+        (folder / name).mkdir(exist_ok=True)
+    for number in range(count):
+        content = mails.mail(number).replace(b"\r\n", b"\n")
+        name = f"{1795900000 + number}.M{number}P1.mail,S={len(content)}:2,"
+        _owned(folder / "cur" / name, content, like)
+    owner = like.stat()
+    for name in ("", "cur", "new", "tmp"):
+        os.chown(folder / name, owner.st_uid, owner.st_gid)
+
+
+def _owned(path: Path, content: bytes, like: Path) -> None:
+    path.write_bytes(content)
+    owner = like.stat()
+    os.chown(path, owner.st_uid, owner.st_gid)
+    path.chmod(0o600)
+
+
+def address(box: Container) -> str:
+    """Where a container is on its network."""
+    shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return command("inspect", "--format", shown, box.name)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def built(peer: Peer) -> str:
+    """The peer's image, built if it is not there. Raises EngineError."""
+    if not subprocess.run(
+        [engine(), "image", "inspect", peer.image], capture_output=True, check=False
+    ).returncode:
+        return peer.image
+    print(f"building {peer.image}", flush=True)
+    options = ("--isolation=chroot", "--network=host", "--pull=never", "--format=docker")
+    done = subprocess.run(
+        [engine(), "build", *(options if engine() == "podman" else ()), "-t", peer.image, "-"],
+        input=peer.recipe,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    if done.returncode:
+        raise EngineError(f"{peer.image}: {(done.stdout + done.stderr)[-800:]}")
+    return peer.image
+
+
+def versions(peer: Peer) -> dict[str, str]:
+    """Of its packages."""
+    shown = command(
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        built(peer),
+        "dpkg-query",
+        "-W",
+        "-f",
+        "${Package} ${Version}\\n",
+        *peer.versions,
+    )
+    return dict(line.split(" ", 1) for line in shown.splitlines())
+
+
+@contextmanager
+def side_by_side(wanted: Sequence[str]) -> Iterator[tuple[list[System], Sink]]:
+    """The systems named, running; removed afterwards."""
+    for peer in (NAMESERVER, *PEERS):
+        if peer is NAMESERVER or peer.name in wanted:
+            built(peer)
+    with ExitStack() as stack:
+        (bed,) = stack.enter_context(host_bed.laid("ours"))
+        scratch = bed.place.root.parent
+        resolver = scratch / "resolv.conf"
+        resolver.write_text(f"nameserver {_nameserver(bed)}\n")
+        found: list[System] = []
+        for name in TITLES:
+            if name not in wanted:
+                continue
+            if name == OURS:
+                stub = stack.enter_context(Stub("--delay", str(AWS_DELAY), "--visibility", "600"))
+                found.append(OurSystem(bed, stub))
+            else:
+                peer = next(each for each in PEERS if each.name == name)
+                found.append(PeerSystem(peer, bed, scratch / name, resolver))
+            print(f"{name} runs", flush=True)
+        yield found, bed.sink
+
+
+def _nameserver(bed: Bed) -> str:
+    """The sender's domain has an address and a name, as Exim and Courier look for by default."""
+    gateway = bed.network.gateway
+    box = Container(
+        named("nameserver"),
+        built(NAMESERVER),
+        options=["--network", bed.network.name],
+        arguments=[
+            *("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root"),
+            f"--host-record=mail.sender.example,sender.example,{gateway}",
+            "--mx-host=sender.example,mail.sender.example,10",
+            "--address=/#/",
+        ],
+    )
+    bed.made.append(box)
+    box.start()
+    return address(box)
