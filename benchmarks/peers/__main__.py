@@ -21,6 +21,7 @@ from benchmarks.peers.definitions import OURS, PEERS, TITLES
 from benchmarks.peers.systems import side_by_side, versions
 
 if TYPE_CHECKING:
+    from benchmarks.host.sink import Sink
     from benchmarks.peers.systems import System
 
 PARTS = ("intake", "notices", "memory", "relay", "mailbox")
@@ -42,17 +43,16 @@ def main() -> int:
         return 69
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else machine.RESULTS)
     try:
-        results = measure(arguments)
+        results = measure(arguments, out)
     except EngineError as error:
         print(f"bench-peers: {error}", file=sys.stderr)
         return 69
-    report.write(results, out)
     print(report.table(results))
     print(f"Written to {out}/peers.md, .json, .svg")
     return 0
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     """All samples, and what the report says about them. Raises EngineError."""
     quick, parts = arguments.quick, arguments.only or PARTS
     wanted = arguments.system or list(TITLES)
@@ -81,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             elif part == "notices":
                 _notices(systems, samples, 20 if quick else 100)
             elif part == "memory":
-                _memory(systems, samples, 3 if quick else 20)
+                _memory(systems, sink, samples, 3 if quick else 20)
             elif part == "relay":
                 for turn in range(rounds):
                     for system in _turned(systems, turn):
@@ -89,6 +89,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                         _keep(samples, system, "relay", taken)
             else:
                 _mailbox(systems, samples, big)
+            # Each part is kept: a later one may fail.
+            report.write({"about": about, "samples": samples}, out)
             print(f"{part}: {time.monotonic() - begun:.0f} s since the beginning", flush=True)
     return {"about": about, "samples": samples}
 
@@ -129,9 +131,9 @@ def _notices(systems: list[System], samples: dict[str, Any], count: int) -> None
         print(f"{name}, notice: median {statistics.median(taken) * 1000:.1f} ms of {len(taken)}")
 
 
-def _memory(systems: list[System], samples: dict[str, Any], seconds: float) -> None:
+def _memory(systems: list[System], sink: Sink, samples: dict[str, Any], seconds: float) -> None:
     for system in systems:
-        found = asyncio.run(measures.memory(system, 50, seconds, "busy"))
+        found = asyncio.run(measures.memory(system, sink, 50, seconds, "busy"))
         for key, value in found.items():
             _keep(samples, system, f"memory_{key}", value)
 

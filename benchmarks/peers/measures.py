@@ -14,10 +14,12 @@ from benchmarks.host.watch import MEGABYTE, Watch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.host.sink import Sink
     from benchmarks.mailhost.imap import Session
     from benchmarks.peers.systems import Mails, System
 
 RECEIVING = 20  # mailboxes that receive at once
+SUBMITTED = 10  # messages in a second of the busy time
 EVERY = 0.03  # seconds between two questions for a mailbox's count
 PATIENCE = 180.0  # seconds for messages that were accepted to be in their mailboxes
 TOO_LONG = 60.0  # seconds that one system may take of all notices
@@ -115,7 +117,9 @@ def anonymous(system: System) -> float:
     return sum(box.usage().anonymous() for box in system.containers.values()) / MEGABYTE
 
 
-async def memory(system: System, clients: int, seconds: float, run: str) -> dict[str, float]:
+async def memory(
+    system: System, sink: Sink, clients: int, seconds: float, run: str
+) -> dict[str, float]:
     """MB at rest, with clients in IDLE, and the most of a busy time with both."""
     found = {"rest": anonymous(system)}
     sessions: list[Session] = []
@@ -135,9 +139,10 @@ async def memory(system: System, clients: int, seconds: float, run: str) -> dict
             begun = time.monotonic()
             await asyncio.gather(
                 system.send(prepared),
-                system.submit([("", written(number)) for number in range(10)]),
+                system.submit([("", written(number)) for number in range(SUBMITTED)]),
                 _look(system),
             )
+            await _passed(system, sink, SUBMITTED)
             await asyncio.sleep(max(0.0, 1 - (time.monotonic() - begun)))
             if time.monotonic() > end:
                 break
@@ -196,11 +201,20 @@ def octets(system: System) -> int:
     return found
 
 
-async def relay(system: System, sink: Any, count: int) -> float:
+async def relay(system: System, sink: Sink, count: int) -> float:
     """Messages a second from a local user to the endpoint outside."""
     work = [("", written(number)) for number in range(count)]
     os.sync()
     begun = time.monotonic()
     await system.submit(work)
-    last = await asyncio.to_thread(sink.await_more, count)
-    return count / (last - begun)
+    return count / (await _passed(system, sink, count) - begun)
+
+
+async def _passed(system: System, sink: Sink, count: int) -> float:
+    """The clock when the endpoint outside has so many more. Raises TimeoutError."""
+    waiting = asyncio.create_task(asyncio.to_thread(sink.await_more, count))
+    done, _ = await asyncio.wait([waiting], timeout=PATIENCE)
+    if not done:
+        sink.give_up()
+        raise TimeoutError(f"{system.name}: does not relay what it has accepted")
+    return waiting.result()

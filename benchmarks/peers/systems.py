@@ -20,7 +20,7 @@ from benchmarks.host import mails
 from benchmarks.host.mailbox import await_indexer
 from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.engine import Container, EngineError, Mount, command, engine, wait_until
-from benchmarks.mailhost.host import PASSWORD, trusting
+from benchmarks.mailhost.host import PASSWORD, SES_HOST, trusting
 from benchmarks.mailhost.imap import Session
 from benchmarks.peers.definitions import NAMESERVER, OURS, PEERS, TITLES, Peer
 from benchmarks.peers.smtp import Smtp, send_all
@@ -37,6 +37,7 @@ LOCAL = "user01@example.org"
 OUTSIDE = "someone@elsewhere.example"
 START = Path(__file__).parent / "start"
 SUBMITTING = 2  # connections of a local user: ours takes three from one address
+EACH = 10  # messages of a connection: after more, Exim leaves them for its next queue run
 AWS_DELAY = 0.015  # seconds added to every AWS call
 SESSIONS = 4  # of whoever sends: Courier allows five from one address, Dovecot has four here
 LIMITS = {"dovecot": "128m", "postfix": "64m", "deliver": "40m"}
@@ -114,10 +115,13 @@ class PeerSystem:
                 Mount(tls / "mail.example.org.pem", "/bench/certificate.pem", read_only=True),
                 Mount(tls / "mail.example.org.key", "/bench/key.pem", read_only=True),
                 Mount(resolver, "/etc/resolv.conf", read_only=True),
+                # Exim verifies a smarthost's certificate.
+                Mount(bed.trusted, "/etc/ssl/certs/ca-certificates.crt", read_only=True),
             ],
             environment={
                 "PASSWORD": PASSWORD,
                 "GATEWAY": bed.network.gateway,
+                "RELAY": SES_HOST,
                 "RELAY_PORT": str(bed.sink.port),
             },
             options=[
@@ -164,22 +168,30 @@ class PeerSystem:
     async def submit(self, mails: Mails) -> None:
         """By SMTP from an address that may relay."""
         work = [(LOCAL, OUTSIDE, content) for _, content in mails]
-        await send_all(self.open, work, SUBMITTING, each=len(work))
+        await send_all(self.open, work, SUBMITTING, EACH)
 
     def fill(self, count: int) -> None:
         """Files as its delivery writes them, then its own index."""
         if self._peer.store == "cyrus":
             asyncio.run(self.send(self.prepare("big", [("big", mails.mail(0))])))
-            home = self.kept / "var/spool/cyrus/mail/b/user/big"
-            wait_until("the big mailbox", (home / "1.").exists)
+            wait_until("the big mailbox", lambda: self._cyrus("mbpath", "user.big"), 60)
+            home = self.kept / self._cyrus("mbpath", "user.big").lstrip("/")
+            wait_until("its first message", (home / "1.").exists)
             for number in range(1, count):
                 _owned(home / f"{number + 1}.", mails.mail(number), home)
-            self.containers["whole"].execute(
-                *("runuser", "-u", "cyrus", "--", "cyrus", "reconstruct", "user.big"), timeout=900
-            )
+            self._cyrus("reconstruct", "user.big")
         else:
             maildir(self.mail / "big" / "Maildir", count, self.mail / "big")
         asyncio.run(self._opened())
+
+    def _cyrus(self, *words: str) -> str:
+        """What an administrator's command prints; nothing if it fails."""
+        try:
+            return self.containers["whole"].execute(
+                "runuser", "-u", "cyrus", "--", "cyrus", *words, timeout=900
+            )
+        except EngineError:
+            return ""
 
     async def _opened(self) -> None:
         session = await self.session("big")
@@ -260,7 +272,7 @@ class OurSystem:
             lambda: asyncio.open_connection("127.0.0.1", port, ssl=trust, limit=2**20),
             work,
             SUBMITTING,
-            len(work),
+            EACH,
             (LOCAL, PASSWORD),
         )
 
@@ -416,8 +428,9 @@ def _nameserver(bed: Bed) -> str:
         options=["--network", bed.network.name],
         arguments=[
             *("dnsmasq", "--keep-in-foreground", "--no-resolv", "--no-hosts", "--user=root"),
-            f"--host-record=mail.sender.example,sender.example,{gateway}",
+            f"--host-record=mail.sender.example,sender.example,example.org,{gateway}",
             "--mx-host=sender.example,mail.sender.example,10",
+            f"--host-record={SES_HOST},{gateway}",
             "--address=/#/",
         ],
     )
