@@ -77,15 +77,15 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
             if part not in parts:
                 continue
             if part == "intake":
-                _intake(systems, samples, rounds, (200, 60) if quick else (1000, 400))
+                _intake(systems, samples, rounds, (200, 60) if quick else (500, 200))
             elif part == "notices":
-                _notices(systems, samples, 20 if quick else 100)
+                _notices(systems, samples, 20 if quick else 80)
             elif part == "memory":
-                _memory(systems, sink, samples, 3 if quick else 20)
+                _memory(systems, sink, samples, 3 if quick else 12)
             elif part == "relay":
                 for turn in range(rounds):
                     for system in _turned(systems, turn):
-                        taken = asyncio.run(measures.relay(system, sink, 100 if quick else 600))
+                        taken = asyncio.run(measures.relay(system, sink, 100 if quick else 300))
                         _keep(samples, system, "relay", taken)
             else:
                 _mailbox(systems, samples, big)
