@@ -7,13 +7,14 @@ BENCH_HOST_ARGS ?=
 BENCH_IMPORT_ARGS ?=
 BENCH_NFS_ARGS ?=
 BENCH_PEERS_ARGS ?=
+BENCH_WEB_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
 
 # Programs start hundreds of times in the tests. Without the compiled modules each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers chaos picture lock clean
+.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers bench-web chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -93,6 +94,11 @@ bench-peers: ## Measure what users would run instead beside this, in turns; need
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.peers $(BENCH_PEERS_ARGS)
+
+bench-web: ## Measure the memory of the four containers, with everything on and in use; needs root (5 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks.web $(BENCH_WEB_ARGS)
 
 chaos: ## Test that 10,000 messages and 500 faults lose and duplicate nothing; needs root
 	@tools/bootstrap test

@@ -96,6 +96,12 @@ MISTAKES = (
         ("serves only one host", "there are 2"),
     ),
     Mistake(
+        "calendars with several hosts",
+        {"hosts": 2, "calendars": True},
+        "postal-plexus:calendars",
+        ("serves only one host", "there are 2"),
+    ),
+    Mistake(
         "a host whose name is a domain of the stack",
         {"hosts": 2, "mail-host": "mx.example.org", "domains": [*_DOMAINS, "mx-2.example.org"]},
         "postal-plexus:mail-host",

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(300)
 ANN = "ann@example.org"
 BEN = "ben@example.org"
 # Of login-limits.c and dovecot.conf: a user's sessions, and imap processes.
-SESSIONS, PROCESSES = 24, 32
+SESSIONS, PROCESSES = 24, 26
 OUTSIDE = "someone@elsewhere.example"
 
 

@@ -1,0 +1,1 @@
+"""The four containers together, with everything on and everybody there."""
