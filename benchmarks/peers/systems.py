@@ -207,6 +207,7 @@ class OurSystem:
     def __init__(self, bed: Bed, stub: Stub) -> None:
         self._bed = bed
         self._stub = stub
+        self._submitter = 0
         box = bed.dovecot(LIMITS["dovecot"])
         relay = bed.postfix(LIMITS["postfix"])
         stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", host_bed.directory().to_json())
@@ -267,14 +268,27 @@ class OurSystem:
         port = self.containers["postfix"].port(465)
         trust = trusting(self._bed.place)
         trust.check_hostname = False  # 127.0.0.1
-        work = [(LOCAL, OUTSIDE, content) for _, content in mails]
-        await send_all(
-            lambda: asyncio.open_connection("127.0.0.1", port, ssl=trust, limit=2**20),
-            work,
-            SUBMITTING,
-            EACH,
-            (LOCAL, PASSWORD),
-        )
+        groups = iter([mails[at : at + EACH] for at in range(0, len(mails), EACH)])
+
+        async def work() -> None:
+            for group in groups:
+                # Ours takes a hundred messages an hour of each user.
+                self._submitter = self._submitter % USERS + 1
+                local = host_bed.user(self._submitter)
+                await send_all(
+                    lambda: asyncio.open_connection("127.0.0.1", port, ssl=trust, limit=2**20),
+                    [
+                        (local, OUTSIDE, text.replace(LOCAL.encode(), local.encode(), 1))
+                        for _, text in group
+                    ],
+                    1,
+                    EACH,
+                    (local, PASSWORD),
+                )
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(SUBMITTING):
+                tasks.create_task(work())
 
     def fill(self, count: int) -> None:
         """Dovecot's own import without a sync for each message, then the search index."""
