@@ -433,6 +433,8 @@ class _Deployment:
             "access_point": self.storage.access_point.id,
             "backup_vault": self.storage.vault,
             "backup_role": self.storage.backup_role,
+            # Host 1 is above.
+            **({"other_hosts": list(map(_host_parts, self.shards[1:]))} if self.shards[1:] else {}),
         }
 
     def _outputs(self) -> None:
@@ -458,6 +460,16 @@ class _Deployment:
             "patch": {**self.patches.told, "region": self.settings.region}
             if self.patches
             else None,
+            # In the order of their numbers.
+            "mail_hosts": [
+                {
+                    "name": shard.hostname,
+                    "cluster": shard.cluster.name,
+                    "private_address": place.interface.private_ip,
+                    "address": place.address.public_ip,
+                }
+                for shard, place in zip(self.shards, self.network.places, strict=True)
+            ],
             "host_directories": [
                 dataclasses.asdict(each)
                 for each in host_directories(web=bool(self.settings.web_parts))
@@ -470,3 +482,15 @@ class _Deployment:
             OperationsArgs(self.stack, self.parts),
             self.stack.options,
         )
+
+
+def _host_parts(shard: Shard) -> dict[str, Any]:
+    """Return the names of what a host other than the first has of its own."""
+    return {
+        "mail_host": shard.hostname,
+        "cluster": shard.cluster.name,
+        "host_group": shard.host.group.name,
+        "queue_url": shard.queues.queue.url,
+        "events_queue_url": shard.queues.events.url,
+        "dead_letter_queue_url": shard.queues.dead_letters.url,
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from enum import Enum
@@ -68,10 +69,15 @@ class DeskLayout:
     def is_made(self, name: str) -> bool:
         """Return whether an entry of the directory is one that a desk creates."""
         replaced = (self.settings, self.accounts, self.stack_state, self.outputs, self.page)
+        replaced = (*replaced, self.instances)
         locks = (self.lock, self.page_lock)
         made = {one.name for one in (self.mark, *locks, *replaced, *self._directories())}
         # Also what a killed process left of a file that it was replacing.
-        return name in made or any(name.startswith(f".{one.name}.") for one in replaced)
+        return (
+            name in made
+            or re.fullmatch(rf"{self.host.name}-\d+", name) is not None
+            or any(name.startswith(f".{one.name}.") for one in replaced)
+        )
 
     def remove(self) -> tuple[Path, ...]:
         """Remove what the desk made, and the directory if nothing else is in it.
@@ -166,7 +172,10 @@ class DeskLayout:
 
     @property
     def host(self) -> Path:
-        """The part of the host's file system that tasks mount, `/` of the desk's EC2 host."""
+        """The part of the host's file system that tasks mount, `/` of the desk's EC2 host.
+
+        Other hosts have such a directory each, with their number (`host_path`).
+        """
         return self.root / "host"
 
     @property
@@ -184,9 +193,15 @@ class DeskLayout:
         """What the agent writes for containers it starts (environment files, 0600)."""
         return self.root / "tasks"
 
-    def host_path(self, path: str) -> Path:
-        """Return the desk's place for an absolute path of the EC2 host."""
-        return self.host.joinpath(*Path(path).parts[1:])
+    @property
+    def instances(self) -> Path:
+        """The EC2 hosts by their clusters (`Instances`)."""
+        return self.root / "instances.json"
+
+    def host_path(self, path: str, number: int = 1) -> Path:
+        """Return the desk's place for an absolute path of an EC2 host."""
+        root = self.host if number == 1 else self.host.with_name(f"{self.host.name}-{number}")
+        return root.joinpath(*Path(path).parts[1:])
 
     def _directories(self) -> tuple[Path, ...]:
         return (

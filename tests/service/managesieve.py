@@ -51,6 +51,10 @@ class ManageSieve:
         self._command(f'PUTSCRIPT "{name}" {{{len(octets)}+}}\r\n{script}')
         self._command(f'SETACTIVE "{name}"')
 
+    def deactivate(self) -> None:
+        """Leave no script active."""
+        self._command('SETACTIVE ""')
+
     def get(self, name: str) -> str:
         """A script's text."""
         return self._command(f'GETSCRIPT "{name}"')

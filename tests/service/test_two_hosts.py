@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import smtplib
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from service.certificates import Authority
 from service.container_engine import Network
 from service.mail_host import PASSWORD, MailHost
+from service.managesieve import ManageSieve
 from service.two_hosts import ANN, BEN, Load, found, imap, publish, record, two_hosts
 from wire import await_true
 
@@ -85,6 +87,33 @@ def test_passwords_are_checked_at_home(hosts: list[MailHost], authority: Authori
     assert f"user-{BEN}" in guesses[1]
     gateway = hosts[0].network.gateway
     assert f"address-{gateway}" in guesses[1], guesses
+
+
+def test_filters_are_set_at_home_through_either_host(
+    hosts: list[MailHost], authority: Authority
+) -> None:
+    """ManageSieve of both mailboxes on each host: the home's Dovecot files by what was set."""
+    for number, host in enumerate(hosts, 1):
+        for address in (ANN, BEN):
+            script = f'require ["fileinto", "mailbox"]; fileinto :create "By{number}";'
+            client = filters(host, authority, address, PASSWORD)
+            client.activate(f"by{number}", script)
+            assert script in client.get(f"by{number}")
+            deliver(hosts[2 - number], address, subject="filed")
+            client.deactivate()
+            client.close()
+            with imap(host, authority.file, address, PASSWORD) as reader:
+                assert "OK" == reader.select(f"By{number}", readonly=True)[0]
+                assert [b"1"] == reader.search(None, "ALL")[1]
+    with pytest.raises(AssertionError, match="NO"):
+        filters(hosts[0], authority, BEN, "wrong")
+
+
+def filters(host: MailHost, authority: Authority, address: str, password: str) -> ManageSieve:
+    """A ManageSieve client of that host, logged in."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.check_hostname = False
+    return ManageSieve(host.containers["dovecot"].port(4190), context, address, password)
 
 
 def test_unknown_recipients_are_refused_for_good(hosts: list[MailHost]) -> None:

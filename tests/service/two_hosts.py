@@ -64,6 +64,8 @@ def two_hosts(network: Network, authority: Authority, root: Path) -> Iterator[li
                 },
                 [
                     f"--ip={address}",
+                    # As an interface of EC2, which keeps its own whatever instance has it.
+                    f"--mac-address=02:00:00:00:02:{number:02x}",
                     f"--volume={authority.file}:/etc/ssl/certs/ca-certificates.crt:ro",
                 ],
             )

@@ -124,8 +124,8 @@ class Desk:
         # What was taken while Dovecot was stopped is hidden for two minutes.
         await_true("the queue to be empty", settled, 150)
 
-    def up(self) -> None:
-        self.plexus("up", "--ports", "ephemeral")
+    def up(self, *options: str) -> None:
+        self.plexus("up", "--ports", "ephemeral", *options)
         self._status = json.loads(self.plexus("status", "--json").stdout)
 
     def down(self) -> None:

@@ -191,3 +191,33 @@ def test_wrong_sizes(gb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is refused with the range."""
     assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), f"--gb={gb}"])
     assert "from 0 to 1000000" in capsys.readouterr().err
+
+
+def test_hosts_multiply_what_each_has() -> None:
+    """Instance, address, disks and queue requests; never what the stack shares."""
+    one, three = cost(FIVE), cost(Stack(1, 5, 5, hosts=3))
+    for alone, several in (
+        ("instance", "instances"),
+        ("public IPv4 address", "public IPv4 addresses"),
+        ("root disk", "root disk"),
+        ("state disk", "state disk"),
+    ):
+        assert round(3 * one.pop(alone), 4) == three.pop(several)
+    assert one == three
+    busy = Traffic(gb=1, mails_in=1_000_000, mails_out=0, mail_kb=1)
+    requests = 3 * 1_000_000 + 259_200
+    prices = [PRICES["sqs_million_requests"], PRICES["sqs_free_requests"]]
+    assert [round((hosts * requests - prices[1]) / 1e6 * prices[0], 4) for hosts in (1, 3)] == [
+        cost(Stack(1, 5, 5, hosts=hosts), busy)["queue"] for hosts in (1, 3)
+    ]
+
+
+def test_another_size_can_be_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """A stack of one host, as if it had 1,000 mailboxes on two hosts of another type."""
+    asked = ["--mailboxes", "1000", "--hosts", "2", "--instance-type", "t4g.small", "--json"]
+    assert Exit.OK == main(["cost", "--stack-file", str(TEMPLATE), *asked])
+    lines = {each["what"]: each["why"] for each in json.loads(capsys.readouterr().out)["lines"]}
+    assert "2 x t4g.small, spot" == lines["instances"]
+    assert lines["mail received"].startswith("600000 mails")
+    assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), "--hosts", "17"])
+    assert "--hosts is '17': give a whole number from 1 to 16" in capsys.readouterr().err

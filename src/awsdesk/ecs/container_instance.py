@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk import files, naming, sockets
+from awsdesk import files, instances, naming, sockets
 from awsdesk.ecs.definition import ContainerSpec, DefinitionError, Mount
 from awsdesk.ecs.ownership import Owned
 from awsdesk.ecs.run_command import Bind, Placement, Published
+from awsdesk.instances import Instance
 
 if TYPE_CHECKING:
     from awsdesk.ecs.ecs_view import EcsView, WantedTask
@@ -44,14 +45,27 @@ class ContainerInstance:
     desk: DeskSettings
     ecs: EcsView
 
+    def of(self, task: WantedTask) -> Instance | None:
+        """Return the host of a task's cluster, or None while that cluster has none."""
+        return instances.of_cluster(self.layout.instances, task.cluster)
+
+    def label(self, task: WantedTask, spec: ContainerSpec) -> str:
+        """Return a container's name among those of all hosts."""
+        return self._host(task).named(spec.name)
+
+    def _host(self, task: WantedTask) -> Instance:
+        # The reconciler leaves out tasks whose clusters have no host.
+        return self.of(task) or Instance()
+
     def container_name(self, task: WantedTask, spec: ContainerSpec) -> str:
         """Return a container's name: the desk's and its own; a one-off task adds its id."""
-        parts = [self.layout.name, spec.name]
+        parts = [self.layout.name, self.label(task, spec)]
         return "-".join(parts if task.is_service else [*parts, task.name[:8]])
 
     def log_file(self, task: WantedTask, spec: ContainerSpec) -> Path:
         """Return the file for its output: one per service, one per one-off task."""
-        name = spec.name if task.is_service else f"{spec.name}-{task.name[:8]}"
+        name = self.label(task, spec)
+        name = name if task.is_service else f"{name}-{task.name[:8]}"
         return self.layout.logs / f"{name}.log"
 
     def version(self, task: WantedTask, spec: ContainerSpec) -> str:
@@ -94,13 +108,16 @@ class ContainerInstance:
         """Return the EFS directories that must exist, with the access points' owners."""
         return [owned for mount in spec.mounts if (owned := self._efs(mount)) is not None]
 
-    def await_host(self, spec: ContainerSpec) -> None:
+    def await_host(self, task: WantedTask, spec: ContainerSpec) -> None:
         """Check that the host is prepared, before the engine is called.
 
         Raises:
             PlacementError: a host directory is missing.
         """
-        paths = [self._bind(each).source for each in spec.mounts if each.host_path is not None]
+        host = self._host(task)
+        paths = [
+            self._bind(each, host).source for each in spec.mounts if each.host_path is not None
+        ]
         if missing := [str(each) for each in paths if not each.exists()]:
             log.info("agent.directories_missing paths=%s", ",".join(missing))
             raise PlacementError("waits for the host's directories")
@@ -111,7 +128,15 @@ class ContainerInstance:
         Raises:
             DefinitionError: an EFS access point does not exist.
         """
-        binds = [self._bind(mount) for mount in spec.mounts]
+        host = self._host(task)
+        named = {
+            one: port
+            for one in spec.ports
+            if (port := self.desk.port_of(one.host_port)) is not None
+        }
+        # Ports without a name are for other hosts, which use the private address.
+        is_for_hosts = bool(host.private_address) and len(named) < len(spec.ports)
+        binds = [self._bind(mount, host) for mount in spec.mounts]
         binds.append(Bind(self.layout.ca_bundle, CA_BUNDLE, read_only=True))
         return Placement(
             name=self.container_name(task, spec),
@@ -125,19 +150,23 @@ class ContainerInstance:
             binds=tuple(binds),
             published=tuple(
                 Published(
-                    self.desk.port_of(one.host_port) or sockets.free_port(),
+                    named.get(one) or sockets.free_port(),
                     one.container_port,
                     one.protocol,
+                    host.loopback,
                 )
                 for one in spec.ports
+                if one in named or not is_for_hosts
             ),
+            address=host.private_address if is_for_hosts else "",
             env_file=env_file,
             log_file=self.log_file(task, spec),
         )
 
-    def _bind(self, mount: Mount) -> Bind:
+    def _bind(self, mount: Mount, host: Instance) -> Bind:
         if mount.host_path is not None:
-            return Bind(self.layout.host_path(mount.host_path), mount.target, mount.read_only)
+            place = self.layout.host_path(mount.host_path, host.number)
+            return Bind(place, mount.target, mount.read_only)
         owned = self._efs(mount)
         if owned is None:
             raise DefinitionError(f"{mount.target}: neither a host path nor EFS")

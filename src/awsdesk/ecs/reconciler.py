@@ -68,6 +68,8 @@ class Reconciler:
         # The names of the containers that an earlier daemon left.
         self._left: set[str] = set()
         self._refused: dict[str, str] = {}
+        # Tasks of clusters that have no host yet.
+        self._homeless: list[str] = []
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -78,7 +80,7 @@ class Reconciler:
         """Return the state of every container, for the status."""
         found: list[Mapping[str, object]] = [
             {
-                "task": one.runner.spec.name,
+                "task": self._context.instance.label(one.runner.task, one.runner.spec),
                 "service": one.runner.task.name,
                 "container": one.runner.name,
                 "image": one.runner.spec.image,
@@ -100,6 +102,16 @@ class Reconciler:
                 "failed_starts": GIVE_UP_STARTS,
             }
             for name, why in self._refused.items()
+        ]
+        found += [
+            {
+                "task": name,
+                "running": False,
+                "health": "UNKNOWN",
+                "reason": "waits for its host",
+                "failed_starts": 0,
+            }
+            for name in self._homeless
         ]
         return found
 
@@ -136,7 +148,16 @@ class Reconciler:
     def _wanted(self) -> dict[str, ContainerRunner]:
         found: dict[str, ContainerRunner] = {}
         self._refused.clear()
-        for task in self._ecs.wanted():
+        self._homeless.clear()
+        tasks = self._ecs.wanted()
+        # Until it is written which cluster is on which host, there is a single one.
+        is_unclear = len({task.cluster for task in tasks}) > 1 and not (
+            self._layout.instances.exists()
+        )
+        for task in tasks:
+            if is_unclear or self._context.instance.of(task) is None:
+                self._homeless.append(task.name)
+                continue
             try:
                 spec = definition.read(task.definition, task.overrides)
             except (DefinitionError, KeyError, TypeError, ValueError) as error:

@@ -34,11 +34,12 @@ class Bind:
 
 @dataclass(frozen=True)
 class Published:
-    """A container's port on 127.0.0.1."""
+    """A container's port on an address of this machine that only it reaches."""
 
     port: int
     container_port: int
     protocol: str
+    address: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,19 @@ class Placement:
     published: tuple[Published, ...]
     env_file: Path
     log_file: Path
+    # Its address on the network; empty for any.
+    address: str = ""
 
 
 def run_arguments(kind: Kind, spec: ContainerSpec, placement: Placement) -> list[str]:
     """Return the arguments after the engine's name."""
     arguments = ["run", "--detach", "--pull", "never", "--name", placement.name]
     arguments += ["--network", placement.network, "--env-file", str(placement.env_file)]
+    if placement.address:
+        # As a host's interface keeps its own: others would send to the former container's for half
+        # a minute.
+        hardware = ":".join(f"{int(part):02x}" for part in placement.address.split("."))
+        arguments += ["--ip", placement.address, "--mac-address", f"02:00:{hardware}"]
     for label, value in placement.labels:
         arguments += ["--label", f"{label}={value}"]
     for host, address in placement.hosts:
@@ -67,7 +75,8 @@ def run_arguments(kind: Kind, spec: ContainerSpec, placement: Placement) -> list
         suffix = ",readonly" if bind.read_only else ""
         arguments += ["--mount", f"type=bind,source={bind.source},target={bind.target}{suffix}"]
     for one in placement.published:
-        arguments += ["--publish", f"127.0.0.1:{one.port}:{one.container_port}/{one.protocol}"]
+        place = f"{one.address}:{one.port}:{one.container_port}/{one.protocol}"
+        arguments += ["--publish", place]
     arguments += _limits(spec) + _isolation(kind, spec)
     if kind is Kind.PODMAN:
         arguments += ["--log-driver", "k8s-file", "--log-opt", f"path={placement.log_file}"]

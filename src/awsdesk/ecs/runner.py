@@ -248,7 +248,7 @@ class ContainerRunner:
 
     async def _start(self) -> Container:
         engine, instance = self._context.engine, self._context.instance
-        instance.await_host(self.spec)
+        instance.await_host(self.task, self.spec)
         found = await self._find()
         if found is not None and found.is_running:
             if found.labels.get(LABEL_VERSION) == self.version:

@@ -71,6 +71,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
     credentials: Credentials,
     region: str,
     *,
+    subnet: str = "",
     sources: Sequence[Path] = (),
     even_if_unchanged: bool = False,
 ) -> Deployment:
@@ -88,6 +89,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
         endpoint_url: the emulator.
         credentials: its root's key.
         region: the AWS region to emulate.
+        subnet: the containers' network, in which hosts get their private addresses.
         sources: the program's packages outside its own directory.
         even_if_unchanged: run the program in any case.
 
@@ -102,6 +104,7 @@ def apply(  # noqa: PLR0913  one argument a fact of the deployment
         "access_key_id": credentials.access_key_id,
         "secret_access_key": credentials.secret_access_key,
         "region": region,
+        "subnet": subnet,
     }
     fingerprint = fingerprint_of(program, request, sources)
     aws = Aws(endpoint_url, credentials.access_key_id, credentials.secret_access_key, region)

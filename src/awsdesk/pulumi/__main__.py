@@ -53,6 +53,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         request["access_key_id"],
         request["secret_access_key"],
         request["region"],
+        request["subnet"],
     )
     try:
         state = StateFile(Path(request["state_file"]))

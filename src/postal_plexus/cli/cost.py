@@ -10,6 +10,7 @@ from typing import Any
 from postal_plexus.cli import estimate, stack_files
 from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.config.problems import quoted
+from postal_plexus.directory.entries import MOST_HOSTS
 
 SUMMARY = "estimate a stack's monthly cost, and compare it with other providers"
 
@@ -19,6 +20,11 @@ RANGES: dict[str, tuple[type[int] | type[float], int, int]] = {
     "mails_in": (int, 0, 10**9),
     "mails_out": (int, 0, 10**9),
     "mail_kb": (int, 0, 40 * 1024),
+}
+# The same of a stack that may be wanted instead, as fields of Stack.
+SIZES: dict[str, tuple[type[int] | type[float], int, int]] = {
+    "mailboxes": (int, 1, 10**6),
+    "hosts": (int, 1, MOST_HOSTS),
 }
 
 DETAILS = """
@@ -30,6 +36,11 @@ a day and sends 5.
 def arguments(parser: ArgumentParser) -> None:
     """Declare the options of the command."""
     stack_files.add_option(parser, stack_files.DEFAULT)
+    parser.add_argument(
+        "--mailboxes", metavar="N", help="as if the stack had this number of mailboxes"
+    )
+    parser.add_argument("--hosts", metavar="N", help="as if it had this number of hosts")
+    parser.add_argument("--instance-type", metavar="TYPE", help="as if they were of this type")
     parser.add_argument("--gb", metavar="GB", help="mail in all mailboxes")
     parser.add_argument("--mails-in", metavar="N", help="messages received per month")
     parser.add_argument("--mails-out", metavar="N", help="messages sent per month")
@@ -48,14 +59,28 @@ def run(args: Namespace) -> int:
 
     Raises CommandError for invalid numbers, an invalid stack file or an unknown price.
     """
-    given = _numbers(args)
-    stack, prices = read(stack_files.chosen(args.stack_file)), read_prices()
+    numbers = _numbers(args)
+    given = {name: number for name, number in numbers.items() if name in RANGES}
+    stack = _resized(read(stack_files.chosen(args.stack_file)), numbers, args.instance_type)
+    prices = read_prices()
     lines = _lines(stack, prices, given | {"ses_plan": args.ses_plan})
     show = _json if args.json else _table
     print(show(lines, estimate.others(stack.mailboxes, prices), prices))
     if not args.json:
         _say_what_else(stack, prices)
     return Exit.OK
+
+
+def _resized(
+    stack: estimate.Stack, numbers: dict[str, Any], instance_type: str | None
+) -> estimate.Stack:
+    """Return the stack with the size that is asked about; aliases stay as many."""
+    sizes = {name: number for name, number in numbers.items() if name in SIZES}
+    if instance_type:
+        sizes["instance_type"] = instance_type
+    if "mailboxes" in sizes:
+        sizes["addresses"] = stack.addresses - stack.mailboxes + sizes["mailboxes"]
+    return replace(stack, **sizes)
 
 
 def in_short(stack_file: Path) -> str:
@@ -98,6 +123,7 @@ def read(stack_file: Path) -> estimate.Stack:
         doctor=settings.doctor == "weekly",
         patches=settings.patches == "weekly",
         web=bool(settings.web_parts),
+        hosts=settings.hosts,
     )
 
 
@@ -117,13 +143,13 @@ def _say_what_else(stack: estimate.Stack, prices: dict[str, Any]) -> None:
 
 
 def _numbers(args: Namespace) -> dict[str, Any]:
-    """Return the given numbers by their names in Traffic.
+    """Return the given numbers by their names in Traffic and Stack.
 
     Raises CommandError with all mistakes.
     """
     given: dict[str, Any] = {}
     faults: list[str] = []
-    for name, (kind, least, most) in RANGES.items():
+    for name, (kind, least, most) in (RANGES | SIZES).items():
         text: str | None = getattr(args, name)
         if text is None:
             continue

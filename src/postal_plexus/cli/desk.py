@@ -127,6 +127,8 @@ def _show(status: DeskStatus) -> None:
     print(f"  SMTP       {_HOST} port {at.submissions.port}, TLS")
     print(f"             {_HOST} port {at.submission.port}, STARTTLS")
     print(f"  filters    {_HOST} port {at.sieve.port}, ManageSieve with STARTTLS")
+    for host in status.hosts[1:]:
+        print(f"  also at    {host.instance.loopback}, the same ports: {host.name}")
     print(f"  CA         {status.ca_file}")
     for account in status.accounts:
         print(f"  user       {account.address}, password {account.password}")

@@ -65,6 +65,7 @@ class Stack:
     indexes_gb: int = 1
     doctor: bool = False
     patches: bool = True
+    hosts: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[
         *_host(stack, prices),
         *_storage(stack, traffic, prices),
         Line("DNS zones", f"{stack.domains} domains", stack.domains * prices["zone_month"]),
-        *_mail(traffic, prices),
+        *_mail(stack, traffic, prices),
         *_watch(stack, prices),
         *([_patches(prices)] if stack.patches else []),
         *([_doctor(stack, prices)] if stack.doctor else []),
@@ -121,13 +122,21 @@ def _host(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     root = _ROOT_GB[stack.host_image]
     kept = (_IMAGES_GB + _WEB_IMAGE_GB * stack.web) * IMAGE_VERSIONS
     state = state_gb(stack.indexes_gb)
+    hosts, each = stack.hosts, f"{stack.hosts} x " if stack.hosts > 1 else ""
+    gp3 = hosts * prices["gp3_gb_month"]
     return [
-        Line("instance", f"{stack.instance_type}, {kind.replace('_', ' ')}", offered[kind]),
-        Line("public IPv4 address", "the one address", prices["ipv4_month"]),
         Line(
-            "root disk", f"{root} GB gp3, {stack.host_image} image", root * prices["gp3_gb_month"]
+            "instance" if hosts == 1 else "instances",
+            f"{each}{stack.instance_type}, {kind.replace('_', ' ')}",
+            hosts * offered[kind],
         ),
-        Line("state disk", f"{state} GB gp3", state * prices["gp3_gb_month"]),
+        Line(
+            "public IPv4 address" if hosts == 1 else "public IPv4 addresses",
+            "the one address" if hosts == 1 else "one for each host",
+            hosts * prices["ipv4_month"],
+        ),
+        Line("root disk", f"{each}{root} GB gp3, {stack.host_image} image", root * gp3),
+        Line("state disk", f"{each}{state} GB gp3", state * gp3),
         Line(
             "images",
             f"{kept:g} GB in ECR, {IMAGE_VERSIONS} versions",
@@ -172,7 +181,7 @@ def _mailboxes(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> lis
     return lines
 
 
-def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
+def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
     # Only complete chunks are billed.
     chunks = traffic.mails_in * (traffic.mail_kb // prices["ses_in_chunk_kb"])
     received = (
@@ -184,9 +193,15 @@ def _mail(traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
         traffic.mails_out / 1000 * prices["ses_plans"][traffic.ses_plan]
         + out_gb * prices["ses_out_gb"]
     )
-    requests = _IDLE_REQUESTS + _REQUESTS_A_MAIL * (traffic.mails_in + traffic.mails_out)
+    # Each host receives a copy of each notification (docs/shards.md).
+    requests = stack.hosts * (
+        _IDLE_REQUESTS + _REQUESTS_A_MAIL * (traffic.mails_in + traffic.mails_out)
+    )
     billed = max(0, requests - prices["sqs_free_requests"]) / 1_000_000
-    logs = _LOGS_GB_IDLE + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
+    logs = (
+        stack.hosts * _LOGS_GB_IDLE
+        + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
+    )
     logs_billed = max(0.0, logs - prices["logs_free_gb"])
     return [
         Line("mail received", f"{traffic.mails_in} mails of {traffic.mail_kb} KB", received),

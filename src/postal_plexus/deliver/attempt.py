@@ -41,6 +41,7 @@ from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.trace_fields import Copy, mailbox_copies, notice_copies
 from postal_plexus.deliver.transfer import Mail, Transfer
+from postal_plexus.directory import Directory
 from postal_plexus.mail.dead_letter import VIRUS
 from postal_plexus.mail.delivered import Record, write_record
 from postal_plexus.mail.disposition import Disposition, Fate
@@ -138,6 +139,19 @@ class Attempts:
         except TooEarlyError:
             return _Attempted([too_early(each) for each in receipt.envelope.recipients])
 
+    def _directory_for(self, message: QueueMessage, receipt: Receipt) -> Directory:
+        """Return the directory with which a message is delivered.
+
+        A replay goes to the host on which its mailbox lives now: only this host has its entry, so
+        hosts need not agree about it.
+        """
+        if message.replay is None or not self.shard:
+            return self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
+        directory = self.directory.current
+        if directory.home(message.replay.mailbox) == self.shard:
+            return directory
+        return self.directory.newest_at(message.sent_at)
+
     def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> "_Attempted":
         """Deliver a message to everybody who is owed it."""
         began = time.perf_counter()
@@ -146,7 +160,7 @@ class Attempts:
             owed_since=message.owed_since,
             asked_for=message.replay is not None,
         )
-        directory = self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
+        directory = self._directory_for(message, receipt)
         recipients = resolve(receipt.envelope, directory).of_shard(directory, self.shard)
         brought_back = message.redriven
         if message.replay is not None:

@@ -122,6 +122,16 @@ class DirectorySync:
                 raise
             return self.current
 
+    def newest_at(self, moment: float) -> Directory:
+        """Return the newest version at a moment (seconds since the epoch).
+
+        Raises:
+            AwsError: it cannot be read.
+            TooEarlyError: a look now could still miss it.
+        """
+        with self._looking:
+            return self._newest_at(directory_versions.of_new(moment))
+
     def poll(self) -> None:
         """Check once. Never raises."""
         with self._looking, contextlib.suppress(AwsError):

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
-import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.errors import HeaderParseError
@@ -21,21 +19,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from awsdesk import daemon_process, files, ports, settings, sockets
 from awsdesk import smtp_client as world
-from awsdesk.certificate_authority import CertificateAuthority
 from awsdesk.daemon_process import DaemonError
 from awsdesk.ecs import engine as engines
-from awsdesk.ecs import ownership
 from awsdesk.ecs.container_instance import LABEL_DESK
 from awsdesk.ecs.engine import EngineError, NoEngineError
-from awsdesk.ecs.ownership import Owned
 from awsdesk.layout import DeskLayout, Use
 from awsdesk.pulumi import Credentials, DeployError, apply
 from awsdesk.settings import DeskSettings, SettingsError
 from awsdesk.sockets import LOOPBACK
-from postal_plexus.desk import accounts, lockout, page_process, stack_config
-from postal_plexus.desk.directory_arrival import directory_object, has_arrived
+from postal_plexus.desk import accounts, hosts, lockout, page_process, stack_config
+from postal_plexus.desk.directory_arrival import directory_object
+from postal_plexus.desk.hosts import HostError
 from postal_plexus.desk.published import ANY_PORTS, PUBLISHED, USUAL_PORTS
-from postal_plexus.desk.status import ContainerState, DeskStatus, cannot_start
+from postal_plexus.desk.status import ContainerState, DeskStatus
+from postal_plexus.directory.entries import MOST_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,11 +43,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 STACK = "desk"
-TLS_DIRECTORY = "/var/lib/plexus/tls"
-_TABLES = "/var/lib/plexus/run/directory"
-_QUEUE = "/var/lib/plexus/queue"
 _HEALTHY_SECONDS = 180.0
-SHARED_GROUP = 5003
 # The Pulumi program's packages outside pulumi/.
 PROGRAM_PACKAGES = ("autoconfig", "config", "directory", "mail")
 
@@ -134,13 +127,15 @@ def up(
         # The clients' sites need certificates, which AWS issues after the first run, but the
         # emulator at once. So the operator's second `pulumi up` can follow immediately.
         outputs = _deploy(options.checkout, config, layout, made, tell)
+    image = next(iter(images.values()))
     page = page_process.start(layout, any_port=options.ephemeral_ports)
-    asyncio.run(_prepare_host(engine, layout, outputs, images))
+    _translated(lambda: asyncio.run(hosts.prepare(engine, layout, outputs, image)))
     try:
         document = directory_object(made, str(outputs.get("directory_object", "")))
     except OSError as error:
         raise DeskError(f"the directory cannot be read: {error}") from error
-    _await_health(layout, made, options.wait_seconds, document, tell)
+    seconds = options.wait_seconds
+    _translated(lambda: hosts.await_health(layout, made, outputs, seconds, document, tell))
     page.await_address(tell)
     return status(desk)
 
@@ -209,6 +204,7 @@ def status(desk: Path) -> DeskStatus:
         locked_out=lockout.note(layout),
         page=page_process.address(layout),
         web_parts=cast("dict[str, str]", _outputs(layout).get("web") or {}),
+        hosts=tuple(hosts.of_outputs(_outputs(layout))),
     )
 
 
@@ -352,6 +348,7 @@ def _deploy(
     made: DeskSettings,
     tell: Callable[[str], None],
 ) -> Mapping[str, object]:
+    os.environ["PLEXUS_MOST_HOSTS"] = str(MOST_HOSTS)
     try:
         deployed = apply(
             checkout / "pulumi",
@@ -361,6 +358,7 @@ def _deploy(
             made.endpoint_url,
             Credentials(made.root_key_id, made.root_secret),
             made.region,
+            subnet=made.network.subnet,
             sources=[checkout / "src" / "postal_plexus" / name for name in PROGRAM_PACKAGES],
         )
     except DeployError as error:
@@ -382,87 +380,6 @@ def _outputs(layout: DeskLayout) -> Mapping[str, object]:
         return cast("dict[str, object]", json.loads(layout.outputs.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return {}
-
-
-async def _prepare_host(
-    engine: Engine, layout: DeskLayout, outputs: Mapping[str, object], images: Mapping[str, str]
-) -> None:
-    """Do the work of the EC2 host's user data: create directories and a certificate."""
-    directories = cast("list[dict[str, Any]]", outputs.get("host_directories") or [])
-    owned = [
-        Owned(layout.host_path(one["path"]), int(one["uid"]), int(one["gid"]), int(one["mode"], 8))
-        for one in directories
-    ]
-    hosts = [str(each) for each in cast("list[object]", outputs.get("certificate_names") or [])]
-    certificate = CertificateAuthority(layout.authority).certificate(
-        "mail", [*hosts, "localhost", LOOPBACK]
-    )
-    tls = layout.host_path(TLS_DIRECTORY)
-    chain, key = certificate.chain.read_bytes(), certificate.key.read_bytes()
-    owned += [
-        Owned(tls / "key.pem", 0, SHARED_GROUP, 0o640, key),
-        Owned(tls / "certificate.pem", 0, SHARED_GROUP, 0o640, chain),
-    ]
-    try:
-        await ownership.apply(owned, layout.root, engine, next(iter(images.values())))
-    except (OSError, EngineError) as error:
-        raise DeskError(f"the host's directories cannot be made: {error}") from error
-
-
-def _await_health(
-    layout: DeskLayout,
-    made: DeskSettings,
-    seconds: float,
-    document: bytes,
-    tell: Callable[[str], None],
-) -> None:
-    """Wait until all services are healthy and have the directory. Raises DeskError."""
-    tables, maps = layout.host_path(_TABLES), layout.host_path(_QUEUE) / "maps"
-    deadline = time.monotonic() + seconds
-    told: dict[str, str] = {}
-    states: list[ContainerState] = []
-    while time.monotonic() < deadline:
-        health = daemon_process.health(made)
-        if health is None:
-            if not daemon_process.is_running(layout):
-                raise DeskError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
-            continue  # it is saving its state, or the machine is busy
-        states = [ContainerState.of(task) for task in health["tasks"]]
-        for state in states:
-            word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
-            if told.get(state.name) != word:
-                told[state.name] = word
-                tell(f"{state.name}: {word}")
-        if failures := cannot_start(health["tasks"]):
-            raise DeskError("\n".join((*failures, f"look into {layout.logs / 'daemon.log'}")))
-        if states and all(state.is_well for state in states) and _postfix_serves(made, states):
-            if has_arrived(document, tables, maps):
-                return
-            if "directory" not in told:
-                told["directory"] = "awaited"
-                tell("waiting until the services have the directory")
-        time.sleep(0.1)
-    unwell = ", ".join(
-        f"{state.name} ({state.reason or state.health.lower()})"
-        for state in states
-        if not state.is_well
-    )
-    raise DeskError(
-        f"not healthy after {seconds:.0f} s: "
-        f"{unwell or ('the directory has not arrived' if states else 'no containers')}; "
-        f"look into {layout.logs}"
-    )
-
-
-def _postfix_serves(made: DeskSettings, states: list[ContainerState]) -> bool:
-    """Return whether Postfix accepts mail: it is also healthy while it waits for others."""
-    if not any(state.name == "postfix" for state in states):
-        return True
-    try:
-        with socket.create_connection((LOOPBACK, made.ports.tasks["submission"]), 2) as connection:
-            return connection.recv(3) == b"220"
-    except OSError:
-        return False
 
 
 async def _remove_containers(engine: Engine, layout: DeskLayout) -> None:
@@ -492,5 +409,7 @@ async def _destroy(engine: Engine, layout: DeskLayout, tell: Callable[[str], Non
 def _translated(act: Callable[[], object]) -> None:
     try:
         act()
+    except HostError as error:
+        raise DeskError(str(error)) from error
     except DaemonError as error:
         raise DeskError(f"{error}; see `log` in the desk directory") from error

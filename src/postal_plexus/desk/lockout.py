@@ -11,6 +11,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from awsdesk import instances
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -46,7 +48,11 @@ def _blocked(layout: DeskLayout) -> Iterator[tuple[Path, int]]:
     """Return the notes of each blocked address, and the end of its block in epoch seconds."""
     since = int(time.time()) - WINDOW_SECONDS
     try:
-        notes = list(layout.host_path(_NOTES).glob("address-*"))
+        notes = [
+            path
+            for host in instances.load(layout.instances)
+            for path in layout.host_path(_NOTES, host.number).glob("address-*")
+        ]
         for path in notes:
             # A line is SECONDS CHECK.
             times = [int(line.split()[0]) for line in path.read_text("ascii").splitlines() if line]

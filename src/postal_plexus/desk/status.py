@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from awsdesk.settings import DeskSettings, Ports
     from postal_plexus.desk.accounts import Account
+    from postal_plexus.desk.hosts import DeskHost
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,21 @@ class Endpoints:
     sites: Endpoint
 
     @classmethod
-    def of(cls, ports: Ports) -> Endpoints:
-        """Return the endpoints for a desk's ports."""
+    def of(cls, ports: Ports, loopback: str = LOOPBACK) -> Endpoints:
+        """Return the endpoints for a desk's ports, as one of its hosts has them.
+
+        What is not a host's own is at 127.0.0.1 only.
+        """
         # An older version's desk lacks those that are new, until it is up again.
         named = ports.named()
-        return cls(**{one.name: Endpoint(LOOPBACK, named.get(one.name, 0)) for one in fields(cls)})
+        return cls(
+            **{
+                one.name: Endpoint(
+                    loopback if one.name in ports.tasks else LOOPBACK, named.get(one.name, 0)
+                )
+                for one in fields(cls)
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ class DeskStatus:
     page: str = ""
     # What the program says is served to browsers and calendar programs, by its names there.
     web_parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    hosts: tuple[DeskHost, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -128,6 +140,16 @@ class DeskStatus:
             "directory": str(self.directory),
             "endpoints": asdict(self.endpoints) if self.settings else {},
             "mail_host": self.mail_host,
+            "hosts": [
+                {
+                    "name": one.name,
+                    "cluster": one.cluster,
+                    "address": one.instance.loopback,
+                    "endpoints": asdict(Endpoints.of(self.settings.ports, one.instance.loopback)),
+                }
+                for one in self.hosts
+                if self.settings
+            ],
             "accounts": [{"address": a.address, "password": a.password} for a in self.accounts],
             "ca_file": str(self.ca_file),
             "outbox": str(self.outbox),

@@ -21,7 +21,7 @@ from postal_plexus.operations.archive import Archive
 from postal_plexus.operations.system import OperationError, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from postal_plexus.operations.archive import Stored
     from postal_plexus.operations.system import System
@@ -116,6 +116,12 @@ def mailbox_of(directory: Directory, address: str) -> str:
     raise UnknownMailboxError(f"there is no mailbox {address}")
 
 
+def queue_urls(parts: Mapping[str, Any]) -> list[str]:
+    """Return the queues of a stack's hosts, by their numbers. Pure."""
+    others: list[dict[str, str]] = parts.get("other_hosts", [])
+    return [parts["queue_url"], *(each["queue_url"] for each in others)]
+
+
 class Replays:
     """What a replay needs: the archive and the queue of a stack."""
 
@@ -123,12 +129,19 @@ class Replays:
         self._archive = Archive(system)
         self._bucket: str = system.parts["bucket"]
         self._directory: str = system.parts["directory_object"]
-        self._queue_url: str = system.parts["queue_url"]
+        # By the hosts' numbers.
+        self._queue_urls = queue_urls(system.parts)
+        self._homes: Directory | None = None
         self._s3: Any = system.client("s3")
         self._sqs: Any = system.client("sqs")
 
     def directory(self) -> Directory:
         """Return the directory that the containers use."""
+        if self._homes is None:
+            self._homes = self._read_directory()
+        return self._homes
+
+    def _read_directory(self) -> Directory:
         bucket, _, key = self._directory.removeprefix("s3://").partition("/")
         with told("S3"):
             octets = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -146,11 +159,12 @@ class Replays:
         return {each: chosen(records, stored, each, since, until) for each in mailboxes}
 
     def put(self, mails: Sequence[Mail], mailbox: str) -> Iterator[int]:
-        """Put messages into the queue for a mailbox. Yield the number in each batch.
+        """Put messages for a mailbox into its host's queue. Yield the number in each batch.
 
         Raises:
             OperationError: SQS did not accept all of a batch. What it accepted is delivered once.
         """
+        queue_url = self._queue_urls[self.directory().home(mailbox) - 1]
         for batch in _batches(mails):
             entries = [
                 {
@@ -166,7 +180,7 @@ class Replays:
                 for number, mail in enumerate(batch)
             ]
             with told("SQS"):
-                answer = self._sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+                answer = self._sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
             if failed := answer.get("Failed"):
                 why = f"{failed[0].get('Code')}: {failed[0].get('Message', '')}"
                 raise OperationError(

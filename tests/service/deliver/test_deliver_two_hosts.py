@@ -12,6 +12,7 @@ from benchmarks.aws_stub.notification import Accepted, notification
 from benchmarks.aws_stub.process import Stub
 
 from postal_plexus.directory import Alias, Directory, Domain, Host, Mailbox
+from postal_plexus.mail.delivered import PREFIX, REPLAY, Record, Replay, read_records, write_replay
 from service.deliver.bed import BUCKET, Bed
 from wire import await_true
 
@@ -78,6 +79,15 @@ class Hosts:
         """How many messages each host's mailboxes got."""
         return [
             {name: len(mails) for name, mails in bed.dovecot.mailboxes.items()} for bed in self.beds
+        ]
+
+    def records(self) -> list[Record]:
+        """Who got which message, as the hosts recorded it."""
+        keys = [key for key in self.stub.get("dump")["objects"] if f"{BUCKET}/{PREFIX}" in key]
+        return [
+            record
+            for key in keys
+            for record in read_records(self.stub.request("GET", f"/{key}")[1])
         ]
 
     def close(self) -> None:
@@ -155,6 +165,27 @@ def test_mail_of_a_single_host_is_left_to_it(hosts: Hosts) -> None:
         bed.start()
     hosts.await_deleted(1, 1)
     assert [{BEN: 1}, {}] == hosts.has()
+
+
+def test_a_replay_goes_by_where_the_mailbox_lives_now(hosts: Hosts) -> None:
+    """Cat had the message on host 1, and lives on host 2, which has no journal entry of it."""
+    hosts.send("m1", CAT, ago=LONG_AGO + 100)
+    for bed in hosts.beds:
+        bed.start()
+    hosts.await_deleted(1, 1)
+    assert [{CAT: 1}, {}] == hosts.has()
+    (entry,) = {record.entry for record in hosts.records()}
+    mark = write_replay(Replay(CAT, (CAT,)))
+    attributes = {REPLAY: {"DataType": "String", "StringValue": mark}}
+    entries = [{"body": entry, "attributes": attributes}]
+    hosts.stub.post("send", queue="mail-2", entries=entries)
+    hosts.await_deleted(1, 2)
+    # To the wrong host, the entry is not lost: it becomes a dead letter, which says why.
+    hosts.stub.post("send", queue="mail", entries=entries)
+    hosts.await_deleted(2, 2)
+    assert [{CAT: 1}, {CAT: 1}] == hosts.has()
+    (letter,) = hosts.beds[0].dead_letters()
+    assert "another host" in letter["attributes"]["Reason"]
 
 
 def test_without_the_directory_of_its_acceptance_a_message_waits(hosts: Hosts) -> None:

@@ -8,9 +8,12 @@ and arguments against the provider's schema.
 A row: the Pulumi type; its id and its outputs as templates; the properties that AWS changes in
 place (`free`), and those that need a new resource (`fixed`). Templates know the inputs, `{name}`
 (given, or Pulumi's automatic one), `{account}`, `{region}`, `{id}`, `{hex}` (17 digits, as in an
-EC2 id), `{mac}`, `{ipv4}` and `{ipv6}` (addresses for documentation, RFC 5737 and 3849).
+EC2 id), `{mac}`, `{ipv4}` and `{ipv6}` (addresses for documentation, RFC 5737 and 3849), and
+`{private}` (in the containers' network).
 """
 
+import ipaddress
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +67,7 @@ class _Recorded:
             "mac": ":".join(("02", *(f"{byte:02x}" for byte in secrets.token_bytes(5)))),
             "ipv4": f"203.0.113.{1 + secrets.randbelow(254)}",
             "ipv6": f"2001:db8:77::{1 + secrets.randbelow(65535):x}",
+            "private": _private_address(aws.subnet, logical_name),
         }
         known["id"] = self.id.format_map(known)
         outputs: Outputs = {
@@ -77,6 +81,16 @@ class _Recorded:
     def _update(self, _aws: Aws, existing: Existing, _inputs: Inputs) -> Outputs:
         counted = {name: int(existing.outputs[name]) + 1 for name in self.counted.split()}
         return {**existing.outputs, **counted}
+
+
+def _private_address(subnet: str, logical_name: str) -> str:
+    """Return an address at the end of the network, by the number at the end of the name.
+
+    The engine gives addresses from the beginning to containers.
+    """
+    found = re.search(r"-(\d{1,2})$", logical_name)
+    last = ipaddress.ip_network(subnet).broadcast_address
+    return str(last - (int(found[1]) if found else 1))
 
 
 _TABLE = (
@@ -147,6 +161,7 @@ _TABLE = (
             "arn": _EC2 + "network-interface/{id}",
             "macAddress": "{mac}",
             "ipv6Addresses": ["{ipv6}"],
+            "privateIp": "{private}",
         },
         f"{_TAGS} ipv6AddressCount",
         "description securityGroups subnetId",

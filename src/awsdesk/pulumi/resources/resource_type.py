@@ -46,9 +46,16 @@ class Aws:
     """boto3 clients of one account and region, made once each."""
 
     def __init__(
-        self, endpoint_url: str, access_key_id: str, secret_access_key: str, region: str
+        self,
+        endpoint_url: str,
+        access_key_id: str,
+        secret_access_key: str,
+        region: str,
+        subnet: str = "",
     ) -> None:
         self.endpoint_url = endpoint_url
+        # The containers' network, in which hosts have their private addresses.
+        self.subnet = subnet or "10.0.0.0/24"
         self.region = region
         self._session: Any = boto3.Session(
             aws_access_key_id=access_key_id,

@@ -48,10 +48,12 @@ def _update_bucket(aws: Aws, existing: Existing, inputs: Inputs) -> Outputs:
 
 def _delete_bucket(aws: Aws, existing: Existing) -> None:
     if existing.inputs.get("forceDestroy"):
-        pages = aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=existing.id)
+        pages = aws.client("s3").get_paginator("list_object_versions").paginate(Bucket=existing.id)
         for page in pages:
-            for entry in page.get("Contents", []):
-                aws.client("s3").delete_object(Bucket=existing.id, Key=entry["Key"])
+            for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                aws.client("s3").delete_object(
+                    Bucket=existing.id, Key=entry["Key"], VersionId=entry["VersionId"]
+                )
     aws.client("s3").delete_bucket(Bucket=existing.id)
 
 
@@ -91,6 +93,20 @@ def _put_encryption(aws: Aws, inputs: Inputs) -> None:
     )
 
 
+def _put_versioning(aws: Aws, inputs: Inputs) -> None:
+    aws.client("s3").put_bucket_versioning(
+        Bucket=inputs["bucket"],
+        VersioningConfiguration={"Status": inputs["versioningConfiguration"]["status"]},
+    )
+
+
+def _suspend_versioning(aws: Aws, existing: Existing) -> None:
+    # S3 cannot turn it off.
+    aws.client("s3").put_bucket_versioning(
+        Bucket=existing.id, VersioningConfiguration={"Status": "Suspended"}
+    )
+
+
 def _put_ownership(aws: Aws, inputs: Inputs) -> None:
     aws.client("s3").put_bucket_ownership_controls(
         Bucket=inputs["bucket"],
@@ -109,6 +125,9 @@ def _put_lifecycle(aws: Aws, inputs: Inputs) -> None:
         }
         if rule.get("expiration"):
             put["Expiration"] = {"Days": rule["expiration"]["days"]}
+        if rule.get("noncurrentVersionExpiration"):
+            days = rule["noncurrentVersionExpiration"]["noncurrentDays"]
+            put["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
         if rule.get("abortIncompleteMultipartUpload"):
             put["AbortIncompleteMultipartUpload"] = {
                 "DaysAfterInitiation": rule["abortIncompleteMultipartUpload"]["daysAfterInitiation"]
@@ -199,6 +218,14 @@ TYPES = (
         _put_ownership,
         "delete_bucket_ownership_controls",
         frozenset({"rule"}),
+    ),
+    setting(
+        "aws:s3/bucketVersioning:BucketVersioning",
+        "bucket",
+        _put_versioning,
+        _suspend_versioning,
+        frozenset({"versioningConfiguration"}),
+        frozenset(),
     ),
     _bucket_setting(
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",

@@ -1,0 +1,66 @@
+"""The EC2 hosts of a desk: which cluster's tasks run on which of them.
+
+A desk has one host unless the deployed system names several, each with a cluster of its own. Host 1
+is reached at 127.0.0.1, host 2 at 127.0.0.2, and so on, with the same ports. On the containers'
+network, the private address of a host belongs to its container with a port that the desk has no
+name for: such ports are for other hosts.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from awsdesk import files, sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One host. `private_address` is empty where the desk has only this one."""
+
+    number: int = 1
+    private_address: str = ""
+
+    @property
+    def loopback(self) -> str:
+        """The address of this machine where its ports are published."""
+        return str(ipaddress.ip_address(sockets.LOOPBACK) + self.number - 1)
+
+    def named(self, name: str) -> str:
+        """Return a part's name among those of all hosts; host 1 has the names of a single one."""
+        return name if self.number == 1 else f"{name}-{self.number}"
+
+
+def save(path: Path, by_cluster: Mapping[str, Instance]) -> None:
+    """Write which cluster is on which host."""
+    document = {cluster: asdict(each) for cluster, each in by_cluster.items()}
+    files.replace(path, json.dumps(document, indent=2).encode() + b"\n")
+
+
+def load(path: Path) -> list[Instance]:
+    """Return all hosts; the only one if there is no file."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return [Instance()]
+    return [Instance(**each) for each in document.values()]
+
+
+def of_cluster(path: Path, cluster: str) -> Instance | None:
+    """Return a cluster's host, or None if it has none yet.
+
+    Without a file, every cluster is on the only host.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return Instance()
+    except ValueError:
+        return None
+    return Instance(**document[cluster]) if cluster in document else None
