@@ -25,6 +25,9 @@ _WAYS = st.sampled_from(["submission", "forward", "sieve", "redirect"])
 @example(way="submission", header=[("From", b"ann@example.org\n (")], null=False)
 @example(way="forward", header=[("From", b'"' + b"\\" * 9)], null=True)
 @example(way="forward", header=[("From", b".ann@example.org")], null=False)
+@example(way="submission", header=[("Reply-To", b":;")], null=False)
+@example(way="forward", header=[("To", b": ann@example.org;")], null=False)
+@example(way="forward", header=[("Cc", b"a.b:;")], null=False)
 def test_any_header_gives_what_ses_takes_or_a_refusal(
     way: str, header: list[tuple[str, bytes]], *, null: bool
 ) -> None:

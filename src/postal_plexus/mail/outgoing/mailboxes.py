@@ -105,6 +105,7 @@ def read(value: bytes) -> Mailboxes:
                 found.faults.append("a group inside a group")
                 return found
             in_group = True
+            found.clean = found.clean and bool(element) and _is_phrase(element)
             members = len(found.mailboxes)
             element, comments, waiting = [], [], []
         else:
@@ -197,12 +198,7 @@ def _element(
             found.clean = False
         address = _address(found, inner) if end == len(tokens) - 1 else None
         name = _said(before) or " ".join(comments)
-        if any(kind == "special" for kind, _ in before) or any(
-            kind == "atom"
-            and not (_ATOMS.fullmatch(text) if "=?" not in text else _ENCODED.fullmatch(text))
-            for kind, text in before
-        ):
-            found.clean = False
+        found.clean = found.clean and _is_phrase(before)
         if ("special", "@") in before:
             claimed = _address(found, before)
             if claimed is None:
@@ -218,6 +214,15 @@ def _element(
         found.clean = False
         waiting.clear()
     found.mailboxes.append(Mailbox(" ".join(name.split()), *address))
+
+
+def _is_phrase(tokens: list[tuple[str, str]]) -> bool:
+    """Return whether tokens are words of a name as RFC 5322 and RFC 2047 write them."""
+    return all(
+        kind == "quoted"
+        or (kind == "atom" and (_ENCODED if "=?" in text else _ATOMS).fullmatch(text) is not None)
+        for kind, text in tokens
+    )
 
 
 def _address(found: Mailboxes, tokens: list[tuple[str, str]]) -> tuple[str, str] | None:
