@@ -14,7 +14,7 @@ plexus = .venv/bin/plexus
 # Programs start hundreds of times in the tests. Without the compiled modules each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: images help run stop test test-builds test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers bench-web chaos picture lock clean
+.PHONY: images help run stop test test-builds test-shards test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers bench-web chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -50,6 +50,11 @@ test-builds: ## Rebuild an image as the weekly build does, up to the running ser
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/pytest tests/builds $(PYTEST_ARGS)
+
+test-shards: ## Start a desk with two hosts, send mail through both, kill one (about 2 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@.venv/bin/pytest tests/shards $(PYTEST_ARGS)
 
 test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 9 minutes)
 	@tools/bootstrap host
