@@ -353,6 +353,8 @@ def test_filters_have_limits_of_their_own(
     with filtering(host, BEN, VACATION):
         deliver(host, letter("limit 3"), sender="fourth@world.example")
     assert headers(host, BEN, "limit 3")
+    for number in range(2):
+        relayed(ses, f"limit {number}")
     assert [b"limit 0", b"limit 1"] == sorted(
         subject
         for each in ses.relayed
