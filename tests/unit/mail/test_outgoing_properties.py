@@ -20,7 +20,7 @@ from postal_plexus.mail.outgoing.rules import Edits, Mail, Refusal, decide
 _WAYS = st.sampled_from(["submission", "forward", "sieve", "redirect"])
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(way=_WAYS, header=HEADERS, null=st.booleans())
 @example(way="submission", header=[("From", b"ann@example.org\n (")], null=False)
 @example(way="forward", header=[("From", b'"' + b"\\" * 9)], null=True)
