@@ -86,6 +86,38 @@ def with_another_address(text: str, old: str, new: str, *, alias: bool = True) -
     return _edited(text, _MAILBOXES, old, edit)
 
 
+class NoSuchEntryError(Exception):
+    """The file has no such mailbox or domain."""
+
+
+def with_host(text: str, what: str, host: int) -> str:
+    """Return the text in which a mailbox (an address) or a domain has a host, by its number.
+
+    Raises:
+        NoSuchEntryError: the file has no such mailbox or domain.
+    """
+    key = _MAILBOXES if "@" in what else _DOMAINS
+
+    def edit(file: YamlText) -> None:
+        entries = cast("list[object]", file.value(("config", key)) or [])
+        for at, entry in enumerate(entries):
+            place = ("config", key, at)
+            fields = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {"name": entry}
+            name = fields.get("address" if key == _MAILBOXES else "name")
+            if not (_is(name, what) if key == _MAILBOXES else _is_domain(name, what)):
+                continue
+            if "host" in fields:
+                file.rewrite((*place, "host"), host)
+            elif isinstance(entry, dict):
+                file.put((*place, "host"), host, after="address" if key == _MAILBOXES else "name")
+            else:
+                file.rewrite(place, fields | {"host": host})
+            return
+        raise NoSuchEntryError
+
+    return _edited(text, key, what, edit)
+
+
 def with_alias(text: str, address: str, destinations: Sequence[str]) -> str:
     """Return the text with a new alias, or with more destinations of an existing one."""
 
@@ -246,6 +278,11 @@ def _moved(mention: str, new: str) -> str:
 def _is(value: object, address: str) -> bool:
     """Return whether a value names an address, with or without a subaddress, in any spelling."""
     return isinstance(value, str) and _bare(value) == _bare(address)
+
+
+def _is_domain(value: object, domain: str) -> bool:
+    """Return whether a value names a domain, in any spelling."""
+    return isinstance(value, str) and _kept(f"x@{value}") == _kept(f"x@{domain}")
 
 
 def _same(one: str, other: str) -> bool:

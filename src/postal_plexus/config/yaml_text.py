@@ -68,6 +68,14 @@ class YamlText:
         self.value(path[:-1])[path[-1]] = new
         self._cut(start, stop, written)
 
+    def rewrite(self, path: Path, value: object) -> None:
+        """Replace a plain text or number by any value, which is written in one line."""
+        node = self._node(path)
+        if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
+            raise UneditableError
+        self.value(path[:-1])[path[-1]] = value
+        self._cut(node.start_mark.index, node.end_mark.index, _flow(value))
+
     def append(self, path: Path, item: object, *, after: str = "") -> None:
         """Append an item to a list.
 

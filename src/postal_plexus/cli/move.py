@@ -1,0 +1,70 @@
+"""`plexus move`: another host for a mailbox, or for a domain. It edits the stack file.
+
+Raises CommandError: NO_USER if the file has no such mailbox or domain, CONFIG if the file is wrong
+or would be, NO_INPUT if it cannot be read or written.
+"""
+
+import json
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from postal_plexus.cli import stack_edits, stack_files
+from postal_plexus.cli.addresses import checked_address
+from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.config import edit
+from postal_plexus.config.settings import Settings
+from postal_plexus.directory.idn import shown
+
+SUMMARY = "move a mailbox or a domain to another mail host, in the stack file"
+
+DETAILS = """
+The change takes effect with the next `pulumi up`: the old host ends the mailbox's sessions and
+leaves its index on the file system, the new host takes it, and clients log in again. The mails stay
+where they are. A domain takes along its `mail.` name and the mailboxes without a host of their own.
+"""
+
+
+def arguments(parser: ArgumentParser) -> None:
+    """Declare what to move, and where to."""
+    parser.add_argument("what", metavar="ADDRESS|DOMAIN")
+    parser.add_argument("host", metavar="N", type=_number, help="the host's number")
+    stack_files.add_option(parser, stack_files.DEFAULT)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: Namespace) -> int:
+    """Edit the file, and print who moves."""
+    path = stack_files.chosen(args.stack_file)
+    is_mailbox = "@" in args.what
+    what = checked_address(args.what) if is_mailbox else args.what
+    try:
+        edited = stack_edits.write(path, lambda text: edit.with_host(text, what, args.host))
+    except edit.NoSuchEntryError as error:
+        kind = "mailbox" if is_mailbox else "domain"
+        line = f"has no {kind} {shown(what) if is_mailbox else what}; see: plexus directory"
+        raise CommandError(Exit.NO_USER, line, source=str(path)) from error
+    moves = _moves(edited.before, edited.after)
+    notes = [f"{shown(address)} moves from host {old} to host {new}" for address, old, new in moves]
+    if args.json:
+        moved = [{"address": a, "from": old, "to": new} for a, old, new in moves]
+        print(json.dumps({"file": str(path), "moves": moved}, indent=2, ensure_ascii=False))
+        return Exit.OK
+    print(f"{path}: {what} has host {args.host}")
+    for note in notes or ["no mailbox moves"]:
+        print(f"pulumi up: {note}")
+    return Exit.OK
+
+
+def _moves(before: Settings | None, after: Settings) -> list[tuple[str, int, int]]:
+    """Return the mailboxes whose host changes: address, old and new number."""
+    old = {each.address: each.home for each in before.directory.mailboxes} if before else {}
+    return [
+        (each.address, old[each.address], each.home)
+        for each in after.directory.mailboxes
+        if old.get(each.address, each.home) != each.home
+    ]
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise ArgumentTypeError(f"{text!r} is not the number of a host, such as 2")
+    return int(text)
