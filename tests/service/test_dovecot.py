@@ -58,6 +58,15 @@ def logs_in(host: MailHost, address: str) -> bool:
         return False
 
 
+def is_known(host: MailHost, address: str) -> bool:
+    """Return whether Dovecot finds a user."""
+    try:
+        host.containers["dovecot"].exec("doveadm", "user", address)
+    except AssertionError:
+        return False
+    return True
+
+
 def newest(client: imaplib.IMAP4_SSL, folder: str = "INBOX") -> bytes:
     """Return the newest mail of a folder, whole."""
     client.select(folder, readonly=True)
@@ -199,7 +208,10 @@ def test_changed_directory_is_followed_without_a_restart(host: MailHost) -> None
             "password-hash": STACK["mailboxes"][0]["password-hash"],
         }
         host.write_directory(STACK | {"mailboxes": [*STACK["mailboxes"], new]})
-        await_true("the new user's login", lambda: logs_in(host, "new@example.org"), 5)
+        # Not by logins: Dovecot looks at its users' file once a second, and its imap-login now and
+        # then panics when a login meets a user whom it does not know yet (docs/known-issues.md).
+        await_true("the new user", lambda: is_known(host, "new@example.org"), 5)
+        assert logs_in(host, "new@example.org")
         deliver(host, "new@example.org", b"Subject: welcome\r\n\r\n")
         with host.imap("new@example.org") as client:
             assert b"Subject: welcome" in newest(client)
