@@ -60,6 +60,7 @@ ON_A_FILE = {
     "mailbox remove": f"{ANN} --yes",
     "alias add": f"new@example.org {ANN}",
     "alias remove": "new@example.org --yes",
+    "move": f"{ANN} 1",
     "app-passwords list": "",
     "app-passwords make": f"{ANN} phone",
     "app-passwords revoke": f"{ANN} phone",
