@@ -56,7 +56,7 @@ test-shards: ## Start a desk with two hosts, send mail through both, kill one (a
 	@ARCH= tools/images
 	@.venv/bin/pytest tests/shards $(PYTEST_ARGS)
 
-test-host: ## Boot the mail host in virtual machines; needs root, no KVM (about 9 minutes)
+test-host: ## Boot the mail host in virtual machines; needs root, no KVM (12 to 14 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
 	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage_outages.py $(PYTEST_ARGS)
