@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import ssl
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,8 +65,9 @@ def test_a_changed_stack_file_reaches_the_containers_while_clients_stay(
         desk.plexus("up", "--ports", "ephemeral", "--stack-file", str(changed))
         desk.is_healthy()
 
-        def logs_in() -> bool:
-            with contextlib.suppress(imaplib.IMAP4.error), desk.mailbox("new@example.org"):
+        def has_mailbox() -> bool:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                desk.engine("exec", desk.container("dovecot"), "doveadm", "user", "new@example.org")
                 return True
             return False
 
@@ -74,7 +76,10 @@ def test_a_changed_stack_file_reaches_the_containers_while_clients_stay(
                 client.mail(desk.ann)
                 return client.rcpt("team@example.org")[0] == 250
 
-        await_true("the new mailbox's login", logs_in, 60)
+        # Not by logins: too early ones can end everybody's session (docs/known-issues.md).
+        await_true("the new mailbox", has_mailbox, 60)
+        with desk.mailbox("new@example.org"):
+            pass
         await_true("Postfix to know the new alias", is_known, 60)
         assert {} == desk.receive(
             "world@elsewhere.example",
