@@ -46,10 +46,10 @@ def save(path: Path, by_cluster: Mapping[str, Instance]) -> None:
 def load(path: Path) -> list[Instance]:
     """Return all hosts; the only one if there is no file."""
     try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return [Instance()]
-    return [Instance(**each) for each in document.values()]
+        found = _by_cluster(path)
+    except ValueError:
+        found = None
+    return [Instance()] if found is None else list(found.values())
 
 
 def of_cluster(path: Path, cluster: str) -> Instance | None:
@@ -58,9 +58,16 @@ def of_cluster(path: Path, cluster: str) -> Instance | None:
     Without a file, every cluster is on the only host.
     """
     try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return Instance()
+        found = _by_cluster(path)
     except ValueError:
         return None
-    return Instance(**document[cluster]) if cluster in document else None
+    return Instance() if found is None else found.get(cluster)
+
+
+def _by_cluster(path: Path) -> dict[str, Instance] | None:
+    """Read the hosts, or None if there is no file. Raise ValueError if it is no JSON."""
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    return {cluster: Instance(**each) for cluster, each in document.items()}

@@ -80,7 +80,7 @@ class Reconciler:
         """Return the state of every container, for the status."""
         found: list[Mapping[str, object]] = [
             {
-                "task": self._context.instance.label(one.runner.task, one.runner.spec),
+                "task": one.runner.label,
                 "service": one.runner.task.name,
                 "container": one.runner.name,
                 "image": one.runner.spec.image,

@@ -96,6 +96,7 @@ class ContainerRunner:
         self._definition = definition
         self._changed = changed
         self.name = context.instance.container_name(task, spec)
+        self.label = context.instance.label(task, spec)
         self.version = context.instance.version(task, spec)
         self.state = TaskState(is_running=False, health="UNKNOWN", reason="starting")
         # Starts in a row that failed for the same reason.

@@ -7,12 +7,13 @@ or would be, NO_INPUT if it cannot be read or written.
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from postal_plexus.cli import stack_edits, stack_files
+from postal_plexus.cli import people, stack_edits, stack_files
 from postal_plexus.cli.addresses import checked_address
-from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.cli.exits import Exit
 from postal_plexus.config import edit
 from postal_plexus.config.settings import Settings
-from postal_plexus.directory.idn import shown
+from postal_plexus.directory.address import AddressError
+from postal_plexus.directory.idn import kept_domain, shown
 
 SUMMARY = "move a mailbox or a domain to another mail host, in the stack file"
 
@@ -34,21 +35,20 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Edit the file, and print who moves."""
     path = stack_files.chosen(args.stack_file)
-    is_mailbox = "@" in args.what
-    what = checked_address(args.what) if is_mailbox else args.what
-    try:
-        edited = stack_edits.write(path, lambda text: edit.with_host(text, what, args.host))
-    except edit.NoSuchEntryError as error:
-        kind = "mailbox" if is_mailbox else "domain"
-        line = f"has no {kind} {shown(what) if is_mailbox else what}; see: plexus directory"
-        raise CommandError(Exit.NO_USER, line, source=str(path)) from error
+    if "@" in args.what:
+        what = checked_address(args.what)
+        people.require(path, what, "mailbox")
+    else:
+        what = _stored(args.what)
+        people.require(path, what, "domain")
+    edited = stack_edits.write(path, lambda text: edit.with_host(text, what, args.host))
     moves = _moves(edited.before, edited.after)
     notes = [f"{shown(address)} moves from host {old} to host {new}" for address, old, new in moves]
     if args.json:
         moved = [{"address": a, "from": old, "to": new} for a, old, new in moves]
         print(json.dumps({"file": str(path), "moves": moved}, indent=2, ensure_ascii=False))
         return Exit.OK
-    print(f"{path}: {what} has host {args.host}")
+    print(f"{path}: {shown(what)} has host {args.host}")
     for note in notes or ["no mailbox moves"]:
         print(f"pulumi up: {note}")
     return Exit.OK
@@ -62,6 +62,14 @@ def _moves(before: Settings | None, after: Settings) -> list[tuple[str, int, int
         for each in after.directory.mailboxes
         if old.get(each.address, each.home) != each.home
     ]
+
+
+def _stored(domain: str) -> str:
+    """Return a domain as the directory has it; what is none stays, and is not found there."""
+    try:
+        return kept_domain(domain)
+    except AddressError:
+        return domain
 
 
 def _number(text: str) -> int:

@@ -115,7 +115,7 @@ def rename_mailbox(args: Namespace) -> int:
     new = checked_address(args.new)
     if new == old:
         raise CommandError(Exit.USAGE, f"{args.new} is already its address")
-    _require(path, old, "mailbox")
+    require(path, old, "mailbox")
     keeps = not args.no_alias
     edited = stack_edits.write(
         path, lambda text: edit.with_another_address(text, args.address, args.new, alias=keeps)
@@ -136,7 +136,7 @@ def rename_mailbox(args: Namespace) -> int:
 def remove_mailbox(args: Namespace) -> int:
     """Remove a mailbox from the file. Its data on the server stays until somebody deletes it."""
     path, address = _file_and_address(args)
-    _require(path, address, "mailbox")
+    require(path, address, "mailbox")
 
     def change(text: str) -> str:
         return edit.without_mailbox(text, args.address, everywhere=args.everywhere)
@@ -173,7 +173,7 @@ def add_alias(args: Namespace) -> int:
 def remove_alias(args: Namespace) -> int:
     """Remove an alias, or some of its destinations."""
     path, address = _file_and_address(args)
-    _require(path, address, "alias")
+    require(path, address, "alias")
 
     def change(text: str) -> str:
         return edit.without_alias(text, args.address, args.destinations, everywhere=args.everywhere)
@@ -211,17 +211,24 @@ def _gb(text: str) -> float:
     return int(quota_gb) if quota_gb.is_integer() else quota_gb
 
 
-def _require(path: Path, address: str, kind: str) -> None:
-    """Raise CommandError unless the file has this mailbox or alias, if the file is valid."""
+def require(path: Path, name: str, kind: str) -> None:
+    """Raise CommandError unless the file has this entry, if the file is valid.
+
+    `kind`: mailbox, alias or domain; a domain's name is given as it is stored.
+    """
     try:
         _, directory = stack_files.read(path)
     except CommandError as error:
         if error.code is Exit.CONFIG:
             return
         raise
-    entries = directory.mailboxes if kind == "mailbox" else directory.aliases
-    if address not in {each.address for each in entries}:
-        line = f"has no {kind} {shown(address)}; see: plexus directory"
+    names = {
+        "mailbox": {each.address for each in directory.mailboxes},
+        "alias": {each.address for each in directory.aliases},
+        "domain": {each.name for each in directory.domains},
+    }
+    if name not in names[kind]:
+        line = f"has no {kind} {shown(name)}; see: plexus directory"
         raise CommandError(Exit.NO_USER, line, source=str(path))
 
 

@@ -3,8 +3,8 @@
 Each function returns the edited text. It does not validate the result: the caller validates it as a
 whole, as `plexus check` does, before writing it.
 
-Raises StackError if there is no such mailbox or alias, if an app password already exists, if the
-file is not YAML, or if it has to be edited by hand (`yaml_text`).
+Raises StackError if there is no such mailbox, alias or domain, if an app password already exists,
+if the file is not YAML, or if it has to be edited by hand (`yaml_text`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,11 +13,13 @@ from typing import Any, cast
 from postal_plexus.config.problems import NAMESPACE, Problem, StackError, did_you_mean, quoted
 from postal_plexus.config.yaml_text import Path, UneditableError, YamlText
 from postal_plexus.directory.address import AddressError, without_subaddress
-from postal_plexus.directory.idn import kept_address
+from postal_plexus.directory.idn import kept_address, kept_domain
 
 _DOMAINS, _MAILBOXES, _ALIASES = (
     f"{NAMESPACE}:{name}" for name in ("domains", "mailboxes", "aliases")
 )
+# What names an entry.
+_NAMES = {_DOMAINS: "name", _MAILBOXES: "address", _ALIASES: "address"}
 _APPS = "app-passwords"
 
 
@@ -86,34 +88,19 @@ def with_another_address(text: str, old: str, new: str, *, alias: bool = True) -
     return _edited(text, _MAILBOXES, old, edit)
 
 
-class NoSuchEntryError(Exception):
-    """The file has no such mailbox or domain."""
-
-
 def with_host(text: str, what: str, host: int) -> str:
-    """Return the text in which a mailbox (an address) or a domain has a host, by its number.
-
-    Raises:
-        NoSuchEntryError: the file has no such mailbox or domain.
-    """
+    """Return the text in which a mailbox (an address) or a domain has a host, by its number."""
     key = _MAILBOXES if "@" in what else _DOMAINS
 
     def edit(file: YamlText) -> None:
-        entries = cast("list[object]", file.value(("config", key)) or [])
-        for at, entry in enumerate(entries):
-            place = ("config", key, at)
-            fields = cast("dict[str, Any]", entry) if isinstance(entry, dict) else {"name": entry}
-            name = fields.get("address" if key == _MAILBOXES else "name")
-            if not (_is(name, what) if key == _MAILBOXES else _is_domain(name, what)):
-                continue
-            if "host" in fields:
-                file.rewrite((*place, "host"), host)
-            elif isinstance(entry, dict):
-                file.put((*place, "host"), host, after="address" if key == _MAILBOXES else "name")
-            else:
-                file.rewrite(place, fields | {"host": host})
-            return
-        raise NoSuchEntryError
+        place = _place(file, key, what)
+        entry = file.value(place)
+        if isinstance(entry, str):
+            file.replace(place, {"name": entry, "host": host})
+        elif "host" in entry:
+            file.replace((*place, "host"), host)
+        else:
+            file.put((*place, "host"), host, after=_NAMES[key])
 
     return _edited(text, key, what, edit)
 
@@ -208,16 +195,21 @@ def _entries(file: YamlText, key: str) -> list[dict[str, Any]]:
     return file.value(("config", key)) or []
 
 
-def _place(file: YamlText, key: str, address: str) -> Path:
-    """Return the path of an entry."""
-    entries = _entries(file, key)
-    for at, entry in enumerate(entries):
-        if _is(entry.get("address"), address):
+def _place(file: YamlText, key: str, name: str) -> Path:
+    """Return the path of an entry: by its address, or a domain's by its name."""
+    entries = cast("list[object]", file.value(("config", key)) or [])
+    named = [
+        entry
+        if key == _DOMAINS and isinstance(entry, str)
+        else cast("dict[str, Any]", entry).get(_NAMES[key])
+        for entry in entries
+    ]
+    for at, each in enumerate(named):
+        if _is(each, name):
             return "config", key, at
-    kind = "mailbox" if key == _MAILBOXES else "alias"
-    known = [str(entry.get("address")) for entry in entries]
-    remedy = did_you_mean(address, known, "See: plexus directory.")
-    raise _problem(key, "", f"has no {kind} {quoted(address)}", remedy)
+    kind = {_MAILBOXES: "mailbox", _ALIASES: "alias", _DOMAINS: "domain"}[key]
+    remedy = did_you_mean(name, [str(each) for each in named], "See: plexus directory.")
+    raise _problem(key, "", f"has no {kind} {quoted(name)}", remedy)
 
 
 def _remove_mentions(file: YamlText, address: str) -> None:
@@ -276,13 +268,11 @@ def _moved(mention: str, new: str) -> str:
 
 
 def _is(value: object, address: str) -> bool:
-    """Return whether a value names an address, with or without a subaddress, in any spelling."""
+    """Return whether a value names an address or a domain, in any spelling.
+
+    An address may have a subaddress.
+    """
     return isinstance(value, str) and _bare(value) == _bare(address)
-
-
-def _is_domain(value: object, domain: str) -> bool:
-    """Return whether a value names a domain, in any spelling."""
-    return isinstance(value, str) and _kept(f"x@{value}") == _kept(f"x@{domain}")
 
 
 def _same(one: str, other: str) -> bool:
@@ -293,11 +283,12 @@ def _bare(address: str) -> str:
     return without_subaddress(_kept(address))
 
 
-def _kept(address: str) -> str:
+def _kept(text: str) -> str:
+    kept = kept_address if "@" in text else kept_domain
     try:
-        return str(kept_address(address.strip())).lower()
+        return str(kept(text.strip())).lower()
     except AddressError:
-        return address
+        return text
 
 
 def _problem(key: str, address: str, what: str, remedy: str) -> StackError:

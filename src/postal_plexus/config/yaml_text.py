@@ -50,31 +50,20 @@ class YamlText:
                 return None
         return found
 
-    def replace(self, path: Path, new: str) -> None:
-        """Replace a text by another one; its style of quotes stays."""
+    def replace(self, path: Path, new: object) -> None:
+        """Replace a text or number by another value; a text's style of quotes stays."""
         node = self._node(path)
         if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
             raise UneditableError
         start, stop = node.start_mark.index, node.end_mark.index
         start += len(_matched(_PROPERTIES, self.text, start))
         quote = cast("str | None", node.style)
-        written = (
-            "'" + new.replace("'", "''") + "'"
-            if quote == "'"
-            else _json(new)
-            if quote
-            else _scalar(new)
-        )
+        if not isinstance(new, str) or not quote:
+            written = _flow(new)
+        else:
+            written = "'" + new.replace("'", "''") + "'" if quote == "'" else _json(new)
         self.value(path[:-1])[path[-1]] = new
         self._cut(start, stop, written)
-
-    def rewrite(self, path: Path, value: object) -> None:
-        """Replace a plain text or number by any value, which is written in one line."""
-        node = self._node(path)
-        if not isinstance(node, yaml.ScalarNode) or node.style in {"|", ">"}:
-            raise UneditableError
-        self.value(path[:-1])[path[-1]] = value
-        self._cut(node.start_mark.index, node.end_mark.index, _flow(value))
 
     def append(self, path: Path, item: object, *, after: str = "") -> None:
         """Append an item to a list.
