@@ -9,9 +9,10 @@
 -- While a task holds a mailbox, LMTP's lookup fails, and Dovecot answers Postfix with 451. `deliver` checks holds
 -- itself, before it connects. src/postal_plexus/deliver/hold_file.py documents the format and when a hold ends.
 
+local line_of = dofile("/etc/dovecot/table.lua")
+
 local HOLDS = "/run/plexus/dovecot/holds/"
 local LONGEST_SECONDS = 600
-local TABLE = "/run/plexus/directory/dovecot-passwd"
 -- This host's number, in a stack of several hosts.
 local SHARD = tonumber(os.getenv("PLEXUS_SHARD") or "")
 
@@ -36,13 +37,8 @@ end
 
 -- The number of a user's home, and the address under which the mail lies; nil for an unknown user.
 local function home_of(user)
-  local file = io.open(TABLE, "rb")
-  if not file then return nil end
-  local text = "\n" .. (file:read("a") or "")
-  file:close()
-  local _, stop = text:find("\n" .. user .. ":", 1, true)
-  if not stop then return nil end
-  local line = text:match("[^\n]*", stop + 1)
+  local line = line_of(user)
+  if not line then return nil end
   local domain, name = line:match("^[^:]*:[^:]*:[^:]*:[^:]*:/srv/mail/([^/:]+)/([^/:]+):")
   return tonumber(line:match("[: ]shard=(%d+)") or "1"), domain and name .. "@" .. domain or user
 end

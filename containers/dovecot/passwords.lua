@@ -37,7 +37,8 @@
 -- with hashes from elsewhere. Last logins are a file for each user with lines `TIME PASSWORD PROTOCOL ADDRESS`; a
 -- line is written again after ten minutes.
 
-local TABLE = "/run/plexus/directory/dovecot-passwd"
+local line_of = dofile("/etc/dovecot/table.lua")
+
 local HOSTS = "/run/plexus/directory/dovecot-hosts"
 local DOMAINS = "/run/plexus/directory/dovecot-domains"
 local STORE = "/srv/mail/"
@@ -131,10 +132,8 @@ end
 
 -- Return the user's hashes, a list of {name, hash}, the line, and the user's present name; nil for an unknown user.
 local function hashes_of(user)
-  local text = "\n" .. content(TABLE)
-  local start, stop = text:find("\n" .. user .. ":", 1, true)
-  if not start then return nil end
-  local line = text:match("[^\n]*", stop + 1)
+  local line = line_of(user)
+  if not line then return nil end
   -- A mailbox was renamed; devices may still log in with its first address.
   local renamed = line:match("[ :]renamed=(%S+)$")
   if renamed then return hashes_of(renamed) end

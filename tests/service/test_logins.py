@@ -13,7 +13,9 @@ from hashlib import sha256
 import pytest
 
 from postal_plexus.cli.password import hashed
+from postal_plexus.directory import Directory, Domain, Mailbox
 from postal_plexus.directory.idn import kept_domain
+from postal_plexus.directory.tables import dovecot_passwd
 from service.auth_client import AuthClient
 from service.container_engine import Container
 from service.mail_host import ODD_ADDRESS, PASSWORD, STACK, MailHost
@@ -307,3 +309,26 @@ def age_notes(host: MailHost, *, minutes: int) -> None:
     for notes in (host.root / "run/dovecot/guesses").iterdir():
         aged = [line.split(" ") for line in notes.read_text().splitlines()]
         notes.write_text("".join(f"{int(at) - seconds} {check}\n" for at, check in aged))
+
+
+@pytest.mark.parametrize("order", ["sorted", "as an earlier version wrote it"])
+def test_each_user_of_a_long_table_is_found(host: MailHost, auth: AuthClient, order: str) -> None:
+    """Whatever names are beside his: the beginning of another, shorter, longer, with odd characters."""
+    names = [
+        f"{a}{b}"
+        for a in ("a", "a-", "a.", "aa", "b", "user", "~")
+        for b in ("a", "b", "z.0", "10")
+    ]
+    domains = ("example.org", "example.org.uk", "example-a.org", "e.org", "xn--strae-oqa.example")
+    users = [f"{name}@{domain}" for name in names for domain in domains]
+    made = Directory(
+        tuple(map(Domain, domains)), tuple(Mailbox(user, f"{{PLAIN}}{user}") for user in users)
+    )
+    lines = dovecot_passwd(made).splitlines(keepends=True)
+    text = "".join(lines if order == "sorted" else lines[1::2] + lines[::2])
+    host.write_table("dovecot-passwd", text)
+    try:
+        attempts = [(f"192.0.2.{n % 250}", user, user) for n, user in enumerate(users)]
+        assert ["ok"] * len(users) == auth.ask_from(*attempts)
+    finally:
+        host.write_directory()

@@ -34,13 +34,16 @@ def dovecot_passwd(directory: Directory) -> str:
     A mailbox's own quota is an extra field that overrides Dovecot's setting. App passwords are
     extra fields that passwords.lua reads; Dovecot itself ignores them. So is `shard`, the number of
     the host that serves the mailbox, if that is not host 1.
+
+    The lines are sorted by address, for the search of table.lua.
     """
     taken = {mailbox.address for mailbox in directory.mailboxes}
-    return "".join(
+    lines = (
         line
         for mailbox in directory.mailboxes
         for line in _user_lines(mailbox, has_first=mailbox.storage not in taken)
     )
+    return "".join(sorted(lines, key=lambda line: line.partition(":")[0]))
 
 
 def _user_lines(mailbox: Mailbox, *, has_first: bool) -> Iterator[str]:

@@ -46,6 +46,21 @@ def test_dovecot_passwd() -> None:
     assert expected == dovecot_passwd(directory())
 
 
+def test_dovecot_passwd_is_sorted_by_address() -> None:
+    """By octets of the address alone, as table.lua compares: a dot and a hyphen come before a colon."""
+    names = (
+        "b@example.org",
+        "a@example.org.uk",
+        "a@example.org",
+        "a-b@example.org",
+        "a@example-a.org",
+    )
+    domains = ("example.org", "example.org.uk", "example-a.org")
+    made = Directory(tuple(map(Domain, domains)), tuple(Mailbox(each, HASH) for each in names))
+    lines = dovecot_passwd(made).splitlines()
+    assert sorted(names) == [line.partition(":")[0] for line in lines]
+
+
 def test_dovecot_passwd_with_app_passwords() -> None:
     """App passwords are extra fields of the user's line, as passwords.lua reads them."""
     apps = (("phone", HASH), ("old-laptop", HASH))
@@ -59,8 +74,8 @@ def test_dovecot_passwd_of_a_renamed_mailbox() -> None:
     renamed = Mailbox("anna@example.org", HASH, (("phone", HASH),), (), 512, "ann@example.net")
     home, quota = "/srv/mail/example.net/ann", "userdb_quota_storage_size=512M"
     expected = (
-        f"anna@example.org:{HASH}::::{home}::{quota} app-phone={HASH}\n"
         f"ann@example.net:{{CRYPT}}*::::{home}::{quota} renamed=anna@example.org\n"
+        f"anna@example.org:{HASH}::::{home}::{quota} app-phone={HASH}\n"
     )
     assert expected == dovecot_passwd(Directory((Domain("example.org"),), (renamed,)))
 
