@@ -212,6 +212,35 @@ def test_hosts_multiply_what_each_has() -> None:
     ]
 
 
+def test_only_what_clients_fetch_beyond_100_gb_is_billed() -> None:
+    """A GB that arrives is fetched one and a half times, at 0.09 a GB."""
+    some, much = (
+        cost(FIVE, Traffic(gb=0, mails_in=mails, mails_out=0, mail_kb=1024))["data to clients"]
+        for mails in (60_000, 102_400)
+    )
+    assert (0.0, 4.5) == (some, much)
+
+
+def test_too_little_space_for_indexes_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Of the stack as it is: a disk that fills up costs the users their flags."""
+    boxes = "".join(
+        f'    - {{address: u{n}@example.org, password-hash: "{{ARGON2ID}}$argon2id$v=19$m=19456,'
+        f't=2,p=1$c2l4dGVlbiBvY3RldHMh$aGFsZiBhIGRvemVuIG9jdGV0cw"}}\n'
+        for n in range(40)
+    )
+    stack = tmp_path / "Pulumi.main.yaml"
+    stack.write_text(
+        "config:\n  aws:region: us-east-1\n  postal-plexus:domains: [example.org]\n"
+        f"  postal-plexus:mailboxes:\n{boxes}"
+    )
+    assert Exit.OK == main(["cost", "--stack-file", str(stack)])
+    assert "indexes-gb is 1; so many messages need about 4" in capsys.readouterr().out
+    main(["cost", "--stack-file", str(TEMPLATE)])
+    assert "indexes-gb" not in capsys.readouterr().out
+
+
 def test_another_size_can_be_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
     """A stack of one host, as if it had 1,000 mailboxes on two hosts of another type."""
     asked = ["--mailboxes", "1000", "--hosts", "2", "--instance-type", "t4g.small", "--json"]
@@ -219,5 +248,7 @@ def test_another_size_can_be_asked_about(capsys: pytest.CaptureFixture[str]) -> 
     lines = {each["what"]: each["why"] for each in json.loads(capsys.readouterr().out)["lines"]}
     assert "2 x t4g.small, spot" == lines["instances"]
     assert lines["mail received"].startswith("600000 mails")
+    # 14 million messages, of which 150,000 have their indexes in a GB.
+    assert "2 x 49 GB gp3" == lines["state disk"]
     assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), "--hosts", "17"])
     assert "--hosts is '17': give a whole number from 1 to 16" in capsys.readouterr().err

@@ -29,7 +29,8 @@ SIZES: dict[str, tuple[type[int] | type[float], int, int]] = {
 
 DETAILS = """
 Prices are for us-east-1, from a dated file. By default each mailbox has 1 GB, receives 20 messages
-a day and sends 5.
+a day of 75 KB and sends 5; one and a half clients fetch each. For another size than the stack's,
+the hosts' disks are as large as the indexes of its messages need.
 """
 
 
@@ -62,12 +63,18 @@ def run(args: Namespace) -> int:
     numbers = _numbers(args)
     given = {name: number for name, number in numbers.items() if name in RANGES}
     stack = _resized(read(stack_files.chosen(args.stack_file)), numbers, args.instance_type)
+    traffic = replace(estimate.traffic_of(stack.mailboxes), **given, ses_plan=args.ses_plan)
+    indexes_gb = estimate.indexes_gb(traffic, stack.hosts)
+    if numbers:
+        stack = replace(stack, indexes_gb=max(indexes_gb, stack.indexes_gb))
     prices = read_prices()
-    lines = _lines(stack, prices, given | {"ses_plan": args.ses_plan})
+    lines = _lines(stack, prices, traffic)
     show = _json if args.json else _table
     print(show(lines, estimate.others(stack.mailboxes, prices), prices))
     if not args.json:
         _say_what_else(stack, prices)
+        if stack.indexes_gb < indexes_gb:
+            print(f"indexes-gb is {stack.indexes_gb}; so many messages need about {indexes_gb}")
     return Exit.OK
 
 
@@ -85,14 +92,15 @@ def _resized(
 
 def in_short(stack_file: Path) -> str:
     """Return the cost of a stack file as a clause. Raise CommandError."""
-    usd = estimate.total(_lines(read(stack_file), read_prices(), {}))
+    stack = read(stack_file)
+    lines = _lines(stack, read_prices(), estimate.traffic_of(stack.mailboxes))
+    usd = estimate.total(lines)
     return f"about {usd:.2f} USD a month (plexus cost)"
 
 
 def _lines(
-    stack: estimate.Stack, prices: dict[str, Any], given: dict[str, Any]
+    stack: estimate.Stack, prices: dict[str, Any], traffic: estimate.Traffic
 ) -> list[estimate.Line]:
-    traffic = replace(estimate.traffic_of(stack.mailboxes), **given)
     try:
         return estimate.estimate(stack, traffic, prices)
     except estimate.UnknownPriceError as error:

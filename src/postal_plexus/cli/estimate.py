@@ -6,6 +6,7 @@ not counted; what is always free (a million queue requests, ten alarms) is.
 Raises UnknownPriceError for an instance type that prices.json does not have.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,10 @@ _LOG_KB_A_MAIL = 2
 _PATCH_MINUTES = 125
 _DOCTOR_MINUTES = 10
 _KB_A_GB = 1024 * 1024
+# Messages whose indexes fit into a GB (the stack file's template says so to operators, too).
+_MESSAGES_AN_INDEX_GB = 150_000
+# A telephone and a computer fetch most of what arrives.
+_FETCHES_A_MAIL = 1.5
 _PLANS = {"none": "no plan", "essentials": "Essentials"}
 
 
@@ -94,6 +99,12 @@ class Line:
 def traffic_of(mailboxes: int) -> Traffic:
     """Return the assumed traffic: 1 GB for each mailbox, 20 messages received a day and 5 sent."""
     return Traffic(gb=mailboxes, mails_in=600 * mailboxes, mails_out=150 * mailboxes, mail_kb=75)
+
+
+def indexes_gb(traffic: Traffic, hosts: int) -> int:
+    """Return the `indexes-gb` that each host needs for the stack's messages."""
+    messages = traffic.gb * _KB_A_GB / max(1, traffic.mail_kb)
+    return max(1, math.ceil(messages / _MESSAGES_AN_INDEX_GB / hosts))
 
 
 def estimate(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Line]:
@@ -203,6 +214,8 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
         + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
     )
     logs_billed = max(0.0, logs - prices["logs_free_gb"])
+    fetched = traffic.mails_in * _FETCHES_A_MAIL * traffic.mail_kb / _KB_A_GB
+    fetched_billed = max(0.0, fetched - prices["data_out_free_gb"])
     return [
         Line("mail received", f"{traffic.mails_in} mails of {traffic.mail_kb} KB", received),
         Line(
@@ -210,6 +223,7 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
             f"{traffic.mails_out} mails of {traffic.mail_kb} KB, {_PLANS[traffic.ses_plan]}",
             sent,
         ),
+        Line("data to clients", f"{fetched:.1f} GB", fetched_billed * prices["data_out_gb"]),
         Line("queue", f"{requests:,} requests", billed * prices["sqs_million_requests"]),
         Line("logs", f"{logs:.2f} GB", logs_billed * prices["logs_gb"]),
     ]
