@@ -1,6 +1,7 @@
 """The containers as ECS task definitions: pure functions of plain values.
 
-Each memory limit is hard; together they must leave space on a host with 512 MB.
+Each memory limit is hard; together they must leave space on a host with 512 MB. On a larger host
+the services get more (`with_memory`).
 """
 
 import json
@@ -9,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deployment.host_directories import BY_NAME, DELIVER, SHARED_GROUP
+from postal_plexus.config.host_memory import Memory
+
+_LEAST = Memory()
 
 # For Dovecot's proxy on other hosts of the stack.
 LMTP_PORT = 24
@@ -76,7 +80,7 @@ class Container:
 
 DOVECOT = Container(
     name="dovecot",
-    memory=128,
+    memory=_LEAST.dovecot,
     ports=(993, 4190),
     mounts=(
         Mount(MAIL_STORE),
@@ -107,7 +111,7 @@ DOVECOT = Container(
 
 POSTFIX = Container(
     name="postfix",
-    memory=64,
+    memory=_LEAST.postfix,
     ports=(465, 587),
     mounts=(
         Mount("queue"),
@@ -132,7 +136,7 @@ POSTFIX = Container(
 
 DELIVER_CONTAINER = Container(
     name="deliver",
-    memory=40,
+    memory=_LEAST.deliver,
     mounts=(
         Mount("run-dovecot", read_only=True),
         Mount("run-postfix", read_only=True),
@@ -162,6 +166,11 @@ WEB_CONTAINER = Container(
     stop_timeout=30,
     capabilities=("CHOWN", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
 )
+
+
+def with_memory(container: Container, megabytes: int) -> Container:
+    """Return a container with another memory limit."""
+    return replace(container, memory=megabytes)
 
 
 def beside_peers(container: Container) -> Container:

@@ -70,8 +70,9 @@ make_swap() {
 
 # Each client in IDLE takes one of these, and each busy one three. Where none is left Dovecot looks for new mail every
 # 30 s, and clients keep their processes, so that others find none. The default, 128, is reached with 50 clients.
+# They take memory only when used, so the number is for the largest host.
 raise_watches() {
-    { echo 2048 > /proc/sys/fs/inotify/max_user_instances; } 2> /dev/null ||
+    { echo 16384 > /proc/sys/fs/inotify/max_user_instances; } 2> /dev/null ||
         say "cannot set fs.inotify.max_user_instances: more than 50 clients in IDLE hear late of mail"
 }
 

@@ -18,6 +18,7 @@ from deployment.containers import (
     beside_peers,
     beside_web,
     with_calendars,
+    with_memory,
 )
 from deployment.directory_object import DIRECTORY_KEY, DirectoryObject
 from deployment.identities import Identities
@@ -29,6 +30,7 @@ from deployment.stack import Stack
 from deployment.storage import Storage
 from postal_plexus.autoconfig import certificate_names
 from postal_plexus.config import regions
+from postal_plexus.config.host_memory import memory_of
 from postal_plexus.config.names import DELIVERIES_PREFIX, INBOUND_PREFIX
 from postal_plexus.config.settings import Settings
 from postal_plexus.config.sharing import rendered
@@ -74,7 +76,11 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         )
 
     web = bool(settings.web_parts)
-    dovecot = beside_web(DOVECOT) if web else DOVECOT
+    memory = memory_of(settings.instance_type)
+    dovecot = with_memory(DOVECOT, memory.dovecot)
+    postfix = with_memory(POSTFIX, memory.postfix)
+    if web:
+        dovecot, postfix = beside_web(dovecot), beside_web(postfix)
     shard = {"PLEXUS_SHARD": str(parts.stack.host)} if parts.peers else {}
     peers = (
         {"PLEXUS_PEERS": pulumi.Output.format("{}" + " {}" * (len(parts.peers) - 1), *parts.peers)}
@@ -89,7 +95,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
             needed=parts.storage.ready,
         ),
         "postfix": service(
-            beside_web(POSTFIX) if web else POSTFIX,
+            postfix,
             environment={
                 "PLEXUS_HOSTNAME": parts.hostname,
                 "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
@@ -105,7 +111,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
             },
         ),
         "deliver": service(
-            DELIVER_CONTAINER,
+            with_memory(DELIVER_CONTAINER, memory.deliver),
             environment=_deliver_environment(settings, parts) | shard,
             policy=_deliver_policy(parts),
         ),

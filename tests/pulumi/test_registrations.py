@@ -21,6 +21,7 @@ from submission_limits import Limits
 
 import pulumi
 from postal_plexus.config import regions
+from postal_plexus.config.host_memory import memory_of
 from postal_plexus.config.model import ALL_KEYS, SubmissionLimits
 from stack_mistakes import MISTAKES, Mistake
 
@@ -198,6 +199,22 @@ def test_memory_of_the_containers_leaves_room_on_the_host(template: Run) -> None
     assert {"certbot", "deliver", "dovecot", "postfix"} == reserved.keys()
     assert 256 >= sum(reserved.values())
     assert 280 >= sum(reserved.values()) + max(operators)
+
+
+def test_a_larger_host_gives_its_services_more_memory() -> None:
+    """And its tasks what they have on a small one."""
+    configuration = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
+    large = record(configuration | {"postal-plexus:instance-type": "t4g.small"}, certificates=True)
+    limits = {
+        container["name"]: container["memory"]
+        for entry in large.of("aws:ecs/taskDefinition:TaskDefinition")
+        for container in json.loads(entry.inputs["containerDefinitions"])
+    }
+    given = memory_of("t4g.small")
+    assert (given.dovecot, given.postfix, given.deliver) == (
+        *(limits["dovecot"], limits["postfix"], limits["deliver"]),
+    )
+    assert 256 >= limits["maintenance-dovecot"] >= 64
 
 
 def test_a_web_container_has_its_place_and_changes_only_what_it_must(

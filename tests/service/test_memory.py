@@ -138,3 +138,18 @@ def test_it_says_when_its_memory_is_short(name: str) -> None:
     found = json.loads(full_memory)
     assert found["HostShort"] == 1
     assert 90 <= found["used"][name] <= 100
+
+
+def test_dovecot_takes_more_clients_in_a_larger_container() -> None:
+    """It reads the settings that `room` writes for its memory, after those of dovecot.conf."""
+    wanted = "service/imap/process_limit service/imap-login/client_limit"
+    said = engine()(
+        *("run", "--rm", "--network=none", "--memory=512m", "--memory-swap=512m", "--tmpfs=/run"),
+        *("--env=PLEXUS_HOSTNAME=mail.example.org", "--entrypoint=/bin/sh"),
+        *(images("dovecot")["dovecot"], "-c"),
+        f"doveconf -h {wanted}; room >/run/dovecot-room.conf; doveconf -h {wanted}",
+    )
+    processes, clients, more_processes, more_clients = map(int, said.split())
+    assert (26, 500) == (processes, clients)
+    assert processes + (512 - 128) // 5 == more_processes
+    assert clients + 512 - 128 == more_clients

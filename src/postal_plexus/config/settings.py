@@ -16,6 +16,7 @@ from postal_plexus.autoconfig import (
 )
 from postal_plexus.autoconfig.hosts import MAX_CERTIFICATE_NAMES
 from postal_plexus.config import regions
+from postal_plexus.config.host_memory import deliver_memory, least_type, memory_of
 from postal_plexus.config.lists import read_stack
 from postal_plexus.config.model import TEXT_KEYS, WEB_IMAGE, Keys, architecture
 from postal_plexus.config.names import host_names
@@ -24,7 +25,7 @@ from postal_plexus.config.reading import Findings, read_keys
 from postal_plexus.config.sharing import Shared, read_shared
 from postal_plexus.config.web_parts import addresses
 from postal_plexus.directory.address import is_domain
-from postal_plexus.directory.model import Directory
+from postal_plexus.directory.model import SIZE_LIMIT, Directory
 
 # Names of AWS resources derive from the stack's name; the longest (an IAM role) has 64 characters.
 # ECR allows only single hyphens between other characters.
@@ -136,6 +137,7 @@ def read_settings(stack: str | None, region: object, config: Mapping[str, object
         clients = ()
     _check_webmail_names(keys, clients, findings)
     _check_hosts(keys, mail_host, clients, findings)
+    _check_size(keys, directory, findings)
     if keys.doctor != "none" and not keys.alarm_address:
         findings.add("doctor", "there is nobody to mail to", "Give an alarm-address, too.")
     problems += findings.problems()
@@ -192,6 +194,29 @@ def _check_hosts(
             what = f"needs more than {MAX_CERTIFICATE_NAMES} names in the certificate of {name}"
             findings.add("client-hosts", what, "Choose shared.")
             return
+
+
+def _check_size(keys: Keys, directory: Directory, findings: Findings) -> None:
+    """Note a directory that `deliver` refuses, or cannot have in memory on this instance type."""
+    # The private addresses of hosts are not known here, and take little.
+    octets = len(directory.on_one_host().to_json())
+    number = f"{len(directory.mailboxes):,} mailboxes"
+    if octets > SIZE_LIMIT:
+        what = (
+            f"{number} make a directory of {octets / 2**20:.1f} MB; {SIZE_LIMIT >> 20} MB are read"
+        )
+        findings.add("mailboxes", what, "Move some domains to another stack.")
+        return
+    needed = deliver_memory(octets, keys.hosts)
+    has = memory_of(keys.instance_type).deliver
+    if needed > has:
+        what = (
+            f"is {keys.instance_type}, where deliver has {has} MB of memory; the directory of "
+            f"{number} needs {needed}"
+        )
+        wanted = least_type(needed)
+        remedy = f"Choose {wanted}." if wanted else "Move some domains to another stack."
+        findings.add("instance-type", what, remedy)
 
 
 def _of_stack(stack: str | None) -> list[Problem]:
