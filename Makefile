@@ -7,6 +7,7 @@ BENCH_HOST_ARGS ?=
 BENCH_IMPORT_ARGS ?=
 BENCH_NFS_ARGS ?=
 BENCH_PEERS_ARGS ?=
+BENCH_SCALE_ARGS ?=
 BENCH_WEB_ARGS ?=
 CHAOS_ARGS ?=
 plexus = .venv/bin/plexus
@@ -14,7 +15,7 @@ plexus = .venv/bin/plexus
 # Programs start hundreds of times in the tests. Without the compiled modules each start takes seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: images help run stop test test-builds test-shards test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers bench-web chaos picture lock clean
+.PHONY: images help run stop test test-builds test-shards test-host test-nfs test-arm64 check push patch bench bench-host bench-import bench-nfs bench-peers bench-scale bench-web chaos picture lock clean
 
 # The first target, so that a plain `make` builds the images.
 images: ## Build the container images (ARCH=arm64 for t4g instances)
@@ -99,6 +100,11 @@ bench-peers: ## Measure what users would run instead beside this, in turns; need
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.peers $(BENCH_PEERS_ARGS)
+
+bench-scale: ## Measure the directory, hosts and clients as they grow, and simulate a day; needs root (4 minutes)
+	@tools/bootstrap test
+	@ARCH= tools/images
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks.scale $(BENCH_SCALE_ARGS)
 
 bench-web: ## Measure the memory of the four containers, with everything on and in use; needs root (5 minutes)
 	@tools/bootstrap test

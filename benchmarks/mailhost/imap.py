@@ -70,8 +70,18 @@ class Session:
     async def idle(self) -> None:
         """Open INBOX and say IDLE."""
         await self.command("SELECT INBOX")
+        await self.resume()
+
+    async def resume(self) -> None:
+        """Say IDLE in the folder that is open."""
         self._writer.write(b"idle IDLE\r\n")
         while not (await self._line()).startswith(b"+"):
+            pass
+
+    async def done(self) -> None:
+        """End IDLE."""
+        self._writer.write(b"DONE\r\n")
+        while not (await self._line()).startswith(b"idle "):
             pass
 
     async def notice(self) -> float:
@@ -79,6 +89,18 @@ class Session:
         while b"EXISTS" not in await self._line():
             pass
         return time.monotonic()
+
+    async def ended(self) -> bool:
+        """Return whether the server has closed it; drop what it has said until now."""
+        try:
+            async with asyncio.timeout(0.01):
+                while await self._line():
+                    pass
+        except TimeoutError:
+            return False
+        except (ConnectionError, OSError):
+            return True
+        return True
 
     def close(self) -> None:
         """Without a word."""
