@@ -20,6 +20,8 @@ They are named by time: DATE/TIME-RANDOM.jsonl, in UTC.
 REPLAY = "Replay"
 """The attribute of a queue entry that makes it a replay. Only operators can set one: what SES and
 SNS send has no attributes, whatever the mail says."""
+# `json.dumps` with options would make an encoder for each record.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Replay:
 def write_record(record: Record) -> bytes:
     """Return the record as one line of JSON."""
     document = {"mailboxes": record.mailboxes, "entry": record.entry}
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(document).encode() + b"\n"
 
 
 def read_records(octets: bytes) -> Iterator[Record]:

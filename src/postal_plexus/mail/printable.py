@@ -3,4 +3,7 @@
 
 def printable(text: str, most: int | None = None, instead: str = " ") -> str:
     """Return the first `most` characters, with `instead` for each that is not printable."""
-    return "".join(char if char.isprintable() else instead for char in text[:most])
+    text = text[:most]
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else instead for char in text)

@@ -35,9 +35,8 @@ class SetupNotification:
 class Receipt:
     """What SES accepted.
 
-    `accepted_at` is seconds since the epoch. `headers` are the message's as in SES's JSON, parsed
-    only when `header` is called: the sender wrote them, and few messages need them.
-    `headers_truncated` means that there were more.
+    `accepted_at` is seconds since the epoch. `headers` are the message's, each with its name in
+    lower case and its value. `headers_truncated` means that there were more.
     """
 
     message_id: str
@@ -46,7 +45,7 @@ class Receipt:
     key: str
     verdicts: Verdicts
     accepted_at: float
-    headers: tuple[object, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
     headers_truncated: bool = False
 
     def header(self, name: str) -> str:
@@ -55,12 +54,7 @@ class Receipt:
 
     def header_values(self, *names: str) -> Iterator[str]:
         """Return the values of all headers with these lower-case names, in their order."""
-        for header in self.headers:
-            if isinstance(header, dict):
-                fields = cast("_Fields", header)
-                known, value = fields.get("name"), fields.get("value")
-                if isinstance(known, str) and isinstance(value, str) and known.lower() in names:
-                    yield value
+        return (value for known, value in self.headers if known in names)
 
 
 def read_notification(body: str) -> Receipt | SetupNotification:
@@ -160,9 +154,17 @@ def _verdicts(receipt: _Fields, *, released: bool) -> Verdicts:
     )
 
 
-def _headers(mail: _Fields) -> tuple[object, ...]:
+def _headers(mail: _Fields) -> tuple[tuple[str, str], ...]:
+    """Return names and values; what is neither, or not text, is left out: the sender wrote them."""
     headers = mail.get("headers")
-    return tuple(cast("list[object]", headers)) if isinstance(headers, list) else ()
+    found: list[tuple[str, str]] = []
+    for header in cast("list[object]", headers) if isinstance(headers, list) else ():
+        if isinstance(header, dict):
+            fields = cast("_Fields", header)
+            name, value = fields.get("name"), fields.get("value")
+            if isinstance(name, str) and isinstance(value, str):
+                found.append((name.lower(), value))
+    return tuple(found)
 
 
 def _time(mail: _Fields) -> float:

@@ -34,7 +34,7 @@ def receipt(**headers: str) -> Receipt:
         key="k",
         verdicts=Verdicts(passed, passed, passed, passed, passed),
         accepted_at=1795891067.25,
-        headers=tuple({"name": name, "value": value} for name, value in headers.items()),
+        headers=tuple((name.lower(), value) for name, value in headers.items()),
     )
 
 

@@ -63,7 +63,7 @@ def receipt(sender: str = "a@b.c", verdicts: Verdicts = GOOD, **headers: str) ->
         "key",
         verdicts,
         0.0,
-        tuple({"name": name.replace("_", "-"), "value": text} for name, text in headers.items()),
+        tuple((name.lower().replace("_", "-"), text) for name, text in headers.items()),
     )
 
 

@@ -33,7 +33,7 @@ def receipt(verdicts: Verdicts | None = None, **headers: str) -> Receipt:
         "key",
         verdicts or Verdicts(),
         0.0,
-        tuple({"name": name.replace("_", "-"), "value": text} for name, text in headers.items()),
+        tuple((name.lower().replace("_", "-"), text) for name, text in headers.items()),
     )
 
 
