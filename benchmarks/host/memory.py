@@ -47,6 +47,7 @@ def measure(
     box = bed.dovecot(f"{limits['dovecot']}m")
     relay = bed.postfix(f"{limits['postfix']}m")
     source = Source(bed)
+    source.prepare(2000)
     with Stub("--delay", "0.015", "--visibility", "600") as stub:
         stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", directory().to_json())
         # The tables that are there hold other hashes of the same password.
@@ -102,7 +103,7 @@ async def _hour(
         searches = [asyncio.create_task(_search(bed, box, over)) for _ in range(SEARCHING)]
         work = [
             loop.run_in_executor(threads, _incoming, stub),
-            loop.run_in_executor(threads, source.send, 2000),
+            loop.run_in_executor(threads, source.send),
             *(loop.run_in_executor(threads, _submit, bed, relay, n) for n in range(1, 5)),
         ]
         try:

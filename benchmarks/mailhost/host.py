@@ -240,6 +240,13 @@ def postfix(
             "SES_SMTP_ENDPOINT": f"{SES_HOST}:{endpoint}",
             "SES_SMTP_USERNAME": "AKIDEXAMPLE",
             "SES_SMTP_PASSWORD": "BPa55word",
+            # Fifty users send more in an hour of measurements than people do.
+            "PLEXUS_SUBMISSION_LIMITS": " ".join(
+                f"{kind}{what}-{window}=1000000"
+                for kind in ("", "automatic-")
+                for what in ("messages", "recipients")
+                for window in ("hour", "day")
+            ),
         },
         options=[
             *("--memory", memory, "--memory-swap", memory, "--network", network.name),
