@@ -58,6 +58,8 @@ local PROXIED = {
   imap = { port = "993", ssl = "yes", proxy_no_multiplex = "y" },
   sieve = { port = "4190", starttls = "yes" },
   lmtp = { port = "24", ssl = "yes" },
+  -- `deliver`'s question whether the mailbox has a message.
+  doveadm = { port = "24245", ssl = "yes" },
 }
 
 -- The characters that RFC 5321 allows in a local part without quotes, and those of a domain.
@@ -391,7 +393,7 @@ function auth_password_verify(request, password)
   return auth.PASSDB_RESULT_PASSWORD_MISMATCH, "no password fits"
 end
 
--- LMTP asks here whether a recipient is proxied; if not, it looks the recipient up in the userdb.
+-- LMTP and doveadm ask here whether a recipient is proxied; if not, it looks the recipient up in the userdb.
 if SHARD then
   function auth_passdb_lookup(request)
     local auth = dovecot.auth
@@ -402,7 +404,7 @@ if SHARD then
     local proxied = proxy_fields(request, line)
     if proxied == false then return auth.PASSDB_RESULT_INTERNAL_FAILURE, "the home of " .. user .. " is not known" end
     local found = proxied or {}
-    -- Dovecot accepts no result without a password; LMTP does not use it.
+    -- Dovecot accepts no result without a password; neither uses it.
     found.password = hashes[1][2]
     return auth.PASSDB_RESULT_OK, found
   end

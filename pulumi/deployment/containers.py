@@ -16,6 +16,7 @@ _LEAST = Memory()
 
 # For Dovecot's proxy on other hosts of the stack.
 LMTP_PORT = 24
+DOVEADM_PORT = 24245
 
 MAIL_STORE = "mail"
 MAIL_STORE_PATH = "/srv/mail"
@@ -174,8 +175,8 @@ def with_memory(container: Container, megabytes: int) -> Container:
 
 
 def beside_peers(container: Container) -> Container:
-    """Dovecot with a port for LMTP from other hosts."""
-    return replace(container, ports=(*container.ports, LMTP_PORT))
+    """Dovecot with ports for other hosts: LMTP, and questions about interrupted deliveries."""
+    return replace(container, ports=(*container.ports, LMTP_PORT, DOVEADM_PORT))
 
 
 def beside_web(container: Container) -> Container:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pulumi_aws as aws
 
 import pulumi
-from deployment.containers import LMTP_PORT
+from deployment.containers import DOVEADM_PORT, LMTP_PORT
 from deployment.stack import Stack
 
 # What users need: IMAP, two ways to submit mail, and ManageSieve for their filters.
@@ -21,8 +21,10 @@ MAIL_PORTS = (993, 465, 587, 4190)
 # Only in a stack with a web container.
 WEB_PORTS = (443,)
 _NFS = 2049
-# What Dovecot's proxy uses between hosts. LMTP has no authentication, so only hosts reach it.
-HOST_PORTS = (LMTP_PORT, 993, 4190)
+# LMTP has no authentication, so only hosts reach it; doveadm has a password.
+_HOST_ONLY_PORTS = {LMTP_PORT: "LMTP", DOVEADM_PORT: "doveadm"}
+# What Dovecot's proxy uses between hosts.
+HOST_PORTS = (*_HOST_ONLY_PORTS, 993, 4190)
 
 # "Too big", with which the path MTU is discovered; the group lets no other ICMP in. Type and code,
 # RFC 1191 section 4 and RFC 4443 section 3.2.
@@ -145,7 +147,7 @@ class Network(pulumi.ComponentResource):
         return HostPlace(zone, subnet, interface, address)
 
     def _let_hosts_reach_each_other(self) -> None:
-        """Let Dovecot's proxy in: LMTP only from hosts, IMAP and ManageSieve also out to them."""
+        """Let Dovecot's proxy in and out. Clients reach IMAP and ManageSieve anyway."""
         for port in HOST_PORTS:
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._args.name}-out-hosts-{port}",
@@ -157,16 +159,17 @@ class Network(pulumi.ComponentResource):
                 description="Dovecot's proxy to other hosts",
                 opts=self._child,
             )
-        aws.vpc.SecurityGroupIngressRule(
-            f"{self._args.name}-in-hosts-{LMTP_PORT}",
-            security_group_id=self.host_group.id,
-            referenced_security_group_id=self.host_group.id,
-            ip_protocol="tcp",
-            from_port=LMTP_PORT,
-            to_port=LMTP_PORT,
-            description="LMTP from other hosts alone",
-            opts=self._child,
-        )
+        for port, what in _HOST_ONLY_PORTS.items():
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._args.name}-in-hosts-{port}",
+                security_group_id=self.host_group.id,
+                referenced_security_group_id=self.host_group.id,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                description=f"{what} from other hosts alone",
+                opts=self._child,
+            )
 
     def _zones(self) -> Sequence[str]:
         """Return zones that offer the instance type, in the order of their names."""

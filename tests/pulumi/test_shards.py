@@ -196,12 +196,13 @@ def test_dovecot_knows_the_other_hosts(two: Run) -> None:
         assert "10.0.0.10 10.0.0.20" == environment["PLEXUS_PEERS"]
 
 
-def test_only_hosts_reach_lmtp(two: Run) -> None:
-    """It has no authentication: its port is open to the group of the hosts and to nobody else."""
+@pytest.mark.parametrize("port", [24, 24245])
+def test_only_hosts_reach_lmtp_and_doveadm(two: Run, port: int) -> None:
+    """LMTP has no authentication: open to the group of the hosts and to nobody else."""
     rules = [
         each.inputs
         for each in two.of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
-        if each.inputs.get("fromPort", 0) <= 24 <= each.inputs.get("toPort", 0)
+        if each.inputs.get("fromPort", 0) <= port <= each.inputs.get("toPort", 0)
     ]
     (rule,) = [each for each in rules if each["ipProtocol"] == "tcp"]
     assert rule["referencedSecurityGroupId"] == rule["securityGroupId"]

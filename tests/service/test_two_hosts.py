@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import smtplib
 import ssl
-from collections.abc import Iterator
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from postal_plexus.deliver.doveadm import Doveadm
+from service.auth_client import AuthClient
 from service.certificates import Authority
 from service.container_engine import Network
 from service.mail_host import PASSWORD, MailHost
 from service.managesieve import ManageSieve
-from service.two_hosts import ANN, BEN, Load, found, imap, publish, record, two_hosts
+from service.two_hosts import ANN, BEN, InContainer, Load, found, imap, publish, record, two_hosts
 from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
@@ -65,12 +70,14 @@ def test_mail_and_clients_reach_the_home_through_either_host(
                 assert ["Subject: by host 1", "Subject: by host 2"] == subjects(client)
 
 
+def indexed(host: MailHost) -> list[str]:
+    """The mailboxes whose indexes a host has. Of those that left it there is an empty directory."""
+    return sorted({path.parent.name for path in host.root.glob("indexes/example.org/*/*")})
+
+
 def test_nothing_but_the_home_opens_a_mailbox(hosts: list[MailHost]) -> None:
     """Each host has indexes of its own mailboxes only, also after the other's client was there."""
-    assert [["ann"], ["ben"]] == [
-        sorted(path.name for path in (host.root / "indexes/example.org").iterdir())
-        for host in hosts
-    ]
+    assert [["ann"], ["ben"]] == [indexed(host) for host in hosts]
     with pytest.raises(AssertionError, match="Auth USER lookup failed"):
         hosts[0].containers["dovecot"].exec("doveadm", "mailbox", "list", "-u", BEN)
 
@@ -107,6 +114,51 @@ def test_filters_are_set_at_home_through_either_host(
                 assert [b"1"] == reader.search(None, "ALL")[1]
     with pytest.raises(AssertionError, match="NO"):
         filters(hosts[0], authority, BEN, "wrong")
+
+
+def test_a_home_answers_whether_an_interrupted_delivery_arrived(hosts: list[MailHost]) -> None:
+    """Asked on either host, as `deliver` does after a crash, also if the mailbox moved since."""
+    for address in (ANN, BEN):
+        with hosts[0].lmtp() as lmtp:
+            content = f"X-Plexus-Receipt: asked-{address}\r\nSubject: asked\r\n\r\n".encode()
+            assert {} == lmtp.sendmail("a@b.example", [address], content)
+    for host in hosts:
+        question = Doveadm(str(host.root / "run/dovecot/question.sock"))
+        for address in (ANN, BEN):
+            assert question.holds(address, f"asked-{address}") is True
+            assert question.holds(address, "another") is False
+        assert question.holds("nobody@example.org", "another") is None
+
+
+def test_guessing_is_limited_at_home_and_for_submission_on_each_host(
+    hosts: list[MailHost], authority: Authority
+) -> None:
+    """IMAP through both hosts: ten guesses in all. Submission: ten on each, as docs/shards.md says."""
+    forget_guesses(hosts)
+    try:
+        for number in range(11):
+            with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED|UNAVAILABLE") as no:
+                imap(hosts[number % 2], authority.file, BEN, f"guess {number}")
+            assert ("UNAVAILABLE" in str(no.value)) is (number == 10), number
+        with pytest.raises(imaplib.IMAP4.error, match="UNAVAILABLE"):
+            imap(hosts[0], authority.file, BEN, PASSWORD)
+        forget_guesses(hosts)
+        taken = 0
+        for host in hosts:
+            client = AuthClient(host)
+            for number in range(12):
+                taken += ["wrong"] == client.ask("192.0.2.9", (BEN, f"guess {number}"))
+            client.close()
+        assert len(hosts) * 10 == taken
+    finally:
+        forget_guesses(hosts)
+
+
+def forget_guesses(hosts: list[MailHost]) -> None:
+    """Let nobody have guessed."""
+    for host in hosts:
+        for notes in (host.root / "run/dovecot/guesses").iterdir():
+            notes.unlink()
 
 
 def filters(host: MailHost, authority: Authority, address: str, password: str) -> ManageSieve:
@@ -148,7 +200,7 @@ def test_a_mailbox_moves_there_and_back_under_load(
     hosts: list[MailHost], authority: Authority
 ) -> None:
     """With the directory's change seen by one host before the other: 0 lost, 0 doubled, all flags."""
-    load = Load(hosts, authority.file, ANN)
+    load = Load([InContainer(each, authority.file) for each in hosts], ANN)
     await_true("the load to begin", lambda: len(load.accepted) > 20 and len(load.flagged) > 5)
     for home, first in ((2, 2), (1, 2), (2, 1)):
         before = len(load.accepted)
@@ -171,7 +223,7 @@ def test_a_mailbox_moves_there_and_back_under_load(
         # What was appended while its connection ended may be there without an answer.
         assert len(there) == len(set(there))
         assert load.flagged <= flagged
-    assert not (hosts[0].root / "indexes/example.org/ann").exists()
+    assert [[], ["ann", "ben"]] == [indexed(host) for host in hosts]
     for host in hosts:
         assert "Corrupt" not in host.containers["dovecot"].logs()
 
@@ -193,3 +245,107 @@ def test_a_killed_host_finishes_the_move_when_it_is_back(
     # The other host's proxy asks again after some time only, so this asks the home.
     with imap(hosts[home - 1], authority.file, ANN, PASSWORD) as client:
         assert before == found(client)
+
+
+def test_neither_a_thief_nor_a_slow_delivery_lets_two_hosts_have_a_mailbox(
+    hosts: list[MailHost], authority: Authority
+) -> None:
+    """With the password one cannot prevent a move; a delivery that has begun ends before it."""
+    home = int(record(hosts[0], ANN).split()[0])
+    old = hosts[home - 1]
+    thief = Thief(hosts, authority)
+    lmtp = old.lmtp()
+    try:
+        assert 250 == lmtp.mail("a@b.example")[0]
+        assert 250 == lmtp.rcpt(ANN)[0]
+        await_true("the thief to be in", lambda: thief.sessions > 5)
+        for host in hosts:
+            publish(host, {ANN: 3 - home, BEN: 2})
+        dovecot = old.containers["dovecot"]
+        await_true("it to wait", lambda: f"{ANN} cannot move yet: sessions" in dovecot.logs(), 60)
+        assert f"{home} has\n" == (record(hosts[0], ANN) or "1 has\n")
+        assert 250 == lmtp.data(b"Subject: slow\r\n\r\n")[0]
+        await_true("the move", lambda: f"{3 - home} has\n" == record(hosts[0], ANN), 60)
+    finally:
+        lmtp.close()
+        thief.end()
+    with imap(hosts[2 - home], authority.file, ANN, PASSWORD) as client:
+        assert 1 == subjects(client).count("Subject: slow")
+
+
+class Thief:
+    """Has ann's password, and clings to her mailbox in every way, through both hosts."""
+
+    def __init__(self, hosts: list[MailHost], authority: Authority) -> None:
+        self.sessions = 0
+        self._hosts, self._authority = hosts, authority
+        self._ending = threading.Event()
+        ways = (self._append, self._idle, self._read_nothing, self._filters)
+        self._threads = [
+            threading.Thread(target=self._cling, args=(way, number), daemon=True)
+            for way in ways
+            for number in (0, 1)
+        ]
+        for each in self._threads:
+            each.start()
+
+    def _cling(self, way: Callable[[imaplib.IMAP4_SSL], None], number: int) -> None:
+        while not self._ending.is_set():
+            with contextlib.suppress(imaplib.IMAP4.error, OSError, AssertionError):
+                if way == self._filters:
+                    held = filters(self._hosts[number], self._authority, ANN, PASSWORD)
+                    self.sessions += 1
+                    held.get("nothing")
+                client = imap(self._hosts[number], self._authority.file, ANN, PASSWORD)
+                self.sessions += 1
+                client.select("INBOX")
+                way(client)
+            self._ending.wait(0.1)
+
+    def _append(self, client: imaplib.IMAP4_SSL) -> None:
+        """A message that never comes."""
+        client.send(b"a APPEND INBOX {1000000}\r\n")
+        client.readline()
+        client.send(b"Subject: half")
+        client.readline()
+
+    def _idle(self, client: imaplib.IMAP4_SSL) -> None:
+        client.send(b"a IDLE\r\n")
+        while client.readline():
+            pass
+
+    def _read_nothing(self, client: imaplib.IMAP4_SSL) -> None:
+        """Answers without end, which are not read until the move."""
+        for number in range(2000):
+            client.send(b"a%d FETCH 1:* (FLAGS BODY.PEEK[])\r\n" % number)
+        self._ending.wait(20)
+
+    def _filters(self, client: imaplib.IMAP4_SSL) -> None:
+        client.noop()
+
+    def end(self) -> None:
+        self._ending.set()
+
+
+def test_a_process_that_comes_too_late_cannot_open_the_mailbox(hosts: list[MailHost]) -> None:
+    """It asked before the fence closed, and opens the mailbox after that has left: it must fail."""
+    home = int(record(hosts[0], ANN).split()[0])
+    before = {path for path in hosts[0].root.glob("mail/example.org/ann/**/*") if path.is_file()}
+    # An LDA for a home directory, without a look at who lives there.
+    late = (
+        *("setpriv", "--reuid=5000", "--regid=5000", "--clear-groups"),
+        *("env", "HOME=/srv/mail/example.org/ann", "USER=ann@example.org"),
+        *("/usr/lib/dovecot/dovecot-lda", "-e", "-o", "mail_home=/srv/mail/example.org/ann"),
+    )
+    for number, host in enumerate(hosts, 1):
+        container = host.containers["dovecot"]
+        done = subprocess.run(
+            [container.engine.command, "exec", "-i", container.id, *late],
+            input=b"Subject: late\r\n\r\n",
+            capture_output=True,
+            check=False,
+        )
+        # At home it shows that this is a way to deliver.
+        assert (done.returncode == 0) is (number == home), done.stderr
+    after = {path for path in hosts[0].root.glob("mail/example.org/ann/**/*") if path.is_file()}
+    assert 1 == len({path for path in after - before if path.name.startswith("u.")})

@@ -9,10 +9,11 @@ import smtplib
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from argon2 import PasswordHasher
 
@@ -106,15 +107,41 @@ def record(host: MailHost, address: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
+class Served(Protocol):
+    """A host, as its clients and deliveries see it."""
+
+    def lmtp(self) -> smtplib.LMTP:
+        """An LMTP client."""
+        ...
+
+    def imap(self, address: str) -> imaplib.IMAP4:
+        """A client of a mailbox, logged in."""
+        ...
+
+
+@dataclass(frozen=True)
+class InContainer:
+    """A host of this file."""
+
+    host: MailHost
+    authority: Path
+
+    def lmtp(self) -> smtplib.LMTP:
+        return self.host.lmtp()
+
+    def imap(self, address: str) -> imaplib.IMAP4:
+        return imap(self.host, self.authority, address, PASSWORD)
+
+
 class Load:
     """A client that appends and flags, and deliveries through both hosts, until `end`."""
 
-    def __init__(self, hosts: list[MailHost], authority: Path, address: str) -> None:
+    def __init__(self, hosts: Sequence[Served], address: str) -> None:
         self.accepted: list[str] = []
         self.flagged: set[str] = set()
         self.problems: list[str] = []
         self._ending = threading.Event()
-        self._hosts, self._authority, self._address = hosts, authority, address
+        self._hosts, self._address = hosts, address
         work: list[Callable[[], None]] = [self._client, *(self._deliverer(h) for h in hosts)]
         self._threads = [threading.Thread(target=each, daemon=True) for each in work]
         for each in self._threads:
@@ -127,7 +154,7 @@ class Load:
             assert not each.is_alive()
         assert not self.problems, self.problems[:5]
 
-    def _deliverer(self, host: MailHost) -> Callable[[], None]:
+    def _deliverer(self, host: Served) -> Callable[[], None]:
         def run() -> None:
             number, by = 0, self._hosts.index(host)
             while not self._ending.is_set():
@@ -161,7 +188,7 @@ class Load:
         number = 0
         while not self._ending.is_set():
             with contextlib.suppress(imaplib.IMAP4.abort, imaplib.IMAP4.error, OSError):
-                client = imap(self._hosts[number % 2], self._authority, self._address, PASSWORD)
+                client = self._hosts[number % 2].imap(self._address)
                 client.select("INBOX")
                 while not self._ending.is_set():
                     number += 1
@@ -179,7 +206,7 @@ class Load:
             time.sleep(0.1)
 
 
-def found(client: imaplib.IMAP4_SSL) -> tuple[list[str], set[str]]:
+def found(client: imaplib.IMAP4) -> tuple[list[str], set[str]]:
     """The subjects in the inbox, and those of the flagged messages."""
     client.select("INBOX", readonly=True)
     answer = client.fetch("1:*", "(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]

@@ -230,11 +230,19 @@ class Transfer:
         accepted_at = mail.accepted_at - _CLOCKS_DIFFER_SECONDS
         return mail.receive_count > 1 and accepted_at < self._journal.horizon
 
-    def _ask(self, mail: Mail, addressee: Addressee, key: bytes) -> State:
-        """Ask Dovecot how it ended. Return DELIVERED, OWED, or INTENDED if there is no answer."""
+    def _ask(self, mail: Mail, addressee: Addressee, key: bytes) -> State | None:
+        """Ask Dovecot how it ended.
+
+        Return DELIVERED, OWED, INTENDED if there is no answer, or None if the mailbox is held.
+        """
         if self._transport.doveadm is None:
             return State.OWED
-        holds = self._transport.doveadm.holds(addressee.name, mail.receipt_id)
+        # The search opens one folder after the other. A mailbox must not move to another host
+        # meanwhile.
+        with self._transport.entering([addressee]) as free:
+            if not free:
+                return None
+            holds = self._transport.doveadm.holds(addressee.name, mail.receipt_id)
         maillog.asked(mail.receipt_id, addressee.name, holds=holds)
         if holds is None:
             return State.INTENDED

@@ -50,6 +50,9 @@ class Dovecot:
         self.mailboxes: defaultdict[str, list[bytes]] = defaultdict(list)
         self.senders: list[str] = []
         self.asked = 0
+        # While it is not set, the question is not answered.
+        self.answers = threading.Event()
+        self.answers.set()
         # (recipient, how many mails it was offered before) -> reply; None: stored, and silence.
         self.said: Callable[[str, int], str | None] = lambda _name, _before: "250 2.0.0 Saved"
         self.offered: defaultdict[str, int] = defaultdict(int)
@@ -170,6 +173,7 @@ class Dovecot:
         words = file.readline().decode().rstrip("\n").split("\t")
         assert ["search", "mailbox", "*", "header", "X-Plexus-Receipt"] == words[2:7]
         self.asked += 1
+        self.answers.wait(20)
         wanted = f"X-Plexus-Receipt: {words[7]}\r\n".encode()
         hits = sum(wanted in mail for mail in self.mailboxes[words[1]])
         connection.sendall(b"guid\t1\t\n" * hits + b"\n+\n")

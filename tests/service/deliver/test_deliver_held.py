@@ -133,6 +133,25 @@ def test_an_unknown_outcome_is_not_asked_about_meanwhile(bed: Bed) -> None:
     assert (1, 1) == (bed.dovecot.asked, len(bed.dovecot.mailboxes[ANN]))
 
 
+def test_a_task_waits_for_a_question_that_has_begun(bed: Bed) -> None:
+    """It opens one folder after the other, and the task may remove or move the mailbox."""
+    bed.dovecot.said = lambda _name, before: None if before == 0 else "250 2.0.0 Saved"
+    bed.send("m1", ANN)
+    assert bed.dovecot.silent.wait(20)
+    bed.kill()
+    bed.dovecot.answers.clear()
+    bed.start()
+    await_true("the question", lambda: bed.dovecot.asked)
+    with task(bed) as hold:
+        await_true("the hold", (bed.holds / NAME).exists)
+        assert hold.stdout is not None
+        assert not select.select([hold.stdout], [], [], 0.5)[0]
+        bed.dovecot.answers.set()
+        assert "begun\n" == said(hold)
+        bed.await_deleted(1)
+    assert (1, 1) == (bed.dovecot.asked, len(bed.dovecot.mailboxes[ANN]))
+
+
 def test_a_killed_task_holds_for_minutes_at_most(bed: Bed) -> None:
     """A killed task's hold has an end, and other files beside it hold no mailbox."""
     with task(bed) as hold:
