@@ -41,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--patient", type=float, default=0, help="seconds that --hurry leaves alone"
     )
+    parser.add_argument("--ahead", type=float, default=0, help="seconds of the clock that S3 tells")
     parser.add_argument("--queue", action="append", default=[], metavar="NAME")
     parser.add_argument("--dead-letters", metavar="NAME", help="redrive of the first queue")
     parser.add_argument("--most-receives", type=int, default=0, help="before redrive; 0 is never")
@@ -52,7 +53,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     clock = time.monotonic
     sqs = Sqs(clock, time.time() - clock())
     objects = Objects(arguments.state / "objects" if arguments.state else None)
-    service = Service(sqs, objects, clock)
+    service = Service(sqs, objects, clock, lambda: time.time() + arguments.ahead)
     control = Control(service, clock)
     service.control = control
     control.delay = arguments.delay

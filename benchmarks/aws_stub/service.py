@@ -20,6 +20,7 @@ import asyncio
 import json
 from collections import Counter, defaultdict, deque
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl
 
@@ -51,7 +52,13 @@ OPERATIONS = {
 class Service:
     """Serves each request of each connection."""
 
-    def __init__(self, sqs: Sqs, objects: Objects, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sqs: Sqs,
+        objects: Objects,
+        clock: Callable[[], float],
+        date: Callable[[], float],
+    ) -> None:
         self.sqs = sqs
         self.objects = objects
         self.control: Control | None = None
@@ -63,6 +70,7 @@ class Service:
         self.sent: list[dict[str, Any]] = []
         self.record: Callable[[dict[str, Any]], None] = lambda _entry: None
         self._clock = clock
+        self._date = date
         self._last_bounce = float("-inf")
 
     def restore(self, entry: dict[str, Any]) -> None:
@@ -174,7 +182,11 @@ class Service:
             f"{datetime.fromtimestamp(each.modified, UTC).isoformat()}</LastModified></Version>"
             for each in self.objects.versions(bucket + key)
         )
-        return Response(body=f"<ListVersionsResult>{entries}</ListVersionsResult>".encode())
+        body = f"<ListVersionsResult>{entries}</ListVersionsResult>".encode()
+        return Response(body=body, headers=[self._date_field()])
+
+    def _date_field(self) -> tuple[str, str]:
+        return "date", formatdate(self._date(), usegmt=True)
 
     def _object(self, request: Request, key: str, version: str, *, truncate: bool) -> Response:
         try:
@@ -183,7 +195,7 @@ class Service:
             return _s3_error(404, "NoSuchKey", "The specified key does not exist.")
         if version:
             (content,) = [each for each in self.objects.versions(key) if each.version == version]
-        headers = [("etag", content.etag), ("accept-ranges", "bytes")]
+        headers = [("etag", content.etag), ("accept-ranges", "bytes"), self._date_field()]
         if isinstance(content, Stored) and content.version:
             headers.append(("x-amz-version-id", content.version))
         if request.headers.get("if-none-match") == content.etag:

@@ -11,6 +11,9 @@ its rule is created, which is after the object was written.
 
 With several hosts the object has versions, and `for_mail` returns the one that counts for all hosts
 (`directory_versions`), or raises TooEarlyError while it cannot be known.
+
+How old the last look is, is told by S3's clock, not by this host's: one that is ahead would take an
+old directory for the newest.
 """
 
 import contextlib
@@ -69,7 +72,9 @@ class DirectorySync:
         self._available = threading.Event()
         self._current: Directory | None = None
         self._looking = threading.Lock()
+        # By S3's clock, in seconds since the epoch; and by this host's monotonic one.
         self._looked_at = 0.0
+        self._looked_at_here = 0.0
         self._has_versions = has_versions
         self._versions: list[Version] = []
         # The versions that were asked for last; None for one that is not valid.
@@ -157,9 +162,12 @@ class DirectorySync:
 
     def _newest_at(self, moment: Moment) -> Directory:
         if self._looked_at < moment.seen_from:
-            if time.time() < moment.seen_from:
+            now = self._looked_at + time.monotonic() - self._looked_at_here
+            if self._looked_at and now < moment.seen_from:
                 raise TooEarlyError
             self._look()
+            if self._looked_at < moment.seen_from:
+                raise TooEarlyError
         for version in directory_versions.newest(self._versions, moment):
             if (directory := self._load(version)) is not None:
                 return directory
@@ -198,7 +206,7 @@ class DirectorySync:
 
     def _look(self) -> None:
         """Check the object, with `_looking` held. Raises AwsError."""
-        began = time.time()
+        began, began_here = time.time(), time.monotonic()
         try:
             found = self._find_change()
         except AwsError as error:
@@ -210,6 +218,10 @@ class DirectorySync:
         if found is not None:
             self._etag = found.etag
             self._is_broken = not self._follow(found)
+        answered_at, self._looked_at_here = self._store.answered_at, time.monotonic()
+        if answered_at is not None:
+            # No later than the begin of this look. The field has whole seconds, rounded down.
+            began = answered_at - (self._looked_at_here - began_here)
         self._looked_at = began
         if self._is_broken:
             self._refused()

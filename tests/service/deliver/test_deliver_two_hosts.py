@@ -201,3 +201,24 @@ def test_without_the_directory_of_its_acceptance_a_message_waits(hosts: Hosts) -
     hosts.publish(directory(ANN), LONG_AGO)
     first.await_deleted(1)
     assert {ANN: 1} == hosts.has()[0]
+
+
+def test_a_clock_that_is_ahead_makes_no_old_directory_new(tmp_path: Path) -> None:
+    """This host's clock is an hour ahead of S3's and SES's: what its last look is too old for waits."""
+    hour = 3600.0
+    arguments = ("--hurry", "100", "--patient", "1", "--ahead", str(-hour))
+    with Stub(*arguments, "--state", str(tmp_path / "stub"), queues=QUEUES) as stub:
+        hosts = Hosts(tmp_path, stub)
+        first = hosts.beds[0]
+        try:
+            hosts.publish(directory(ANN), hour + LONG_AGO)
+            first.start()
+            await_true("the first directory", lambda: first.log("directory taken"))
+            # 25 s after the look that this one needs.
+            hosts.send("m1", ANN, ago=hour - 50.0)
+            hosts.send("m2", ANN, ago=hour)
+            first.await_deleted(1)
+            (message,) = first.dovecot.mailboxes[ANN]
+            assert b"X-Plexus-Receipt: m2\r\n" in message
+        finally:
+            hosts.close()

@@ -14,6 +14,7 @@ from postal_plexus.deliver.aws.errors import (
 )
 from postal_plexus.deliver.aws.http import Endpoint
 from postal_plexus.deliver.aws.signing import Credentials, Signer, payload_hash, percent_encode
+from postal_plexus.deliver.aws.store import read_date
 
 
 def test_a_signature_is_the_one_that_aws_publishes() -> None:
@@ -29,6 +30,23 @@ def test_a_signature_is_the_one_that_aws_publishes() -> None:
         "GET", "/test.txt", headers, payload_hash(b""), credentials, 1369353600.0
     )
     assert b"Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41\r\n" in head
+
+
+@pytest.mark.parametrize(
+    ("field", "seconds"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 784111777.0),  # RFC 9110, section 5.6.7
+        ("Sat, 31 Dec 2016 23:59:60 GMT", 1483228799.0),  # a leap second
+        ("", None),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", None),
+        ("Sun, 06 Foo 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 +0100", None),
+    ],
+)
+def test_dates_are_read(field: str, seconds: float | None) -> None:
+    """What S3 tells of its clock; anything else is no time."""
+    assert seconds == read_date(field)
 
 
 def test_a_key_is_encoded_once_with_its_slashes() -> None:

@@ -3,9 +3,10 @@
 Raises AwsError; `MissingError` if the object does not exist.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from postal_plexus.deliver.aws.errors import MissingError
 from postal_plexus.deliver.aws.http import Answer
@@ -13,6 +14,7 @@ from postal_plexus.deliver.aws.session import AwsAccount, AwsSession
 from postal_plexus.deliver.aws.signing import EMPTY_PAYLOAD, Signer, payload_hash, percent_encode
 
 _VERSION = re.compile(r"<Version>(.*?)</Version>", re.DOTALL)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,18 @@ class Version:
 
 
 class Store:
-    """Objects of any bucket, for one thread."""
+    """Objects of any bucket, for one thread.
+
+    Attributes:
+        answered_at: S3's clock when it answered last, in seconds since the epoch; None if it has
+            not told yet.
+    """
 
     def __init__(self, account: AwsAccount, signer: Signer) -> None:
         self._account = account
         self._signer = signer
         self._sessions: dict[str, AwsSession] = {}
+        self.answered_at: float | None = None
 
     def open(self, bucket: str, key: str) -> Answer:
         """Return the object's content, to be read to its end or discarded."""
@@ -74,6 +82,7 @@ class Store:
         answer = session.request(
             "ListObjectVersions", "GET", path + query, headers, b"", EMPTY_PAYLOAD
         )
+        self.answered_at = read_date(answer.header("date"))
         found = read_versions(answer.read_all().decode(), key)
         if not found:
             raise MissingError("ListObjectVersions", "NoSuchVersion", f"no {key}")
@@ -110,7 +119,7 @@ class Store:
 
     def _get(self, operation: str, bucket: str, key: str, headers: dict[str, str]) -> Answer:
         session, path = self._place(bucket, key)
-        return session.request(
+        answer = session.request(
             operation,
             "GET",
             path,
@@ -118,6 +127,8 @@ class Store:
             b"",
             EMPTY_PAYLOAD,
         )
+        self.answered_at = read_date(answer.header("date"))
+        return answer
 
     def _place(self, bucket: str, key: str) -> tuple[AwsSession, str]:
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html: the bucket is
@@ -135,6 +146,21 @@ class Store:
             endpoint = account.endpoint("s3", f"{bucket}.{host}" if bucket else host)
             session = self._sessions[bucket] = AwsSession(account, "s3", endpoint, self._signer)
         return session
+
+
+def read_date(field: str) -> float | None:
+    """Return the time of a Date field (RFC 9110, section 5.6.7) in seconds since the epoch.
+
+    None if it is missing or has another form.
+    """
+    with contextlib.suppress(ValueError):
+        _, day, month, year, clock, zone = field.split(" ")
+        hour, minute, second = map(int, clock.split(":"))
+        if zone == "GMT":
+            number = _MONTHS.index(month) + 1
+            at = datetime(int(year), number, int(day), hour, minute, min(second, 59), tzinfo=UTC)
+            return at.timestamp()
+    return None
 
 
 def read_versions(listing: str, key: str) -> list[Version]:
