@@ -91,7 +91,11 @@ def main(environ: Mapping[str, str]) -> int:
 def _stop_signal(seconds: float) -> str:
     """Wait up to `seconds` for SIGTERM or SIGINT. Return the signal's name, or ""."""
     told = signal.sigtimedwait(_STOP_SIGNALS, seconds)
-    return signal.Signals(told.si_signo).name if told else ""
+    # If the process was suspended (SIGSTOP) beyond that time, Python returns a structure that
+    # nobody has filled.
+    if told is None or told.si_signo not in _STOP_SIGNALS:
+        return ""
+    return signal.Signals(told.si_signo).name
 
 
 def _open_journal(config: Config) -> Journal:
