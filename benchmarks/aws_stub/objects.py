@@ -77,29 +77,37 @@ class Objects:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self._stored: dict[str, Stored] = {}
-        # In memory only: those of the objects that were put with a moment.
+        # Those of the objects that were put with a moment.
         self._versions: dict[str, list[Stored]] = {}
         self._families: list[tuple[str, Stored | Generated]] = []
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
             for path in directory.iterdir():
-                if not path.name.endswith(".new"):
+                if path.is_file() and not path.name.endswith(".new"):
                     content = path.read_bytes()
                     self._stored[unquote(path.name)] = Stored(content, etag_of(content))
+            whole = [each for each in directory.glob("versions/*/*") if each.suffix != ".new"]
+            for path in sorted(whole, key=lambda each: float(each.name)):
+                key = unquote(path.parent.name)
+                self._add_version(key, path.read_bytes(), float(path.name))
 
     def put(self, key: str, content: bytes) -> Stored:
         """Store `content` under `bucket/key`."""
         stored = Stored(content, etag_of(content))
         if self._directory is not None:
-            path = self._directory / quote(key, safe="")
-            new = path.with_name(path.name + ".new")
-            new.write_bytes(content)
-            new.rename(path)
+            _write(self._directory / quote(key, safe=""), content)
         self._stored[key] = stored
         return stored
 
     def put_version(self, key: str, content: bytes, modified: float) -> Stored:
         """Store a version of the moment `modified` (seconds since the epoch), now the newest."""
+        if self._directory is not None:
+            path = self._directory / "versions" / quote(key, safe="") / f"{modified:.6f}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, content)
+        return self._add_version(key, content, modified)
+
+    def _add_version(self, key: str, content: bytes, modified: float) -> Stored:
         before = self._versions.setdefault(key, [])
         stored = Stored(content, etag_of(content), f"v{len(before) + 1}", modified)
         before.append(stored)
@@ -134,6 +142,12 @@ class Objects:
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of stored (not generated) objects."""
         return sorted(key for key in self._stored if key.startswith(prefix))
+
+
+def _write(path: Path, content: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.rename(path)
 
 
 def mail_of(size: int, head: bytes) -> Stored | Generated:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.mailhost.engine import Container, ControlGroup, Mount, entrypoint, image
-from benchmarks.mailhost.host import HOSTNAME
+from benchmarks.mailhost.host import GROUP, HOSTNAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +98,8 @@ class Process:
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # The tables that it writes are read by Dovecot's users in this group.
+                group=GROUP,
             )
 
     @property

@@ -16,7 +16,7 @@ from benchmarks.mailhost.engine import Container, Mount, image, wait_until
 from postal_plexus.directory.tables import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.mailhost.engine import Network
@@ -165,11 +165,13 @@ def dovecot(
     *,
     memory: str = "128m",
     configuration: Path | None = None,
+    environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Container:
     """Return the Dovecot container of this checkout on a place, not started.
 
     `configuration` takes the place of its own file: to measure one setting against another.
+    `environment` has what a host of several is told besides.
     """
     own = "/etc/dovecot/dovecot.conf"
     return Container(
@@ -185,7 +187,7 @@ def dovecot(
             Mount(place.indexes, "/srv/indexes"),
             *([Mount(configuration, own, read_only=True)] if configuration else []),
         ],
-        environment={"PLEXUS_HOSTNAME": HOSTNAME},
+        environment={"PLEXUS_HOSTNAME": HOSTNAME, **(environment or {})},
         options=[
             *("--memory", memory, "--memory-swap", memory),
             *("--publish", "127.0.0.1::993", "--publish", "127.0.0.1::4190"),

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.aws_stub.process import StubError
 from benchmarks.mailhost.engine import ROOT, EngineError
 from tests.chaos.outages import HostError
-from tests.chaos.plan import make
+from tests.chaos.plan import Plan, make
 from tests.chaos.run import Report, Run
 
 
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--mails", type=int, default=10_000)
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--runs", type=int, default=1, help="with seeds that follow each other")
+    parser.add_argument("--hosts", type=int, help="default: a run with one host, one with two")
     parser.add_argument("--keep", action="store_true", help="keep the logs of good runs too")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -37,22 +38,27 @@ def main() -> int:
         return 69
     first = arguments.seed if arguments.seed is not None else random.randrange(2**31)
     for seed in range(first, first + arguments.runs):
-        try:
-            if not one(seed, arguments.mails, arguments.faults, keep=arguments.keep):
-                return 1
-        except (EngineError, HostError, StubError) as error:
-            print(f"chaos: {error}", file=sys.stderr)
-            return 69
+        for hosts in (arguments.hosts,) if arguments.hosts else (1, 2):
+            try:
+                plan = make(seed, arguments.mails, arguments.faults, hosts=hosts)
+                if not one(plan, keep=arguments.keep):
+                    words = f"--seed {seed} --mails {arguments.mails} --faults {arguments.faults}"
+                    print(f"again: python -m tests.chaos {words} --hosts {hosts}")
+                    return 1
+            except (EngineError, HostError, StubError) as error:
+                print(f"chaos: {error}", file=sys.stderr)
+                return 69
     return 0
 
 
-def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
+def one(plan: Plan, *, keep: bool) -> bool:
     """Make one run; return whether it passed. Raises EngineError, HostError, StubError."""
-    plan = make(seed, mails, faults)
-    print(f"seed {seed}: {mails} mails, {plan.faults()} faults planned", flush=True)
+    what = f"{plan.hosts} hosts, " if plan.hosts > 1 else ""
+    print(f"seed {plan.seed}: {what}{len(plan.mails)} mails, {plan.faults()} faults planned")
+    sys.stdout.flush()
     base = ROOT / ".build"
     base.mkdir(exist_ok=True)
-    root = Path(tempfile.mkdtemp(dir=base, prefix=f"chaos-{seed}-"))
+    root = Path(tempfile.mkdtemp(dir=base, prefix=f"chaos-{plan.seed}-"))
     root.chmod(0o755)
     begun = time.monotonic()
     report = asyncio.run(Run(plan, root / "run").go())
@@ -61,8 +67,6 @@ def one(seed: int, mails: int, faults: int, *, keep: bool) -> bool:
         shutil.rmtree(root)
     else:
         print(f"logs: {root}")
-    if not report.good:
-        print(f"again: python -m tests.chaos --seed {seed} --mails {mails} --faults {faults}")
     print(f"{time.monotonic() - begun:.0f} s in all", flush=True)
     return report.good
 
@@ -86,6 +90,8 @@ def told(report: Report) -> str:
         f"most receives of one mail {report.most_receives}",
         f"SIGTERM took at most {max(report.stops):.1f} s",
     ]
+    if report.sessions:
+        lines.append(f"{report.flagged} flags of clients in {report.sessions} sessions")
     for kind, wrong in found.faults().items():
         lines.append(f"{kind.upper()}: {len(wrong)}")
         lines += [f"  {line}" for line in wrong[:20]]

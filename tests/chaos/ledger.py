@@ -6,19 +6,20 @@ or dead-lettered with a reason, nothing else anywhere, each content byte for byt
 
 from __future__ import annotations
 
-import imaplib
 import json
 import re
-import ssl
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tests.chaos.client import FLAG
 from tests.chaos.filters import judge_filters
-from tests.chaos.plan import DIRECTORY, ECHO, MARK, PASSWORD, WRITTEN, Plan, PlannedMail
+from tests.chaos.plan import DIRECTORY, ECHO, MARK, WRITTEN, Plan, PlannedMail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tests.chaos.client import Door, Imap
 
 _NOTICE = re.compile(rb"^In-Reply-To: (<" + ECHO.encode() + rb"[^>]*>)\r\n", re.MULTILINE)
 _HELD = re.compile(rb"^X-Plexus-Receipt: held-([!-~]+)\r\n", re.MULTILINE)
@@ -35,6 +36,7 @@ class Kept:
     content: bytes  # without the trace headers on top
     echo: str = ""  # of a notice: the Message-ID that it answers to
     held: str = ""  # of a notice that a mail is held: SES's id of that mail
+    flagged: bool = False  # by a client of the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ class Judgement:
     unaccounted: list[str] = field(default_factory=list)
     misreported: list[str] = field(default_factory=list)  # told as failed, and delivered
     unsettled: list[str] = field(default_factory=list)  # still in the queue
+    # With several hosts.
+    unflagged: list[str] = field(default_factory=list)  # a flag that was answered with OK is gone
+    misled: list[str] = field(default_factory=list)  # what clients saw and must not
+    outdated: list[str] = field(default_factory=list)  # deliveries by too old a directory
     delivered: int = 0
     accounted: int = 0
     forwarded: int = 0
@@ -86,6 +92,9 @@ class Judgement:
             "unaccounted": self.unaccounted,
             "misreported": self.misreported,
             "unsettled": self.unsettled,
+            "flags lost": self.unflagged,
+            "clients misled": self.misled,
+            "by an old directory": self.outdated,
         }
         return {name: lines for name, lines in kinds.items() if lines}
 
@@ -246,32 +255,18 @@ def _written_for(mail: PlannedMail, box: str) -> set[str]:
 # --- reading what there is
 
 
-def mailboxes(port: int, context: ssl.SSLContext, hostname: str) -> list[Kept]:
-    """Return all that lies in all folders of all users, over IMAP."""
+def mailboxes(door: Callable[[str], Door]) -> list[Kept]:
+    """Return all that lies in all folders of all users, over IMAP; `door` is an address's."""
     return [
         kept
         for mailbox in DIRECTORY.mailboxes
-        for kept in _mailbox(port, context, hostname, mailbox.address)
+        for kept in _mailbox(door(mailbox.address).enter(mailbox.address), mailbox.address)
     ]
 
 
-class _Imap(imaplib.IMAP4_SSL):
-    """imaplib, verifying the certificate's name while it connects to loopback."""
-
-    def __init__(self, port: int, context: ssl.SSLContext, hostname: str) -> None:
-        self._hostname = hostname
-        super().__init__("127.0.0.1", port, ssl_context=context, timeout=120)
-
-    def _create_socket(self, timeout: float | None) -> ssl.SSLSocket:
-        plain = imaplib.IMAP4._create_socket(self, timeout)  # type: ignore[attr-defined]  # noqa: SLF001
-        return self.ssl_context.wrap_socket(plain, server_hostname=self._hostname)
-
-
-def _mailbox(port: int, context: ssl.SSLContext, hostname: str, address: str) -> list[Kept]:
+def _mailbox(imap: Imap, address: str) -> list[Kept]:
     found: list[Kept] = []
-    imap = _Imap(port, context, hostname)
     try:
-        imap.login(address, PASSWORD)
         _, folders = imap.list()
         for line in folders:
             assert isinstance(line, bytes)
@@ -280,9 +275,11 @@ def _mailbox(port: int, context: ssl.SSLContext, hostname: str, address: str) ->
             assert status == "OK", (name, count)
             total = int(count[0] or b"0")
             for first in range(1, total + 1, 200):
-                _, parts = imap.fetch(f"{first}:{min(total, first + 199)}", "(BODY.PEEK[])")
+                _, parts = imap.fetch(f"{first}:{min(total, first + 199)}", "(FLAGS BODY.PEEK[])")
                 found += [
-                    _kept(address, name, part[1]) for part in parts if isinstance(part, tuple)
+                    replace(_kept(address, name, part[1]), flagged=FLAG.encode() in part[0])
+                    for part in parts
+                    if isinstance(part, tuple)
                 ]
     finally:
         imap.logout()
@@ -312,8 +309,10 @@ def accounts(dump: Mapping[str, Any]) -> list[Account]:
             )
             found.append(Account(bounce["OriginalMessageId"], recipient, "bounce", reason))
             number += 1
-    for letter in dump["queues"]["dead-letters"]:
-        found += _dead_letter(letter)
+    for name, letters in dump["queues"].items():
+        if name.startswith("dead-letters"):
+            for letter in letters:
+                found += _dead_letter(letter)
     return found
 
 

@@ -1,4 +1,4 @@
-"""The parts of a run's mail host, and what strikes them.
+"""The parts of one mail host, and what strikes them.
 
 A part that is down already is not struck again: the outage waits for the next transaction. What was
 killed is started again after the outage's pause, `deliver` also when it ended by itself, as ECS
@@ -14,39 +14,48 @@ import signal
 import time
 from collections import Counter, defaultdict, deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.aws_stub.process import Stub
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Process, environment
-from benchmarks.mailhost.engine import ControlGroup
+from benchmarks.mailhost.courier import DIRECTORY_KEY, Process, environment
+from benchmarks.mailhost.engine import Container, ControlGroup
 from benchmarks.mailhost.host import VMAIL, Place, dovecot, start_dovecot
 from tests.chaos.disks import Disk
 from tests.chaos.filters import SCRIPTS
-from tests.chaos.plan import DIRECTORY, Outage, Plan, PlannedOutage, Stage
+from tests.chaos.plan import DIRECTORY, Outage, PlannedOutage, Stage, directory
 from tests.chaos.postfix import Postfix
 from tests.chaos.proxy import Proxy
+from tests.chaos.relay import Relay
+from tests.chaos.shards import Blind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import Sequence
 
-VISIBILITY = 120  # seconds, as deliver asks for; shortened like every other wait
-HURRY = 60  # SQS's waits beyond PATIENT seconds pass so many times faster
-PATIENT = 3
+    from tests.chaos.site import Site
+
 SETTINGS = {
     # An unknown outcome is asked about after this; Dovecot is never that slow here.
     "PLEXUS_UNKNOWN_SECONDS": "4",
     "PLEXUS_DIRECTORY_SECONDS": "5",
 }
+# The part that an outage strikes. Those without a number are of all hosts.
 PARTS = {
-    Outage.KILL_DELIVER: "deliver",
-    Outage.STOP_DELIVER: "deliver",
-    Outage.KILL_DOVECOT: "dovecot",
-    Outage.KILL_LMTP: "dovecot",
+    Outage.KILL_DELIVER: "deliver {}",
+    Outage.STOP_DELIVER: "deliver {}",
+    Outage.KILL_DOVECOT: "dovecot {}",
+    Outage.KILL_LMTP: "dovecot {}",
     Outage.KILL_AWS: "aws",
-    Outage.KILL_POSTFIX: "postfix",
+    Outage.KILL_POSTFIX: "postfix {}",
     Outage.FILL_MAIL: "mail store",
-    Outage.FILL_STATE: "deliver's disk",
+    Outage.FILL_STATE: "deliver's disk {}",
+    Outage.MOVE: "directory",
+    Outage.PARTITION: "way to S3 {}",
+    Outage.STALE_DIRECTORY: "way to S3 {}",
+    Outage.SUSPEND_DELIVER: "deliver {}",
+    Outage.SUSPEND_DOVECOT: "dovecot {}",
+    Outage.FILL_INDEXES: "indexes' disk {}",
 }
+_SIGNALS = {Outage.KILL_DELIVER: signal.SIGKILL, Outage.STOP_DELIVER: signal.SIGTERM}
+_INDEXES_MEGABYTES = 64
 
 
 class HostError(Exception):
@@ -54,98 +63,129 @@ class HostError(Exception):
 
 
 class Host:
-    """Stub, Dovecot, proxy, Postfix, disks and `deliver` of one run below `root`."""
+    """Dovecot, proxy, Postfix, disks and `deliver` of one host of a run."""
 
-    def __init__(self, plan: Plan, root: Path, name: str, arguments: Sequence[str]) -> None:
-        self._plan = plan
-        self._root = root
+    def __init__(self, site: Site, number: int, arguments: Sequence[str]) -> None:
+        self.number = number
+        self._site = site
+        self._suffix = "" if number == 1 else f"-{number}"
         self._arguments = arguments
-        self.place = Place(root / "host")
+        self.place = Place(site.root / f"host{self._suffix}")
         self.place.make()
-        self.place.keep(DIRECTORY)
-        self._log = (root / "events.log").open("w")
-        self._begun = time.monotonic()
-        self.stub = Stub(
-            *("--state", str(root / "aws"), "--visibility", str(VISIBILITY)),
-            *("--hurry", str(HURRY), "--patient", str(PATIENT)),
-            queues=("mail", "dead-letters", "events"),
-        )
+        if number > 1:
+            # All hosts mount one file system.
+            self.place.mail.rmdir()
+            self.place.mail.symlink_to(site.root / "host" / "mail")
         self.postfix = Postfix(self.place.postfix / "inject.sock")
         self.filters = Postfix(self.place.sieve / "sieve.sock")
-        self.box = dovecot(name, self.place)
-        mails = {mail.number: mail for mail in plan.mails}
+        mails = {mail.number: mail for mail in site.plan.mails}
         self.proxy = Proxy(self.place.root / "lmtp.sock", self.place.lmtp, mails, self._reached)
+        self.relay = Relay(lambda: site.stub.port, DIRECTORY_KEY.encode())
         self._disks: dict[Outage, Disk] = {}
+        self._box: Container | None = None
         self._process: Process | None = None
         self._dovecot_pid = 0
         self._waiting: dict[Stage, deque[PlannedOutage]] = defaultdict(deque)
-        for outage in plan.outages:
-            self._waiting[outage.stage].append(outage)
-        self._down: set[str] = set()  # parts that an outage has at this moment
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._broken: BaseException | None = None
+        for outage in site.plan.outages:
+            if outage.host == number:
+                self._waiting[outage.stage].append(outage)
         self.outages: Counter[str] = Counter()
         self.crashes: list[str] = []
         self.stops: list[float] = []  # seconds that SIGTERM took
+        self.blind: list[Blind] = []
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Everything is up inside, and gone afterwards. Raises EngineError, StubError."""
-        with contextlib.ExitStack() as stack:
-            stack.callback(self._log.close)
-            stack.callback(self.box.remove)
-            try:
-                self._mount(stack)
-                self._write_filters()
-                await asyncio.to_thread(start_dovecot, self.box, self.place)
-                self._dovecot_pid = self.box.pid
-                stack.enter_context(self.stub)
-                await self.proxy.open()
-                await self.postfix.open()
-                stack.callback(self.postfix.kill)
-                await self.filters.open()
-                stack.callback(self.filters.kill)
-                self.stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", DIRECTORY.to_json())
-                self._process = self._courier()
-                self._deliver.start()
-                stack.callback(self._deliver.kill)
-                watch = asyncio.create_task(self._watch())
-                stack.callback(watch.cancel)
-                yield
-            finally:
-                (self._root / "dovecot.log").write_text(self.box.logs())
+    @property
+    def box(self) -> Container:
+        """Dovecot's container."""
+        assert self._box is not None, "it is made when its disks are mounted"
+        return self._box
 
-    def check(self) -> None:
-        """Raise HostError if a part did not come back."""
-        if self._broken is not None:
-            raise HostError(f"an outage went wrong: {self._broken!r}") from self._broken
+    def make(self, stack: contextlib.ExitStack) -> None:
+        """Mount the disks, and create Dovecot's container. Raises EngineError."""
+        memory = self._mount(stack)
+        self._box = self._dovecot(memory)
+        stack.callback(self.box.remove)
+        log = self._site.root / f"dovecot{self._suffix}.log"
+        stack.callback(lambda: log.write_text(self.box.logs()))
+        if self.number == 1:
+            self._write_filters()
 
-    def event(self, text: str) -> None:
-        """Note something that happened, with its time."""
-        self._log.write(f"{time.monotonic() - self._begun:9.3f} {text}\n")
-        self._log.flush()
+    async def open(self, stack: contextlib.ExitStack) -> None:
+        """Start what is beside Dovecot, which runs."""
+        self._dovecot_pid = self.box.pid
+        await self.proxy.open()
+        await self.relay.open()
+        stack.callback(self.relay.close)
+        await self.postfix.open()
+        stack.callback(self.postfix.kill)
+        await self.filters.open()
+        stack.callback(self.filters.kill)
+        self._process = self._courier()
+        self._deliver.start()
+        stack.callback(self._deliver.kill)
+        watch = asyncio.create_task(self._watch())
+        stack.callback(watch.cancel)
 
     async def end_deliver(self) -> None:
-        """Once all outages are over, SIGTERM; nothing comes to Dovecot any more."""
-        await asyncio.gather(*self._tasks)
-        self._down.add("deliver")
+        """SIGTERM; nothing comes to Dovecot any more."""
+        self._site.down.add(self._part(Outage.KILL_DELIVER))
         begun = time.monotonic()
         await asyncio.to_thread(self._deliver.stop)
         self.stops.append(time.monotonic() - begun)
         await self.proxy.close()
 
-    def _mount(self, stack: contextlib.ExitStack) -> None:
-        kinds = {outage.what for outage in self._plan.outages}
+    def _mount(self, stack: contextlib.ExitStack) -> str:
+        """Mount the disks that will be full. Return the memory of Dovecot's container."""
+        plan = self._site.plan
+        kinds = {outage.what for outage in plan.outages}
+        volume = sum(mail.size * len(mail.expected) for mail in plan.mails)
+        megabytes = 0
         if Outage.FILL_MAIL in kinds:
-            volume = sum(mail.size * len(mail.expected) for mail in self._plan.mails)
-            megabytes = 64 + 3 * volume // 2**20
-            self._disks[Outage.FILL_MAIL] = Disk(self.place.mail, megabytes)
-            # What lies on a tmpfs counts as memory of whoever wrote it.
-            self.box = dovecot(self.box.name, self.place, memory=f"{96 + megabytes}m")
+            size = 64 + 3 * volume // 2**20
+            megabytes += size
+            if self.number == 1:
+                self._disks[Outage.FILL_MAIL] = Disk(self.place.mail, size)
+            else:
+                self._disks[Outage.FILL_MAIL] = self._site.hosts[0].disk(Outage.FILL_MAIL)
+        if Outage.FILL_INDEXES in kinds:
+            megabytes += _INDEXES_MEGABYTES
+            self._disks[Outage.FILL_INDEXES] = Disk(self.place.indexes, _INDEXES_MEGABYTES)
         if Outage.FILL_STATE in kinds:
             self._disks[Outage.FILL_STATE] = Disk(self.place.deliver, 64)
-        for disk in self._disks.values():
-            stack.callback(disk.unmount)
+        for what, disk in self._disks.items():
+            if self.number == 1 or what is not Outage.FILL_MAIL:
+                stack.callback(disk.unmount)
+        # What lies on a tmpfs counts as memory of whoever wrote it.
+        return f"{(96 if megabytes else 128) + megabytes}m"
+
+    def disk(self, what: Outage) -> Disk:
+        """Return the disk that an outage fills."""
+        return self._disks[what]
+
+    def _dovecot(self, memory: str) -> Container:
+        name, between = f"{self._site.name}{self._suffix}", self._site.between
+        if between is None:
+            self.place.keep(DIRECTORY)
+            return dovecot(name, self.place, memory=memory)
+        self.place.keep(directory(self._site.homes, between.hosts))
+        self._site.certify(self)
+        own = between.hosts[self.number - 1]
+        return dovecot(
+            name,
+            self.place,
+            memory=memory,
+            environment={
+                "PLEXUS_HOSTNAME": own.name,
+                "PLEXUS_SHARD": str(self.number),
+                "PLEXUS_PEERS": " ".join(each.address for each in between.hosts),
+            },
+            options=[
+                *("--network", between.network.name, "--ip", own.address),
+                # As an interface of EC2, which keeps its own whatever instance has it.
+                f"--mac-address=02:00:00:00:03:{self.number:02x}",
+                f"--volume={between.authority.file}:/etc/ssl/certs/ca-certificates.crt:ro",
+            ],
+        )
 
     def _write_filters(self) -> None:
         for address, script in SCRIPTS.items():
@@ -165,18 +205,34 @@ class Host:
         return self._process
 
     def _courier(self) -> Process:
+        stub, between = self._site.stub, self._site.between
+        of_shard = (
+            {
+                "PLEXUS_SHARD": str(self.number),
+                "PLEXUS_HOSTNAME": between.hosts[self.number - 1].name,
+                "PLEXUS_QUEUE_URL": stub.queue_url(f"mail{self._suffix}"),
+                "PLEXUS_DEAD_LETTER_QUEUE_URL": stub.queue_url(f"dead-letters{self._suffix}"),
+                "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.relay.port}",
+            }
+            if between
+            else {}
+        )
         return Process(
             self.place,
             {
-                **environment(self.stub),
-                "PLEXUS_EVENTS_QUEUE_URL": self.stub.queue_url("events"),
+                **environment(stub),
+                "PLEXUS_EVENTS_QUEUE_URL": stub.queue_url(f"events{self._suffix}"),
                 "PLEXUS_CONFIGURATION_SET": "chaos",
                 **SETTINGS,
+                **of_shard,
             },
             lmtp=self.place.root / "lmtp.sock",
-            log=self._root / "deliver.log",
+            log=self._site.root / f"deliver{self._suffix}.log",
             arguments=self._arguments,
         )
+
+    def _part(self, what: Outage) -> str:
+        return PARTS[what].format(self.number)
 
     # --- outages
 
@@ -190,49 +246,46 @@ class Host:
 
     def _strike(self, outage: PlannedOutage) -> bool:
         """Begin an outage; False where the part that it would hit is down already."""
-        part = PARTS[outage.what]
-        if part in self._down or (part == "deliver" and not self._deliver.running):
+        part = self._part(outage.what)
+        is_of_deliver = part == self._part(Outage.KILL_DELIVER)
+        if part in self._site.down or (is_of_deliver and not self._deliver.running):
             return False
         match outage.what:
-            case Outage.KILL_DELIVER:
-                os.kill(self._deliver.pid, signal.SIGKILL)
-                self._later(part, self._restart_deliver(outage))
-            case Outage.STOP_DELIVER:
-                os.kill(self._deliver.pid, signal.SIGTERM)
-                self._later(part, self._restart_deliver(outage))
+            case Outage.KILL_DELIVER | Outage.STOP_DELIVER:
+                os.kill(self._deliver.pid, _SIGNALS[outage.what])
+                work = self._restart_deliver(outage)
+            case Outage.SUSPEND_DELIVER:
+                work = _suspend([self._deliver.pid], outage)
             case Outage.KILL_DOVECOT:
                 os.kill(self._dovecot_pid, signal.SIGKILL)
-                self._later(part, self._restart_dovecot(outage))
+                work = self._restart_dovecot(outage)
+            case Outage.SUSPEND_DOVECOT:
+                work = _suspend(ControlGroup.of(self._dovecot_pid).processes(), outage)
             case Outage.KILL_LMTP:
                 self._kill_lmtp()
+                work = None
             case Outage.KILL_AWS:
-                self.stub.kill()
-                self._later(part, self._restart_aws(outage))
+                self._site.stub.kill()
+                work = self._site.restart_aws(outage.pause)
             case Outage.KILL_POSTFIX:
                 self.postfix.kill()
                 self.filters.kill()
-                self._later(part, self._restart_postfix(outage))
-            case Outage.FILL_MAIL | Outage.FILL_STATE:
+                work = self._restart_postfix(outage)
+            case Outage.FILL_MAIL | Outage.FILL_STATE | Outage.FILL_INDEXES:
                 disk = self._disks[outage.what]
                 disk.fill()
-                self._later(part, self._give_room(disk, outage))
+                work = self._give_room(disk, outage)
+            case Outage.PARTITION | Outage.STALE_DIRECTORY:
+                self.relay.cut(content=outage.what is Outage.PARTITION)
+                work = self._mend_way(outage, time.time())
+            case Outage.MOVE:
+                self._site.move(outage.mailbox)
+                work = None
+        if work is not None:
+            self._site.later(part, work)
         self.outages[outage.what.value] += 1
-        self.event(str(outage))
+        self._site.event(str(outage))
         return True
-
-    def _later(self, part: str, work: Coroutine[Any, Any, None]) -> None:
-        """Do the rest of an outage; nothing else strikes the same part meanwhile."""
-        self._down.add(part)
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-
-        def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._down.discard(part)
-            if not task.cancelled() and task.exception() is not None:
-                self._broken = task.exception()
-
-        task.add_done_callback(done)
 
     async def _restart_deliver(self, outage: PlannedOutage) -> None:
         process = self._deliver
@@ -243,6 +296,12 @@ class Host:
             self.stops.append(time.monotonic() - begun)
         await asyncio.sleep(outage.pause)
         process.start()
+
+    async def _mend_way(self, outage: PlannedOutage, begun: float) -> None:
+        await asyncio.sleep(outage.pause)
+        self.blind.append(Blind(self.number, begun, time.time()))
+        self.relay.mend()
+        self._site.event(f"host {self.number} reaches S3 again")
 
     async def _restart_dovecot(self, outage: PlannedOutage) -> None:
         # A killed server's socket refuses connections; every other time it hangs up at once.
@@ -262,10 +321,6 @@ class Host:
                 if Path(f"/proc/{pid}/comm").read_text().strip() == "lmtp":
                     os.kill(pid, signal.SIGKILL)
 
-    async def _restart_aws(self, outage: PlannedOutage) -> None:
-        await asyncio.sleep(outage.pause)
-        await asyncio.to_thread(self.stub.start)
-
     async def _restart_postfix(self, outage: PlannedOutage) -> None:
         await asyncio.sleep(outage.pause)
         await self.postfix.open()
@@ -280,9 +335,19 @@ class Host:
         while True:
             await asyncio.sleep(0.2)
             process = self._deliver
-            if "deliver" in self._down or process.running:
+            if self._part(Outage.KILL_DELIVER) in self._site.down or process.running:
                 continue
-            self.event(f"deliver ended by itself with status {process.status}")
-            self.crashes.append(f"deliver ended by itself with status {process.status}")
+            what = f"deliver {self.number} ended by itself with status {process.status}"
+            self._site.event(what)
+            self.crashes.append(what)
             await asyncio.sleep(0.5)
             process.start()
+
+
+async def _suspend(pids: Sequence[int], outage: PlannedOutage) -> None:
+    """Stop processes, which know nothing of it, and let them go on."""
+    for number, pause in ((signal.SIGSTOP, outage.pause), (signal.SIGCONT, 0.0)):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        await asyncio.sleep(pause)

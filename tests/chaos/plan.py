@@ -12,10 +12,11 @@ moment is left to the machine.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from postal_plexus.directory import Alias, Directory, Domain, Mailbox
+from postal_plexus.directory import Alias, Directory, Domain, Host, Mailbox
 
 PASSWORD = "a-password-of-no-worth"
 MARK = b"X-Chaos-Mail: "
@@ -45,6 +46,16 @@ DIRECTORY = Directory(
         Alias("away@example.org", ("away@outside.example",)),
     ),
 )
+
+# Those that a client has open and flags the mails of; they move most often.
+READ = ("ann@example.org", "jon@example.net")
+
+
+def directory(homes: Mapping[str, int], hosts: tuple[Host, ...]) -> Directory:
+    """Return the directory of several hosts, in which each mailbox has this home."""
+    mailboxes = tuple(replace(each, home=homes[each.address]) for each in DIRECTORY.mailboxes)
+    return Directory(DIRECTORY.domains, mailboxes, DIRECTORY.aliases, hosts)
+
 
 # How a recipient is written in the envelope, and who must get the mail.
 WRITTEN: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -92,19 +103,29 @@ class Outage(Enum):
     KILL_POSTFIX = "kill -9 Postfix"
     FILL_MAIL = "fill the mail store"
     FILL_STATE = "fill deliver's disk"
+    # With several hosts only.
+    MOVE = "move a mailbox"
+    PARTITION = "cut off from S3"
+    STALE_DIRECTORY = "cut off from the directory"
+    SUSPEND_DELIVER = "suspend deliver"
+    SUSPEND_DOVECOT = "suspend Dovecot"
+    FILL_INDEXES = "fill the indexes' disk"
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedOutage:
-    """An outage at a stage of the transaction with this number, counted from the start."""
+    """An outage at a stage of a host's transaction with this number, counted from the start."""
 
     transaction: int
     stage: Stage
     what: Outage
-    pause: float  # seconds until what was killed is started again, or the disk has room again
+    pause: float  # seconds until what was struck is well again
+    host: int = 1
+    mailbox: str = ""  # which one moves
 
     def __str__(self) -> str:
-        return f"transaction {self.transaction}, {self.stage.value}: {self.what.value}"
+        what = f"{self.what.value} {self.mailbox}".rstrip()
+        return f"host {self.host}, transaction {self.transaction}, {self.stage.value}: {what}"
 
 
 @dataclass(slots=True)
@@ -255,6 +276,23 @@ OUTAGES = (
     *(Outage.FILL_MAIL,) * 2,
     *(Outage.FILL_STATE,) * 2,
 )
+BETWEEN_HOSTS = (
+    *(Outage.MOVE,) * 16,
+    *(Outage.PARTITION,) * 3,
+    *(Outage.STALE_DIRECTORY,) * 3,
+    *(Outage.SUSPEND_DELIVER,) * 3,
+    *(Outage.SUSPEND_DOVECOT,) * 3,
+    *(Outage.FILL_INDEXES,) * 2,
+)
+_PAUSE = (0.05, 0.6)
+_PAUSES = {
+    Outage.PARTITION: (2.0, 40.0),
+    # Longer than a host may act on what it knows (deliver.directory_versions).
+    Outage.STALE_DIRECTORY: (10.0, 60.0),
+    Outage.SUSPEND_DELIVER: (1.0, 20.0),
+    Outage.SUSPEND_DOVECOT: (0.5, 6.0),
+    Outage.FILL_INDEXES: (0.5, 10.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +320,12 @@ class Plan:
     mails: tuple[PlannedMail, ...]
     outages: tuple[PlannedOutage, ...]
     echoes: tuple[PlannedEcho, ...] = ()
+    hosts: int = 1
+
+    @property
+    def homes(self) -> dict[str, int]:
+        """The home of each mailbox at the start."""
+        return {address: 1 + index % self.hosts for index, address in enumerate(MAILBOXES)}
 
     def faults(self) -> int:
         """Return how many there are, of all kinds."""
@@ -290,7 +334,7 @@ class Plan:
         return len(self.outages) + of_mails + of_echoes
 
 
-def make(seed: int, mails: int, faults: int, *, outages: bool = True) -> Plan:
+def make(seed: int, mails: int, faults: int, *, outages: bool = True, hosts: int = 1) -> Plan:
     """Return the plan of a seed: `mails` mails and `faults` faults, a fifth of them outages."""
     chance = random.Random(seed)
     planned = [_mail(chance, seed, number) for number in range(mails)]
@@ -302,21 +346,24 @@ def make(seed: int, mails: int, faults: int, *, outages: bool = True) -> Plan:
         _break(chance, mail)
         have += len(mail.faults()) - before
     # The last transactions are left alone, so that each outage has its transaction.
-    last = max(1, int(mails * 0.9))
+    last = max(1, int(mails * (0.9 if hosts == 1 else 0.5)))
     planned_outages = sorted(
-        (
-            PlannedOutage(
-                chance.randint(1, last),
-                chance.choice(list(Stage)),
-                chance.choice(OUTAGES),
-                chance.uniform(0.05, 0.6),
-            )
-            for _ in range(broken)
-        ),
+        (_outage(chance, last, hosts) for _ in range(broken)),
         key=lambda outage: outage.transaction,
     )
     echoes = tuple(_echo(chance, seed, number) for number in range(mails // 40))
-    return Plan(seed, tuple(planned), tuple(planned_outages), echoes)
+    return Plan(seed, tuple(planned), tuple(planned_outages), echoes, hosts)
+
+
+def _outage(chance: random.Random, last: int, hosts: int) -> PlannedOutage:
+    transaction = chance.randint(1, last)
+    stage = chance.choice(list(Stage))
+    what = chance.choice(OUTAGES if hosts == 1 else OUTAGES + BETWEEN_HOSTS)
+    pause = chance.uniform(*_PAUSES.get(what, _PAUSE))
+    if hosts == 1:
+        return PlannedOutage(transaction, stage, what, pause)
+    mailbox = chance.choice(READ * 3 + MAILBOXES) if what is Outage.MOVE else ""
+    return PlannedOutage(transaction, stage, what, pause, chance.randint(1, hosts), mailbox)
 
 
 def _echo(chance: random.Random, seed: int, number: int) -> PlannedEcho:

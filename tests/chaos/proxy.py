@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from typing import TYPE_CHECKING
 
 from tests.chaos.plan import MARK, PlannedMail, Stage
@@ -51,6 +52,8 @@ class Proxy:
         self.connections = 0
         self.chunked = 0
         self.met: list[str] = []
+        # Mails whose envelope has come, and when.
+        self.begun: list[tuple[int, float]] = []
 
     async def open(self) -> None:
         """Listen. Anybody may connect: `deliver` may run as any user in a test."""
@@ -198,6 +201,8 @@ class _Session:
             self._transaction = proxy.begin()
             sender = _SENDER.match(line)
             self._mail = proxy.mail(sender.group(1)) if sender else None
+            if self._mail is not None:
+                proxy.begun.append((self._mail.number, time.time()))
             await proxy.reached(self._transaction, Stage.MAIL)
             fault = proxy.take(self._mail, "cut-mail", "421-mail", "451-mail", "nonsense")
             if fault == "cut-mail":

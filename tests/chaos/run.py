@@ -7,18 +7,22 @@ where the harness itself cannot go on.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
 from collections import Counter
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.mailhost.engine import wait_until
-from benchmarks.mailhost.host import HOSTNAME, greets, trusting
-from tests.chaos import ledger
+from benchmarks.mailhost.host import greets
+from tests.chaos import ledger, shards
+from tests.chaos.client import Reader
 from tests.chaos.feeding import Feeding
-from tests.chaos.outages import Host
+from tests.chaos.plan import READ
+from tests.chaos.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +49,8 @@ class Report:
     most_receives: int = 0
     told: Counter[str] = field(default_factory=Counter)
     told_twice: int = 0  # a lost answer may repeat a dead letter or a bounce: counted, not wrong
+    flagged: int = 0  # with several hosts: flags that clients set meanwhile
+    sessions: int = 0  # in this number of IMAP sessions
 
     @property
     def good(self) -> bool:
@@ -57,7 +63,7 @@ class Report:
 
 
 class Run:
-    """One plan on one mail host below `root`, which must not exist yet."""
+    """One plan on its mail hosts below `root`, which must not exist yet."""
 
     def __init__(
         self,
@@ -72,47 +78,76 @@ class Run:
         self._plan = plan
         self._root = root
         self._patience = patience
-        self._host = Host(plan, root, f"{name}-{os.getpid()}", arguments)
+        self._site = Site(plan, root, f"{name}-{os.getpid()}", arguments)
+        self._feeding = Feeding(plan, self._site)
+        self._readers: list[Reader] = []
         self._report = Report(ledger.Judgement(), 0, 0, 0)
 
     async def go(self) -> Report:
         """Do it all. Raises HostError, EngineError, StubError."""
         begun = time.monotonic()
-        host, report = self._host, self._report
-        async with host.running():
-            feeding = Feeding(self._plan, host)
-            await feeding.feed()
-            await feeding.settled(self._patience)
-            await host.end_deliver()
+        site, report = self._site, self._report
+        async with site.running():
+            if self._plan.hosts > 1:
+                doors = [site.door(host.number) for host in site.hosts]
+                self._readers = [Reader(address, doors) for address in READ]
+            await self._feeding.feed()
+            await self._feeding.settled(self._patience)
+            await site.all_well()
+            await asyncio.gather(*(asyncio.to_thread(reader.end) for reader in self._readers))
+            await self._all_at_home()
+            for host in site.hosts:
+                await host.end_deliver()
             self._count()
-        report.outages, report.crashes, report.stops = host.outages, host.crashes, host.stops
-        report.most_receives = feeding.most_receives
+        for host in site.hosts:
+            report.outages += host.outages
+            report.crashes += host.crashes
+            report.stops += host.stops
+        report.most_receives = self._feeding.most_receives
         report.seconds = time.monotonic() - begun
         return report
 
+    async def _all_at_home(self) -> None:
+        """Wait until all moves have ended."""
+        deadline = time.monotonic() + self._patience
+        while self._plan.hosts > 1 and self._site.away() and time.monotonic() < deadline:
+            self._site.check()
+            await asyncio.sleep(0.5)
+
     def _count(self) -> None:
-        host = self._host
-        wait_until("Dovecot at the end", lambda: greets(host.place.lmtp), self._patience)
-        kept = ledger.mailboxes(host.box.port(993), trusting(host.place), HOSTNAME)
-        dump = host.stub.get("dump")
+        site, hosts = self._site, self._site.hosts
+        for host in hosts:
+            ready = partial(greets, host.place.lmtp)
+            wait_until(f"Dovecot {host.number} at the end", ready, self._patience)
+        kept = ledger.mailboxes(lambda address: site.door(site.homes[address]))
+        dump = site.stub.get("dump")
         left = [
             f"{letter['receives']} receives: {letter['body'][:300]}"
-            for letter in dump["queues"]["mail"] + dump["queues"]["events"]
+            for name in (*site.queues("mail"), *site.queues("events"))
+            for letter in dump["queues"][name]
         ]
+        if self._plan.hosts > 1:
+            left += site.away()
         accounts = ledger.accounts(dump)
         report = self._report
         report.told_twice = len(accounts) - len({one[:2] for one in map(astuple, accounts)})
         report.told = Counter(account.how for account in accounts)
         report.judgement = ledger.judge(
-            self._plan, kept, accounts, left, host.postfix.taken, host.filters.taken
+            self._plan,
+            kept,
+            accounts,
+            left,
+            [one for host in hosts for one in host.postfix.taken],
+            [one for host in hosts for one in host.filters.taken],
         )
-        report.transactions = host.proxy.transactions
-        report.chunked = host.proxy.chunked
+        self._judge_shards(kept)
+        report.transactions = sum(host.proxy.transactions for host in hosts)
+        report.chunked = sum(host.proxy.chunked for host in hosts)
         report.met["two rules"] = sum(mail.split for mail in self._plan.mails)
         report.met["notified twice"] = sum(
             one.doubled for one in (*self._plan.mails, *self._plan.echoes)
         )
-        for line in host.proxy.met:
+        for line in (line for host in hosts for line in host.proxy.met):
             report.met[f"proxy {line.partition(': ')[2]}"] += 1
         with (self._root / "aws" / "journal").open() as journal:
             for line in journal:
@@ -120,3 +155,17 @@ class Run:
                 if entry["do"] == "met":
                     report.met[f"aws {entry['fault']}"] += 1
         (self._root / "dump.json").write_text(json.dumps(dump, indent=1))
+
+    def _judge_shards(self, kept: Sequence[ledger.Kept]) -> None:
+        found, hosts, readers = self._report.judgement, self._site.hosts, self._readers
+        shards.judge_flags(found, kept, {each.address: each.flagged for each in readers})
+        found.misled += [problem for each in readers for problem in each.problems]
+        self._report.flagged = sum(len(each.flagged) for each in readers)
+        self._report.sessions = sum(each.sessions for each in readers)
+        deliveries = [
+            shards.Delivery(host.number, number, at)
+            for host in hosts
+            for number, at in host.proxy.begun
+        ]
+        blind = [each for host in hosts for each in host.blind]
+        shards.judge_deliveries(found, deliveries, blind, self._feeding.accepted)
