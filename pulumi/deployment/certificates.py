@@ -22,6 +22,7 @@ from deployment.alarms import Alarm, Metric, namespace
 from deployment.host_directories import BY_NAME, CERTBOT, SHARED_GROUP
 from deployment.schedule import Schedule, ScheduleArgs
 from deployment.stack import Stack
+from postal_plexus.autoconfig import domain_of
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 CONTAINER = "certbot"
@@ -60,10 +61,7 @@ class CertificatesArgs:
     @property
     def domains(self) -> list[str]:
         """The domains whose zones the task needs: the most specific one for each name."""
-        return sorted({self._domain_of(name) for name in self.names})
-
-    def _domain_of(self, name: str) -> str:
-        return max((d for d in self.zone_ids if name.endswith(f".{d}")), key=len)
+        return sorted({domain_of(name, self.zone_ids) for name in self.names})
 
 
 class Certificates(pulumi.ComponentResource):

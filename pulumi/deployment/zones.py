@@ -8,7 +8,7 @@ import pulumi_aws as aws
 import pulumi
 from deployment.identities import Identity
 from deployment.stack import Stack
-from postal_plexus.autoconfig import ClientSetup, client_records
+from postal_plexus.autoconfig import ClientSetup, client_records, domain_of
 from postal_plexus.config import regions
 from postal_plexus.config.dns_records import mail_records
 from postal_plexus.config.settings import Settings
@@ -67,13 +67,16 @@ class Zones(pulumi.ComponentResource):
             self._zone(identity.domain)
             self._mail_records(identity)
             for record in client_records(
-                client, tls_reports=f"postmaster@{identity.domain}", sieve=True
+                client,
+                tls_reports=f"postmaster@{identity.domain}",
+                sieve=True,
+                domains=[each.domain for each in args.clients],
             ):
                 self.record(identity.domain, record.name, record.type, record.values, record.ttl)
         self._delegate_subdomains()
         for names, ipv4, ipv6 in args.hosts:
             for host in names:
-                domain = self._domain_of(host)
+                domain = domain_of(host, self.zone_ids)
                 self.record(domain, host, "A", [ipv4], _ADDRESS_TTL_SECONDS)
                 self.record(domain, host, "AAAA", [ipv6], _ADDRESS_TTL_SECONDS)
         self.register_outputs({"name_servers": self.name_servers})
@@ -95,13 +98,8 @@ class Zones(pulumi.ComponentResource):
     def _delegate_subdomains(self) -> None:
         """Delegate a zone of the stack that is below another zone of the stack."""
         for domain, servers in self.name_servers.items():
-            if parent := self._domain_of(domain):
+            if parent := domain_of(domain, self.zone_ids):
                 self.record(parent, domain, "NS", servers)
-
-    def _domain_of(self, name: str) -> str:
-        """Return the most specific of our domains that `name` is below, or ""."""
-        within = [domain for domain in self.zone_ids if name.endswith(f".{domain}")]
-        return max(within, key=len, default="")
 
     def _mail_records(self, identity: Identity) -> None:
         domain, region = identity.domain, self._args.stack.region

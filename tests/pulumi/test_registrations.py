@@ -445,6 +445,28 @@ def test_a_subdomains_zone_is_delegated_by_its_parents() -> None:
     ]
 
 
+def test_a_shared_host_has_records_in_the_zone_of_its_own_domain_alone() -> None:
+    """A pilot's subdomain with the mail host, and later the domain above it: each record once."""
+    config = {
+        **stack_configuration(TEMPLATE),
+        "postal-plexus:domains": ["example.net", "a.example.org", "example.org"],
+        "postal-plexus:mail-host": "mail.a.example.org",
+        "postal-plexus:client-hosts": "shared",
+        "postal-plexus:webmail": True,
+        "postal-plexus:webmail-names": True,
+    }
+    found = [
+        (entry.inputs["name"], entry.inputs["type"], entry.inputs["zoneId"])
+        for entry in record(config).of(_RECORD)
+        if entry.inputs["name"] in ("mail.a.example.org", "webmail.a.example.org")
+    ]
+    assert [
+        (name, kind, "ZA.EXAMPLE.ORG")
+        for name in ("mail.a.example.org", "webmail.a.example.org")
+        for kind in ("A", "AAAA", "CAA")
+    ] == sorted(found)
+
+
 def test_rules_wait_until_policies_are_seen(template: Run) -> None:
     """SES tries bucket and topic as a rule is made: not in the first seconds of their policies."""
     settled = template.one("command:local:Command", "-rules-settled")

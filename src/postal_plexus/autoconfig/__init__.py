@@ -14,6 +14,7 @@ from postal_plexus.autoconfig.hosts import (
     ClientSetupError,
     certificate_names,
     client_setups,
+    domain_of,
 )
 from postal_plexus.autoconfig.mta_sts import MtaStsMode, MtaStsPolicy
 from postal_plexus.autoconfig.records import Record, client_records, site_records, txt_value
@@ -34,6 +35,7 @@ __all__ = [
     "certificate_names",
     "client_records",
     "client_setups",
+    "domain_of",
     "edge_function",
     "site_files",
     "site_records",

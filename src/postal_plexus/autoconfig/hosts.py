@@ -58,6 +58,14 @@ class ClientSetup:
         return (self.autoconfig, self.autodiscover, self.mta_sts)
 
 
+def domain_of(name: str, domains: Iterable[str]) -> str:
+    """Return the most specific of these domains that a name is below, or "".
+
+    Its zone has the name's records: a name below two of them is not in the upper one's zone.
+    """
+    return max((one for one in domains if name.endswith(f".{one}")), key=len, default="")
+
+
 def client_setups(
     domains: Iterable[str],
     *,
@@ -74,7 +82,7 @@ def client_setups(
     Raises ClientSetupError if one certificate cannot hold all client hosts.
     """
     domains = tuple(domains)
-    of_mail_host = max((d for d in domains if mail_host.endswith(f".{d}")), key=len, default="")
+    of_mail_host = domain_of(mail_host, domains)
 
     def webmail(domain: str) -> str:
         of = of_mail_host if shared else domain

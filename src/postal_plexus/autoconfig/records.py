@@ -13,9 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from postal_plexus.autoconfig.hosts import domain_of
 from postal_plexus.autoconfig.services import ABSENT, ABSENT_DAV, DAV, DAV_PATH, SERVICES, SIEVE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from postal_plexus.autoconfig.hosts import ClientSetup
     from postal_plexus.autoconfig.mta_sts import MtaStsPolicy
 
@@ -39,11 +42,13 @@ def client_records(
     tls_reports: str,
     sieve: bool = False,
     certificate_authority: str = LETS_ENCRYPT,
+    domains: Collection[str] = (),
 ) -> tuple[Record, ...]:
     """Return the records of any domain: SRV for each service, TLS-RPT, and the client host's CAA.
 
     `tls_reports` is the address for reports of failed TLS. A CAA record is in the domain to which
-    the host belongs, so it is omitted if a domain uses another domain's host.
+    the host belongs, so it is omitted if a domain uses another domain's host. `domains` are all of
+    the stack: the host may belong to one below this.
     """
     domain = setup.domain
     offered = (*SERVICES, SIEVE) if sieve else SERVICES
@@ -69,7 +74,7 @@ def client_records(
     records += [
         Record(host, "CAA", (issue, '0 issuewild ";"'))
         for host in dict.fromkeys((setup.host, setup.webmail))
-        if host.endswith(f".{domain}")
+        if domain_of(host, (domain, *domains)) == domain
     ]
     return tuple(records)
 

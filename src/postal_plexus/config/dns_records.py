@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from postal_plexus.autoconfig import (
+    domain_of,
     MtaStsMode,
     MtaStsPolicy,
     client_records,
@@ -87,10 +88,12 @@ def expected(settings: Settings, made: Made) -> dict[str, list[Record]]:
             texts=settings.txt_records.get(domain, ()),
         )
         records += [Record(name, "CNAME", (target,)) for name, target in made.dkim.get(domain, ())]
-        records += client_records(client, tls_reports=f"postmaster@{domain}", sieve=True)
+        records += client_records(
+            client, tls_reports=f"postmaster@{domain}", sieve=True, domains=settings.domains
+        )
         address = (made.address,) if made.address else ()
         hosts = dict.fromkeys(filter(None, (client.host, client.webmail)))
-        if settings.mail_host.endswith(f".{domain}"):
+        if domain_of(settings.mail_host, settings.domains) == domain:
             hosts[settings.mail_host] = None
         for host in hosts:
             records += [Record(host, "A", address), Record(host, "AAAA", ())]

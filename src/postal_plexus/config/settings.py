@@ -13,6 +13,7 @@ from postal_plexus.autoconfig import (
     ClientSetupError,
     certificate_names,
     client_setups,
+    domain_of,
 )
 from postal_plexus.autoconfig.hosts import MAX_CERTIFICATE_NAMES
 from postal_plexus.config import regions
@@ -70,10 +71,9 @@ class Settings(Keys):
     @property
     def web_addresses(self) -> dict[str, str]:
         """The addresses of these parts, by their names; `web_parts.LABELS` has their titles."""
-        names = [
-            each.webmail for each in self.clients if self.mail_host.endswith(f".{each.domain}")
-        ]
-        return addresses(self.web_parts, self.mail_host, max(names, key=len, default=""))
+        domain = domain_of(self.mail_host, self.domains)
+        names = (each.webmail for each in self.clients if each.domain == domain)
+        return addresses(self.web_parts, self.mail_host, next(names, ""))
 
     def dmarc(self, domain: str) -> str:
         """Return a domain's DMARC policy."""
