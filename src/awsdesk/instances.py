@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from awsdesk import files, sockets
+from awsdesk import files, naming, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,8 @@ class Instance:
         return str(ipaddress.ip_address(sockets.LOOPBACK) + self.number - 1)
 
     def named(self, name: str) -> str:
-        """Return a part's name among those of all hosts; host 1 has the names of a single one."""
-        return name if self.number == 1 else f"{name}-{self.number}"
+        """Return a part's name among those of all hosts (`naming.of_host`)."""
+        return naming.of_host(name, self.number)
 
 
 def save(path: Path, by_cluster: Mapping[str, Instance]) -> None:

@@ -200,7 +200,7 @@ class DeskLayout:
 
     def host_path(self, path: str, number: int = 1) -> Path:
         """Return the desk's place for an absolute path of an EC2 host."""
-        root = self.host if number == 1 else self.host.with_name(f"{self.host.name}-{number}")
+        root = self.host.with_name(naming.of_host(self.host.name, number))
         return root.joinpath(*Path(path).parts[1:])
 
     def _directories(self) -> tuple[Path, ...]:
