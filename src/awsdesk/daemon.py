@@ -83,6 +83,16 @@ def _open(desk: DeskSettings) -> _Listeners:
     )
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the daemon runs besides DNS and the sites."""
+
+    application: DeskApplication
+    stand_in: SesStandIn
+    reconciler: Reconciler
+    snapshots: runtime.Snapshots
+
+
 class Daemon:
     """Everything that runs for one desk."""
 
@@ -104,48 +114,14 @@ class Daemon:
         """
         desk, layout = self._desk, self._layout
         listeners = _open(desk)
-        environment.configure(
-            environment.EmulatorSettings(
-                directory=layout.aws,
-                port=desk.ports.aws,
-                account_id=desk.account_id,
-                region=desk.region,
-                root_key_id=desk.root_key_id,
-                root_secret=desk.root_secret,
-            )
-        )
         authority = CertificateAuthority(layout.authority)
         authority.bundle()
         certificate = authority.certificate("aws", _aws_hosts(desk))
-        ministack = environment.module("app")
-        logging.getLogger("ministack").setLevel(logging.WARNING)
-        _correct_ministack(layout, desk)
-
-        snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
-        stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
-        reconciler = Reconciler(layout, desk, self._engine)
-
-        def changed(operation: str) -> None:
-            snapshots.changed(operation)
-            if operation.startswith("AmazonEC2ContainerService"):
-                reconciler.wake()
-
-        loop = asyncio.get_running_loop()
-
-        def task_started() -> None:
-            loop.call_soon_threadsafe(changed, "AmazonEC2ContainerService")
-
-        schedules.install(schedules.Schedules(desk.account_id, desk.region), task_started)
-        application = DeskApplication(
-            ministack.app,
-            RootKey(desk.root_key_id, desk.root_secret),
-            reconciler.credentials,
-            changed,
-            lambda: _health(desk, reconciler, stand_in),
-        )
-        saving = asyncio.create_task(snapshots.run())
+        parts = self._parts(certificate)
+        stand_in, reconciler = parts.stand_in, parts.reconciler
+        saving = asyncio.create_task(parts.snapshots.run())
         web_end = asyncio.Event()
-        web = asyncio.create_task(_serve(application, listeners, certificate, web_end))
+        web = asyncio.create_task(_serve(parts.application, listeners, certificate, web_end))
         await _until_loaded(web, desk.ports.aws)
         sites = asyncio.create_task(_serve_sites(desk, authority, listeners.sites, web_end))
         mail = [
@@ -179,6 +155,34 @@ class Daemon:
         await asyncio.gather(web, sites, saving, end, return_exceptions=True)
         log.info("desk.ended")
 
+    def _parts(self, certificate: Certificate) -> _Parts:
+        """Load the emulator, and create what is beside it. Nothing runs yet."""
+        desk, layout = self._desk, self._layout
+        ministack = _ministack(layout, desk)
+        snapshots = runtime.Snapshots(lambda: stand_in.spool.about_to_save())  # noqa: PLW0108
+        stand_in = _stand_in(layout, desk, certificate, snapshots.changed)
+        reconciler = Reconciler(layout, desk, self._engine)
+
+        def changed(operation: str) -> None:
+            snapshots.changed(operation)
+            if operation.startswith("AmazonEC2ContainerService"):
+                reconciler.wake()
+
+        loop = asyncio.get_running_loop()
+
+        def task_started() -> None:
+            loop.call_soon_threadsafe(changed, "AmazonEC2ContainerService")
+
+        schedules.install(schedules.Schedules(desk.account_id, desk.region), task_started)
+        application = DeskApplication(
+            ministack.app,
+            RootKey(desk.root_key_id, desk.root_secret),
+            reconciler.credentials,
+            changed,
+            lambda: _health(desk, reconciler, stand_in),
+        )
+        return _Parts(application, stand_in, reconciler, snapshots)
+
 
 async def _first_end(*tasks: asyncio.Task[Any]) -> None:
     """Wait until one has ended, and log why if it failed."""
@@ -188,8 +192,20 @@ async def _first_end(*tasks: asyncio.Task[Any]) -> None:
             log.error("desk.failed", exc_info=error)
 
 
-def _correct_ministack(layout: DeskLayout, desk: DeskSettings) -> None:
-    """Replace what ministack does otherwise than AWS, where that matters here."""
+def _ministack(layout: DeskLayout, desk: DeskSettings) -> Any:
+    """Load the emulator, and replace what it does otherwise than AWS, where that matters here."""
+    environment.configure(
+        environment.EmulatorSettings(
+            directory=layout.aws,
+            port=desk.ports.aws,
+            account_id=desk.account_id,
+            region=desk.region,
+            root_key_id=desk.root_key_id,
+            root_secret=desk.root_secret,
+        )
+    )
+    ministack = environment.module("app")
+    logging.getLogger("ministack").setLevel(logging.WARNING)
     backups.install(layout, desk.account_id, desk.region)
     runtime.keep_from_running_containers()
     iam_actions.install()
@@ -197,6 +213,7 @@ def _correct_ministack(layout: DeskLayout, desk: DeskSettings) -> None:
     ecs_view.install()
     log_events.install()
     edge_functions.install()
+    return ministack
 
 
 def _aws_hosts(desk: DeskSettings) -> list[str]:

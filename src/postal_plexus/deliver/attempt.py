@@ -40,7 +40,7 @@ from postal_plexus.deliver.retry import attempted
 from postal_plexus.deliver.return_path import ReturnPath
 from postal_plexus.deliver.settlement import Settlement
 from postal_plexus.deliver.trace_fields import Copy, mailbox_copies, notice_copies
-from postal_plexus.deliver.transfer import Mail, Transfer
+from postal_plexus.deliver.transfer import Mail, Transfer, Transferred
 from postal_plexus.directory import Directory
 from postal_plexus.mail.dead_letter import VIRUS
 from postal_plexus.mail.delivered import Record, write_record
@@ -155,32 +155,26 @@ class Attempts:
     def _deliver(self, message: QueueMessage, receipt: Receipt, in_vain: int) -> "_Attempted":
         """Deliver a message to everybody who is owed it."""
         began = time.perf_counter()
-        mail = Mail(
-            *(receipt.message_id, receipt.accepted_at, message.receive_count, in_vain),
-            owed_since=message.owed_since,
-            asked_for=message.replay is not None,
-        )
         directory = self._directory_for(message, receipt)
-        recipients = resolve(receipt.envelope, directory).of_shard(directory, self.shard)
-        brought_back = message.redriven
-        if message.replay is not None:
-            recipients = replayed(message.replay, directory).of_shard(directory, self.shard)
-            brought_back = message.replay.mailbox or "(none)"
-            maillog.replayed(receipt, brought_back)
-        elif message.redriven:
-            recipients = recipients.only(message.redriven)
-        if brought_back:
-            if not recipients:
-                reason = "the directory does not lead there, or to another host"
-                self.reports.dead_letter(message, reason, receipt=receipt, recipient=brought_back)
-                return _Attempted()
-            if message.redriven:
-                self._reopen(message, receipt, recipients)
-                # The journal may have forgotten who has it; Dovecot is asked then.
-                mail = replace(mail, receive_count=message.receive_count + 1)
+        recipients = self._recipients(message, receipt, directory)
+        brought_back = _brought_back(message)
+        if brought_back and not recipients:
+            reason = "the directory does not lead there, or to another host"
+            self.reports.dead_letter(message, reason, receipt=receipt, recipient=brought_back)
+            return _Attempted()
         if self.shard and not recipients:
             # Other hosts have a copy of the notification, and act on it.
             return _Attempted()
+        receives = message.receive_count
+        if message.redriven:
+            self._reopen(message, receipt, recipients)
+            # The journal may have forgotten who has it. Of what is received again, Dovecot is asked.
+            receives += 1
+        mail = Mail(
+            *(receipt.message_id, receipt.accepted_at, receives, in_vain),
+            owed_since=message.owed_since,
+            asked_for=message.replay is not None,
+        )
         # A replayed message was delivered once, so it is not a loop.
         forged = [
             each.name
@@ -191,6 +185,36 @@ class Attempts:
             receipt, [*map(unknown_mailbox, recipients.unknown), *map(forged_bounce, forged)]
         )
         mailboxes = tuple(each for each in recipients.mailboxes if each.name not in forged)
+        delivered = self._to_mailboxes(mail, receipt, mailboxes, directory)
+        found += delivered.dispositions
+        if recipients.forwards:
+            content = partial(open_stored, self.store, receipt, self.hostname, forwarded=True)
+            found += self.outside.forward(mail, receipt, recipients.forwards, directory, content)
+        if mail.asked_for:
+            # Its sender has long been told the outcome.
+            found = [replace(each, quiet=True) for each in found]
+        took = _Took(time.perf_counter() - began, mail.age, delivered.octets)
+        self._account_for(message, receipt, recipients, found, took)
+        return _Attempted(found, self._record(message, receipt, mailboxes))
+
+    def _recipients(
+        self, message: QueueMessage, receipt: Receipt, directory: Directory
+    ) -> Recipients:
+        """Return to whom this host delivers; of what was brought back, only whom it was for."""
+        if message.replay is not None:
+            maillog.replayed(receipt, _brought_back(message))
+            return replayed(message.replay, directory).of_shard(directory, self.shard)
+        recipients = resolve(receipt.envelope, directory).of_shard(directory, self.shard)
+        return recipients.only(message.redriven) if message.redriven else recipients
+
+    def _to_mailboxes(
+        self,
+        mail: Mail,
+        receipt: Receipt,
+        mailboxes: tuple[Addressee, ...],
+        directory: Directory,
+    ) -> Transferred:
+        """Deliver to those of these mailboxes that are owed the message."""
         unfiltered = self._unfiltered(mail, mailboxes)
         copies = mailbox_copies(
             receipt,
@@ -207,26 +231,12 @@ class Attempts:
                 and self._known(mail, each) not in (State.DELIVERED, State.ACCOUNTED)
             },
         )
-        open_content = partial(open_stored, self.store, receipt, self.hostname)
-        delivered = self.mailboxes.transfer(mail, copies, open_content)
-        found += delivered.dispositions
+        content = partial(open_stored, self.store, receipt, self.hostname)
+        delivered = self.mailboxes.transfer(mail, copies, content)
         for each in delivered.dispositions:
             if each.fate is Fate.DELIVERED and each.recipient in unfiltered:
                 maillog.unfiltered(receipt, each.recipient, mail.attempts)
-        if recipients.forwards:
-            found += self.outside.forward(
-                mail,
-                receipt,
-                recipients.forwards,
-                directory,
-                partial(open_content, forwarded=True),
-            )
-        if mail.asked_for:
-            # Its sender has long been told the outcome.
-            found = [replace(each, quiet=True) for each in found]
-        took = _Took(time.perf_counter() - began, mail.age, delivered.octets)
-        self._account_for(message, receipt, recipients, found, took)
-        return _Attempted(found, self._record(message, receipt, mailboxes))
+        return delivered
 
     def _record(
         self, message: QueueMessage, receipt: Receipt, mailboxes: tuple[Addressee, ...]
@@ -322,6 +332,13 @@ class Attempts:
                 # FAILING: the sender may have been told.
                 found.append(replace(each, quiet=each.quiet or state is State.FAILING))
         return found
+
+
+def _brought_back(message: QueueMessage) -> str:
+    """Return for whom an operator has put the message into the queue again; "" if nobody has."""
+    if message.replay is not None:
+        return message.replay.mailbox or "(none)"
+    return message.redriven or ""
 
 
 def _receipt_id(message: QueueMessage) -> str | None:

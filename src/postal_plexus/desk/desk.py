@@ -91,36 +91,13 @@ def up(
         layout.prepare()
     except OSError as error:
         raise _unusable(desk, error) from error
-    known = _settings(layout)
     if stack_file is None:
         stack_file = remembered_stack_file(desk)
     config = _read_stack(stack_file, layout, images)
-    if known is not None and known.region != config.region:
-        raise DeskError(
-            f"this desk is in {known.region}, the stack file says {config.region}: take another"
-            " directory, or `plexus local down --destroy` first"
-        )
-    made = known or settings.new(layout.name, config.region)
-    given = str(stack_file.resolve()) if stack_file is not None else ""
-    made = replace(made, strangers_pass_spf=True, stack_file=given, published=PUBLISHED)
-    made = asyncio.run(_network(engine, made))
+    made = asyncio.run(_network(engine, _settings_for(layout, config, stack_file)))
     if lockout.lift(layout):
         tell("ten wrong passwords had locked out all clients, which share one address here: lifted")
-    if not daemon_process.is_running(layout):
-        preferred = ANY_PORTS if options.ephemeral_ports else USUAL_PORTS
-        ours = asyncio.run(_published_ports(engine, layout))
-        chosen = ports.choose(
-            made.ports,
-            preferred,
-            # A killed daemon has left its containers running, and they keep their ports.
-            is_free=lambda address, port: port in ours or sockets.is_free(address, port),
-        )
-        made = settings.with_ports(made, chosen)
-        settings.save(layout.settings, made)
-        tell(f"starting the emulated AWS and SES in {layout.root}")
-        _translated(lambda: daemon_process.start(layout, made))
-    else:
-        settings.save(layout.settings, made)
+    made = _with_daemon(engine, layout, made, options, tell)
     tell("deploying the Pulumi program")
     outputs = _deploy(options.checkout, config, layout, made, tell)
     if outputs.get("client_setup_pending"):
@@ -315,6 +292,45 @@ def _settings(layout: DeskLayout) -> DeskSettings | None:
         raise DeskError(str(error)) from error
     except OSError as error:
         raise DeskError(f"{layout.settings} cannot be read ({error.strerror})") from error
+
+
+def _settings_for(layout: DeskLayout, config: StackConfig, stack_file: Path | None) -> DeskSettings:
+    """Return the desk's settings for a stack, new ones for a new desk."""
+    known = _settings(layout)
+    if known is not None and known.region != config.region:
+        raise DeskError(
+            f"this desk is in {known.region}, the stack file says {config.region}: take another"
+            " directory, or `plexus local down --destroy` first"
+        )
+    made = known or settings.new(layout.name, config.region)
+    given = str(stack_file.resolve()) if stack_file is not None else ""
+    return replace(made, strangers_pass_spf=True, stack_file=given, published=PUBLISHED)
+
+
+def _with_daemon(
+    engine: Engine,
+    layout: DeskLayout,
+    made: DeskSettings,
+    options: UpOptions,
+    tell: Callable[[str], None],
+) -> DeskSettings:
+    """Save the settings, and start the daemon unless it runs; return them with its ports."""
+    if daemon_process.is_running(layout):
+        settings.save(layout.settings, made)
+        return made
+    preferred = ANY_PORTS if options.ephemeral_ports else USUAL_PORTS
+    ours = asyncio.run(_published_ports(engine, layout))
+    chosen = ports.choose(
+        made.ports,
+        preferred,
+        # A killed daemon has left its containers running, and they keep their ports.
+        is_free=lambda address, port: port in ours or sockets.is_free(address, port),
+    )
+    made = settings.with_ports(made, chosen)
+    settings.save(layout.settings, made)
+    tell(f"starting the emulated AWS and SES in {layout.root}")
+    _translated(lambda: daemon_process.start(layout, made))
+    return made
 
 
 async def _published_ports(engine: Engine, layout: DeskLayout) -> frozenset[int]:
