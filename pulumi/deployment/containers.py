@@ -194,6 +194,29 @@ def _mount_point(mount: Mount) -> dict[str, Any]:
     return {"sourceVolume": mount.volume, "containerPath": path, "readOnly": mount.read_only}
 
 
+def _tmpfs(tmpfs: Tmpfs) -> dict[str, Any]:
+    return {
+        "containerPath": tmpfs.path,
+        "size": tmpfs.size,
+        "mountOptions": list(tmpfs.options),
+    }
+
+
+def _log_configuration(container: Container, log_group: str, region: str) -> dict[str, Any]:
+    options = {
+        "awslogs-group": log_group,
+        "awslogs-region": region,
+        "awslogs-stream-prefix": container.name,
+    }
+    if container.entry_point:
+        # A task's output is its result, of which no line may be dropped.
+        options["mode"] = "blocking"
+    else:
+        # A slow log never blocks mail: up to this much is buffered, then lines are dropped.
+        options |= {"mode": "non-blocking", "max-buffer-size": "1m"}
+    return {"logDriver": "awslogs", "options": options}
+
+
 def definition(
     container: Container,
     image: str,
@@ -231,35 +254,14 @@ def definition(
             "capabilities": {"drop": ["ALL"], "add": list(container.capabilities)},
             # The images' own PID 1 handles signals and reaps children.
             "initProcessEnabled": False,
-            "tmpfs": [
-                {
-                    "containerPath": tmpfs.path,
-                    "size": tmpfs.size,
-                    "mountOptions": list(tmpfs.options),
-                }
-                for tmpfs in container.tmpfs
-            ],
+            "tmpfs": [_tmpfs(tmpfs) for tmpfs in container.tmpfs],
         },
         "stopTimeout": container.stop_timeout,
-        "logConfiguration": {
-            "logDriver": "awslogs",
-            "options": {
-                "awslogs-group": log_group,
-                "awslogs-region": region,
-                "awslogs-stream-prefix": container.name,
-            },
-        },
+        "logConfiguration": _log_configuration(container, log_group, region),
     }
     if container.entry_point:
-        # Its output is its result, of which no line may be dropped.
         described["entryPoint"] = list(container.entry_point)
-        described["logConfiguration"]["options"]["mode"] = "blocking"
     else:
-        # A slow log never blocks mail: up to this much is buffered, then lines are dropped.
-        described["logConfiguration"]["options"] |= {
-            "mode": "non-blocking",
-            "max-buffer-size": "1m",
-        }
         described["healthCheck"] = {
             "command": list(container.health_command),
             "interval": 30,

@@ -46,61 +46,16 @@ class Service(pulumi.ComponentResource):
         self, name: str, args: ServiceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("postal-plexus:index:Service", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
+        self._args = args
+        self._child = pulumi.ResourceOptions(parent=self)
         self.log_group = aws.cloudwatch.LogGroup(
-            args.name, retention_in_days=args.log_days, opts=child
+            args.name, retention_in_days=args.log_days, opts=self._child
         )
-        trust = pulumi.Output.from_input(args.stack.account).apply(
-            lambda account: task_documents.task_trust(account, args.stack.region)
-        )
-        self.task_role = aws.iam.Role(
-            f"{args.name}-task",
-            assume_role_policy=trust,
-            description=f"What {args.container.name} may do",
-            opts=child,
-        )
-        execution_role = aws.iam.Role(
-            f"{args.name}-execution",
-            assume_role_policy=trust,
-            description=f"What ECS does to start {args.container.name}",
-            opts=child,
-        )
-        execution_policy = aws.iam.RolePolicy(
-            f"{args.name}-execution",
-            role=execution_role.name,
-            policy=pulumi.Output.all(
-                self.log_group.arn, list(args.secrets.values()), [args.repository_arn]
-            ).apply(lambda given: task_documents.execution(*given)),
-            opts=child,
-        )
-        self.role_arns = [self.task_role.arn, execution_role.arn]
-        ready: list[pulumi.Resource] = [execution_policy, *args.needed]
-        if args.policy is not None:
-            ready.append(
-                aws.iam.RolePolicy(
-                    f"{args.name}-task", role=self.task_role.name, policy=args.policy, opts=child
-                )
-            )
-        self.task_definition = aws.ecs.TaskDefinition(
-            args.name,
-            family=args.name,
-            network_mode="bridge",
-            requires_compatibilities=["EC2"],
-            task_role_arn=self.task_role.arn,
-            execution_role_arn=execution_role.arn,
-            container_definitions=pulumi.Output.all(
-                image=args.image,
-                environment=dict(args.environment),
-                secrets=dict(args.secrets),
-                log_group=self.log_group.name,
-            ).apply(
-                lambda given: containers.definition(
-                    args.container, region=args.stack.region, **given
-                )
-            ),
-            volumes=volumes_of(args.container, args.storage),
-            opts=child,
-        )
+        self.task_role = self._role("task", f"What {args.container.name} may do")
+        execution = self._role("execution", f"What ECS does to start {args.container.name}")
+        self.role_arns = [self.task_role.arn, execution.arn]
+        policies = self._policies(execution)
+        self.task_definition = self._task_definition(execution)
         self.service = aws.ecs.Service(
             args.name,
             cluster=args.cluster_arn,
@@ -117,9 +72,67 @@ class Service(pulumi.ComponentResource):
             deployment_circuit_breaker={"enable": False, "rollback": False},
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            opts=pulumi.ResourceOptions(parent=self, depends_on=ready),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*policies, *args.needed]),
         )
         self.register_outputs({"service": self.service.name})
+
+    def _role(self, purpose: str, description: str) -> aws.iam.Role:
+        args = self._args
+        return aws.iam.Role(
+            f"{args.name}-{purpose}",
+            assume_role_policy=pulumi.Output.from_input(args.stack.account).apply(
+                lambda account: task_documents.task_trust(account, args.stack.region)
+            ),
+            description=description,
+            opts=self._child,
+        )
+
+    def _policies(self, execution: aws.iam.Role) -> list[pulumi.Resource]:
+        """Create what the roles may do; the first task must not start before it is there."""
+        args = self._args
+        made: list[pulumi.Resource] = [
+            aws.iam.RolePolicy(
+                f"{args.name}-execution",
+                role=execution.name,
+                policy=pulumi.Output.all(
+                    self.log_group.arn, list(args.secrets.values()), [args.repository_arn]
+                ).apply(lambda given: task_documents.execution(*given)),
+                opts=self._child,
+            )
+        ]
+        if args.policy is not None:
+            made.append(
+                aws.iam.RolePolicy(
+                    f"{args.name}-task",
+                    role=self.task_role.name,
+                    policy=args.policy,
+                    opts=self._child,
+                )
+            )
+        return made
+
+    def _task_definition(self, execution: aws.iam.Role) -> aws.ecs.TaskDefinition:
+        args = self._args
+        return aws.ecs.TaskDefinition(
+            args.name,
+            family=args.name,
+            network_mode="bridge",
+            requires_compatibilities=["EC2"],
+            task_role_arn=self.task_role.arn,
+            execution_role_arn=execution.arn,
+            container_definitions=pulumi.Output.all(
+                image=args.image,
+                environment=dict(args.environment),
+                secrets=dict(args.secrets),
+                log_group=self.log_group.name,
+            ).apply(
+                lambda given: containers.definition(
+                    args.container, region=args.stack.region, **given
+                )
+            ),
+            volumes=volumes_of(args.container, args.storage),
+            opts=self._child,
+        )
 
 
 def volumes_of(

@@ -96,15 +96,7 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         ),
         "postfix": service(
             postfix,
-            environment={
-                "PLEXUS_HOSTNAME": parts.hostname,
-                "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
-                "PLEXUS_SUBMISSION_LIMITS": " ".join(
-                    f"{name}={most}"
-                    for name, most in sorted(settings.submission_limits.by_key().items())
-                ),
-                "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
-            },
+            environment=_postfix_environment(settings, parts.hostname),
             secrets={
                 "SES_SMTP_USERNAME": parts.sending.user_name_parameter.arn,
                 "SES_SMTP_PASSWORD": parts.sending.password_parameter.arn,
@@ -120,18 +112,31 @@ def make_services(settings: Settings, parts: ServiceParts) -> dict[str, Service]
         # Nothing of AWS but the store of calendars: it knows this host alone.
         services["web"] = service(
             with_calendars(WEB_CONTAINER) if settings.calendars else WEB_CONTAINER,
-            environment={
-                **_optional_environment(settings),
-                "PLEXUS_HOSTNAME": settings.mail_host,
-                "PLEXUS_WEB_NAMES": " ".join(
-                    certificate_names(settings.clients, mail_host=settings.mail_host)
-                ),
-                "PLEXUS_WEB_PARTS": " ".join(settings.web_parts),
-            },
+            environment=_web_environment(settings),
             policy=_web_policy(parts),
             needed=parts.storage.ready if settings.calendars else (),
         )
     return services
+
+
+def _postfix_environment(settings: Settings, hostname: str) -> dict[str, str]:
+    limits = sorted(settings.submission_limits.by_key().items())
+    return {
+        "PLEXUS_HOSTNAME": hostname,
+        "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
+        "PLEXUS_SUBMISSION_LIMITS": " ".join(f"{name}={most}" for name, most in limits),
+        "SES_SMTP_ENDPOINT": f"{regions.smtp_host(settings.region)}:587",
+    }
+
+
+def _web_environment(settings: Settings) -> dict[str, str]:
+    names = certificate_names(settings.clients, mail_host=settings.mail_host)
+    return {
+        **_optional_environment(settings),
+        "PLEXUS_HOSTNAME": settings.mail_host,
+        "PLEXUS_WEB_NAMES": " ".join(names),
+        "PLEXUS_WEB_PARTS": " ".join(settings.web_parts),
+    }
 
 
 def _optional_environment(settings: Settings) -> dict[str, str]:

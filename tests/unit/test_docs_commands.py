@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+
 from postal_plexus.cli.main import main
 from postal_plexus.config.model import AliasEntry, DomainEntry, Keys, MailboxEntry, People
 from postal_plexus.config.reading import by_key

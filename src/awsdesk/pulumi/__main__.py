@@ -45,6 +45,29 @@ def _project_name(program: Path) -> str:
     return str(content["name"])
 
 
+def _configure(request: dict[str, Any], program: Path, monitor: DeployingMonitor) -> None:
+    """Give Pulumi's runtime the stack's configuration, and the monitor in place of an engine."""
+    set_all_config(
+        {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in request["config"].items()
+        }
+    )
+    # Like mocks.set_mocks, but without its root, which run_in_stack creates, as `pulumi up` does.
+    settings.configure(
+        mocks.MockSettings(
+            monitor=monitor,
+            monitor_features=monitor.features,
+            engine=mocks.MockEngine(logging.getLogger("pulumi")),
+            project=_project_name(program),
+            stack=request["stack"],
+            dry_run=False,
+            organization=None,
+            callbacks=None,
+        )
+    )
+
+
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Deploy according to `request`; the result has `outputs`, `changes` and `problems`."""
     program = Path(request["program"])
@@ -60,26 +83,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     except StateError as error:
         return {"problems": [str(error)]}
     state.begin()
-    set_all_config(
-        {
-            key: value if isinstance(value, str) else json.dumps(value)
-            for key, value in request["config"].items()
-        }
-    )
     monitor = DeployingMonitor(aws, state)
-    # Like mocks.set_mocks, but without its root, which run_in_stack creates, as `pulumi up` does.
-    settings.configure(
-        mocks.MockSettings(
-            monitor=monitor,
-            monitor_features=monitor.features,
-            engine=mocks.MockEngine(logging.getLogger("pulumi")),
-            project=_project_name(program),
-            stack=request["stack"],
-            dry_run=False,
-            organization=None,
-            callbacks=None,
-        )
-    )
+    _configure(request, program, monitor)
     problems: list[str] = []
 
     def run_program() -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from postal_plexus.autoconfig import (
-    domain_of,
     MtaStsMode,
     MtaStsPolicy,
     client_records,
+    domain_of,
     site_records,
     txt_value,
 )

@@ -168,7 +168,7 @@ class Attempts:
         receives = message.receive_count
         if message.redriven:
             self._reopen(message, receipt, recipients)
-            # The journal may have forgotten who has it. Of what is received again, Dovecot is asked.
+            # The journal may have forgotten who has it; Dovecot is asked at a second receive.
             receives += 1
         mail = Mail(
             *(receipt.message_id, receipt.accepted_at, receives, in_vain),

@@ -80,67 +80,26 @@ class Config:
 
 def read_config(environ: Mapping[str, str]) -> Config:
     """Return the configuration in the environment. Raise ConfigError."""
-    problems: list[str] = []
-
-    def required(name: str) -> str:
-        value = environ.get(name, "").strip()
-        if not value:
-            problems.append(f"{name} is not set")
-        return value
-
-    def url(name: str, value: str) -> str:
-        if value:
-            try:
-                Endpoint.parse(value)
-            except ValueError as error:
-                problems.append(f"{name}: {error}")
-        return value
-
-    def number(name: str, default: float) -> float:
-        value = environ.get(name, "").strip()
-        try:
-            amount = float(value) if value else default
-        except ValueError:
-            amount = -1.0
-        if not 0.0 <= amount < 1e6:
-            problems.append(f"{name}: {value!r} is not a number of at least 0")
-        return amount
-
-    directory = required("PLEXUS_DIRECTORY")
-    bucket, _, key = directory.removeprefix("s3://").partition("/")
-    if directory and not (directory.startswith("s3://") and bucket and key):
-        problems.append(f"PLEXUS_DIRECTORY: {directory!r} is not s3://bucket/key")
-    hostname = required("PLEXUS_HOSTNAME").lower()
-    if hostname and not _HOSTNAME.fullmatch(hostname):
-        problems.append(f"PLEXUS_HOSTNAME: {hostname!r} is not a host name with a domain")
-    virus = environ.get("PLEXUS_VIRUS", "").strip() or VirusPolicy.DEAD_LETTER.value
-    if virus not in {policy.value for policy in VirusPolicy}:
-        problems.append(f"PLEXUS_VIRUS: {virus!r} is not dead-letter, junk or drop")
-        virus = VirusPolicy.DEAD_LETTER.value
-    dmarc_fail = environ.get("PLEXUS_DMARC_FAIL", "").strip() or "junk"
-    if dmarc_fail not in {"junk", "none"}:
-        problems.append(f"PLEXUS_DMARC_FAIL: {dmarc_fail!r} is not junk or none")
-    log_subjects = environ.get("PLEXUS_LOG_SUBJECTS", "").strip() or "no"
-    if log_subjects not in {"yes", "no"}:
-        problems.append(f"PLEXUS_LOG_SUBJECTS: {log_subjects!r} is not yes or no")
+    given = _Variables(environ)
+    bucket, key = given.object("PLEXUS_DIRECTORY")
     config = Config(
-        region=required("AWS_REGION"),
-        queue_url=url("PLEXUS_QUEUE_URL", required("PLEXUS_QUEUE_URL")),
-        dead_letter_queue_url=url(
-            "PLEXUS_DEAD_LETTER_QUEUE_URL", required("PLEXUS_DEAD_LETTER_QUEUE_URL")
+        region=given.required("AWS_REGION"),
+        queue_url=given.url("PLEXUS_QUEUE_URL", given.required("PLEXUS_QUEUE_URL")),
+        dead_letter_queue_url=given.url(
+            "PLEXUS_DEAD_LETTER_QUEUE_URL", given.required("PLEXUS_DEAD_LETTER_QUEUE_URL")
         ),
-        archive_bucket=required("PLEXUS_ARCHIVE_BUCKET"),
+        archive_bucket=given.required("PLEXUS_ARCHIVE_BUCKET"),
         directory_bucket=bucket,
         directory_key=key,
-        hostname=hostname,
-        events_queue_url=url(
-            "PLEXUS_EVENTS_QUEUE_URL", environ.get("PLEXUS_EVENTS_QUEUE_URL", "").strip()
+        hostname=given.hostname("PLEXUS_HOSTNAME"),
+        events_queue_url=given.url(
+            "PLEXUS_EVENTS_QUEUE_URL", given.text("PLEXUS_EVENTS_QUEUE_URL")
         ),
-        configuration_set=environ.get("PLEXUS_CONFIGURATION_SET", "").strip(),
-        virus=VirusPolicy(virus),
-        dmarc_to_junk=dmarc_fail == "junk",
-        log_subjects=log_subjects == "yes",
-        over_quota_seconds=number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
+        configuration_set=given.text("PLEXUS_CONFIGURATION_SET"),
+        virus=VirusPolicy(given.choice("PLEXUS_VIRUS", *(one.value for one in VirusPolicy))),
+        dmarc_to_junk=given.choice("PLEXUS_DMARC_FAIL", "junk", "none") == "junk",
+        log_subjects=given.choice("PLEXUS_LOG_SUBJECTS", "no", "yes") == "yes",
+        over_quota_seconds=given.number("PLEXUS_OVER_QUOTA_HOURS", 20.0) * 3600.0,
         lmtp_socket=environ.get("PLEXUS_LMTP_SOCKET") or "/run/plexus/dovecot/lmtp.sock",
         doveadm_socket=environ.get("PLEXUS_QUESTION_SOCKET") or "/run/plexus/dovecot/question.sock",
         holds_path=environ.get("PLEXUS_HOLDS_PATH") or "/run/plexus/dovecot/holds",
@@ -148,11 +107,71 @@ def read_config(environ: Mapping[str, str]) -> Config:
         directory_path=environ.get("PLEXUS_DIRECTORY_PATH") or "/run/plexus/directory",
         state_path=environ.get("PLEXUS_STATE_PATH") or "/var/lib/plexus/deliver",
         heartbeat_path=environ.get("PLEXUS_HEARTBEAT") or "/tmp/heartbeat",  # noqa: S108
-        unknown_seconds=number("PLEXUS_UNKNOWN_SECONDS", 30.0),
-        lmtp_connections=max(1, int(number("PLEXUS_LMTP_CONNECTIONS", 3.0))),
-        directory_seconds=number("PLEXUS_DIRECTORY_SECONDS", 30.0),
-        shard=int(number("PLEXUS_SHARD", 0.0)),
+        unknown_seconds=given.number("PLEXUS_UNKNOWN_SECONDS", 30.0),
+        lmtp_connections=max(1, int(given.number("PLEXUS_LMTP_CONNECTIONS", 3.0))),
+        directory_seconds=given.number("PLEXUS_DIRECTORY_SECONDS", 30.0),
+        shard=int(given.number("PLEXUS_SHARD", 0.0)),
     )
-    if problems:
-        raise ConfigError("; ".join(problems))
+    if given.problems:
+        raise ConfigError("; ".join(given.problems))
     return config
+
+
+class _Variables:
+    """The environment's variables, and what is wrong with those that were read.
+
+    A method returns something of the right type also for a wrong value, so that all are told.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str:
+        return self._environ.get(name, "").strip()
+
+    def required(self, name: str) -> str:
+        value = self.text(name)
+        if not value:
+            self.problems.append(f"{name} is not set")
+        return value
+
+    def url(self, name: str, value: str) -> str:
+        if value:
+            try:
+                Endpoint.parse(value)
+            except ValueError as error:
+                self.problems.append(f"{name}: {error}")
+        return value
+
+    def object(self, name: str) -> tuple[str, str]:
+        """Return bucket and key of an object in S3."""
+        value = self.required(name)
+        bucket, _, key = value.removeprefix("s3://").partition("/")
+        if value and not (value.startswith("s3://") and bucket and key):
+            self.problems.append(f"{name}: {value!r} is not s3://bucket/key")
+        return bucket, key
+
+    def hostname(self, name: str) -> str:
+        value = self.required(name).lower()
+        if value and not _HOSTNAME.fullmatch(value):
+            self.problems.append(f"{name}: {value!r} is not a host name with a domain")
+        return value
+
+    def choice(self, name: str, default: str, *others: str) -> str:
+        value = self.text(name) or default
+        if value in (default, *others):
+            return value
+        allowed = ", ".join((default, *others[:-1]))
+        self.problems.append(f"{name}: {value!r} is not {allowed} or {others[-1]}")
+        return default
+
+    def number(self, name: str, default: float) -> float:
+        value = self.text(name)
+        try:
+            amount = float(value) if value else default
+        except ValueError:
+            amount = -1.0
+        if not 0.0 <= amount < 1e6:
+            self.problems.append(f"{name}: {value!r} is not a number of at least 0")
+        return amount
