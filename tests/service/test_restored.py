@@ -180,6 +180,7 @@ def test_a_restore_never_makes_a_mailbox_refuse_mail(host: MailHost) -> None:
 
 
 def test_a_damaged_copy_costs_the_flags_and_no_mail(host: MailHost) -> None:
+    """A backup's copy of an index may be cut off; the task says so, and restores the messages."""
     deliver(host, ANN, "mail")
     indexes(host, "copy")
     top = back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
@@ -193,6 +194,7 @@ def test_a_damaged_copy_costs_the_flags_and_no_mail(host: MailHost) -> None:
 
 @pytest.mark.parametrize("address", ["ghost@example.org", BEN])
 def test_what_was_not_restored_is_told(host: MailHost, address: str) -> None:
+    """Exit code 65 for an address without a mailbox, and for one that the backup does not have."""
     deliver(host, ANN, "mail")
     back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
     code, lines = task(host, "restore-mailbox", "--date=2026-11-27", address)

@@ -44,6 +44,7 @@ def test_a_held_mail_is_delivered_once_it_is_released(desk: Desk) -> None:
 
 
 def test_what_is_dropped_is_gone_and_nobody_drops_unasked(desk: Desk) -> None:
+    """Without --yes nothing is dropped: 64. What is no message cannot be delivered: 65."""
     body = f"{uuid.uuid4().hex} is no notification"
     desk.enqueue(body)
 
@@ -66,6 +67,7 @@ def test_what_is_dropped_is_gone_and_nobody_drops_unasked(desk: Desk) -> None:
 
 
 def test_an_unknown_id_is_told(desk: Desk) -> None:
+    """Exit code 65, with the id."""
     run = desk.operate("dead-letters deliver", "ffffffff-none")
     assert 65 == run.returncode
     assert "no dead letter has the id ffffffff-none" in run.stderr

@@ -33,7 +33,7 @@ COMPLAINTS, COMPLAINTS_PAUSE = 0.001, 0.005
 QUEUE_LATE, QUEUE_STUCK = timedelta(minutes=5), timedelta(hours=1)
 # Patches are weekly, plus a margin; AWS Backup runs daily.
 IMAGE_OLD, BACKUP_OLD = timedelta(days=15), timedelta(hours=50)
-# It is renewed 30 days before its end, with daily attempts.
+# It is renewed with a third of its lifetime left, 30 of 90 days, and tried again each hour.
 CERTIFICATE_LATE, CERTIFICATE_ENDS = timedelta(days=20), timedelta(days=3)
 # Growth relative to a month ago; a small store is no problem, however fast it grows.
 GROWN_SHARE, GROWN_LEAST = 0.5, 5e9

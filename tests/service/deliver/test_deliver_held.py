@@ -109,6 +109,7 @@ def test_a_task_waits_for_a_delivery_that_has_begun(bed: Bed) -> None:
 
 
 def test_a_second_task_is_refused(bed: Bed) -> None:
+    """Two tasks on one mailbox would each take it for theirs; the second is told to try again."""
     with task(bed) as hold:
         assert "begun\n" == said(hold)
         with task(bed) as second:

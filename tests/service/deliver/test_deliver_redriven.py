@@ -63,6 +63,7 @@ def test_it_is_delivered_once_however_often_it_comes(bed: Bed) -> None:
 
 
 def test_an_address_that_is_an_alias_now(bed: Bed) -> None:
+    """The dead letter's recipient leads to two mailboxes today: each gets the message once."""
     (letter,) = failed(bed, TEAM, ANN)
     taken(bed, MORE)
     put_back(bed, letter)
@@ -79,6 +80,7 @@ def test_what_still_fails_is_a_dead_letter_again(bed: Bed) -> None:
 
 
 def test_an_addressee_that_is_gone_is_a_dead_letter_again(bed: Bed) -> None:
+    """With the recipient and the receipt of the first one, so that it can be redriven once more."""
     (letter,) = failed(bed, NEW)
     letter["attributes"]["Recipient"] = "friend@elsewhere.example"
     put_back(bed, letter)

@@ -89,6 +89,7 @@ def test_a_lost_mail_comes_back_once_however_often_it_is_replayed(bed: Bed) -> N
 
 
 def test_who_has_the_mail_gets_nothing(bed: Bed) -> None:
+    """A replay asks Dovecot, which has the message, whatever the journal says."""
     bed.send("m1", ANN)
     bed.await_deleted(1)
     replay(bed, ANN)
@@ -97,6 +98,7 @@ def test_who_has_the_mail_gets_nothing(bed: Bed) -> None:
 
 
 def test_a_lost_journal_changes_nothing(bed: Bed) -> None:
+    """A replay restores what the mailbox lacks, and doubles nothing that another one has."""
     bed.send("m1", TEAM)
     bed.await_deleted(1)
     bed.kill()
@@ -152,6 +154,7 @@ def test_only_a_mailbox_gets_a_replay(bed: Bed, mailbox: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "[]", "null", '{"mailbox": 1}', "{" * 5000])
 def test_a_mark_of_nonsense_is_a_dead_letter(bed: Bed, value: str) -> None:
+    """The attribute of a replay that is no JSON or names no mailbox delivers to nobody."""
     bed.send("m1", ANN)
     bed.await_deleted(1)
     replay(bed, ANN, value=value or " ")

@@ -16,6 +16,7 @@ def rule(port: int, container: str) -> str:
 
 
 def test_only_rules_of_gone_containers_are_removed() -> None:
+    """Netavark leaves the forwards of a killed container; those of others stay."""
     listing = f"-N NETAVARK-HOSTPORT-DNAT\n{rule(1, HERE)}\n{rule(2, GONE)}\n"
     (removal,) = removals(listing, [HERE])
     assert removal == [

@@ -103,6 +103,7 @@ def test_a_new_mailbox_of_a_domain_changes_nothing_of_the_web_container() -> Non
     ],
 )
 def test_what_cannot_be_shared_is_told_with_its_remedy(keys: dict[str, Any], says: str) -> None:
+    """A wrong member, right, name, form or size ends in one problem that says what is allowed."""
     with pytest.raises(StackError) as told:
         settings(**keys)
     assert says in str(told.value)
@@ -116,6 +117,7 @@ def test_what_cannot_be_shared_is_told_with_its_remedy(keys: dict[str, Any], say
     ],
 )
 def test_other_texts_do_not_say_who_shares(text: str) -> None:
+    """The container's variable is read strictly: anything else raises, and shares nothing."""
     with pytest.raises(SharesError):
         read_shares(text)
 
@@ -144,6 +146,7 @@ BOOK = Share("family", "address-books", {ANN: "read"})
     ],
 )
 def test_what_a_user_may_do_with_a_path(user: str, path: str, granted: str) -> None:
+    """Radicale's rights: upper case for the home, else for a calendar; `d` forbids its removal."""
     assert granted == permissions(user, path, (FAMILY, BOOK))
 
 
@@ -197,6 +200,7 @@ def rule(*lines: str) -> bytes:
     ],
 )
 def test_what_people_repeat_is_stored(line: str) -> None:
+    """Rules that calendar programs write, and those that Radicale itself refuses."""
     assert not recurs_too_often(rule(line))
 
 
@@ -218,6 +222,7 @@ def test_what_people_repeat_is_stored(line: str) -> None:
     ],
 )
 def test_what_would_take_minutes_is_not(line: str) -> None:
+    """Rules with too many instances, also hidden by case, parameters, folding or a second rule."""
     assert recurs_too_often(rule("RRULE:FREQ=DAILY", line))
 
 

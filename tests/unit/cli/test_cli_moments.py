@@ -33,5 +33,6 @@ def test_a_moment_is_read(text: str, meant: datetime) -> None:
     "text", ["", "yesterday", "3w", "27.11.2026", "-3d", "0001-01-01T00+23:00"]
 )
 def test_what_is_none_is_told_with_the_forms(text: str) -> None:
+    """argparse prints the error, which lists what is accepted."""
     with pytest.raises(ArgumentTypeError, match="how long ago"):
         moment(text, NOW)

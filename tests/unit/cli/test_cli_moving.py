@@ -18,6 +18,7 @@ ANN, SOURCE = "ann@example.org", "imaps://imap.example.com"
 
 
 def test_an_address_stands_for_the_command_that_brings_mail() -> None:
+    """`plexus import ADDRESS` is `plexus import mail ADDRESS`; other words stay."""
     assert ["import", "mail", ANN, SOURCE] == spelled_out(["import", ANN, SOURCE])
     assert ["import", "mail", "--csv", "x"] == spelled_out(["import", "--csv", "x"])
     for words in (["import", "workmail-users"], ["import", "--help"], ["import"], ["export", ANN]):

@@ -86,6 +86,7 @@ def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iter
 
 
 def test_every_command_is_here() -> None:
+    """A new command must be added to this file's lists, and so to its tests."""
     assert set(leaves(main.parser())) == COMMANDS
 
 
@@ -150,6 +151,7 @@ def test_no_credentials(plexus: Plexus, tmp_path: Path, name: str) -> None:
 def test_expired_credentials(
     plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
+    """Each command ends with 77 and one line that says to log in again."""
     with serving(Refusal("ExpiredTokenException")) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = run(plexus, name, tmp_path)
@@ -196,6 +198,7 @@ def test_rights_that_end_at_finding_the_stack(
 def test_no_way_to_aws(
     plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
+    """Each command ends with 69 and one line when nothing listens at the endpoint."""
     stranger.setenv("AWS_ENDPOINT_URL", shut())
     assert_one_line(run(plexus, name, tmp_path), Exit.UNAVAILABLE, "cannot be reached")
 
@@ -233,6 +236,7 @@ def test_a_profile_or_region_that_is_none(  # noqa: PLR0917
     code: Exit,
     text: str,
 ) -> None:
+    """Each command names the setting to correct, in one line."""
     for variable, value in variables.items():
         if value is None:
             stranger.delenv(variable)
@@ -243,6 +247,7 @@ def test_a_profile_or_region_that_is_none(  # noqa: PLR0917
 
 @pytest.mark.parametrize("name", [*ON_A_STACK, "console"])
 def test_a_desk_that_is_down(plexus: Plexus, tmp_path: Path, name: str) -> None:
+    """Each command ends with 69 and the command that starts the desk."""
     words = ON_A_STACK.get(name, "").format(tmp_path).split()
     ran = plexus(*name.split(), *words, "--desk", str(tmp_path / "desk"))
     assert_one_line(ran, Exit.UNAVAILABLE, "plexus local up")
@@ -250,6 +255,7 @@ def test_a_desk_that_is_down(plexus: Plexus, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ON_A_FILE)
 def test_a_stack_file_that_is_missing(plexus: Plexus, tmp_path: Path, name: str) -> None:
+    """Each command ends with 66 and one line that names the file."""
     ran = run(plexus, name, tmp_path, "--stack-file", str(tmp_path / "none.yaml"))
     assert (Exit.NO_INPUT, "") == (ran.code, ran.out)
     assert 1 == ran.err.count("\n"), ran.err

@@ -25,6 +25,7 @@ def text_of(address: str = ANN, boot: str = BOOT, until: object = 1180) -> str:
 
 
 def test_a_hold_ends_by_itself() -> None:
+    """180 seconds after it was set, however late the clock is read."""
     assert [180, 1, 0, 0] == [
         hold_seconds(text_of(), ANN, BOOT, now) for now in (1000, 1179, 1180, 9e9)
     ]
@@ -53,10 +54,12 @@ def test_anything_else_is_no_hold(text: str) -> None:
 
 @given(text=st.text() | st.text().map(lambda end: text_of() + end), now=st.floats(0, 1e9))
 def test_no_text_holds_for_longer_than_a_task_asks_for(text: str, now: float) -> None:
+    """A damaged or forged file of holds delays mail by three minutes at most."""
     assert 0 <= hold_seconds(text, ANN, BOOT, now) <= LONGEST_SECONDS
 
 
 def test_without_a_boot_id_nothing_is_held() -> None:
+    """The clock of a hold counts from the boot, so a hold without its boot cannot be judged."""
     assert 0 == hold_seconds(text_of(boot=""), ANN, "", 1000)
 
 
@@ -94,6 +97,7 @@ def test_what_is_no_file_of_its_owner_is_no_hold(name: Path) -> None:
 
 
 def test_a_directory_that_is_not_there_has_no_holds(tmp_path: Path) -> None:
+    """Before the first task the directory does not exist, and mail is delivered."""
     holds = MailboxHolds(str(tmp_path / "none"), BOOT.encode())
     with holds.entering([ANN]) as free:
         assert {ANN} == free
@@ -109,6 +113,7 @@ def test_a_held_mail_is_tried_again_soon_and_for_ever() -> None:
 
 
 def test_receives_in_vain_are_forgotten_with_their_entry(tmp_path: Path) -> None:
+    """Otherwise the counts would grow for as long as the service runs."""
     holds = MailboxHolds(str(tmp_path), b"")
     for _ in range(3):
         holds.received_in_vain("entry")

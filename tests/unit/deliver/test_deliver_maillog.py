@@ -76,6 +76,7 @@ def test_a_line_has_every_name_of_a_mail(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_subjects_are_logged_where_they_are_wanted(capfd: pytest.CaptureFixture[str]) -> None:
+    """With `log-subjects`, and cut at 200 characters."""
     maillog.log_subjects()
     (line,) = logged(capfd, receipt(Subject="s" * 1000), [to(1)])
     assert "s" * 200 == line["subject"]
@@ -96,6 +97,7 @@ def test_five_hundred_recipients_are_in_lines_that_are_kept_whole(
 def test_a_hostile_message_id_is_one_bounded_line(
     capfd: pytest.CaptureFixture[str], message_id: str
 ) -> None:
+    """Its sender chose it: line ends, control characters and length must not reach the log."""
     (line,) = logged(capfd, receipt(**{"Message-ID": message_id}), [to(1)])
     assert len(line["message_id"]) <= 300
     assert line["message_id"].isprintable()

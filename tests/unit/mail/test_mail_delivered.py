@@ -29,6 +29,7 @@ def test_records_are_read_as_written_whatever_stands_between(
 
 @given(texts, st.lists(texts).map(tuple))
 def test_a_mark_is_read_as_written(mailbox: str, originals: tuple[str, ...]) -> None:
+    """The attribute of a replay keeps its mailbox and recipients, whatever characters they have."""
     assert Replay(mailbox, originals) == read_replay(write_replay(Replay(mailbox, originals)))
 
 

@@ -58,6 +58,7 @@ def test_a_folder_has_at_most_26_keywords(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_is_cut_leaves_no_part_of_a_mail(tmp_path: Path) -> None:
+    """The message before the cut is stored; of the one in it there is no file."""
     with pytest.raises(RecordError, match="cut off"):
         unpacked(tmp_path / "tree", record(0), record(1)[:-2])
     assert [f"{NAMES[0]}:2,"] == [each.name for each in (tmp_path / "tree/cur").iterdir()]

@@ -34,11 +34,13 @@ def test_archived_is_what_no_other_folder_has(
 
 
 def test_a_mail_that_came_after_the_list_waits_for_the_next_pass() -> None:
+    """Its labels are unknown yet, so it would be taken for archived."""
     labels = Labels(ALL, {ALL: {1: 7}, "INBOX": {}}, frozenset())
     assert {1: 7} == labels.archived({ALL: {1, 2}, "INBOX": {9}, "new": {1}})
 
 
 def test_mails_of_several_folders() -> None:
+    """Each message by Google's id, with every folder and UID; All Mail can be left out."""
     labels = Labels(ALL, {ALL: {1: 7, 2: 8}, "INBOX": {5: 7}, "Work": {3: 7}}, frozenset())
     assert {7: [(ALL, 1), ("INBOX", 5), ("Work", 3)]} == labels.instances()
     assert {7: [("INBOX", 5), ("Work", 3)]} == labels.instances(but=ALL)
@@ -59,6 +61,7 @@ def test_mails_of_several_folders() -> None:
 def test_a_folder_as_servers_list_it(
     line: bytes | tuple[bytes, bytes], prefix: str, name: str
 ) -> None:
+    """Delimiters, quoting, literals and prefixes of LIST responses (RFC 3501, 7.2.2)."""
     (found,) = listed([line, b")", None], prefix)
     assert name == found.name
     assert r"\sent" in found.attributes
@@ -66,6 +69,7 @@ def test_a_folder_as_servers_list_it(
 
 @given(st.binary(max_size=60))
 def test_no_line_of_a_list_is_too_odd(line: bytes) -> None:
+    """Whatever the source sends, reading it does not raise."""
     list(listed([line, (line, line)], "INBOX"))
 
 
@@ -115,6 +119,7 @@ def test_large_mails_in_a_row_are_fetched_one_by_one(
 
 
 def test_what_was_brought_and_is_gone_is_not_brought_again(tmp_path: Path) -> None:
+    """A user deleted it here: the record of earlier passes has it, the mailbox does not."""
     record = Brought(tmp_path / "brought")
     assert {} == record.read()
     record.write({"INBOX": ["a", "b"]})

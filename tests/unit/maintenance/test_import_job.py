@@ -44,6 +44,7 @@ IMAP = {
     ],
 )
 def test_a_wrong_job_is_refused_without_its_password(wrong: dict[str, object]) -> None:
+    """Line ends would add settings to Dovecot's configuration; the error is logged."""
     with pytest.raises(JobError) as error:
         read_job(json.dumps(IMAP | wrong))
     assert "pass word" not in str(error.value)
@@ -51,6 +52,7 @@ def test_a_wrong_job_is_refused_without_its_password(wrong: dict[str, object]) -
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "3"])
 def test_what_is_no_job_is_refused(text: str) -> None:
+    """Text that is no JSON object."""
     with pytest.raises(JobError):
         read_job(text)
 
@@ -73,6 +75,7 @@ def test_a_name_survives_its_spelling(name: str) -> None:
 
 
 def test_names_are_spelled_as_rfc_3501_has_them() -> None:
+    """The examples of section 5.1.3, and `&`, which becomes `&-`."""
     assert "~peter/mail/&U,BTFw-/&ZeVnLIqe-" == encode("~peter/mail/台北/日本語")
     assert "M&APw-ller &- S&APY-hne" == encode("Müller & Söhne")
 
@@ -93,6 +96,7 @@ def test_folders_of_special_use_go_to_ours() -> None:
 
 
 def test_an_operators_choice_goes_before() -> None:
+    """--folder is followed first; a folder that would go to a chosen target keeps its name."""
     chosen = {"Gesendet 2019": "Sent", "Müll": "Trash"}
     found = target_folders(["Sent Items", "Gesendet 2019", "M&APw-ll"], chosen)
     expected = {"Gesendet 2019": "Sent", "M&APw-ll": "Trash", "Sent Items": "Sent Items"}
@@ -110,6 +114,7 @@ def test_no_folder_goes_where_nobody_would_see_it() -> None:
     st.dictionaries(st.sampled_from(["Sent", "x"]), st.sampled_from(["Sent", "Trash"]), max_size=1),
 )
 def test_no_two_folders_go_to_one(folders: list[str], chosen: dict[str, str]) -> None:
+    """Two sources in one folder could not be told apart in the next pass."""
     theirs = {encode(each) for each in folders}
     found = target_folders(theirs, chosen)
     assert theirs == found.keys()
@@ -117,6 +122,7 @@ def test_no_two_folders_go_to_one(folders: list[str], chosen: dict[str, str]) ->
 
 
 def test_subscriptions_follow_their_folders() -> None:
+    """Dovecot's file of subscriptions, version 2: levels are separated by tabs."""
     text = "V\t2\n\nSent Items\nWork\t2020\n"
     names = {"Sent Items": "Sent", "Work/2020": "Old/2020"}
     assert "V\t2\n\nSent\nOld\t2020\n" == renamed_subscriptions(text, names)
@@ -144,6 +150,7 @@ def test_what_was_finished_is_known_as_such(tmp_path: Path) -> None:
     ],
 )
 def test_a_servers_address(text: str, host: str, port: int, tls: str) -> None:
+    """Ports default to 993; `imap://` means STARTTLS; IPv6 addresses are in brackets."""
     assert {"host": host, "port": port, "tls": tls} == server(text)
 
 

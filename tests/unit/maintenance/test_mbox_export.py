@@ -105,4 +105,5 @@ def test_the_zip_file_is_written_as_a_stream_and_read_by_others(tmp_path: Path) 
     [("INBOX", "INBOX"), ("a/M&APw-", "a/Mü"), ("a&AC8-b", "a_b"), ("x:y?", "x_y_"), ("..", "__")],
 )
 def test_names_of_mboxes_are_names_everywhere(name: str, expected: str) -> None:
+    """Without the characters that Windows refuses, and never `..`."""
     assert expected == shown(name)

@@ -29,4 +29,5 @@ def test_a_name_that_is_free(taken: list[str], name: str) -> None:
 def test_a_mailbox_keeps_room_for_mail(
     octets: int, used: int, most: int | None, *, fitting: bool
 ) -> None:
+    """What is brought back may fill it to 95 %, so that new mail still fits."""
     assert fitting == Quota(1, used, most).has_room(octets)

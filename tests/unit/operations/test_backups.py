@@ -17,11 +17,13 @@ POINTS = [Point(f"arn:{days}", NOW - timedelta(days=days), 10) for days in (2, 0
     [(None, "arn:0"), (0, "arn:0"), (1, "arn:1"), (24, "arn:1"), (47, "arn:2")],
 )
 def test_the_newest_of_that_time_or_before(hours: int | None, chosen: str) -> None:
+    """Without a time, the newest of all."""
     at = None if hours is None else NOW - timedelta(hours=hours)
     assert chosen == choose(POINTS, at).arn
 
 
 def test_where_none_fits_they_are_listed() -> None:
+    """The error lists the times from which the operator can choose."""
     with pytest.raises(PointError, match="2026-11-28 03:00, 2026-11-27 03:00, 2026-11-26 03:00"):
         choose(POINTS, NOW - timedelta(days=3))
     with pytest.raises(PointError, match="no recovery point yet"):
@@ -48,5 +50,6 @@ def test_a_folder_is_found_by_its_name(folder: str, directory: str) -> None:
 
 @pytest.mark.parametrize("folder", ["", "/", "../ben", "a//b", "a/..", "a\nb", "a/"])
 def test_no_name_leads_elsewhere(folder: str) -> None:
+    """A folder's name is a path: `..`, empty levels and control characters are refused."""
     with pytest.raises(PointError, match="folder"):
         encoded(folder)

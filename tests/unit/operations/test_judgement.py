@@ -38,6 +38,7 @@ def worst(*findings: Finding) -> Level:
     ],
 )
 def test_the_account(changed: dict[str, Any], level: Level) -> None:
+    """Sending off or the sandbox is critical; probation or 80 % of the quota a warning."""
     assert level is worst(*judgement.sending(GOOD_ACCOUNT | changed))
 
 
@@ -54,6 +55,7 @@ def test_the_account(changed: dict[str, Any], level: Level) -> None:
     ],
 )
 def test_rates_are_judged_by_what_ses_does(kind: str, rate: float | None, level: Level) -> None:
+    """SES reviews an account at 5 % bounces or 0.1 % complaints; at 10 or 0.5 % it may pause it."""
     assert level is worst(judgement.reputation(kind, rate))
 
 
@@ -70,6 +72,7 @@ def test_rates_are_judged_by_what_ses_does(kind: str, rate: float | None, level:
 def test_an_identity(
     *, verified: bool, dkim: str, signing: bool, mail_from: str, level: Level
 ) -> None:
+    """Without verification nothing can be sent; without DKIM or MAIL FROM it may look like spam."""
     answer = {
         "VerifiedForSendingStatus": verified,
         "DkimAttributes": {"Status": dkim, "SigningEnabled": signing},
@@ -79,6 +82,7 @@ def test_an_identity(
 
 
 def test_the_rule_set() -> None:
+    """Another active set, or a rule that is off, means that mail is refused or goes elsewhere."""
     rule = {"Enabled": True, "Recipients": ["example.org"]}
     for active, level in (
         ({"Metadata": {"Name": "ours"}, "Rules": [rule]}, Level.OK),
@@ -94,6 +98,7 @@ def test_the_rule_set() -> None:
     [(None, Level.OK), (4, Level.OK), (5, Level.WARNING), (60, Level.CRITICAL)],
 )
 def test_a_queue_is_judged_by_its_oldest(minutes: int | None, level: Level) -> None:
+    """Not by its length: a hundred that move are no problem, one that waits for an hour is."""
     oldest = None if minutes is None else timedelta(minutes=minutes)
     finding = judgement.queue("queue", {"ApproximateNumberOfMessages": "7"}, oldest)
     assert level is worst(finding)
@@ -101,11 +106,13 @@ def test_a_queue_is_judged_by_its_oldest(minutes: int | None, level: Level) -> N
 
 
 def test_dead_letters() -> None:
+    """A single one is for somebody to look at."""
     assert Level.OK is worst(judgement.dead_letters({"ApproximateNumberOfMessages": "0"}))
     assert Level.WARNING is worst(judgement.dead_letters({"ApproximateNumberOfMessages": "1"}))
 
 
 def test_services() -> None:
+    """In order with as many tasks as desired, at least one; its last event says why not."""
     names = {"dovecot": "d", "postfix": "p"}
     runs = {"status": "ACTIVE", "desiredCount": 1, "runningCount": 1}
     dead = {"serviceName": "p", "status": "ACTIVE", "desiredCount": 1, "runningCount": 0}
@@ -121,6 +128,7 @@ def test_services() -> None:
 
 
 def test_images_backups_and_certificates_grow_old() -> None:
+    """Images after 15 days or with findings, backups after two, certificates below 20 days."""
     day = timedelta(days=1)
     assert Level.OK is worst(judgement.image("d", NOW - 14 * day, {"LOW": 9}, NOW))
     assert Level.WARNING is worst(judgement.image("d", NOW - 16 * day, {}, NOW))
@@ -134,6 +142,7 @@ def test_images_backups_and_certificates_grow_old() -> None:
 
 
 def test_who_hears_the_alarms() -> None:
+    """Nobody, until the address has confirmed its subscription."""
     mail = {"Protocol": "email", "Endpoint": "a@b.example", "SubscriptionArn": "arn:x"}
     pending = mail | {"SubscriptionArn": "PendingConfirmation"}
     assert Level.OK is worst(judgement.alarm_address([mail]))
@@ -228,6 +237,7 @@ def test_the_directory_is_taken(
 
 
 def test_the_rest() -> None:
+    """Clock, memory, file system, budget and alarms, each at its limit."""
     assert Level.WARNING is worst(judgement.clock(timedelta(seconds=-31)))
     assert Level.OK is worst(judgement.clock(timedelta(seconds=29)))
     assert Level.UNKNOWN is worst(judgement.memory("d", None))

@@ -64,12 +64,14 @@ def zipped(path: Path, entries: dict[str, bytes]) -> Path:
 
 
 def test_an_mbox_is_the_folder_of_its_name(tmp_path: Path) -> None:
+    """`Inbox` is the inbox; an empty file has no messages and makes no folder."""
     assert {"INBOX": 1} == counted(put(tmp_path / "Inbox", MBOX % b"a"))
     assert {"Old mail": 2} == counted(put(tmp_path / "Old mail.mbox", MBOX % b"a" + MBOX % b"b"))
     assert {} == counted(put(tmp_path / "empty.mbox", b""))
 
 
 def test_folders_of_thunderbird_and_apple_mail(tmp_path: Path) -> None:
+    """`NAME.sbd/` are Thunderbird's, `NAME.mbox/mbox` is Apple's; indexes are not mail."""
     for name in ("Inbox", "Inbox.sbd/Sub", "Sent", "Work", "Work.sbd/2020", "Apple.mbox/mbox"):
         put(tmp_path / name, MBOX % name.encode())
     put(tmp_path / "Inbox.msf", b"index")
@@ -156,6 +158,7 @@ def test_takeout(tmp_path: Path) -> None:
     ],
 )
 def test_labels_become_folders(field: str, expected: list[str]) -> None:
+    """X-Gmail-Labels, also as encoded words (RFC 2047); without a folder's label: Archive."""
     assert expected == labels.folders(labels.read_labels(field))
 
 
@@ -191,10 +194,12 @@ def _quoted(text: str) -> str:
     ],
 )
 def test_names_of_folders(levels: tuple[str, ...], name: str) -> None:
+    """Of files and labels: safe ones without paths and control characters, composed (NFC)."""
     assert name == folder(levels)
 
 
 def test_what_says_nothing_above_the_inbox_is_left_out() -> None:
+    """Directories that all folders of a zip file share, such as Takeout/Mail."""
     assert 2 == common_root([("Takeout", "Mail", "Inbox"), ("Takeout", "Mail", "Sent")])
     assert 0 == common_root([("Work", "2020")])
     assert 0 == common_root([("Work",), ("Work", "Inbox")])

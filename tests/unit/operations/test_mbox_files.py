@@ -114,6 +114,7 @@ def test_where_a_mail_begins(octets: bytes, count: int) -> None:
     ],
 )
 def test_the_date_in_a_separator(separator: str, seconds: int | None) -> None:
+    """The forms of many programs; without a readable date, the message's own header decides."""
     assert seconds == received(separator.encode())
 
 

@@ -60,4 +60,5 @@ def test_what_an_operator_released_is_replayed_released() -> None:
 
 
 def test_a_record_of_nonsense_costs_no_other_mail() -> None:
+    """A record in the archive that cannot be read is passed over."""
     assert ["first"] == found(Record({ANN: ()}, "no notification"), record("first", 5, ANN))

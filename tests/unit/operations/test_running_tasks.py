@@ -97,6 +97,7 @@ def test_control_c_while_a_task_is_being_started_stops_it(
 def test_of_two_that_begin_at_once_the_later_goes(
     clients: dict[str, Stubber], tasks: Tasks
 ) -> None:
+    """Both see no other task before they start; the one with the later id stops its own."""
     ecs, first, own = clients["ecs"], task(1, "PENDING"), task(2, "PENDING", "restore")
     listed(ecs)
     clients["sts"].add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/x"})

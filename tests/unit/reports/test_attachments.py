@@ -53,10 +53,12 @@ def mailed(content: bytes, subtype: str = "octet-stream") -> bytes:
     ids=lambda _: "packed",  # what is packed says when: two workers would see two tests
 )
 def test_a_report_is_found_however_it_is_packed(octets: bytes) -> None:
+    """Receivers send XML, gzip, zip, both at once, and wrong content types."""
     assert [XML] == [each.removeprefix(b"\xef\xbb\xbf") for each in documents(octets)]
 
 
 def test_a_mail_without_a_report_has_none() -> None:
+    """An ordinary message, and an empty one, are no error."""
     assert [] == list(documents(b"Subject: hello\r\n\r\nNothing to see.\r\n"))
     assert [] == list(documents(b""))
 
@@ -75,6 +77,7 @@ def test_a_mail_without_a_report_has_none() -> None:
     ids=lambda _: "packed",
 )
 def test_bombs_and_broken_archives_end_in_an_error(octets: bytes) -> None:
+    """Above the limit of octets or of files, or cut off."""
     with pytest.raises(ReportError):
         list(documents(octets))
 

@@ -58,6 +58,7 @@ GOOD = record(100, "pass", "fail", signed("example.org"))
 
 
 def test_a_report_is_read_whole() -> None:
+    """Each field of an aggregate report (RFC 7489, appendix C) that the summary uses."""
     found = report(record(3, "pass", "fail", signed("example.org"), "2001:db8::1"))
     assert ("receiver.example", "1", "example.org", "none", 100) == (
         found.organisation,
@@ -88,6 +89,7 @@ def test_a_report_is_read_whole() -> None:
     ],
 )
 def test_why_a_mail_failed(text: str, kind: Kind) -> None:
+    """By its signatures: forwarded, sent by us without our DKIM, by a service, or unproved."""
     assert [kind] == [source.kind for source in summed(text).failing]
 
 
@@ -109,11 +111,13 @@ def test_which_policy_is_safe(records: list[str], days: int, safe: str) -> None:
 
 
 def test_advice_follows_the_policy_that_is_there() -> None:
+    """With nothing but good mail: from quarantine to reject, and then no further."""
     assert "reject is safe now" in summed(GOOD, policy="quarantine").advice
     assert "stay at reject" == summed(GOOD, policy="reject").advice
 
 
 def test_a_report_that_came_twice_counts_once() -> None:
+    """By reporter and report id: mail is delivered at least once."""
     (found,) = digest.domains([report(GOOD), report(GOOD), report(GOOD, id_="2")])
     assert (200, 200, 1) == (found.mails, found.passed, len(found.reporters))
 
@@ -132,6 +136,7 @@ def test_entities_are_not_expanded() -> None:
 
 
 def test_what_a_terminal_would_obey_is_not_printed() -> None:
+    """A report's organisation may hold control characters and text directions."""
     found = report().organisation
     assert found.isprintable()
     hostile = dmarc.read(
@@ -156,17 +161,20 @@ def test_what_a_terminal_would_obey_is_not_printed() -> None:
     ],
 )
 def test_what_is_no_aggregate_is_an_error(octets: bytes) -> None:
+    """Other XML, none, and reports without a domain or with a time that is no number."""
     with pytest.raises(ReportError):
         dmarc.read(octets)
 
 
 @pytest.mark.parametrize("octets", [b"{}", b"[1]", b"{" * 100_000, b'{"date-range": 1}', b"nul"])
 def test_what_is_no_tls_report_is_an_error(octets: bytes) -> None:
+    """Other JSON, nesting without end, and text that is none."""
     with pytest.raises(ReportError):
         tls.read(octets)
 
 
 def test_tls_failures_are_summed_by_kind() -> None:
+    """Failed sessions without details (RFC 8460, section 4.4) are counted, too, as unexplained."""
     whole = {
         "organization-name": "receiver.example",
         "report-id": "1",
@@ -205,6 +213,7 @@ def test_only_what_ses_authenticated_is_believed() -> None:
 
 
 def test_reports_are_recognised_by_their_head() -> None:
+    """By subject (RFC 7489, 7.2.1.1), type or file name, without reading the body."""
     assert may_hold_report(b"Subject: Report Domain: example.org Submitter: x Report-ID: 1\r\n")
     assert may_hold_report(b"Content-Type: application/gzip\r\n")
     assert may_hold_report(b'Content-Type: x/y;\r\n filename="a.example!b.example!1!2.xml.gz"\r\n')

@@ -32,6 +32,7 @@ def judged() -> dict[str, Any]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_the_judge_reads_the_same(file: Path, judged: dict[str, Any]) -> None:
+    """parsedmarc, an independent reader, finds the same ids, policies, counts and results."""
     (document,) = documents(file.read_bytes())
     wanted = judged[str(file)]
     if document.lstrip()[:1] == b"{":

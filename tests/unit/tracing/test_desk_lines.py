@@ -60,6 +60,7 @@ def test_a_filed_mail_names_its_folder_and_its_rule(every: list[Journey]) -> Non
 
 
 def test_spam_is_filed_by_the_rule_of_the_system(every: list[Journey]) -> None:
+    """The outcome names the script and its line."""
     journey = only(every, "spam.1cff8916@x")
     assert {"ann@example.org": (State.DELIVERED, "Junk", "junk: line 40")} == outcomes(journey)
 
@@ -123,6 +124,7 @@ def test_an_alias_of_several_shows_each(every: list[Journey]) -> None:
 def test_a_sent_mail_ends_with_the_other_sides_words(
     every: list[Journey], name: str, state: State, words: str
 ) -> None:
+    """For each address of SES's simulator: the state, and the reply or report that ends it."""
     (outcome,) = only(every, f"mark 1cff8916 {name}").outcomes
     assert (state, words, True) == (outcome.fate.state, outcome.fate.words, outcome.is_final)
 

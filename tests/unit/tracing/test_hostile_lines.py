@@ -118,6 +118,7 @@ def test_words_of_the_other_side_give_no_ids() -> None:
     "receipt", ["a receipt", "r\nqueue:4jcKRM2XdTzJmkF", "", "x" * 300, 7, None, ["r"], "r:s"]
 )
 def test_a_receipt_that_is_none_joins_nothing(receipt: object) -> None:
+    """A log line with another id in its place joins no other message's journey."""
     found = deliver_log.steps(_NOW, delivered("first", receipt=receipt))
     assert all(each.startswith("session:") for step in found for each in step.ids)
 
