@@ -247,7 +247,7 @@ def test_another_size_can_be_asked_about(capsys: pytest.CaptureFixture[str]) -> 
     assert Exit.OK == main(["cost", "--stack-file", str(TEMPLATE), *asked])
     lines = {each["what"]: each["why"] for each in json.loads(capsys.readouterr().out)["lines"]}
     assert "2 x t4g.small, spot" == lines["instances"]
-    assert lines["mail received"].startswith("600000 mails")
+    assert lines["mail received"].startswith("600000 messages")
     # 14 million messages, of which 150,000 have their indexes in a GB.
     assert "2 x 49 GB gp3" == lines["state disk"]
     assert Exit.USAGE == main(["cost", "--stack-file", str(TEMPLATE), "--hosts", "17"])

@@ -217,10 +217,10 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
     fetched = traffic.mails_in * _FETCHES_A_MAIL * traffic.mail_kb / _KB_A_GB
     fetched_billed = max(0.0, fetched - prices["data_out_free_gb"])
     return [
-        Line("mail received", f"{traffic.mails_in} mails of {traffic.mail_kb} KB", received),
+        Line("mail received", f"{traffic.mails_in} messages of {traffic.mail_kb} KB", received),
         Line(
             "mail sent",
-            f"{traffic.mails_out} mails of {traffic.mail_kb} KB, {_PLANS[traffic.ses_plan]}",
+            f"{traffic.mails_out} messages of {traffic.mail_kb} KB, {_PLANS[traffic.ses_plan]}",
             sent,
         ),
         Line("data to clients", f"{fetched:.1f} GB", fetched_billed * prices["data_out_gb"]),

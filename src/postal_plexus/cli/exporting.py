@@ -87,5 +87,5 @@ def run(args: Namespace) -> int:
     if args.json:
         print(json.dumps(said, indent=2))
     else:
-        print(f"{to}: {said['mails']} mails of {said['folders']} folders, {octets / 1e6:.1f} MB")
+        print(f"{to}: {said['mails']} messages in {said['folders']} folders, {octets / 1e6:.1f} MB")
     return Exit.OK

@@ -266,16 +266,16 @@ def _read(path: Path) -> str:
 
 def _show(order: Order, lines: Sequence[dict[str, Any]], *, looked: bool) -> None:
     folders = [line for line in lines if line["kind"] == "folder"]
-    print(f"{order.address}: {'there are' if looked else 'imported from'} {order.source}")
+    print(f"{order.address}: {'found at' if looked else 'imported from'} {order.source}")
     print(
-        f"{'folder there':<30} {'mails':>7} {'MB':>8}   "
-        f"{'folder here':<30} {'brought':>7} {'now':>7}"
+        f"{'folder there':<30} {'there':>8} {'MB':>8}   "
+        f"{'folder here':<30} {'imported':>8} {'now':>7}"
     )
     for each in folders:
         now = "-" if each["now"] is None else each["now"]
         print(
-            f"{each['source']:<30} {each['mails']:>7} {each['octets'] / 1e6:>8.1f}   "
-            f"{each['folder']:<30} {each['brought']:>7} {now:>7}"
+            f"{each['source']:<30} {each['mails']:>8} {each['octets'] / 1e6:>8.1f}   "
+            f"{each['folder']:<30} {each['brought']:>8} {now:>7}"
         )
         if each["too_large"]:
             sizes = ", ".join(

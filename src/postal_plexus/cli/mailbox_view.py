@@ -41,7 +41,7 @@ def _mailbox(line: Line) -> str:
 def _quota(line: Line) -> str:
     octets, most = line["octets"], line["most"]
     of = f"of {size(most)} ({100 * octets // most} %)" if most else "without a limit"
-    return f"{line['address']:<32} {line['mails']:>8} mails  {size(octets):>8} {of}"
+    return f"{line['address']:<32} {line['mails']:>8} messages  {size(octets):>8} {of}"
 
 
 def _session(line: Line) -> str:

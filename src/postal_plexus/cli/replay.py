@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     queued = 0
     if not args.dry_run:
         with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("Putting mails into the queue", total=len(found.mails))
+            task = progress.add_task("Putting messages into the queue", total=len(found.mails))
             for count in replays.put(found.mails, mailbox):
                 queued += count
                 progress.advance(task, count)
@@ -92,7 +92,7 @@ def _tell(found: "Found", mailbox: str, queued: int, *, dry_run: bool) -> None:
         first, last = found.mails[0].received_at, found.mails[-1].received_at
         octets = sum(mail.size for mail in found.mails)
         between = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
-        print(f"{mailbox}: {count} mails, {octets / 1e6:.1f} MB, received {between}")
+        print(f"{mailbox}: {count} messages, {octets / 1e6:.1f} MB, received {between}")
     else:
         print(f"{mailbox}: the archive has no mail for it from that time")
     if found.gone:

@@ -72,7 +72,9 @@ def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
     lines = _run(args, runner, ["restore-mailbox", f"--date={date}", mailbox])
     (restored,) = [line for line in lines if line["kind"] == "restored"]
     if not args.json:
-        print(f"{restored['folder']}: {restored['mails']} mails, {restored['octets'] / 1e6:.1f} MB")
+        print(
+            f"{restored['folder']}: {restored['mails']} messages, {restored['octets'] / 1e6:.1f} MB"
+        )
     return {
         "mailbox": mailbox,
         "folder": restored["folder"],
@@ -99,7 +101,7 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
     if not args.json:
         for line in done:
             since = f", {line['since']} of them since" if line["since"] else ""
-            print(f"{line['address']}: {line['mails']} mails{since}")
+            print(f"{line['address']}: {line['mails']} messages{since}")
         for address in kept:
             print(f"{address}: exists, so it stays; plexus restore {address}")
         print(f"{queued} messages received since are in the queue; missing ones are delivered.")
@@ -138,7 +140,10 @@ def _run(args: Namespace, runner: Tasks, words: list[str]) -> list[Line]:
             print(f"plexus: {line['text']}", file=sys.stderr)
         elif line["kind"] == "damaged" and not args.json:
             where = f"{line['address']} {line['folder']}"
-            print(f"plexus: {where}: its flags are damaged, mails are unread", file=sys.stderr)
+            print(
+                f"plexus: {where}: its flags are damaged, so its messages are unread",
+                file=sys.stderr,
+            )
         found.append(line)
 
     tasks.results(runner, _TASK, words, tell)

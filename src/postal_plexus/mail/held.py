@@ -46,7 +46,7 @@ def render_held(receipt: Receipt, to: str, hostname: str) -> bytes:
         f"    time:   {moment.strftime('%Y-%m-%d %H:%M UTC')}",
         f"    id:     {receipt.message_id}",
         "",
-        "Most such mails are what they seem, and the sender may be forged: you need to do nothing.",
+        "Most such messages are what they seem, and the sender may be forged: you need do nothing.",
         "If you expected this one, ask the operator of your mail to release it, by its id,",
         "within two weeks.",
         "",

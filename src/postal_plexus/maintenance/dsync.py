@@ -319,9 +319,9 @@ class Dsync:
         if status == KILLED:
             return SyncError(
                 status,
-                "a mail of the source takes more memory than the task may have; what came before is"
-                " kept: move the largest mails to a folder of their own there, or remove them, and"
-                " run it again",
+                "a message of the source takes more memory than the task may have; what came before"
+                " is kept: move the largest messages to a folder of their own there, or remove"
+                " them, and run it again",
             )
         lines = [
             re.sub(r"^doveadm\([^)]*\)(<[^>]*>)*: ", "", line)

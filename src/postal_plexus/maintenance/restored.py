@@ -150,7 +150,7 @@ def _restore_mailbox(call: Call, output: Output) -> int:
         )
     folder = free_name(f"Restored {call.options['date']}", _folders(first))
     (top / NOTE).write_text(json.dumps({"address": first, "folder": folder}))
-    output.say(PROGRESS, text=f"importing {mails} mails into {folder}")
+    output.say(PROGRESS, text=f"importing {mails} messages into {folder}")
     _doveadm(first, "import", "-s", f"sdbox:{store}", folder, "all")
     came = {
         name.removeprefix(f"{folder}/"): counts

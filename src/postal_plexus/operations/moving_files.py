@@ -157,7 +157,7 @@ class FileImport:
             told.append(LeftOut(f"{more} more", "are left out, too", is_damage=False))
         if survey.expunged:
             why = "had been deleted by their owner"
-            told.append(LeftOut(f"{survey.expunged} mails", why, is_damage=False))
+            told.append(LeftOut(f"{survey.expunged} messages", why, is_damage=False))
         for each in told:
             self._tell({"kind": "left-out", **asdict(each)})
         ours = target_folders(map(encode, survey.folders), {})

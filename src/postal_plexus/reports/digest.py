@@ -82,9 +82,9 @@ class DomainDigest:
         if self.days < ENOUGH_DAYS:
             return f"wait until the reports cover {ENOUGH_DAYS} days (now {self.days})"
         if ours := self.count(Kind.OURS):
-            return f"first mend what sends the {ours} mails of your own that fail"
+            return f"first mend what sends the {ours} messages of your own that fail"
         if service := self.count(Kind.SERVICE):
-            return f"first find out whether the services behind {service} mails are yours"
+            return f"first find out whether the services behind {service} messages are yours"
         if _STRICTNESS[self.policy] >= _STRICTNESS[self.safe_policy]:
             return f"stay at {self.policy}"
         return f"{self.safe_policy} is safe now: set dmarc-policy in the stack file"
