@@ -141,8 +141,8 @@ class Import:
         if kept - mails > max(_FEW_MAILS, kept // 10) and not self._job.deletions:
             return self._output.fail(
                 DATA,
-                f"the source has {kept - mails} messages fewer than at the last pass; an import would"
-                " remove them here as well",
+                f"the source has {kept - mails} messages fewer than at the last pass; an import"
+                " would remove them here as well",
             )
         if not self._job.look:
             self._staging.begin_again()
