@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """All samples, and what the report says about them. Raises EngineError."""
+    """Return all samples, and what the report says about them. Raise EngineError."""
     quick, parts = arguments.quick, arguments.only or PARTS
     wanted = arguments.system or list(TITLES)
     rounds = arguments.rounds or (1 if quick else 3)
@@ -96,7 +96,7 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
 
 
 def _turned(systems: list[System], turn: int) -> list[System]:
-    """Another one begins in each round."""
+    """Return the systems in their order in a round: another one begins in each."""
     at = turn % len(systems)
     return systems[at:] + systems[:at]
 

@@ -27,22 +27,22 @@ SEARCHED = (300, 700, 1100)  # ranks of the words that are searched for
 
 
 def local_part(number: int) -> str:
-    """The user with this number, from 1."""
+    """Return the local part of the user with this number, from 1."""
     return f"user{number:02d}"
 
 
 def receiver(number: int) -> str:
-    """The receiving users in turn."""
+    """Return the receiving users in turn."""
     return local_part(number % RECEIVING + 1)
 
 
 def some(count: int, size: int, first: int) -> Mails:
-    """Messages for the receiving users in turn, none like another."""
+    """Return messages for the receiving users in turn, none like another."""
     return [(receiver(number), mails.mail(first + number, size)) for number in range(count)]
 
 
 def written(number: int) -> bytes:
-    """A message of a local user: nobody may write as somebody else."""
+    """Return a message of a local user, in the name of that user."""
     head, _, rest = mails.mail(4_000_000 + number).partition(b"\r\n")
     assert head.startswith(b"From: "), head
     return b"From: user01@example.org\r\n" + rest
@@ -55,7 +55,7 @@ async def _count(session: Session) -> int:
 
 
 async def intake(system: System, count: int, size: int, run: str, first: int) -> float:
-    """Messages a second, from the first connection until all are in their mailboxes."""
+    """Measure messages a second, from the first connection until all are in their mailboxes."""
     prepared = system.prepare(run, some(count, size, first))
     sessions = [await system.session(local_part(n)) for n in range(1, RECEIVING + 1)]
     try:
@@ -75,7 +75,7 @@ async def intake(system: System, count: int, size: int, run: str, first: int) ->
 
 
 async def notices(systems: Sequence[System], samples: int) -> dict[str, list[float]]:
-    """Seconds from the sender's last octet to the notice in IDLE, each system in turn."""
+    """Measure seconds from the sender's last octet to the notice in IDLE, each system in turn."""
     waiting: dict[str, list[Session]] = {}
     taken: dict[str, list[float]] = {system.name: [] for system in systems}
     for system in systems:
@@ -113,14 +113,14 @@ async def notices(systems: Sequence[System], samples: int) -> dict[str, list[flo
 
 
 def anonymous(system: System) -> float:
-    """MB that cannot be dropped, of all its containers."""
+    """Return the MB that cannot be reclaimed, of all containers of a system."""
     return sum(box.usage().anonymous() for box in system.containers.values()) / MEGABYTE
 
 
 async def memory(
     system: System, sink: Sink, clients: int, seconds: float, run: str
 ) -> dict[str, float]:
-    """MB at rest, with clients in IDLE, and the most of a busy time with both."""
+    """Measure MB at rest, with clients in IDLE, and the most of a busy time with both."""
     found = {"rest": anonymous(system)}
     sessions: list[Session] = []
     for number in range(1, clients + 1):
@@ -161,7 +161,7 @@ async def _look(system: System) -> None:
 
 
 async def mailbox(system: System) -> dict[str, Any]:
-    """Milliseconds of what a client asks for in the big mailbox."""
+    """Measure milliseconds of what a client asks for in the big mailbox."""
     session = await system.session("big")
     found: dict[str, Any] = {"select": []}
     answers: list[bytes] = []
@@ -190,7 +190,7 @@ async def mailbox(system: System) -> dict[str, Any]:
 
 
 def octets(system: System) -> int:
-    """Octets of disk that its mailboxes take, with indexes."""
+    """Return the octets of disk that a system's mailboxes take, with indexes."""
     found = 0
     for folder in system.folders:
         for path in folder.rglob("*"):
@@ -202,7 +202,7 @@ def octets(system: System) -> int:
 
 
 async def relay(system: System, sink: Sink, count: int) -> float:
-    """Messages a second from a local user to the endpoint outside."""
+    """Measure messages a second from a local user to the endpoint outside."""
     work = [("", written(number)) for number in range(count)]
     os.sync()
     begun = time.monotonic()
@@ -211,7 +211,7 @@ async def relay(system: System, sink: Sink, count: int) -> float:
 
 
 async def _passed(system: System, sink: Sink, count: int) -> float:
-    """The clock when the endpoint outside has so many more. Raises TimeoutError."""
+    """Wait until the endpoint outside has that many more; return the time. Raise TimeoutError."""
     waiting = asyncio.create_task(asyncio.to_thread(sink.await_more, count))
     done, _ = await asyncio.wait([waiting], timeout=PATIENCE)
     if not done:

@@ -36,7 +36,7 @@ PICTURE = ("in_4", "notice_p50", "memory_idle", "search_again")
 
 
 def figures(samples: Mapping[str, Mapping[str, Any]]) -> Figures:
-    """The figure of each row and system: medians, but for notices their percentiles."""
+    """Return the figure of each row and system: medians, but for notices their percentiles."""
     found: Figures = {}
     for name, of in samples.items():
         row: dict[str, float] = {}
@@ -51,7 +51,7 @@ def figures(samples: Mapping[str, Mapping[str, Any]]) -> Figures:
 
 
 def places(found: Figures, key: str, *, more: bool) -> tuple[int, int]:
-    """Our place in a row, 1 the best, and how many have a figure there; 0 if ours has none."""
+    """Return our place in a row, 1 the best and 0 for none, and how many have a figure there."""
     values = {name: row[key] for name, row in found.items() if key in row}
     if OURS not in values:
         return 0, len(values)
@@ -61,14 +61,14 @@ def places(found: Figures, key: str, *, more: bool) -> tuple[int, int]:
 
 
 def shown(value: float | None) -> str:
-    """A figure in a cell."""
+    """Return a figure as the text of a cell."""
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """A page of Markdown."""
+    """Return the page of Markdown."""
     found = figures(results["samples"])
     names = [name for name in TITLES if name in found]
     about = results["about"]
@@ -110,7 +110,7 @@ def _versions(of: Mapping[str, str] | None) -> str:
 
 
 def drawn(results: Mapping[str, Any]) -> str:
-    """The picture: a group of bars for each of four rows."""
+    """Return the picture: a group of bars for each of four rows."""
     found = figures(results["samples"])
     names = [name for name in TITLES if name in found]
     rows = [row for row in ROWS if row[1] in PICTURE and any(row[1] in found[n] for n in names)]
@@ -136,7 +136,7 @@ def drawn(results: Mapping[str, Any]) -> str:
 
 
 def write(results: Mapping[str, Any], directory: Path) -> None:
-    """`peers.json`, `peers.md` and `peers.svg`."""
+    """Write `peers.json`, `peers.md` and `peers.svg`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
     (directory / "peers.md").write_text(table(results))

@@ -46,7 +46,7 @@ class Smtp:
         await _reply(self._reader, expected)
 
     async def begin(self, sender: str, recipient: str, content: bytes) -> None:
-        """One message but for the line that ends it."""
+        """Send one message except for the line that ends it."""
         await self._say(f"MAIL FROM:<{sender}>\r\n".encode(), b"250")
         await self._say(f"RCPT TO:<{recipient}>\r\n".encode(), b"250")
         await self._say(b"DATA\r\n", b"354")
@@ -54,15 +54,15 @@ class Smtp:
         await self._writer.drain()
 
     def end(self) -> None:
-        """The last octets of the message."""
+        """Send the last octets of the message."""
         self._writer.write(b".\r\n")
 
     async def accepted(self) -> None:
-        """The server's reply to the message."""
+        """Read the server's reply to the message."""
         await _reply(self._reader, b"250")
 
     async def close(self) -> None:
-        """QUIT, without waiting for the reply, as Postfix does it: Exim takes 0.2 s for that."""
+        """Send QUIT without waiting for the reply, as Postfix does: Exim takes 0.2 s for that."""
         self._writer.write(b"QUIT\r\n")
         await self._writer.drain()
         self._writer.close()
@@ -75,7 +75,7 @@ async def send_all(
     each: int = 1,
     login: tuple[str, str] | None = None,
 ) -> None:
-    """All messages (sender, recipient, content) in `sessions` connections of `each` messages."""
+    """Send messages (sender, recipient, content), `each` in a connection, `sessions` at a time."""
     waiting = iter(mails)
 
     async def work() -> None:

@@ -53,7 +53,7 @@ class Ending(Protocol):
         ...
 
     async def accepted(self) -> None:
-        """The reply."""
+        """Read the reply."""
         ...
 
     async def close(self) -> None:
@@ -69,27 +69,27 @@ class System(Protocol):
     folders: tuple[Path, ...]  # where its mailboxes and their indexes are
 
     async def session(self, user: str) -> Session:
-        """A client that has logged in; `user` is a local part."""
+        """Return a client that has logged in; `user` is a local part."""
         ...
 
     def prepare(self, run: str, mails: Mails) -> object:
-        """What `send` needs, before the clock runs."""
+        """Prepare what `send` needs, before the clock runs."""
         ...
 
     async def send(self, prepared: object) -> None:
-        """All messages; returns when all are accepted."""
+        """Send all messages; return when all are accepted."""
         ...
 
     async def submit(self, mails: Mails) -> None:
-        """Messages of a local user to the world; returns when all are accepted."""
+        """Submit messages of a local user to the world; return when all are accepted."""
         ...
 
     async def last_octet(self, prepared: object) -> Ending:
-        """A connection that has passed all of one message but its end."""
+        """Return a connection that has passed all of one message except its end."""
         ...
 
     def fill(self, count: int) -> None:
-        """`count` messages into the big mailbox, indexed as the system does it."""
+        """Fill the big mailbox with `count` messages, indexed as the system does it."""
         ...
 
 
@@ -141,37 +141,37 @@ class PeerSystem:
         )
 
     async def session(self, user: str) -> Session:
-        """A client that has logged in."""
+        """Return a client that has logged in."""
         return await Session.open(993, trusting(self._place), user, PASSWORD, self.host)
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """An SMTP connection."""
+        """Open an SMTP connection."""
         return await asyncio.open_connection(self.host, 25, limit=2**20)
 
     def prepare(self, run: str, mails: Mails) -> object:
-        """Envelopes."""
+        """Return the messages with their envelopes."""
         del run  # nothing is kept that needs a name
         return [(SENDER, f"{user}@example.org", content) for user, content in mails]
 
     async def send(self, prepared: object) -> None:
-        """By SMTP."""
+        """Send them by SMTP."""
         assert isinstance(prepared, list)
         await send_all(self.open, prepared, SESSIONS)
 
     async def last_octet(self, prepared: object) -> Ending:
-        """Everything of one message but its end."""
+        """Send everything of one message except its end."""
         assert isinstance(prepared, list)
         client = await Smtp.open(self.open)
         await client.begin(*prepared[0])
         return client
 
     async def submit(self, mails: Mails) -> None:
-        """By SMTP from an address that may relay."""
+        """Submit by SMTP from an address that may relay."""
         work = [(LOCAL, OUTSIDE, content) for _, content in mails]
         await send_all(self.open, work, SUBMITTING, EACH)
 
     def fill(self, count: int) -> None:
-        """Files as its delivery writes them, then its own index."""
+        """Write files as its delivery does, then let it index them."""
         if self._peer.store == "cyrus":
             asyncio.run(self.send(self.prepare("big", [("big", mails.mail(0))])))
             wait_until("the big mailbox", lambda: self._cyrus("mbpath", "user.big"), 60)
@@ -185,7 +185,7 @@ class PeerSystem:
         asyncio.run(self._opened())
 
     def _cyrus(self, *words: str) -> str:
-        """What an administrator's command prints; nothing if it fails."""
+        """Return what an administrator's command prints; nothing if it fails."""
         try:
             return self.containers["whole"].execute(
                 "runuser", "-u", "cyrus", "--", "cyrus", *words, timeout=900
@@ -218,11 +218,11 @@ class OurSystem:
         self.folders = (bed.place.mail, bed.place.indexes)
 
     async def session(self, user: str) -> Session:
-        """A client that has logged in."""
+        """Return a client that has logged in."""
         return await self._bed.session(self.containers["dovecot"], f"{user}@example.org")
 
     def prepare(self, run: str, mails: Mails) -> object:
-        """The content in S3, as SES has put it there; what SES tells the queue."""
+        """Put the content into S3, as SES does; return the notifications."""
         told: list[bytes] = []
         self._stub.post("settings", delay=0)
         for number, (user, content) in enumerate(mails):
@@ -237,7 +237,7 @@ class OurSystem:
         return told
 
     async def send(self, prepared: object) -> None:
-        """What SES tells the queue."""
+        """Put the notifications into the queue."""
         assert isinstance(prepared, list)
         waiting = iter(prepared)
 
@@ -257,14 +257,14 @@ class OurSystem:
         return Told(*await asyncio.open_connection(self._stub.host, self._stub.port))
 
     async def last_octet(self, prepared: object) -> Ending:
-        """A connection to the queue."""
+        """Return a connection to the queue."""
         assert isinstance(prepared, list)
         client = await self._told()
         client.message = prepared[0]
         return client
 
     async def submit(self, mails: Mails) -> None:
-        """By submission over TLS with a password: ours takes it in no other way."""
+        """Submit over TLS with a password: ours accepts it in no other way."""
         port = self.containers["postfix"].port(465)
         trust = trusting(self._bed.place)
         trust.check_hostname = False  # 127.0.0.1
@@ -291,7 +291,7 @@ class OurSystem:
                 tasks.create_task(work())
 
     def fill(self, count: int) -> None:
-        """Dovecot's own import without a sync for each message, then the search index."""
+        """Import with Dovecot's own command, without a sync for each message, then index."""
         box, place = self.containers["dovecot"], self._bed.place
         source = place.dovecot / "import"
         maildir(source, count, place.mail)
@@ -312,11 +312,11 @@ class Told:
         self.message = b""
 
     def end(self) -> None:
-        """The message is with SES: it tells the queue."""
+        """Put the notification into the queue."""
         self._writer.write(self.message)
 
     async def accepted(self) -> None:
-        """The queue's reply."""
+        """Read the queue's reply."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200"):
             raise ConnectionError(f"the queue said {head!r}")
@@ -324,7 +324,7 @@ class Told:
         await self._reader.readexactly(length)
 
     async def close(self) -> None:
-        """Without a word."""
+        """Close the connection."""
         self._writer.close()
 
 
@@ -337,7 +337,7 @@ def _request(body: bytes) -> bytes:
 
 
 def maildir(folder: Path, count: int, like: Path) -> None:
-    """A Maildir of `count` messages of 4 KB with the owner of `like`."""
+    """Write a Maildir of `count` messages of 4 KB with the owner of `like`."""
     for name in ("", "cur", "new", "tmp"):
         (folder / name).mkdir(exist_ok=True)
     for number in range(count):
@@ -357,7 +357,7 @@ def _owned(path: Path, content: bytes, like: Path) -> None:
 
 
 def address(box: Container) -> str:
-    """Where a container is on its network."""
+    """Return a container's address on its network."""
     shown = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
     return command("inspect", "--format", shown, box.name)
 
@@ -371,7 +371,7 @@ def _answers(host: str, port: int) -> bool:
 
 
 def built(peer: Peer) -> str:
-    """The peer's image, built if it is not there. Raises EngineError."""
+    """Return the peer's image, built if it is missing. Raise EngineError."""
     if not subprocess.run(
         [engine(), "image", "inspect", peer.image], capture_output=True, check=False
     ).returncode:
@@ -392,7 +392,7 @@ def built(peer: Peer) -> str:
 
 
 def versions(peer: Peer) -> dict[str, str]:
-    """Of its packages."""
+    """Return the versions of the image's packages."""
     shown = command(
         "run",
         "--rm",
@@ -410,7 +410,7 @@ def versions(peer: Peer) -> dict[str, str]:
 
 @contextmanager
 def side_by_side(wanted: Sequence[str]) -> Iterator[tuple[list[System], Sink]]:
-    """The systems named, running; removed afterwards."""
+    """Start the systems named; remove them afterwards."""
     for peer in (NAMESERVER, *PEERS):
         if peer is NAMESERVER or peer.name in wanted:
             built(peer)
@@ -434,7 +434,7 @@ def side_by_side(wanted: Sequence[str]) -> Iterator[tuple[list[System], Sink]]:
 
 
 def _nameserver(bed: Bed) -> str:
-    """The sender's domain has an address and a name, as Exim and Courier look for by default."""
+    """Serve an address and a name for the sender's domain: Exim and Courier look for both."""
     gateway = bed.network.gateway
     box = Container(
         named("nameserver"),
