@@ -57,7 +57,7 @@ async def _spread(bed: Bed, box: Container, folders: int) -> None:
 
 
 async def _flag(bed: Bed, box: Container, folders: int, flag: str) -> None:
-    """Mark the first mail of so many folders."""
+    """Mark the first message of that many folders."""
     session = await bed.session(box, BIG)
     for number in range(folders):
         await session.command(f"SELECT f{number}")

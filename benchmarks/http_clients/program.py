@@ -70,7 +70,7 @@ def memory() -> dict[str, float]:
 
 
 def main() -> None:
-    """Receive, GET and delete so many mails."""
+    """Receive, GET and delete that many messages."""
     client, host, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     threading.stack_size(STACK)
     connect = CLIENTS[client](host, port)

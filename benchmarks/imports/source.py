@@ -22,7 +22,7 @@ _OCTETS = range(1_000, 12_000)
 
 
 def fill(source: ImapSource, mails: int, *, with_large: bool) -> None:
-    """Replace all that Courier has by so many messages of 1 to 12 KB, one of them of 40 MB."""
+    """Replace all that Courier has by `mails` messages of 1 to 12 KB, one of them of 40 MB."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "Maildir"
         for folder in FOLDERS:

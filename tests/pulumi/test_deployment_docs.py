@@ -12,7 +12,6 @@ from botocore import xform_name
 from registrations import PROGRAM, REPOSITORY, Run
 
 from postal_plexus.cli import estimate
-from postal_plexus.config.model import ALL_KEYS
 
 DOCS = REPOSITORY / "docs"
 DEPLOY = (DOCS / "deploy.md").read_text()
@@ -103,13 +102,6 @@ def test_the_errors_are_those_that_are_printed(told: str, source: str) -> None:
     program = ast.parse((PROGRAM / "deployment" / source).read_text())
     texts = [node.value for node in ast.walk(program) if isinstance(node, ast.Constant)]
     assert any(told in text for text in texts if isinstance(text, str))
-
-
-def test_the_keys_are_those_of_the_stack_file() -> None:
-    """A key in the docs is one that the program reads."""
-    told = set(re.findall(r"postal-plexus:([a-z-]+)", DEPLOY + CHECKLIST)) - {"index"}
-    assert told
-    assert set() == told - set(ALL_KEYS)
 
 
 def test_the_cost_is_what_the_estimate_says() -> None:

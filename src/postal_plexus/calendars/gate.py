@@ -48,7 +48,7 @@ _NOT_BELIEVED = (
     "HTTP_X_FORWARDED_SERVER",
 )
 _WRITES = frozenset({"MKCALENDAR", "MKCOL", "PROPPATCH", "PUT"})
-# Radicale works at so many requests at a time; others wait, or wait for Dovecot.
+# Radicale works at this many requests at a time; others wait, or wait for Dovecot.
 _AT_ONCE = 2
 
 Verify = Callable[[str, str, str], Verdict]

@@ -65,7 +65,7 @@ def counted(record: Record, day: int, *, sent: int = 0, bounced: int = 0) -> Rec
 
 
 def keeps_bouncing(record: Record, *, is_redirect: bool = False) -> bool:
-    """Whether so many bounced that forwarding must stop."""
+    """Whether enough bounced to stop forwarding."""
     bounced = sum(each[2] for each in record.days)
     # What bounced was sent: a crash of the process may lose the last minute's counts of sent
     # messages.

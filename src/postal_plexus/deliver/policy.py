@@ -300,7 +300,7 @@ def answer_is_safe(receipt: Receipt) -> str:
 
 
 def _sender_is_authentic(receipt: Receipt) -> bool:
-    """Return whether mail to the envelope sender reaches whoever really sent this.
+    """Return whether mail to the envelope sender reaches the message's real sender.
 
     SPF proves this. DMARC proves only the domain in From, so it counts only for a sender of that
     domain: a sender who signs for its own domain may still write any address into MAIL FROM.

@@ -44,7 +44,7 @@ class Quota:
         return self.most is None or self.octets + octets <= self.most * _MOST_FULL
 
     def full(self, address: str, octets: int) -> str:
-        """Return why so many octets more are not taken by this mailbox."""
+        """Return why this mailbox does not accept that many octets more."""
         return (
             f"{address} has {self.octets / 1e6:.1f} MB of {(self.most or 0) / 1e6:.1f}: with"
             f" {octets / 1e6:.1f} MB more it would refuse mail"

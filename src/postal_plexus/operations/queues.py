@@ -66,7 +66,7 @@ class Queues:
 
         waiting, taken = count(""), count("NotVisible")
         if name == "dead letters":
-            # They have no consumer; whoever reads them hides them for a moment.
+            # They have no consumer; reading them hides them for a moment.
             waiting, taken = waiting + taken, 0
         return QueueState(
             name,

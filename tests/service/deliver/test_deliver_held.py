@@ -113,9 +113,9 @@ def test_a_second_task_is_refused(bed: Bed) -> None:
     with task(bed) as hold:
         assert "begun\n" == said(hold)
         with task(bed) as second:
-            assert "another task works on ann@example.org: try again when it has ended\n" == said(
-                second
-            )
+            refused = said(second)
+            assert "ann@example.org" in refused
+            assert "try again" in refused
 
 
 def test_an_unknown_outcome_is_not_asked_about_meanwhile(bed: Bed) -> None:
