@@ -47,7 +47,6 @@ class Registration:
     inputs: dict[str, Any]
     secrets: frozenset[str]
     dependencies: tuple[str, ...]
-    replace_on_changes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,6 @@ class RecordingMonitor(mocks.MockMonitor):
                 inputs=inputs,
                 secrets=secrets,
                 dependencies=tuple(sorted(request.dependencies)),
-                replace_on_changes=tuple(request.replaceOnChanges),
             )
         )
         outputs = given if self.preview else {**given, **_made_up(request, inputs)}

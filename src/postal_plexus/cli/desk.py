@@ -84,8 +84,8 @@ def _demo(args: Namespace) -> int:
         line = f"no healthy desk runs in {args.desk}; start it: {start}"
         raise CommandError(Exit.UNAVAILABLE, line)
     shown = demonstration.run(status)
-    _show_steps("A mail comes in", shown.incoming)
-    _show_steps("An answer goes out", shown.outgoing)
+    _show_steps("A message arrives", shown.incoming)
+    _show_steps("A reply leaves", shown.outgoing)
     _show(status)
     _show_what_to_do(args.desk, status)
     return Exit.OK
@@ -101,7 +101,7 @@ def _content(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        line = f"cannot be read ({error.strerror}); give the path of a mail"
+        line = f"cannot be read ({error.strerror}); give the path of a message"
         raise CommandError(Exit.NO_INPUT, line, source=file) from error
 
 
@@ -137,7 +137,7 @@ def _show(status: DeskStatus) -> None:
     print(f"Mail from the world: {_HOST} port {at.ses_inbound.port}, SMTP")
     print(f"Mail to the world:   {status.outbox}")
     if status.page:
-        print(f"A page to look at:   {status.page}")
+        print(f"Console:             {status.page}")
 
 
 def _in_a_word(status: DeskStatus) -> str:
@@ -149,10 +149,15 @@ def _in_a_word(status: DeskStatus) -> str:
 def _show_what_to_do(desk: Path, status: DeskStatus) -> None:
     option, plexus = _option(desk), _typed()
     address = status.accounts[0].address
+    lines = (
+        (f"{plexus} local send{option} {address}", "send a message to this user"),
+        (f"{plexus} local status{option}", "show all of this again"),
+        (f"{plexus} local down{option}", "stop; the mailboxes stay"),
+    )
+    width = max(len(command) for command, _ in lines)
     print("What to do now:")
-    print(f"  {plexus} local send{option} {address}    send a mail in")
-    print(f"  {plexus} local status{option}    see all this again")
-    print(f"  {plexus} local down{option}    stop it; mailboxes stay")
+    for command, what in lines:
+        print(f"  {command:<{width}}  {what}")
 
 
 def _option(desk: Path) -> str:

@@ -83,8 +83,8 @@ def _receive(
             _, found = imap.search(None, "SUBJECT", mark)
             return bool(found and found[0])
 
-        seen = _await("the mail in the INBOX", status, arrived)
-    what = f"an IMAP client sees it in the INBOX of {user.address}"
+        seen = _await("the message in the INBOX", status, arrived)
+    what = f"an IMAP client found it in the INBOX of {user.address}"
     steps = [*_logged(status, begun), demo_log.Step(seen - begun, what)]
     return tuple(sorted(steps, key=lambda step: step.seconds))
 
@@ -105,11 +105,11 @@ def _answer(
         newest = sorted(status.outbox.glob("*.eml"), reverse=True)[:20]
         return any(mark.encode() in mail.read_bytes() for mail in newest)
 
-    out = _await("the answer in the outbox", status, left)
+    out = _await("the reply in the outbox", status, left)
     steps = [
-        demo_log.Step(submitted - begun, f"Postfix took the answer of {user.address}, over TLS"),
+        demo_log.Step(submitted - begun, f"Postfix accepted a reply of {user.address}, over TLS"),
         *demo_log.outgoing(status.logs, begun),
-        demo_log.Step(out - begun, f"it has left for {FRIEND}: it is in the outbox"),
+        demo_log.Step(out - begun, f"it left for {FRIEND}: it is in the outbox"),
     ]
     return tuple(sorted(steps, key=lambda step: step.seconds))
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _TAIL = 256 * 1024
 _INCOMING = {
-    "ses.accepted": "SES accepted a mail",
+    "ses.accepted": "SES accepted a message",
     "ses.stored": "SES stored it in S3",
-    "ses.notified": "SES notified SNS, SNS put it into the queue",
+    "ses.notified": "SES notified SNS, which put it into the queue",
 }
-_DELIVERED = "deliver handed it to Dovecot, which has it on disk"
-_OUTGOING = {"ses.sent": "SES took it from Postfix"}
+_DELIVERED = "deliver passed it to Dovecot, which stored it"
+_OUTGOING = {"ses.sent": "SES accepted it from Postfix"}
 
 
 @dataclass(frozen=True, slots=True)
