@@ -307,7 +307,8 @@ class Keys(Model):
         AfterValidator(all_images),
     ] = _key(
         {},
-        "images to run instead of those that `pulumi up` builds; all or none; `web` for a website",
+        "images to run instead of those that `pulumi up` builds; all or none; `web` only for"
+        " webmail, account page or calendars",
         f"Name the images of {', '.join(IMAGE_NAMES)}; without `images` all are built.",
     )
     # An EBS volume of type gp3 has 16 TiB at most.

@@ -85,7 +85,8 @@ def _receive(
 
         seen = _await("the message in the INBOX", status, arrived)
     what = f"an IMAP client found it in the INBOX of {user.address}"
-    steps = [*_logged(status, begun), demo_log.Step(seen - begun, what)]
+    logged = _logged(lambda: demo_log.incoming(status.logs, begun), demo_log.is_whole)
+    steps = [*logged, demo_log.Step(seen - begun, what)]
     return tuple(sorted(steps, key=lambda step: step.seconds))
 
 
@@ -108,16 +109,16 @@ def _answer(
     out = _await("the reply in the outbox", status, left)
     steps = [
         demo_log.Step(submitted - begun, f"Postfix accepted a reply of {user.address}, over TLS"),
-        *demo_log.outgoing(status.logs, begun),
+        *_logged(lambda: demo_log.outgoing(status.logs, begun), bool),
         demo_log.Step(out - begun, f"it left for {FRIEND}: it is in the outbox"),
     ]
     return tuple(sorted(steps, key=lambda step: step.seconds))
 
 
-def _logged(status: DeskStatus, begun: float) -> list[Step]:
-    """Return the logged steps of a message. deliver's line may come a moment after the message."""
+def _logged(read: Callable[[], list[Step]], is_whole: Callable[[list[Step]], bool]) -> list[Step]:
+    """Return the logged steps of a message. The last line may come a moment after the message."""
     end = time.monotonic() + LOG_LAG
-    while not demo_log.is_whole(steps := demo_log.incoming(status.logs, begun)):
+    while not is_whole(steps := read()):
         if time.monotonic() > end:
             break
         time.sleep(0.05)
