@@ -138,8 +138,13 @@ class MailHost:
         options: Sequence[str] = (),
         *,
         await_health: bool = True,
+        await_resync: bool = True,
     ) -> Container:
-        """Start Dovecot or Postfix; by default wait until its health check passes."""
+        """Start Dovecot or Postfix; by default wait until its health check passes.
+
+        And until Dovecot has compared indexes of a copy with their messages: this ends the
+        sessions of clients that have such a folder open.
+        """
         given = {"PLEXUS_HOSTNAME": HOSTNAME, "PLEXUS_FOLLOW_SECONDS": "1"} | dict(
             environment or {}
         )
@@ -165,7 +170,14 @@ class MailHost:
         self.containers[name] = container
         if await_health:
             await_true(f"{name} to be healthy", lambda: self._healthy(container))
+            if name == "dovecot" and await_resync:
+                self.await_resync()
         return container
+
+    def await_resync(self) -> None:
+        """Wait until no index of a copy is left to be compared with its messages."""
+        left = self.root / "indexes/.resync"
+        await_true("the indexes to be compared with the mails", lambda: not left.exists())
 
     def _healthy(self, container: Container) -> bool:
         if container.healthy():

@@ -76,7 +76,6 @@ def test_a_changed_stack_file_reaches_the_containers_while_clients_stay(
                 client.mail(desk.ann)
                 return client.rcpt("team@example.org")[0] == 250
 
-        # Not by logins: too early ones can end everybody's session (docs/known-issues.md).
         await_true("the new mailbox", has_mailbox, 60)
         with desk.mailbox("new@example.org"):
             pass
