@@ -96,6 +96,8 @@ class _Endpoint:
                     writer.write(b"250 ok\r\n")
         except (OSError, asyncio.IncompleteReadError):  # refused our certificate, or gone
             pass
+        except asyncio.CancelledError:  # the run is over
+            pass
         finally:
             writer.close()
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.mailhost import report as machine
 from benchmarks.mailhost.engine import ROOT, EngineError
 from benchmarks.peers import measures, report
-from benchmarks.peers.definitions import OURS, PEERS, TITLES
+from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, TITLES
 from benchmarks.peers.systems import side_by_side, versions
 
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ def _intake(
         for turn in range(rounds):
             for system in _turned(systems, turn):
                 run = f"in{kilobytes}-{turn}"
-                speed = asyncio.run(measures.intake(system, count, kilobytes * 1024, run, first))
-                _keep(samples, system, f"in_{kilobytes}", speed)
+                found = asyncio.run(measures.intake(system, count, kilobytes * 1024, run, first))
+                _keep(samples, system, f"in_{kilobytes}", found.speed)
+                _keep(samples, system, f"processor_{kilobytes}", found.processor)
             first += count
         if kilobytes == 4:
             time.sleep(5)  # ours indexes what has come
@@ -133,7 +134,7 @@ def _notices(systems: list[System], samples: dict[str, Any], count: int) -> None
 
 def _memory(systems: list[System], sink: Sink, samples: dict[str, Any], seconds: float) -> None:
     for system in systems:
-        found = asyncio.run(measures.memory(system, sink, 50, seconds, "busy"))
+        found = asyncio.run(measures.memory(system, sink, IDLE_CLIENTS, seconds, "busy"))
         for key, value in found.items():
             _keep(samples, system, f"memory_{key}", value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.host import mails
@@ -54,13 +55,22 @@ async def _count(session: Session) -> int:
     return int(line.rsplit(b"MESSAGES", 1)[1].strip(b" )\r\n"))
 
 
-async def intake(system: System, count: int, size: int, run: str, first: int) -> float:
-    """Measure messages a second, from the first connection until all are in their mailboxes."""
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Messages in a second, and the processor's milliseconds of each in the system's containers."""
+
+    speed: float
+    processor: float
+
+
+async def intake(system: System, count: int, size: int, run: str, first: int) -> Intake:
+    """Measure from the first connection until all messages are in their mailboxes."""
     prepared = system.prepare(run, some(count, size, first))
     sessions = [await system.session(local_part(n)) for n in range(1, RECEIVING + 1)]
     try:
         wanted = [await _count(session) + count // RECEIVING for session in sessions]
         os.sync()
+        used = processor_seconds(system)
         begun = time.monotonic()
         await system.send(prepared)
         for session, number in zip(sessions, wanted, strict=True):
@@ -68,7 +78,8 @@ async def intake(system: System, count: int, size: int, run: str, first: int) ->
                 if time.monotonic() - begun > PATIENCE:
                     raise TimeoutError(f"{system.name}: messages are missing after {PATIENCE} s")
                 await asyncio.sleep(EVERY)
-        return count / (time.monotonic() - begun)
+        taken = time.monotonic() - begun
+        return Intake(count / taken, (processor_seconds(system) - used) / count * 1000)
     finally:
         for session in sessions:
             session.close()
@@ -115,6 +126,11 @@ async def notices(systems: Sequence[System], samples: int) -> dict[str, list[flo
 def anonymous(system: System) -> float:
     """Return the MB that cannot be reclaimed, of all containers of a system."""
     return sum(box.usage().anonymous() for box in system.containers.values()) / MEGABYTE
+
+
+def processor_seconds(system: System) -> float:
+    """Return the processor time of all its containers since they were started."""
+    return sum(box.usage().processor_seconds() for box in system.containers.values())
 
 
 async def memory(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mailhost import svg
 from benchmarks.mailhost.report import percentile
-from benchmarks.peers.definitions import OURS, PEERS, TITLES
+from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,10 +20,13 @@ Figures = dict[str, dict[str, float]]  # system, row
 ROWS = (
     ("Messages in a second, 4 KB", "in_4", True),
     ("Messages in a second, 100 KB", "in_100", True),
+    ("Processor for a message, 4 KB, ms", "processor_4", False),
+    ("Processor for a message, 100 KB, ms", "processor_100", False),
     ("Last octet to IDLE notice, p50, ms", "notice_p50", False),
     ("Last octet to IDLE notice, p99, ms", "notice_p99", False),
     ("Memory at rest, MB", "memory_rest", False),
     ("Memory with 50 in IDLE, MB", "memory_idle", False),
+    ("Memory of a session in IDLE, MB", "memory_session", False),
     ("Memory, busy, MB", "memory_busy", False),
     ("Big mailbox: SELECT, ms", "select", False),
     ("Big mailbox: last 100 headers, ms", "headers", False),
@@ -46,6 +49,8 @@ def figures(samples: Mapping[str, Mapping[str, Any]]) -> Figures:
                 row["notice_p99"] = percentile(values, 99) * 1000
             elif isinstance(values, list) and values:
                 row[key] = statistics.median(values)
+        if "memory_idle" in row:
+            row["memory_session"] = (row["memory_idle"] - row["memory_rest"]) / IDLE_CLIENTS
         found[name] = row
     return found
 
@@ -64,6 +69,8 @@ def shown(value: float | None) -> str:
     """Return a figure as the text of a cell."""
     if value is None:
         return ""
+    if value < 5:
+        return f"{value:.2f}"
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
@@ -99,8 +106,8 @@ def table(results: Mapping[str, Any]) -> str:
             )
     if OURS in found:
         lines.append(
-            f"| {TITLES[OURS]} | {_versions(about['versions'].get(OURS))} | the message is in S3"
-            " and SQS before, synced on disk after (mail_fsync = always) | |"
+            f"| {TITLES[OURS]} | {_versions(about['versions'].get(OURS))} | the loss of the host:"
+            " it is in S3 and SQS until message, directory and index are synced | |"
         )
     return "\n".join(lines) + "\n"
 

@@ -298,6 +298,8 @@ class OurSystem:
         address = "big@example.org"
         words = ("import", "-u", address, "maildir:/run/plexus/dovecot/import", "", "ALL")
         box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
+        # The import makes Dovecot's indexer begin; flatcurve cannot have two writers.
+        await_indexer(box)
         box.execute("doveadm", "index", "-u", address, "INBOX", timeout=900)
         shutil.rmtree(source)
         await_indexer(box)
