@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from awsdesk.layout import DeskLayout
 
-# As in dovecot.conf's `passdb lua`.
+# As in auth.conf's `passdb lua`.
 ADDRESS_GUESSES = 10
 WINDOW_SECONDS = 900
 _NOTES = "/var/lib/plexus/run/dovecot/guesses"

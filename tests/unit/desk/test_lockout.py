@@ -11,7 +11,7 @@ import pytest
 from awsdesk.layout import DeskLayout
 from postal_plexus.desk import lockout
 
-CONFIGURATION = Path(__file__).parents[3] / "containers/dovecot/dovecot.conf"
+CONFIGURATION = Path(__file__).parents[3] / "containers/dovecot/auth.conf"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def note(layout: DeskLayout, name: str, ages: list[int]) -> Path:
 
 
 def test_the_limits_are_dovecots() -> None:
-    """The desk counts as dovecot.conf says."""
+    """The desk counts as auth.conf says."""
     text = CONFIGURATION.read_text()
     for name, value in (
         ("address_guesses", lockout.ADDRESS_GUESSES),
