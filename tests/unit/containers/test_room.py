@@ -32,6 +32,13 @@ def test_the_least_memory_leaves_the_settings_alone(
     assert "" == room(tmp_path, limit, first=first)
 
 
+def test_without_control_groups_the_settings_are_left_alone(tmp_path: Path) -> None:
+    """Where they are not mounted, Dovecot starts all the same."""
+    script = CONTAINERS / "room"
+    done = subprocess.run([script, tmp_path], capture_output=True, text=True, check=True)
+    assert "" == done.stdout
+
+
 @pytest.mark.parametrize("first", [False, True])
 def test_more_memory_lets_more_clients_in(tmp_path: Path, *, first: bool) -> None:
     """On a t4g.small: several times as many, whose processes fit into two thirds of its memory."""
