@@ -223,7 +223,7 @@ def test_a_mailbox_moves_there_and_back_under_load(
         # What was appended while its connection ended may be there without an answer.
         assert len(there) == len(set(there))
         assert load.flagged <= flagged
-    assert [[], ["ann", "ben"]] == [indexed(host) for host in hosts]
+    assert [False, True] == ["ann" in indexed(host) for host in hosts]
     for host in hosts:
         assert "Corrupt" not in host.containers["dovecot"].logs()
 
@@ -250,7 +250,10 @@ def test_a_killed_host_finishes_the_move_when_it_is_back(
 def test_neither_a_thief_nor_a_slow_delivery_lets_two_hosts_have_a_mailbox(
     hosts: list[MailHost], authority: Authority
 ) -> None:
-    """With the password one cannot prevent a move; a delivery that has begun ends before it."""
+    """With the password one cannot prevent a move; a delivery that has begun ends before it.
+
+    A second process that moves mailboxes on each host does no harm.
+    """
     home = int(record(hosts[0], ANN).split()[0])
     old = hosts[home - 1]
     thief = Thief(hosts, authority)
@@ -262,15 +265,23 @@ def test_neither_a_thief_nor_a_slow_delivery_lets_two_hosts_have_a_mailbox(
         for host in hosts:
             publish(host, {ANN: 3 - home, BEN: 2})
         dovecot = old.containers["dovecot"]
+        others = [second_process(host) for host in hosts]
         await_true("it to wait", lambda: f"{ANN} cannot move yet: sessions" in dovecot.logs(), 60)
         assert f"{home} has\n" == (record(hosts[0], ANN) or "1 has\n")
         assert 250 == lmtp.data(b"Subject: slow\r\n\r\n")[0]
         await_true("the move", lambda: f"{3 - home} has\n" == record(hosts[0], ANN), 60)
+        assert {0, 1} >= {each.wait(60) for each in others}
     finally:
         lmtp.close()
         thief.end()
     with imap(hosts[2 - home], authority.file, ANN, PASSWORD) as client:
         assert 1 == subjects(client).count("Subject: slow")
+
+
+def second_process(host: MailHost) -> subprocess.Popen[bytes]:
+    """Start what moves mailboxes beside the one that does it already."""
+    container = host.containers["dovecot"]
+    return subprocess.Popen([container.engine.command, "exec", container.id, "homes"])
 
 
 class Thief:
