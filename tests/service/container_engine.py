@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,11 +22,14 @@ from awsdesk.ecs import port_forwards
 from wire import await_true
 
 ROOT = Path(__file__).resolve().parents[2]
+_NSENTER = shutil.which("nsenter") or "nsenter"
 
 
-def _answers(*command: str) -> bool:
+def _answers(*command: str, environment: Mapping[str, str] | None = None) -> bool:
     try:
-        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+        done = subprocess.run(
+            command, capture_output=True, timeout=10, check=False, env=environment
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
@@ -129,6 +133,7 @@ class Container:
     engine: Engine
     id: str
     _ports: dict[int, int] = field(default_factory=dict[int, int], compare=False, repr=False)
+    _pid: int = field(default=0, compare=False, repr=False)
 
     @classmethod
     def run(
@@ -162,12 +167,23 @@ class Container:
         return self.is_kept("ready")
 
     def is_kept(self, *more: str) -> bool:
-        """Whether ECS would let it be: also what waits for a neighbour is healthy."""
-        return _answers(self.engine.command, "exec", self.id, "/usr/local/bin/healthy", *more)
+        """Whether ECS would let it be: also what waits for a neighbour is healthy.
+
+        `exec` of the engine takes a fifth of a second of processor time; the tests of the desk use it.
+        """
+        if not (pid := self.pid):
+            return False
+        try:
+            lines = Path(f"/proc/{pid}/environ").read_text().rstrip("\0").split("\0")
+        except OSError:
+            return False
+        within = (f"--target={pid}", "--mount", "--net", "--pid", "--uts", "--ipc")
+        given = dict(line.split("=", 1) for line in lines)
+        return _answers(_NSENTER, *within, "/usr/local/bin/healthy", *more, environment=given)
 
     def running(self) -> bool:
         """Whether it has not ended."""
-        return self.inspect("{{.State.Running}}") == "true"
+        return self.pid != 0
 
     def inspect(self, template: str) -> str:
         """One fact from the engine."""
@@ -175,8 +191,10 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """Of its first process, as this machine sees it."""
-        return int(self.inspect("{{.State.Pid}}"))
+        """Of its first process, as this machine sees it; 0 if it has ended."""
+        if not self._pid or not Path(f"/proc/{self._pid}").exists():
+            self._pid = int(self.inspect("{{.State.Pid}}"))
+        return self._pid
 
     @property
     def in_its_network(self) -> tuple[str, ...]:
