@@ -272,7 +272,8 @@ def test_hostile_requests_reach_nothing_and_end_nothing(host: MailHost, visitor:
         visitor, f"{home(ANN)}calendar/e.ics", event("e", "RRULE:FREQ=SECONDLY;COUNT=99999999")
     )
     assert (403, True) == (endless.status, "max-instances" in endless.text)
-    for content in (b"", b"no calendar", event("y").replace(b"END:VEVENT\r\n", b"")):
+    stuck = event("y", "X" + ";a=b" * 30)
+    for content in (b"", b"no calendar", event("y").replace(b"END:VEVENT\r\n", b""), stuck):
         assert 400 == put(visitor, f"{home(ANN)}calendar/y.ics", content).status
     # Everything of a calendar at once, which would replace it.
     assert 403 == put(visitor, f"{home(ANN)}calendar/", event("only")).status

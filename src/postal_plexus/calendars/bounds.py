@@ -5,6 +5,7 @@ has written much since the start, since a walk over NFS takes a millisecond for 
 """
 
 import os
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -14,6 +15,9 @@ from pathlib import Path
 
 STORED_BYTES = 256 << 20
 """What one user, or one shared collection, may store: 50,000 events, or 5,000 with pictures."""
+
+LARGEST_BYTES = 2 << 20
+"""Of a request's body: an event with a picture, or a contact; nginx has the same limit."""
 
 _UNMEASURED_BYTES = 32 << 20
 # EFS bills at least this for a file.
@@ -40,7 +44,7 @@ class Store:
             if self._written[folder] + size <= self._unmeasured:
                 self._written[folder] += size
                 return True
-        stored = self._stored(folder)
+        stored = stored_bytes(folder, self._least)
         if stored + size > self._most:
             return False
         with self._lock:
@@ -48,19 +52,23 @@ class Store:
             self._written[folder] = max(self._unmeasured - (self._most - stored), 0) + size
         return True
 
-    def _stored(self, folder: Path) -> int:
-        total = 0
-        for parent, folders, files in os.walk(folder):
-            sizes = (os.lstat(os.path.join(parent, name)).st_size for name in files)  # noqa: PTH118
-            total += sum(max(size, self._least) for size in sizes)
-            total += len(folders) * self._least
-        return total
+
+def stored_bytes(folder: Path, least: int = _LEAST_BYTES) -> int:
+    """Return what a folder stores, without what its links lead to."""
+    total = 0
+    for parent, folders, files in os.walk(folder):
+        sizes = (os.lstat(os.path.join(parent, name)).st_size for name in files)  # noqa: PTH118
+        total += sum(max(size, least) for size in sizes)
+        total += len(folders) * least
+    return total
 
 
 class Watchdog:
     """Ends the process when a request has run for too long: no thread can be ended by itself.
 
-    The web container starts it again. Radicale replaces files atomically, so nothing is torn.
+    The web container starts it again. Radicale replaces files atomically, so nothing is torn. If
+    something keeps all threads from running, also this one (a regular expression does), the kernel
+    ends the process: SIGALRM's default action needs none.
     """
 
     def __init__(self, seconds: float, end: Callable[[str], None]) -> None:
@@ -91,5 +99,6 @@ class Watchdog:
     def follow(self) -> None:
         """Look every second, for ever."""
         while True:
+            signal.alarm(max(1, int(self._seconds)))
             time.sleep(1)
             self.look()

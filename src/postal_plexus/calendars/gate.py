@@ -23,6 +23,7 @@ from postal_plexus.calendars.bounds import Store, Watchdog
 from postal_plexus.calendars.links import HOMES, link_shared
 from postal_plexus.calendars.recurrence import recurs_too_often
 from postal_plexus.calendars.shares import Share, shares_of
+from postal_plexus.calendars.syntax import takes_too_long, text_of
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -88,6 +89,9 @@ class Gate:
             environ["SCRIPT_NAME"], environ["PATH_INFO"] = ROOT, path
             # A unix socket has no port; with it, Radicale compares the destination of a MOVE.
             environ["SERVER_PORT"] = "443"
+            # Radicale would decode a body as this says, and our checks would not see the same.
+            kind = str(environ.get("CONTENT_TYPE", ""))
+            environ["CONTENT_TYPE"] = kind.partition(";")[0]
             self._check(user, environ)
         except _RefusedError as refused:
             return refused.answer(start_response)
@@ -125,7 +129,10 @@ class Gate:
             raise _RefusedError("413 Content Too Large")
         if method == "PUT":
             content = environ["wsgi.input"].read(length)
-            if recurs_too_often(content):
+            text = text_of(content)
+            if takes_too_long(text):
+                raise _RefusedError("400 Bad Request", "A line is malformed, or has no end.")
+            if recurs_too_often(text):
                 raise _RefusedError("403 Forbidden", _MAX_INSTANCES, kind="text/xml")
             environ["wsgi.input"] = io.BytesIO(content)
         if method in _WRITES:

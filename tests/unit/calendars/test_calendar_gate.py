@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,10 @@ from typing import Any
 import pytest
 
 from postal_plexus.account.password_check import Outcome, Verdict
+from postal_plexus.calendars.application import radicale_application
 from postal_plexus.calendars.bounds import Store, Watchdog
 from postal_plexus.calendars.gate import Gate, credentials
 from postal_plexus.calendars.links import create_shared
-from postal_plexus.calendars.serve import radicale_application
 from postal_plexus.calendars.shares import Share
 
 ANN, BEN = "ann@example.org", "ben@example.org"
@@ -185,6 +188,41 @@ def test_xml_that_is_none_or_grows_is_refused(gate: Gate, body: bytes) -> None:
     assert 413 == ask(gate, "REPORT", "/dav/ann@example.org/calendar/", b"<a/>" * 100_000)[0]
 
 
+def test_no_character_set_hides_what_is_checked(gate: Gate) -> None:
+    """A body is UTF-8, whatever its header says."""
+    endless = event("RRULE:FREQ=SECONDLY").decode().encode("utf-16")
+    kind = "text/calendar; charset=utf-16"
+    answer = ask(gate, "PUT", "/dav/ann@example.org/calendar/a.ics", endless, CONTENT_TYPE=kind)
+    assert answer[0] in {400, 403}
+    plain = ask(gate, "PUT", "/dav/ann@example.org/calendar/a.ics", event(), CONTENT_TYPE=kind)
+    assert 201 == plain[0]
+
+
+def test_a_line_that_would_occupy_the_server_is_refused(gate: Gate) -> None:
+    """vobject would take hours for it, and no other thread would run."""
+    line = "X" + ";a=b" * 40
+    assert 400 == ask(gate, "PUT", "/dav/ann@example.org/calendar/a.ics", event(line))[0]
+
+
+EXPAND = """<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop>
+<C:calendar-data><C:expand start="{0}" end="{1}"/></C:calendar-data></D:prop><C:filter>
+<C:comp-filter name="VCALENDAR"/></C:filter></C:calendar-query>"""
+
+
+def test_occurrences_of_thousands_of_years_are_not_worked_out(gate: Gate) -> None:
+    """Those of a year are."""
+    path = "/dav/ann@example.org/calendar/"
+    assert 201 == ask(gate, "PUT", f"{path}a.ics", event("RRULE:FREQ=DAILY"))[0]
+    year = EXPAND.format("20270101T000000Z", "20280101T000000Z").encode()
+    status, text = ask(gate, "REPORT", path, year)
+    assert (207, 365) == (status, text.count("BEGIN:VEVENT"))
+    for start, end in (
+        ("00010101T000000Z", "99991231T235959Z"),
+        ("20270101T000000Z", "20330101T000000Z"),
+    ):
+        assert 400 == ask(gate, "REPORT", path, EXPAND.format(start, end).encode())[0]
+
+
 def test_an_event_that_never_ends_is_not_stored(gate: Gate) -> None:
     """RFC 4791 section 5.3.2.1 has a word for it."""
     status, text = ask(
@@ -232,3 +270,18 @@ def test_the_watchdog_ends_what_runs_too_long() -> None:
     with strict.watching("a REPORT"):
         strict.look()
     assert ended == ["a REPORT"]
+
+
+_STUCK = """
+import re, threading, time
+from postal_plexus.calendars.bounds import Watchdog
+threading.Thread(target=Watchdog(1, print).follow, daemon=True).start()
+time.sleep(0.1)
+re.match(r"(?:a|a)*b", "a" * 99)
+"""
+
+
+def test_the_kernel_ends_what_lets_no_thread_run() -> None:
+    """A regular expression holds the interpreter, so no thread of the process could end it."""
+    done = subprocess.run([sys.executable, "-c", _STUCK], timeout=60, check=False)
+    assert -signal.SIGALRM == done.returncode
