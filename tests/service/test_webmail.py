@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import os
 import socket
@@ -11,10 +12,11 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from service.certificates import Authority
 from service.container_engine import Network
+from service.hostile_mails import hostile, in_parts
 from service.mail_host import HOSTNAME, PASSWORD, MailHost, prepared
 from service.ses_endpoint import SesEndpoint
 from service.web_client import WebClient
@@ -76,31 +78,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def hostile(there: str) -> EmailMessage:
-    """A mail that tries what mails try; whatever gets through asks the tracker, or changes the title."""
-    message = EmailMessage()
-    message["From"], message["To"] = "mallory@elsewhere.example", ANN
-    message["Subject"] = "Plan <script>document.title='ran'</script>"
-    message["Message-ID"] = "<hostile@elsewhere.example>"
-    message.set_content("The text.")
-    ran = "parent.document.title=document.title='ran'"
-    message.add_alternative(
-        f"""<h1>The plan</h1><script>{ran};fetch("{there}/script")</script>
-        <img src="{there}/image" onerror="{ran}"><img src="x" onerror="{ran}">
-        <svg onload="{ran}"><style><img src=x onerror="{ran}"></style></svg>
-        <math><mtext><table><mglyph><style><img src=x onerror="{ran}"></style></mglyph></table></mtext>
-        </math><link rel="stylesheet" href="{there}/sheet"><base href="{there}/">
-        <meta http-equiv="refresh" content="0; url={there}/refresh">
-        <style>@import url({there}/import); h1 {{ background: url({there}/background) }}</style>
-        <p style="background-image: url('{there}/style')">styled</p>
-        <iframe src="{there}/frame" srcdoc="<script>{ran}</script>"></iframe>
-        <form action="{there}/form"><input name="q" autofocus onfocus="{ran}"><button>Go</button></form>
-        <a href="javascript:{ran}">a link</a><audio src="{there}/audio" autoplay></audio>""",
-        subtype="html",
-    )
-    return message
-
-
 def ready(page: Page) -> None:
     """Wait until Roundcube has loaded: before, it ignores buttons, and sets what fields hold."""
     page.wait_for_function("document.readyState == 'complete' && !rcmail.busy")
@@ -129,12 +106,13 @@ def test_a_hostile_mail_is_read_answered_and_archived(
     Opened again, it asks again before it loads them.
     """
     with tracker(web.network.gateway) as told:
-        delivered(web, hostile(f"https://{web.network.gateway}:{told.port}"))
+        delivered(web, hostile(f"https://{web.network.gateway}:{told.port}", ANN))
         page.reload()
         page.locator("#messagelist td.subject", has_text="Plan").click()
         body = page.frame_locator("#messagecontframe").locator("#messagebody")
         expect(body).to_contain_text("The plan")
         body.get_by_text("a link").click()
+        body.get_by_text("a drawn link").click()
         expect(body.locator("script, iframe, form, style, link, audio")).to_have_count(0)
         assert [] == told.requests
         assert "ran" not in page.title()
@@ -172,6 +150,42 @@ def test_a_hostile_mail_is_read_answered_and_archived(
     # Postfix and ManageSieve see no browser: none of their addresses counts as a place of a login.
     logins = (web.root / "mail/last-logins" / ANN).read_text()
     assert "127.0.0.1" not in logins
+
+
+def test_nothing_of_a_mail_in_parts_runs(web: MailHost, page: Page) -> None:
+    """Neither in its text, nor in names and types of attachments, nor in what is opened of it."""
+    delivered(web, in_parts(ANN))
+    page.reload()
+    page.locator("#messagelist td.subject", has_text="In parts").click()
+    frame = page.frame_locator("#messagecontframe")
+    expect(frame.locator("#messagebody")).to_contain_text("The parts.")
+    expect(frame.locator("#attachment-list")).to_contain_text("drawing.svg")
+    expect(
+        frame.locator("#messagebody script, #messagebody img[onerror], svg[onload]")
+    ).to_have_count(0)
+    assert "ran" not in page.title()
+    paths = [
+        str(each.get_attribute("href"))
+        for each in frame.locator("#attachment-list a[href*='_part=']").all()
+    ]
+    assert len(paths) >= 4
+    for path in paths:
+        for more in ("&_embed=1", "&_mimewarning=1&_embed=1"):
+            address = f"https://localhost/{path.lstrip('./')}{more}".replace("&_download=1", "")
+            # What is saved, not shown, ends the navigation.
+            with contextlib.suppress(Error):
+                page.goto(address)
+            assert "ran" not in page.title(), path
+
+
+def test_webmail_itself_loads_nothing(visitor: WebClient) -> None:
+    """No style sheet of a message is fetched by the server, from wherever a user asks for it."""
+    assert 302 == visitor.log_in(ANN, PASSWORD).status
+    for path in (
+        "/?_task=utils&_action=modcss&_u=tmp-1.css",
+        "/?_action=x&_task=utils&_action=modcss",
+    ):
+        assert (404, "") == ((answer := visitor.ask(path)).status, answer.text)
 
 
 def test_a_mail_is_archived_and_a_filter_files_the_next(web: MailHost, page: Page) -> None:
@@ -217,7 +231,7 @@ BARRIERS = {
 
 def test_a_telephone_shows_it_whole_and_may_enlarge_it(web: MailHost, page: Page) -> None:
     """No page is wider than the window; axe finds only what the documentation says of the skin."""
-    delivered(web, hostile("https://elsewhere.example"))
+    delivered(web, hostile("https://elsewhere.example", ANN))
     width, height = TELEPHONE
     page.set_viewport_size({"width": width, "height": height})
     seen, found = Window(page), set[str]()
@@ -308,7 +322,7 @@ def test_what_the_browser_is_told(visitor: WebClient) -> None:
 
 def test_a_session_is_its_own_browsers(web: MailHost, visitor: WebClient) -> None:
     """A form without the page's token does nothing, half a session is none, and a logout ends it."""
-    delivered(web, hostile("https://elsewhere.example"))
+    delivered(web, hostile("https://elsewhere.example", ANN))
     assert 302 == visitor.log_in(ANN, PASSWORD).status
     before = subjects(web, "INBOX")
     fields = {"_mbox": "INBOX", "_target_mbox": "Trash", "_uid": "*", "_remote": "1"}
