@@ -1,10 +1,11 @@
-"""The one-off tasks that an operator runs beside Dovecot and Postfix, with `plexus`.
+"""The one-off tasks that an operator runs beside Dovecot, Postfix and the calendars, with `plexus`.
 
 `postal_plexus.maintenance` is what they do; `postal_plexus.operations.task` starts and follows
-them. Each uses the image of Dovecot or Postfix with another program, the same directories, and a
-role of its own. ECS places a task by its reservation: 24 MiB beside the three containers and
-certbot, one task at a time. What it uses beyond that, up to its limit, comes from swap. Their log
-group is kept for days only, because results name senders and subjects.
+them. Each uses the image of a service with another program, the same directories, and a role of its
+own. The one for calendars exists only in a stack that has them. ECS places a task by its
+reservation: 24 MiB beside the three containers and certbot, one task at a time. What it uses beyond
+that, up to its limit, comes from swap. Their log group is kept for days only, because results name
+senders and subjects.
 
 The directory of the running Dovecot's sockets is mounted at another path than Dovecot's own: a
 Dovecot that a task starts with the image's configuration binds its sockets in the container's own
@@ -19,7 +20,17 @@ import pulumi_aws as aws
 
 import pulumi
 from deployment import containers, task_documents
-from deployment.containers import DOVECOT, MAIL_STORE, POSTFIX, WHOLE_STORE, Container, Mount
+from deployment.containers import (
+    CALENDAR_STORE,
+    DOVECOT,
+    MAIL_STORE,
+    POSTFIX,
+    WEB_CONTAINER,
+    WHOLE_STORE,
+    Container,
+    Mount,
+)
+from deployment.host_directories import CALENDARS, WEB
 from deployment.images import Images
 from deployment.service import volumes_of
 from deployment.stack import Stack
@@ -85,11 +96,20 @@ TASKS: Mapping[str, Container] = {
         # To read and rename files of Postfix's users, and to become one of them (postsuper).
         capabilities=("DAC_OVERRIDE", "SETGID", "SETUID"),
     ),
+    "calendars": _task(
+        "calendars",
+        WEB_CONTAINER,
+        30,
+        # Radicale's library takes 30 MB, the entries of one write 5 at most.
+        memory=96,
+        # The server's cache is there, which the task fills; webmail's files belong to another user.
+        mounts=(Mount(CALENDAR_STORE), Mount("webmail")),
+        user=f"{CALENDARS}:{WEB}",
+        capabilities=(),
+    ),
 }
 
-TASKS_OF = {"dovecot": ("dovecot", "restore"), "postfix": ("postfix",)}
-"""The tasks that use an image."""
-_IMAGES = {task: image for image, tasks in TASKS_OF.items() for task in tasks}
+_IMAGES = {"dovecot": "dovecot", "restore": "dovecot", "postfix": "postfix", "calendars": "web"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +119,8 @@ class MaintenanceArgs:
     Attributes:
         archive_arn: of the bucket for exports.
         host_name: of the mail host, which Postfix's programs need.
+        calendars: whether the stack has calendars.
+        shared: who shares which of them, as the web container gets it; "" for nobody.
     """
 
     stack: Stack
@@ -106,6 +128,8 @@ class MaintenanceArgs:
     storage: Storage
     archive_arn: pulumi.Input[str]
     host_name: str
+    calendars: bool = False
+    shared: str = ""
 
     @property
     def name(self) -> str:
@@ -127,10 +151,16 @@ class Maintenance(pulumi.ComponentResource):
         )
         self.role_arns: list[pulumi.Output[str]] = []
         self.task_definitions = {
-            task: self._task_definition(task, container) for task, container in TASKS.items()
+            task: self._task_definition(task, container)
+            for task, container in TASKS.items()
+            if args.calendars or task != "calendars"
         }
         self.families = {task: each.family for task, each in self.task_definitions.items()}
         self.register_outputs({"families": self.families})
+
+    def families_of(self, image: str) -> list[pulumi.Output[str]]:
+        """Return the families of the tasks that use an image."""
+        return [its for task, its in self.families.items() if _IMAGES[task] == image]
 
     def _task_definition(self, task: str, container: Container) -> aws.ecs.TaskDefinition:
         args = self._args
@@ -142,6 +172,8 @@ class Maintenance(pulumi.ComponentResource):
             "PLEXUS_HAND_OVER": hand_over_prefix(args.stack.name),
             "PLEXUS_HOSTNAME": args.host_name,
         }
+        if task == "calendars" and args.shared:
+            environment["PLEXUS_SHARED"] = args.shared
         return aws.ecs.TaskDefinition(
             name,
             family=name,
@@ -183,6 +215,17 @@ class Maintenance(pulumi.ComponentResource):
                     args.storage.access_point.arn,
                     args.storage.whole_access_point.arn,
                 ).apply(lambda given: task_documents.restoring_task(*given)),
+                opts=self._child,
+            )
+        elif args.storage.calendar_access_point is not None and name_of_task == "calendars":
+            aws.iam.RolePolicy(
+                f"{name}-task",
+                role=task.name,
+                policy=pulumi.Output.all(
+                    args.storage.file_system.arn,
+                    args.storage.calendar_access_point.arn,
+                    pulumi.Output.concat(args.archive_arn, f"/{MOVING_PREFIX}*"),
+                ).apply(lambda given: task_documents.calendars_task(*given)),
                 opts=self._child,
             )
         elif image == "dovecot":

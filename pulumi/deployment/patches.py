@@ -19,7 +19,7 @@ from deployment.archive import Archive
 from deployment.builds import Build, BuildArgs, build_spec
 from deployment.certificates import Certificates
 from deployment.images import Images
-from deployment.maintenance import TASKS_OF, Maintenance
+from deployment.maintenance import Maintenance
 from deployment.service import Service
 from deployment.stack import Stack
 
@@ -77,8 +77,9 @@ class Patches(pulumi.ComponentResource):
             "tasks": {
                 "certbot": [args.certificates.task_definition.family],
                 **{
-                    image: [args.maintenance.families[task] for task in tasks]
-                    for image, tasks in TASKS_OF.items()
+                    image: families
+                    for image in args.services
+                    if (families := args.maintenance.families_of(image))
                 },
             },
         }

@@ -37,6 +37,7 @@ from postal_plexus.autoconfig import MtaStsMode, MtaStsPolicy, certificate_names
 from postal_plexus.config import regions
 from postal_plexus.config.problems import NAMESPACE, StackError
 from postal_plexus.config.settings import Settings, read_settings
+from postal_plexus.config.sharing import rendered
 
 
 def read() -> Settings:
@@ -297,7 +298,7 @@ class _Deployment:
         ]
 
     def _maintenance(self) -> Maintenance:
-        """Create the one-off tasks beside Dovecot and Postfix."""
+        """Create the one-off tasks beside the services."""
         return Maintenance(
             "maintenance",
             MaintenanceArgs(
@@ -306,6 +307,8 @@ class _Deployment:
                 self.storage,
                 self.archive.bucket.arn,
                 self.settings.mail_host,
+                calendars=self.settings.calendars,
+                shared=rendered(self.settings.shared),
             ),
             self.stack.options,
         )

@@ -84,6 +84,14 @@ def web_task(file_system_arn: str, access_point_arn: str) -> str:
     return document(_mount(file_system_arn, access_point_arn, "MountCalendars"))
 
 
+def calendars_task(file_system_arn: str, access_point_arn: str, moved: str) -> str:
+    """Allow an operator's task to mount the calendars, and to move them."""
+    return document(
+        _mount(file_system_arn, access_point_arn, "MountCalendars"),
+        allow("MoveCalendars", ["s3:GetObject", "s3:PutObject"], [moved]),
+    )
+
+
 def dovecot_task(file_system_arn: str, access_point_arn: str) -> str:
     """Allow Dovecot to mount the mail store, only through its access point."""
     return document(_mount(file_system_arn, access_point_arn))

@@ -231,11 +231,21 @@ def test_a_web_container_has_its_place_and_changes_only_what_it_must(
         return {container["name"]: container for container in found}
 
     with_it, without = containers(everything), containers(template)
+    task = with_it.pop("maintenance-calendars")
     assert {"web"} == with_it.keys() - without.keys()
     assert 291 >= sum(
         each.get("memoryReservation", each["memory"])
         for name, each in with_it.items()
         if name not in {"maintenance-postfix", "maintenance-restore"}
+    )
+    # An operator's task has the calendars and the server's cache, as the server's user.
+    assert {"/srv/calendars", "/var/lib/webmail"} == {
+        mount["containerPath"] for mount in task["mountPoints"]
+    }
+    assert ("5007:5005", [], []) == (
+        task["user"],
+        task["linuxParameters"]["capabilities"]["add"],
+        task["portMappings"],
     )
     web = with_it.pop("web")
     assert {"/run/plexus/web", "/etc/plexus/tls", "/var/lib/webmail", "/srv/calendars"} == {

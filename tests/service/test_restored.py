@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -137,6 +138,116 @@ def test_a_mailbox_comes_into_folders_of_its_own(host: MailHost) -> None:
     back_up(host, "2026-11-28T03-00-00-000000Z", "example.org/ann")
     assert 0 == task(host, "restore-mailbox", "--date=2026-11-27", ANN)[0]
     assert any(name.startswith(f"{top} (2)/") for name in seen(host, ANN))
+
+
+def collection(folder: Path, name: str, tag: str = "VCALENDAR", **entries: str) -> Path:
+    """Write a collection as Radicale does, as its user."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".Radicale.props").write_text(json.dumps({"tag": tag, "D:displayname": name}))
+    for uid, text in entries.items():
+        (folder / f"{uid}.ics").write_text(text)
+    for each in (folder.parent, folder, *folder.iterdir()):
+        os.chown(each, 5007, 5005)
+    return folder
+
+
+def shown(home: Path) -> dict[str, dict[str, str]]:
+    """Return the collections of a home by their names: file name -> text."""
+    found: dict[str, dict[str, str]] = {}
+    for each in (each for each in home.iterdir() if not each.is_symlink()):
+        name = json.loads((each / ".Radicale.props").read_text())["D:displayname"]
+        assert name not in found
+        paths = [path for path in each.iterdir() if not path.is_symlink()]
+        found[name] = {path.name: path.read_text() for path in paths if path.suffix == ".ics"}
+        for path in (each, *paths):
+            assert (5007, 5005) == (path.stat().st_uid, path.stat().st_gid)
+    return found
+
+
+@pytest.fixture
+def calendars(idle_host: MailHost) -> Iterator[Path]:
+    """Provide the store of calendars: two of Ann, one that she shares, and links that lead away."""
+    idle_host.root.chmod(0o755)
+    idle_host.write_directory()
+    store = idle_host.root / "calendars"
+    store.mkdir(exist_ok=True)
+    empty(store)
+    os.chown(store, 5007, 5005)
+    home = store / "collection-root" / ANN
+    collection(home / "calendar", "Calendar", a="one", b="two")
+    collection(home / "contacts", "Contacts", "VADDRESSBOOK")
+    collection(store / "shared/calendars/family", "family", f="party")
+    (home / "shared.family").symlink_to("../../shared/calendars/family")
+    (home / "calendar/secret.ics").symlink_to("/etc/shadow")
+    yield store
+    for left in restored(idle_host):
+        shutil.rmtree(left)
+    empty(store)
+
+
+def back_up_calendars(host: MailHost, name: str) -> Path:
+    top = host.root / f"aws-backup-restore_{name}"
+    shutil.copytree(host.root / "calendars", top / "calendars", symlinks=True)
+    return top
+
+
+def test_calendars_come_beside_the_existing_ones(idle_host: MailHost, calendars: Path) -> None:
+    """Under names of their own, twice too; what is there stays; no link is followed."""
+    home = calendars / "collection-root" / ANN
+    half = back_up_calendars(idle_host, "2026-11-26T03-00-00-000000Z")
+    (half / "plexus-restoring-calendars").touch()
+    for name in ("Restored 2026-11-27 Calendar", "Restored 2026-11-27 Calendar (2)"):
+        back_up_calendars(idle_host, "2026-11-27T03-00-00-000000Z")
+        (home / "calendar/b.ics").unlink(missing_ok=True)
+        (home / "calendar/a.ics").write_text("changed")
+        code, lines = task(idle_host, "restore-calendars", "--date=2026-11-27", ANN)
+        told = [(each["name"], each["entries"]) for each in lines if each["kind"] == "calendar"]
+        assert (0, True) == (code, (name, 1 if "(2)" in name else 2) in told), lines
+        assert [] == restored(idle_host)
+    found = shown(home)
+    assert {"a.ics": "one", "b.ics": "two"} == found["Restored 2026-11-27 Calendar"]
+    assert {"a.ics": "changed"} == found["Restored 2026-11-27 Calendar (2)"]
+    assert {"a.ics": "changed"} == found["Calendar"]
+    back_up_calendars(idle_host, "2026-11-27T03-00-00-000000Z")
+    (calendars / "shared/calendars/family/f.ics").unlink()
+    code, lines = task(idle_host, "restore-calendars", "--shared", "--date=2026-11-27", ANN)
+    assert (0, {"f.ics": "party"}) == (code, shown(home)["Restored 2026-11-27 family"]), lines
+    code, lines = task(idle_host, "restore-calendars", "--date=2026-11-27", BEN)
+    assert (65, f"nothing of the calendars of {BEN} was restored") == (code, lines[0]["text"])
+
+
+def test_lost_calendars_are_in_place_again(
+    idle_host: MailHost, calendars: Path, tmp_path: Path
+) -> None:
+    """Those that are gone, or were made anew and are empty; one with entries stays, and is told."""
+    back_up_calendars(idle_host, "2026-11-27T03-00-00-000000Z")
+    for name in ("mail", "indexes"):
+        empty(idle_host.root / name)
+    (restored(idle_host)[0] / "mail").mkdir()
+    home = calendars / "collection-root" / ANN
+    shutil.rmtree(calendars / "shared")
+    (home / "shared.family").unlink()
+    for each in (home / "calendar").glob("*.ics"):
+        each.unlink()
+    shutil.rmtree(home / "contacts")
+    collection(home / "new", "New", n="since")
+    code, lines = task(idle_host, "restore-all")
+    assert 0 == code, lines
+    assert {"a.ics": "one", "b.ics": "two"} == shown(home)["Calendar"]
+    assert {"Calendar", "Contacts", "New"} == shown(home).keys()
+    assert "party" == (home / "shared.family/f.ics").read_text()
+    # A thief in the web container has put a link where the homes were.
+    back_up_calendars(idle_host, "2026-11-28T03-00-00-000000Z")
+    (restored(idle_host)[0] / "mail").mkdir()
+    shutil.rmtree(calendars / "collection-root")
+    (calendars / "collection-root").symlink_to(tmp_path)
+    code, lines = task(idle_host, "restore-all")
+    assert (65, []) == (code, list(tmp_path.iterdir())), lines
+    (calendars / "collection-root").unlink()
+    code, lines = task(idle_host, "restore-all")
+    assert 0 == code, lines
+    assert ["family"] == [each["name"] for each in lines if each["kind"] == "kept-calendar"]
+    assert {"Calendar", "Contacts", "New"} == shown(home).keys()
 
 
 def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:

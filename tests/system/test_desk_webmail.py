@@ -6,11 +6,16 @@ import base64
 import json
 import socket
 import ssl
+import zipfile
+from pathlib import Path
 from urllib.parse import urlsplit
+
+import icalendar
 
 from receiving_server import resolver_at
 from service.web_client import WebClient
 from system.desk import Desk, letter
+from system.test_restore import back_up
 from wire import await_true
 
 
@@ -69,3 +74,51 @@ def test_a_calendar_is_on_the_file_system_and_shared(desk: Desk) -> None:
     assert (207, True) == (found.status, "shared.family/" in found.text)
     (stored,) = (desk.directory / "efs").rglob(f"collection-root/{desk.ann}/contacts/zoe.vcf")
     assert 5007 == stored.stat().st_uid
+
+
+def test_calendars_are_imported_exported_and_restored(desk: Desk, tmp_path: Path) -> None:
+    """By an operator without passwords: a zip file as Google's comes once, leaves whole, and comes back."""
+
+    told = json.loads(desk.plexus("status", "--json").stdout)
+    visitor = visitor_of(desk, told["web"]["webmail"])
+
+    def operate(*words: str) -> str:
+        run = desk.operate(*words)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    entry = "BEGIN:VEVENT\r\nUID:{0}\r\nDTSTART:20261201T120000Z\r\nSUMMARY:{0}\r\nEND:VEVENT\r\n"
+    events = "".join(entry.format(f"choir {number}") for number in range(60))
+    broken = entry.format("broken").replace("20261201T120000Z", "soon")
+    path = tmp_path / "takeout.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        head = f"BEGIN:VCALENDAR\r\nX-WR-CALNAME:Choir\r\n{events}"
+        archive.writestr("Choir.ics", f"{head}{broken}END:VCALENDAR\r\n")
+        archive.writestr("Contacts.vcf", "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Yves\r\nEND:VCARD\r\n")
+    run = desk.operate("import", desk.ann, str(path))
+    assert 65 == run.returncode, run.stderr
+    assert "Choir (new): 60 new, 0 replaced, 0 unchanged\nContacts: 1 new," in run.stdout
+    assert f"left out: {path}: Choir.ics, line 303 (broken): cannot be read" in run.stdout
+    password = base64.b64encode(f"{desk.ann}:{desk.password(desk.ann)}".encode()).decode()
+    who = {"Authorization": f"Basic {password}"}
+    seen = visitor.ask(f"/dav/{desk.ann}/contacts/", headers=who)
+    assert (200, True) == (seen.status, "FN:Yves" in seen.text)
+    whole = tmp_path / "all.zip"
+    operate("export", desk.ann, "--calendars", "--to", str(whole))
+    with zipfile.ZipFile(whole) as archive:
+        assert {"calendars/Choir.ics", "calendars/shared/family.ics", "contacts/Contacts.vcf"} <= {
+            *archive.namelist()
+        }
+        found = icalendar.Calendar.from_ical(archive.read("calendars/Choir.ics"))
+        assert {f"choir {number}" for number in range(60)} == {str(e["UID"]) for e in found.events}
+    back_up(desk)
+    (stored,) = (desk.directory / "efs").rglob(f"collection-root/{desk.ann}/contacts")
+    for card in stored.glob("*.vcf"):
+        card.unlink()
+    lines = operate("restore", desk.ann, "--calendars").splitlines()
+    (name,) = [line.rpartition(": ")[0] for line in lines if "Contacts" in line]
+    one = tmp_path / "one.vcf"
+    operate("export", desk.ann, "--calendar", name, "--to", str(one))
+    assert "FN:Yves" in one.read_text()
+    ghost = desk.operate("import", "ghost@example.org", str(one))
+    assert (67, True) == (ghost.returncode, "there is no mailbox ghost@example.org" in ghost.stderr)

@@ -21,6 +21,7 @@ STARTED = {
     "deliver": ("postal_plexus.deliver.__main__",),
     "dovecot": (*task.MODULES["dovecot"], *task.MODULES["restore"]),
     "postfix": task.MODULES["postfix"],
+    "web": task.MODULES["calendars"],
 }
 
 

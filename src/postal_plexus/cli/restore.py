@@ -7,13 +7,14 @@ from argparse import ArgumentParser, Namespace
 
 from postal_plexus.cli import moments, system
 
-SUMMARY = "restore a mailbox from the backup, beside its current content"
+SUMMARY = "restore a mailbox or calendars from the backup, beside the current content"
 
 DETAILS = """
 Takes the newest recovery point, or the newest until a given time, and imports the mailbox, or one
 of its folders, into its folders `Restored DATE/...`, with flags. No service stops, and existing
-mail does not change. --all is for the loss of everything: Dovecot is stopped, lost mailboxes are
-put back into place, and what was received since is replayed from the archive.
+mail does not change. With --calendars, the user's calendars and address books come back as new
+ones, `Restored DATE NAME`. --all is for the loss of everything: Dovecot is stopped, lost mailboxes
+and calendars are put back into place, and what was received since is replayed from the archive.
 """
 
 
@@ -29,7 +30,16 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="TIME",
         help=f"as it was at this time (default: the newest): {moments.FORMS}",
     )
-    parser.add_argument("--folder", help="only this folder and those below it")
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--folder", help="only this folder and those below it")
+    part.add_argument(
+        "--calendars", action="store_true", help="calendars and contacts instead of mail"
+    )
+    part.add_argument(
+        "--shared-calendars",
+        action="store_true",
+        help="those that ADDRESS shares with others, as new ones of ADDRESS alone",
+    )
     parser.add_argument(
         "--job",
         metavar="ID",

@@ -14,7 +14,14 @@ from postal_plexus.cli import system, tasks
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
-from postal_plexus.operations.backups import Backups, Point, PointError, choose, path_of
+from postal_plexus.operations.backups import (
+    Backups,
+    Point,
+    PointError,
+    calendars_path,
+    choose,
+    path_of,
+)
 from postal_plexus.operations.replay import Found, Replays, UnknownMailboxError, mailbox_of
 from postal_plexus.operations.services import Services
 from postal_plexus.operations.system import System
@@ -29,8 +36,10 @@ _TASK = "restore"
 
 def run(args: Namespace) -> int:
     """Run the chosen command. Raise DATA without a recovery point, NO_USER without the mailbox."""
-    if args.folder is not None and args.address is None:
-        raise CommandError(Exit.USAGE, "--folder goes with ADDRESS")
+    for option in ("folder", "calendars", "shared_calendars"):
+        if getattr(args, option) and args.address is None:
+            name = option.replace("_", "-")
+            raise CommandError(Exit.USAGE, f"--{name} goes with ADDRESS")
     if args.address is not None:
         args.address = checked_address(args.address)
     stack = system.connect(args)
@@ -40,7 +49,12 @@ def run(args: Namespace) -> int:
         return _list(points, as_json=args.json)
     try:
         point = choose(points, args.at)
-        done = _all(args, stack, backups, point) if args.all else _one(args, stack, backups, point)
+        restore = _one
+        if args.all:
+            restore = _all
+        elif args.calendars or args.shared_calendars:
+            restore = _calendars
+        done = restore(args, stack, backups, point)
     except PointError as error:
         raise CommandError(Exit.DATA, str(error)) from error
     except UnknownMailboxError as error:
@@ -84,6 +98,22 @@ def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
     }
 
 
+def _calendars(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+    directory = Replays(stack).directory()
+    mailbox = mailbox_of(directory, args.address)
+    first = directory.first_address(mailbox) or mailbox
+    runner = Tasks(stack)
+    shared = args.shared_calendars
+    _restore(args, backups, point, calendars_path("" if shared else first))
+    date = f"{point.taken_at.astimezone(UTC):%Y-%m-%d}"
+    words = ["restore-calendars", f"--date={date}", *(["--shared"] if shared else []), mailbox]
+    lines = [line for line in _run(args, runner, words) if line["kind"] == "calendar"]
+    if not args.json:
+        for line in lines:
+            print(f"{line['name']}: {line['entries']} entries")
+    return {"mailbox": mailbox, "calendars": [tasks.document(line) for line in lines]}
+
+
 def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
     if not args.yes:
         confirm(
@@ -97,6 +127,8 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
         lines = _run(args, runner, ["restore-all"])
     done = [line for line in lines if line["kind"] == "mailbox"]
     kept = [str(line["address"]) for line in lines if line["kind"] == "kept"]
+    calendars = [line for line in lines if line["kind"] == "calendar-in-place"]
+    kept_calendars = [line for line in lines if line["kind"] == "kept-calendar"]
     queued = _replay(Replays(stack), point)
     if not args.json:
         for line in done:
@@ -104,10 +136,16 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
             print(f"{line['address']}: {line['mails']} messages{since}")
         for address in kept:
             print(f"{address}: exists, so it stays; plexus restore {address}")
+        for line in calendars:
+            print(f"{line['address']}, {line['name']}: {line['entries']} entries")
+        for line in kept_calendars:
+            print(f"{line['address']}, {line['name']}: has entries, so it stays")
         print(f"{queued} messages received since are in the queue; missing ones are delivered.")
     return {
         "mailboxes": [tasks.document(line) for line in done],
         "kept": kept,
+        "calendars": [tasks.document(line) for line in calendars],
+        "kept_calendars": [tasks.document(line) for line in kept_calendars],
         "replayed": queued,
         "damaged": [tasks.document(line) for line in lines if line["kind"] == "damaged"],
     }

@@ -6,7 +6,8 @@ directory. Dovecot's access point does not contain it, so this task mounts the w
     restore-mailbox   imports one mailbox into folders `Restored DATE/...`, while Dovecot runs and
                       its owner reads. Existing messages and folders stay unchanged.
     restore-all       moves whole mailboxes into the place of lost ones, by renames. Dovecot must
-                      not run meanwhile.
+                      not run meanwhile. Lost calendars, too.
+    restore-calendars see `restored_calendars`.
 
 At the end, AWS Backup's directory is removed. A task that was killed leaves a note in it, by which
 the next one removes the incomplete result and starts again, so that nothing is duplicated.
@@ -22,7 +23,7 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from postal_plexus.maintenance import calls, mailboxes, programs
+from postal_plexus.maintenance import calls, mailboxes, programs, restored_calendars
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import DATA, FAULT, UNAVAILABLE
 from postal_plexus.maintenance.dsync import PLUGINS, options, without
@@ -221,6 +222,7 @@ def _restore_all(_call: Call, output: Output) -> int:
     for address in moved:
         _doveadm(address, "force-resync", "*")
     joined = _join(aside, output) if aside.exists() else {}
+    restored_calendars.put_back(WHOLE_STORE / "calendars", top / "calendars", output)
     for address in moved:
         counts = _folders(address).values()
         mails = sum(each[0] for each in counts)
@@ -264,7 +266,25 @@ def _move(source: Path, target: Path) -> None:
     source.rename(target)
 
 
+def _restore_calendars(call: Call, output: Output) -> int:
+    table = mailboxes.TABLE.read_text("utf-8")
+    live = WHOLE_STORE / "calendars"
+    if not live.is_dir():
+        return output.fail(DATA, "this stack has no calendars (calendars: false)")
+    return restored_calendars.restore(
+        live,
+        _restored(),
+        mailboxes.first_address(table, call.words[0]),
+        call.options["date"],
+        output,
+        shared="shared" in call.options,
+    )
+
+
 VERBS: dict[str, Verb] = {
     "restore-mailbox": Verb(_restore_mailbox, calls.ADDRESS, 1, 1, {"date": calls.NAME}),
     "restore-all": Verb(_restore_all),
+    "restore-calendars": Verb(
+        _restore_calendars, calls.ADDRESS, 1, 1, {"date": calls.NAME, "shared": None}
+    ),
 }

@@ -27,6 +27,7 @@ MODULES = {
     ),
     "restore": ("postal_plexus.maintenance.restored",),
     "postfix": ("postal_plexus.maintenance.mail_queue",),
+    "calendars": ("postal_plexus.calendars.tasks",),
 }
 
 

@@ -14,7 +14,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from postal_plexus.config.names import MAIL_ROOT
+from postal_plexus.config.names import CALENDARS_ROOT, MAIL_ROOT
 from postal_plexus.maintenance import modified_utf7
 from postal_plexus.operations.system import OperationError, told
 
@@ -66,6 +66,15 @@ def path_of(address: str, folder: str | None = None) -> str:
     name, _, domain = address.rpartition("@")
     home = f"{MAIL_ROOT}/{domain}/{name}"
     return home if folder is None else f"{home}/sdbox/mailboxes/{encoded(folder)}"
+
+
+def calendars_path(address: str) -> str:
+    """Return the path of a user's calendars in the file system.
+
+    Args:
+        address: the mailbox's first address; "" for what users share.
+    """
+    return f"{CALENDARS_ROOT}/collection-root/{address}" if address else f"{CALENDARS_ROOT}/shared"
 
 
 def encoded(folder: str) -> str:

@@ -36,6 +36,7 @@ PARTS: dict[str, Any] = {
     "file_system": "fs-1",
     "access_point": "fsap-1",
     "maintenance": {
+        "calendars": "plexus-main-maintenance-calendars",
         "dovecot": "plexus-main-maintenance-dovecot",
         "postfix": "plexus-main-maintenance-postfix",
         "restore": "plexus-main-maintenance-restore",

@@ -6,11 +6,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from plexus_runs import Plexus
 
 from postal_plexus.cli import import_mail, main, system, tasks
 from postal_plexus.cli.exits import CommandError
 from postal_plexus.cli.importing import spelled_out
 from postal_plexus.maintenance import codes
+from postal_plexus.operations import moving_calendars
 from postal_plexus.operations.system import AccessError, OperationError
 from postal_plexus.operations.task import BusyError, RefusedError, TaskFailedError, TaskStoppedError
 
@@ -23,6 +25,20 @@ def test_an_address_stands_for_the_command_that_brings_mail() -> None:
     assert ["import", "mail", "--csv", "x"] == spelled_out(["import", "--csv", "x"])
     for words in (["import", "workmail-users"], ["import", "--help"], ["import"], ["export", ANN]):
         assert words == spelled_out(words)
+
+
+def test_what_calendars_need_is_said_before_anything_runs(plexus: Plexus, tmp_path: Path) -> None:
+    ran = plexus("import", ANN, str(tmp_path / "none.ics"))
+    assert (66, f"{tmp_path}/none.ics: there is no such file\n") == (ran.code, ran.err)
+    ran = plexus("export", ANN, "--calendar", "Family")
+    assert (64, "plexus: --calendar needs --to FILE (.ics, or .vcf for contacts)\n") == (
+        ran.code,
+        ran.err,
+    )
+    ran = plexus("export", ANN, "--calendars", "--format", "mbox")
+    assert (64, True) == (ran.code, "not allowed with argument" in ran.err)
+    with pytest.raises(OperationError, match="calendars: true"):
+        moving_calendars.require(Namespace(parts={"maintenance": {"dovecot": "x"}}))
 
 
 ENDS = [

@@ -31,6 +31,7 @@ ON_A_STACK = {
     "mailbox kick": ANN,
     "mailbox quota": ANN,
     "import mail": f"{ANN} {SOURCE} --password-file {{}}/p",
+    "import calendars": f"{ANN} {{}}/p.ics",
     "export": f"{ANN} --to {{}}/new.tar",
     "doctor": "",
     "dead-letters list": "",
@@ -110,6 +111,7 @@ def stranger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     (tmp_path / "p").write_text("pass word\n")
+    (tmp_path / "p.ics").write_text("BEGIN:VCALENDAR\nEND:VCALENDAR\n")
     return monkeypatch
 
 
@@ -264,7 +266,11 @@ def test_a_stack_file_that_is_missing(plexus: Plexus, tmp_path: Path, name: str)
 
 @pytest.mark.parametrize("word", ["no-address", "a b@example.org", "ann@", "\x1b[31m@x.example"])
 @pytest.mark.parametrize(
-    "name", ["mailbox kick", "mailbox quota", "import mail", "export", "replay", "restore"]
+    "name",
+    [
+        *("mailbox kick", "mailbox quota", "import mail", "import calendars", "export", "replay"),
+        "restore",
+    ],
 )
 def test_an_address_that_is_none(plexus: Plexus, tmp_path: Path, name: str, word: str) -> None:
     """An invalid address is reported, with escapes, before AWS is called, for which there are no credentials."""
