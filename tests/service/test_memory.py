@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,14 @@ def test_where_memory_ends_the_kernel_takes_one_session(host: MailHost) -> None:
         others = (b"imap-login", b"lmtp", b"auth", b"anvil")
         last = [score for name in others for score in scores(b"dovecot/" + name)]
     assert min(first) > max(last)
+
+
+def test_each_client_that_may_come_has_its_descriptors(host: MailHost) -> None:
+    """imap-login takes 500 clients, each with two; with 1,024 in all the 504th failed."""
+    (login,) = host.containers["dovecot"].usage().processes_of(b"dovecot/imap-login\0")
+    limits = Path(f"/proc/{login}/limits").read_text()
+    (soft,) = re.findall(r"Max open files +(\d+)", limits)
+    assert int(soft) > 2 * 500 + 100
 
 
 def hostile_mail(kind: str) -> bytes:
