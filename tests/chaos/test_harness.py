@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.chaos.filters import ANSWERS, REDIRECTED_TO, REDIRECTS, REJECTS
-from tests.chaos.ledger import Account, Forwarded, Kept, judge
+from tests.chaos.ledger import Account, Forwarded, Judgement, Kept, judge
 from tests.chaos.plan import (
+    BETWEEN_HOSTS,
     MAILBOXES,
+    OUTAGES,
     Outage,
     Plan,
     PlannedEcho,
@@ -18,6 +20,7 @@ from tests.chaos.plan import (
     make,
 )
 from tests.chaos.run import Report, Run
+from tests.chaos.shards import Blind, Delivery, judge_deliveries, judge_flags
 
 
 def mail(**changes: object) -> PlannedMail:
@@ -171,6 +174,37 @@ def test_notice_of_an_event_is_wanted_exactly_once() -> None:
     assert list(judge(only, [notice, stray], []).faults()) == ["strayed"]
 
 
+def test_a_lost_flag_is_seen() -> None:
+    """What a client was told is kept must be there, in that mailbox."""
+    one = replace(kept(mail(), "ann@example.org")[0], flagged=True)
+    found = Judgement()
+    judge_flags(found, [one, *kept(mail(), "ben@example.org")], {"ann@example.org": {7}})
+    assert {} == found.faults()
+    judge_flags(found, [one], {"ben@example.org": {7}})
+    assert {"flags lost": ["mail 7 of ben@example.org"]} == found.faults()
+
+
+def test_a_delivery_by_an_old_directory_is_seen() -> None:
+    """A host that cannot look delivers what was accepted until 25 s after its last look, no more."""
+    blind = [Blind(1, 1000.0, 1100.0)]
+    accepted = {1: 1024.0, 2: 1026.0}
+    fine = [Delivery(1, 1, 1050.0), Delivery(2, 2, 1050.0), Delivery(1, 2, 1101.0)]
+    found = Judgement()
+    judge_deliveries(found, fine, blind, accepted)
+    assert {} == found.faults()
+    judge_deliveries(found, [Delivery(1, 2, 1050.0)], blind, accepted)
+    assert ["mail 2 by host 1, 1.0 s too late"] == found.outdated
+
+
+def test_a_plan_of_two_hosts_has_outages_between_them() -> None:
+    """Every kind, on either host; a plan of one host has none of them."""
+    outages = make(3, 10_000, 1000, hosts=2).outages
+    assert set(Outage) == {outage.what for outage in outages}
+    assert {1, 2} == {outage.host for outage in outages}
+    assert {True} == {bool(one.mailbox) for one in outages if one.what is Outage.MOVE}
+    assert set(BETWEEN_HOSTS).isdisjoint(one.what for one in make(3, 10_000, 1000).outages)
+
+
 def test_same_seed_gives_the_same_plan() -> None:
     """A failure's seed reproduces its mails, contents and faults."""
     first, second = make(11, 200, 80), make(11, 200, 80)
@@ -184,7 +218,7 @@ def test_plan_has_the_faults_that_were_asked_for() -> None:
     plan = make(3, 10_000, 500)
     assert plan.faults() >= 500
     assert len(plan.outages) == 100
-    assert {outage.what for outage in plan.outages} == set(Outage)
+    assert {outage.what for outage in plan.outages} == set(OUTAGES)
     assert {outage.stage for outage in plan.outages} == set(Stage)
     assert {box for one in plan.mails for box in one.expected} == set(MAILBOXES)
     assert any(not one.sender for one in plan.mails)
