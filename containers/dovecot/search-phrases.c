@@ -291,26 +291,6 @@ phrases_search_init(struct mailbox_transaction_context *t, struct mail_search_ar
 	return ours->super.search_init(t, args, sort_program, wanted_fields, wanted_headers);
 }
 
-static void leave_undecided(struct mail_search_arg *arg ATTR_UNUSED, void *context ATTR_UNUSED)
-{
-}
-
-/* Go to the next message that the index does not exclude. Without this, Dovecot prepares each message of the folder to
-   be read and evaluates all conditions for it, which takes four times as long as this. */
-static bool phrases_search_next_update_seq(struct mail_search_context *ctx)
-{
-	union mailbox_module_context *ours = PHRASES_CONTEXT(ctx->transaction->box);
-
-	while (ours->super.search_next_update_seq(ctx)) {
-		/* Dovecot must see a message that does not match if it ends the search, or if it is remembered. */
-		if (ctx->args->stop_on_nonmatch || ctx->update_result != NULL ||
-		    mail_search_args_foreach(ctx->args->args, leave_undecided, NULL) != 0)
-			return TRUE;
-		mail_search_args_reset(ctx->args->args, FALSE);
-	}
-	return FALSE;
-}
-
 static int phrases_search_next_match_mail(struct mail_search_context *ctx, struct mail *mail)
 {
 	union mailbox_module_context *ours = PHRASES_CONTEXT(ctx->transaction->box);
@@ -343,7 +323,6 @@ static void mailbox_allocated(struct mailbox *box)
 	ours->super = *v;
 	box->vlast = &ours->super;
 	v->search_init = phrases_search_init;
-	v->search_next_update_seq = phrases_search_next_update_seq;
 	v->search_next_match_mail = phrases_search_next_match_mail;
 	MODULE_CONTEXT_SET_SELF(box, phrases_module, ours);
 }
