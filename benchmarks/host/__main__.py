@@ -85,7 +85,7 @@ def measure(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
             return storage.measure(bed, 2000 if quick else 50_000, _say, quick=quick)
         box = bed.dovecot(f"{limits['dovecot']}m")
         if part == "neighbour":
-            size = (5000, 200, 5.0) if quick else (10_000, 1700, 30.0)
+            size = (5000, 200, 5.0) if quick else (50_000, 1700, 30.0)
             found = neighbour.measure(bed, box, *size, _say)
         elif part == "index-copy":
             found = index_copy.measure(bed, box, 50 if quick else 1000, 100, _say)
