@@ -19,8 +19,9 @@ SUMMARY = "move a mailbox or a domain to another mail host, in the stack file"
 
 DETAILS = """
 The change takes effect with the next `pulumi up`: the old host ends the mailbox's sessions and
-leaves its index on the file system, the new host takes it, and clients log in again. The mails stay
-where they are. A domain takes along its `mail.` name and the mailboxes without a host of their own.
+leaves its index on the file system, the new host takes it, and clients log in again. The messages
+stay where they are. A domain takes along its `mail.` name and the mailboxes without a host of their
+own.
 """
 
 

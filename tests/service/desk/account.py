@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from awsdesk.ses.credentials import smtp_password
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from service.desk.running import RunningDesk
 
 RULE_SET = "rules"
@@ -166,6 +168,20 @@ class MailAccount:
 
     def notifications(self, count: int, *, setup: bool = False) -> list[dict[str, Any]]:
         """Take `count` notifications out of the queue; setup notifications only if asked."""
+
+        def is_wanted(document: dict[str, Any]) -> bool:
+            is_setup = document["mail"]["messageId"] == "AMAZON_SES_SETUP_NOTIFICATION"
+            return is_setup == setup
+
+        return self._taken(count, is_wanted)
+
+    def events(self, count: int) -> list[dict[str, Any]]:
+        """Take `count` events about sent mail out of the queue."""
+        return self._taken(count, lambda document: "eventType" in document)
+
+    def _taken(
+        self, count: int, is_wanted: Callable[[dict[str, Any]], bool]
+    ) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         deadline = time.monotonic() + 10
         while len(found) < count and time.monotonic() < deadline:
@@ -177,8 +193,7 @@ class MailAccount:
                 if not one["Body"].startswith("{"):
                     continue  # SES's word to a new event destination
                 document = json.loads(one["Body"])
-                is_setup = document["mail"]["messageId"] == "AMAZON_SES_SETUP_NOTIFICATION"
-                if is_setup == setup:
+                if is_wanted(document):
                     found.append(document)
         assert count == len(found), found
         return found

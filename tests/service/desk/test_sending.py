@@ -264,9 +264,7 @@ def test_the_simulator_makes_events(
     code, text = submit(account, user, [to], content)
     assert 250 == code
     found = [
-        one
-        for one in _events(account, len(expected))
-        if one["mail"]["messageId"] == text.split()[1]
+        one for one in account.events(len(expected)) if one["mail"]["messageId"] == text.split()[1]
     ]
     assert expected == sorted(one["eventType"] for one in found)
     assert [["events"]] * len(found) == [
@@ -282,7 +280,7 @@ def test_a_mail_with_a_virus_is_rejected(
     eicar = EICAR.replace(rb"\P", b"\\P")
     code, text = submit(account, user, ["f@e.example"], content + eicar + b"\r\n")
     assert 250 == code
-    (found,) = _events(account, 1)
+    (found,) = account.events(1)
     assert ("Reject", {"reason": "Bad content"}) == (found["eventType"], found["reject"])
     assert text.split()[1] == found["mail"]["messageId"]
     assert not [*account.desk.layout.outbox.glob(f"*{text.split()[1]}*")]
@@ -331,21 +329,6 @@ def test_bounces_are_mailed_unless_forwarding_is_off_and_an_event_tells(
         account.sesv2.put_email_identity_feedback_attributes(
             EmailIdentity="example.org", EmailForwardingEnabled=True
         )
-
-
-def _events(account: MailAccount, count: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 10
-    while len(found) < count and time.monotonic() < deadline:
-        answer = account.sqs.receive_message(
-            QueueUrl=account.queue, MaxNumberOfMessages=10, WaitTimeSeconds=1
-        )
-        for one in answer.get("Messages", []):
-            account.sqs.delete_message(QueueUrl=account.queue, ReceiptHandle=one["ReceiptHandle"])
-            document = json.loads(one["Body"]) if one["Body"].startswith("{") else {}
-            if "eventType" in document:
-                found.append(document)
-    return found
 
 
 def test_injected_faults_make_ses_fail(account: MailAccount, user: tuple[str, str]) -> None:
