@@ -47,7 +47,8 @@ from postal_plexus.maintenance.parcels import PartReader, sending, store
 
 STORE, CACHE = Path("/srv/calendars"), Path("/var/lib/webmail/calendars")
 
-_AT_ONCE = 50
+# Written while the lock is held once: entries, and octets, which are in memory until then.
+_AT_ONCE, _OCTETS_AT_ONCE = 50, 2 << 20
 _MOST_TOLD = 500
 _FULL = "does not fit: this user, or the shared calendar, has stored all that fits (256 MB)"
 _ENDINGS = {CALENDAR: "ics", CARDS: "vcf"}
@@ -84,20 +85,22 @@ class _Import:
         """Store all entries; return the exit code."""
         waiting: list[tuple[int, dict[str, str]]] = []
         target: Target | None = None
+        octets = 0
         for number, record in records:
             its = self._target(record)
             if isinstance(its, EntryError):
                 self._leave(number, str(its))
                 continue
-            if its is not target or len(waiting) >= _AT_ONCE:
+            if its is not target or len(waiting) >= _AT_ONCE or octets > _OCTETS_AT_ONCE:
                 self._put(target, waiting)
-                target, waiting = its, []
+                target, waiting, octets = its, [], 0
             try:
                 check(record["text"], its.collection.kind)
             except EntryError as error:
                 self._leave(number, str(error))
             else:
                 waiting.append((number, record))
+                octets += len(record["text"])
         self._put(target, waiting)
         self._report()
         return NO_ROOM if self.is_full else 0
