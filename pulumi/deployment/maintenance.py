@@ -100,7 +100,7 @@ TASKS: Mapping[str, Container] = {
         "calendars",
         WEB_CONTAINER,
         30,
-        # Measured: 28 MB with 1,500 events, 71 with entries of 1.9 MB; a part of the upload takes 8.
+        # Measured: 28 MB with 1,500 events, 71 with entries of 1.9 MB; the upload's part takes 8.
         memory=96,
         # The server's cache is there, which the task fills; webmail's files belong to another user.
         mounts=(Mount(CALENDAR_STORE), Mount("webmail")),
