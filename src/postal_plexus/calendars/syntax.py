@@ -19,8 +19,9 @@ LONGEST_HEAD = 8192
 _MOST_DOUBTS = 12
 _CONTROLS = re.compile(r"[\x00-\x08\x0B\x0C\x0E-\x1F]")
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]+\.)?([A-Za-z0-9_-]+)")
-_VALUE = r'(?:"[^"]*"|[^";:,]*)'
-_PARAMETER = re.compile(rf";[A-Za-z0-9_-]+(?:={_VALUE}(?:,{_VALUE})*)?")
+_VALUE = r'(?:"[^"]*"|[^";:,=]*)'
+# A parameter may have values without "=", or with several: vobject's pattern allows both.
+_PARAMETER = re.compile(rf";[A-Za-z0-9_-]+(?:[=,]{_VALUE})*")
 _ENCODED = "quoted-printable"
 
 
@@ -66,10 +67,11 @@ def read_line(line: str) -> tuple[str, str, str] | None:
     if name is None:
         return None
     at = name.end()
+    # vobject allows one more semicolon before the parameters.
+    if line[at : at + 1] == ";" and not _PARAMETER.match(line, at):
+        at += 1
     while found := _PARAMETER.match(line, at):
         at = found.end()
-    if at == name.end() and line[at : at + 1] == ";":
-        at += 1
     if line[at : at + 1] != ":":
         return None
     return name[1].upper().replace("_", "-"), line[name.end() : at], line[at + 1 :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vobject.base import ParseError, getLogicalLines, parseLine
 
@@ -47,6 +47,9 @@ def test_lines_are_those_of_the_parser(text: str) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(_PIECES, max_size=8).map("".join))
+@example("A;;ENCODING=QUOTED-PRINTABLE:")
+@example("A;B,c:v")
+@example('A;B=c="d",e;F:v')
 def test_names_and_values_are_those_of_the_parser(line: str) -> None:
     try:
         name, _, value, _ = parseLine(line)

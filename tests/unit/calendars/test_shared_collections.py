@@ -208,7 +208,13 @@ def test_what_people_repeat_is_stored(line: str) -> None:
     "line",
     [
         *("RRULE:FREQ=SECONDLY", "RRULE:FREQ=MINUTELY;COUNT=3", "rrule:freq=secondly;count=1"),
-        *("RRULE;X=1:FREQ=SECONDLY", "RRULE:FREQ=SECO\r\n NDLY", "EXRULE:FREQ=MINUTELY"),
+        *(
+            "RRULE;X=1:FREQ=SECONDLY",
+            "RRULE;;X=1:FREQ=SECONDLY",
+            "RRULE;X,y:FREQ=SECONDLY",
+            "RRULE:FREQ=SECO\r\n NDLY",
+            "EXRULE:FREQ=MINUTELY",
+        ),
         # As vobject reads them: with a group, a fold of its own, or an encoding.
         *("a.RRULE:FREQ=SECONDLY", "RRU\r\r\n LE:FREQ=SECONDLY", " x\nRRULE:FREQ=SECONDLY"),
         *("RRULE;QUOTED-PRINTABLE:FREQ=3DDAILY", 'RRULE;X=":":FREQ=SECONDLY'),
