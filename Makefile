@@ -60,12 +60,12 @@ test-shards: ## Start a desk with two hosts, send mail through both, kill one (a
 test-host: ## Boot the mail host in virtual machines; needs root, no KVM (12 to 14 minutes)
 	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage_outages.py $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 2 --dist loadfile tests/host --ignore tests/host/test_storage_outages.py --ignore tests/host/test_nfs_moves.py $(PYTEST_ARGS)
 
 test-nfs: ## Test Dovecot on real NFS 4.1 in a virtual machine; needs root, no KVM (10 minutes or more)
 	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/pytest -s tests/host/test_storage.py tests/host/test_storage_outages.py $(PYTEST_ARGS)
+	@.venv/bin/pytest -s tests/host/test_storage.py tests/host/test_storage_outages.py tests/host/test_nfs_moves.py $(PYTEST_ARGS)
 
 test-arm64: ## Build the images for t4g and test that they answer, emulated if necessary (about 20 minutes)
 	@ARCH=arm64 tools/bootstrap test
@@ -111,7 +111,7 @@ bench-web: ## Measure the memory of the four containers, with everything on and 
 	@ARCH= tools/images
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks.web $(BENCH_WEB_ARGS)
 
-chaos: ## Test that 10,000 messages and 500 faults lose and duplicate nothing; needs root
+chaos: ## Test that 10,000 messages and 500 faults lose and duplicate nothing, with one host and with two; needs root
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m tests.chaos $(CHAOS_ARGS)

@@ -35,17 +35,16 @@ ADDRESS = "10.9.0.5"
 PASSWORD = "correct horse battery staple"
 USERS = 20
 # What the emulated processor needs once for each login: as little as Argon2 takes.
-_HASH = "{ARGON2ID}" + PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
-_PASSWD = "".join(f"u{n}@example.org:{_HASH}::::::\n" for n in range(1, USERS + 1))
+HASH = "{ARGON2ID}" + PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+_PASSWD = "".join(f"u{n}@example.org:{HASH}::::::\n" for n in range(1, USERS + 1))
 # https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-nfs-mount-settings.html
-_EFS_OPTIONS = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport"
+EFS_OPTIONS = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport"
 _STORE = {
-    "nfs": f"mount -t nfs4 -o {_EFS_OPTIONS} 127.0.0.1:/ $C/srv/mail",
+    "nfs": f"mount -t nfs4 -o {EFS_OPTIONS} 127.0.0.1:/ $C/srv/mail",
     "local": "mount --bind /export/mail $C/srv/mail",
 }
-# What the host gives the container, as its task definition says (deployment.containers).
-_START = r"""#!/bin/bash
-# Mounts what is missing, and starts Dovecot's image as the unit `mail`.
+# Mounts the disks, once, and starts the server.
+PREPARE = r"""#!/bin/bash
 set -eu
 C=/container
 disk() { readlink -f /dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_$1; }
@@ -58,6 +57,14 @@ if ! mountpoint -q $C; then
     mount $(disk indexes) /indexes
     chown 5000:5000 /indexes && chmod 0700 /indexes
     mount $(disk image) $C
+fi
+"""
+# What the host gives the container, as its task definition says (deployment.containers).
+_START = (
+    PREPARE
+    + r"""
+# Mounts what is missing, and starts Dovecot's image as the unit `mail`.
+if ! [ -d /plexus ]; then
     for name in dovecot postfix directory; do mkdir -p /plexus/run/$name; done
     mkdir -p /plexus/tls
     chown 5002 /plexus/run/postfix
@@ -80,6 +87,7 @@ systemd-run -q --unit=mail -p KillMode=mixed -p TimeoutStopSec=120 \
 systemctl is-active -q lmtp || systemd-run -q --unit=lmtp socat \
     TCP-LISTEN:24,fork,reuseaddr UNIX-CONNECT:/plexus/run/dovecot/lmtp.sock
 """
+)
 _FILES = {
     "/etc/exports": "/export/mail *(rw,sync,no_subtree_check,fsid=0,insecure,all_squash,"
     "anonuid=5000,anongid=5000)\n",
@@ -128,7 +136,11 @@ class NfsHost:
             cpus=2,
         )
         self.guest.__enter__()
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
