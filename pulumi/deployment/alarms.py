@@ -1,11 +1,12 @@
 """The alarms of a stack, as plain data: no Pulumi here, so that tests can evaluate them.
 
 Every alarm means that somebody should look. Ten alarm metrics per account are free of charge;
-`plexus cost` counts the rest.
+`plexus cost` counts the rest. In a stack of several hosts each host has alarms of its own about
+what can fail on it alone; the alarms' names for host 1 are those of a stack of one.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _GB = 1024**3
 
@@ -54,7 +55,8 @@ class Metric:
 class Alarm:
     """When to notify the operator, and of what.
 
-    `missing` is the meaning of no data: "notBreaching" if no data is not a problem.
+    `missing` is the meaning of no data: "notBreaching" if no data is not a problem. `graph`: the
+    title of its graph in the dashboard, which the hosts share; its name if empty.
     """
 
     name: str
@@ -66,24 +68,33 @@ class Alarm:
     missing: str = "notBreaching"
     # For several metrics: the metric math expression that combines them.
     expression: str = ""
+    graph: str = ""
+
+
+@dataclass(frozen=True)
+class WatchedHost:
+    """The AWS names of one host's parts; `name`, of the mail host, is its metrics' dimension.
+
+    `services`: service name by container name; `missed`: for each of the host's scheduled tasks,
+    the queue of failed starts.
+    """
+
+    name: str
+    queue: str
+    dead_letters: str
+    group: str
+    cluster: str
+    services: Mapping[str, str]
+    missed: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Watched:
-    """The AWS names of what is watched; `mail_host` is the dimension of `deliver`'s metrics.
+    """The hosts by their numbers, and the AWS names of what is the whole stack's."""
 
-    `services`: service name by container name; `missed`: for each scheduled task, the queue of
-    failed starts.
-    """
-
-    queue: str
-    dead_letters: str
+    hosts: tuple[WatchedHost, ...]
     rules: tuple[str, ...]
-    group: str
-    cluster: str
     file_system: str
-    services: Mapping[str, str]
-    mail_host: str
     missed: Mapping[str, str]
 
 
@@ -95,15 +106,61 @@ def namespace(stack: str) -> str:
     return f"PostalPlexus/{stack}"
 
 
-def counted(watched: Watched, name: str, statistic: str = "Sum", period: int = 300) -> Metric:
-    """Return one of the numbers that `deliver` reports each minute."""
-    return Metric(DELIVER_NAMESPACE, name, {"Host": watched.mail_host}, statistic, period)
+def counted(host: WatchedHost, name: str, statistic: str = "Sum", period: int = 300) -> Metric:
+    """Return one of the numbers that a host's containers report, or `deliver` for all hosts.
+
+    Each minute `deliver` reports under the name of host 1, whichever host it runs on: CloudWatch
+    adds that up, and bills each of these metrics once.
+    """
+    return Metric(DELIVER_NAMESPACE, name, {"Host": host.name}, statistic, period)
 
 
 def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]:
     """Return every alarm of a stack."""
+    first, *others = watched.hosts
+    own = _told_apart if others else _as_they_are
     return (
-        *_delivery_alarms(watched, stack),
+        *_delivery_alarms(first, stack),
+        *own(1, first.name, _queue_alarms(first)),
+        *_receipt_alarms(watched.rules),
+        *_reputation_alarms(),
+        *own(1, first.name, _host_alarms(first)),
+        *_missed_alarms(watched.missed),
+        *_store_alarms(watched.file_system, mailboxes_gb),
+        *own(1, first.name, _limit_alarms(first)),
+        *(
+            alarm
+            for number, host in enumerate(others, 2)
+            for alarm in _told_apart(
+                number,
+                host.name,
+                [*_queue_alarms(host), *_host_alarms(host), *_limit_alarms(host)],
+            )
+        ),
+    )
+
+
+def _as_they_are(_number: int, _host: str, found: Iterable[Alarm]) -> list[Alarm]:
+    return list(found)
+
+
+def _told_apart(number: int, host: str, found: Iterable[Alarm]) -> list[Alarm]:
+    return [of_host(each, number, host) for each in found]
+
+
+def of_host(alarm: Alarm, number: int, host: str) -> Alarm:
+    """Return a host's alarm in a stack of several: it says which, and has a name of its own."""
+    return replace(
+        alarm,
+        name=alarm.name if number == 1 else f"{alarm.name}-{number}",
+        description=f"{host}: {alarm.description}",
+        graph=alarm.name,
+    )
+
+
+def _queue_alarms(host: WatchedHost) -> list[Alarm]:
+    """Return the alarms on a host's queue and its dead letters."""
+    return [
         Alarm(
             "oldest-mail",
             "Received mail has been waiting for 15 minutes: is the mail host down?",
@@ -111,7 +168,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
                 Metric(
                     "AWS/SQS",
                     "ApproximateAgeOfOldestMessage",
-                    {"QueueName": watched.queue},
+                    {"QueueName": host.queue},
                     "Maximum",
                 ),
             ),
@@ -126,14 +183,19 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
                 Metric(
                     "AWS/SQS",
                     "ApproximateNumberOfMessagesVisible",
-                    {"QueueName": watched.dead_letters},
+                    {"QueueName": host.dead_letters},
                     "Maximum",
                 ),
             ),
             "GreaterThanThreshold",
             0,
         ),
-        *_receipt_alarms(watched.rules),
+    ]
+
+
+def _reputation_alarms() -> list[Alarm]:
+    """Return the alarms on the account's standing with SES."""
+    return [
         Alarm(
             "bounces",
             "5 % of the mail from this account bounces; SES pauses sending at 10 %.",
@@ -148,38 +210,16 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             _COMPLAINT_RATE,
         ),
-        Alarm(
-            "instance",
-            "The mail host fails its status checks; the Auto Scaling group replaces it.",
-            (
-                Metric(
-                    "AWS/EC2",
-                    "StatusCheckFailed",
-                    {"AutoScalingGroupName": watched.group},
-                    "Maximum",
-                    60,
-                ),
-            ),
-            "GreaterThanThreshold",
-            0,
-            periods=5,
-            # Without an instance there is no data.
-            missing="breaching",
-        ),
-        *_host_alarms(watched),
-        *_service_alarms(watched),
-        *_missed_alarms(watched),
+    ]
+
+
+def _store_alarms(file_system: str, mailboxes_gb: int) -> list[Alarm]:
+    """Return the alarms on the mail store."""
+    return [
         Alarm(
             "store-credits",
             "The mail store has used up its burst credits and will become slow.",
-            (
-                Metric(
-                    "AWS/EFS",
-                    "BurstCreditBalance",
-                    {"FileSystemId": watched.file_system},
-                    "Minimum",
-                ),
-            ),
+            (Metric("AWS/EFS", "BurstCreditBalance", {"FileSystemId": file_system}, "Minimum"),),
             "LessThanThreshold",
             _BURST_CREDITS,
             periods=3,
@@ -191,7 +231,7 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
                 Metric(
                     "AWS/EFS",
                     "StorageBytes",
-                    {"FileSystemId": watched.file_system, "StorageClass": "Total"},
+                    {"FileSystemId": file_system, "StorageClass": "Total"},
                     "Maximum",
                     3600,
                 ),
@@ -199,38 +239,61 @@ def alarms(watched: Watched, stack: str, mailboxes_gb: int) -> tuple[Alarm, ...]
             "GreaterThanThreshold",
             mailboxes_gb * _GB,
         ),
-        # Dovecot and Postfix write these metrics only when there is something to report.
+    ]
+
+
+def _limit_alarms(host: WatchedHost) -> list[Alarm]:
+    """Return the alarms whose metrics Dovecot and Postfix write only when there is something."""
+    return [
         Alarm(
             "indexes",
             "The mailboxes' indexes use 80 % of their space: increase indexes-gb. At 90 % search "
             "indexes are removed; without free space mail waits.",
-            (counted(watched, "IndexVolumeUsed", "Maximum", 900),),
+            (counted(host, "IndexVolumeUsed", "Maximum", 900),),
             "GreaterThanOrEqualToThreshold",
             80,
         ),
         Alarm(
             "submission-limit",
             "A user has reached the sending limit: has the password been stolen?",
-            (counted(watched, "SubmissionsOverLimit"),),
+            (counted(host, "SubmissionsOverLimit"),),
             "GreaterThanThreshold",
             0,
         ),
-    )
+    ]
 
 
-def processor_credits(watched: Watched, name: str, statistic: str, period: int = 300) -> Metric:
+def processor_credits(host: WatchedHost, name: str, statistic: str, period: int = 300) -> Metric:
     """Return an EC2 metric of a burstable instance; other instances have none.
 
     It is also available for a whole group, with basic monitoring: the dimension
     AutoScalingGroupName,
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/viewing_metrics_with_cloudwatch.html
     """
-    return Metric("AWS/EC2", name, {"AutoScalingGroupName": watched.group}, statistic, period)
+    return Metric("AWS/EC2", name, {"AutoScalingGroupName": host.group}, statistic, period)
 
 
-def _host_alarms(watched: Watched) -> list[Alarm]:
-    """Return the alarms on what all containers share: memory, swap, disks, processor credits."""
+def _host_alarms(host: WatchedHost) -> list[Alarm]:
+    """Return the alarms on an instance, on what its containers share, and on the services on it."""
     return [
+        Alarm(
+            "instance",
+            "The mail host fails its status checks; the Auto Scaling group replaces it.",
+            (
+                Metric(
+                    "AWS/EC2",
+                    "StatusCheckFailed",
+                    {"AutoScalingGroupName": host.group},
+                    "Maximum",
+                    60,
+                ),
+            ),
+            "GreaterThanThreshold",
+            0,
+            periods=5,
+            # Without an instance there is no data.
+            missing="breaching",
+        ),
         # Written only while something is short, with its name: by `deliver`, and by containers
         # about their own memory. ECS's MemoryUtilization is not suitable, because it includes page
         # cache.
@@ -239,7 +302,7 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
             "The mail host is short of memory, swap or disk, its state volume is nearly full, or a "
             "container is near its memory limit. The log line with HostShort says which, under "
             "`used`.",
-            (counted(watched, "HostShort", "Maximum"),),
+            (counted(host, "HostShort", "Maximum"),),
             "GreaterThanThreshold",
             0,
             periods=3,
@@ -248,14 +311,16 @@ def _host_alarms(watched: Watched) -> list[Alarm]:
             "surplus-credits",
             "The mail host uses more processor time than its instance type includes, and AWS bills "
             "the rest: find out what is busy, or use a larger instance-type.",
-            (processor_credits(watched, "CPUSurplusCreditsCharged", "Sum", 86400),),
+            (processor_credits(host, "CPUSurplusCreditsCharged", "Sum", 86400),),
             "GreaterThanThreshold",
             _SURPLUS_CREDITS,
         ),
+        *_service_alarms(host),
+        *_missed_alarms(host.missed),
     ]
 
 
-def _service_alarms(watched: Watched) -> list[Alarm]:
+def _service_alarms(host: WatchedHost) -> list[Alarm]:
     """Return an alarm per service.
 
     A running task reports its memory each minute, others report nothing.
@@ -271,7 +336,7 @@ def _service_alarms(watched: Watched) -> list[Alarm]:
                 Metric(
                     "AWS/ECS",
                     "MemoryUtilization",
-                    {"ClusterName": watched.cluster, "ServiceName": service},
+                    {"ClusterName": host.cluster, "ServiceName": service},
                     "SampleCount",
                 ),
             ),
@@ -280,17 +345,17 @@ def _service_alarms(watched: Watched) -> list[Alarm]:
             periods=3,
             missing="breaching",
         )
-        for container, service in watched.services.items()
+        for container, service in host.services.items()
     ]
 
 
-def _missed_alarms(watched: Watched) -> list[Alarm]:
+def _missed_alarms(missed: Mapping[str, str]) -> list[Alarm]:
     """Return the alarms on tasks that a schedule could not start, which nothing else reports."""
     return [
         Alarm(
             f"missed-{what}",
-            f"The schedule could not start {what}; each message in the queue {what}-missed has "
-            "the reason in its attributes ERROR_CODE and ERROR_MESSAGE. Purge it afterwards.",
+            f"The schedule could not start {what}; each message in its queue (…-missed) has the "
+            "reason in its attributes ERROR_CODE and ERROR_MESSAGE. Purge it afterwards.",
             (
                 Metric(
                     "AWS/SQS",
@@ -302,12 +367,12 @@ def _missed_alarms(watched: Watched) -> list[Alarm]:
             "GreaterThanThreshold",
             0,
         )
-        for what, queue in watched.missed.items()
+        for what, queue in missed.items()
     ]
 
 
-def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
-    """Return the alarms on what `deliver` reports.
+def _delivery_alarms(first: WatchedHost, stack: str) -> tuple[Alarm, ...]:
+    """Return the alarms on what `deliver` reports, of all hosts together.
 
     The alarm on the oldest message covers its silence.
     """
@@ -316,7 +381,7 @@ def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
             "deferred",
             f"deliver has deferred {_MANY_DEFERRED} deliveries in 15 minutes: check Dovecot and "
             "the mail store.",
-            (counted(watched, "Deferred", period=900),),
+            (counted(first, "Deferred", period=900),),
             "GreaterThanThreshold",
             _MANY_DEFERRED,
         ),
@@ -324,7 +389,7 @@ def _delivery_alarms(watched: Watched, stack: str) -> tuple[Alarm, ...]:
             "failed",
             f"{_MANY_FAILED} deliveries have failed permanently within an hour: a mailbox is full, "
             "the directory is wrong, or somebody is guessing addresses.",
-            (counted(watched, "Failed", period=3600),),
+            (counted(first, "Failed", period=3600),),
             "GreaterThanThreshold",
             _MANY_FAILED,
         ),

@@ -82,7 +82,7 @@ class Certificates(pulumi.ComponentResource):
             pattern='{ $.event = "certificate.status" }',
             metric_transformation={
                 "namespace": namespace(args.stack.name),
-                "name": METRIC,
+                "name": args.stack.of_host(METRIC),
                 "value": "$.days_left",
                 "unit": "Count",
             },
@@ -183,8 +183,8 @@ class Certificates(pulumi.ComponentResource):
         )
 
 
-def alarm(stack: str) -> Alarm:
-    """Return the alarm for a certificate with under 20 days left, or without a check.
+def alarm(stack: Stack) -> Alarm:
+    """Return the alarm for a host's certificate with under 20 days left, or without a check.
 
     It must last a whole day, so that neither the first hours of a stack nor one missed run raise
     it.
@@ -195,7 +195,7 @@ def alarm(stack: str) -> Alarm:
         "does not run. Check, in this order: the alarm missed-certbot (ECS did not start the task; "
         "the reason is in the queue), the certbot log group (the authority's error; CAA), and "
         "`plexus dns` (whether the registrar has our name servers).",
-        (Metric(namespace(stack), METRIC, {}, "Minimum", 21_600),),
+        (Metric(namespace(stack.name), stack.of_host(METRIC), {}, "Minimum", 21_600),),
         "LessThanThreshold",
         _ALARM_DAYS,
         periods=4,

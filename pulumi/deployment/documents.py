@@ -10,10 +10,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+# The instance may use only what has its own.
+from postal_plexus.config.names import STACK_TAG
+
 Statement = dict[str, Any]
 
-STACK_TAG = "postal-plexus:stack"
-"""The tag on everything that can be tagged; the instance may use only what has its own."""
+__all__ = ["STACK_TAG", "Statement", "allow", "any_of", "bucket_by_tls_only", "document", "pull"]
 
 
 def document(*statements: Statement) -> str:
@@ -37,6 +39,11 @@ def allow(
     if conditions:
         statement["Condition"] = conditions
     return statement
+
+
+def any_of(values: Sequence[str]) -> str | list[str]:
+    """Return a condition's values; a single one as itself, so that one host's document is short."""
+    return values[0] if len(values) == 1 else list(values)
 
 
 def bucket_by_tls_only(bucket_arn: str) -> Statement:

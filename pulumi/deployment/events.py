@@ -29,19 +29,19 @@ class Event:
     text: str
 
 
-def failed_deployment(account: str, region: str, cluster: str) -> Event:
-    """Return the event for a service whose tasks do not start, or keep stopping.
+def failed_deployment(account: str, region: str, clusters: Sequence[str]) -> Event:
+    """Return the event for a service of these clusters whose tasks do not start, or keep stopping.
 
     A task that cannot be placed is not such an event: while the host is replaced there is no place.
     """
-    services = f"arn:aws:ecs:{region}:{account}:service/{cluster}/"
+    services = f"arn:aws:ecs:{region}:{account}:service"
     return Event(
         "deployment",
         "A service's tasks do not start, or stop again",
         {
             "source": ["aws.ecs"],
             "detail-type": ["ECS Service Action", "ECS Deployment State Change"],
-            "resources": [{"prefix": services}],
+            "resources": [{"prefix": f"{services}/{each}/"} for each in clusters],
             "detail": {
                 "eventName": [
                     "SERVICE_DEPLOYMENT_FAILED",

@@ -121,6 +121,8 @@ class MaintenanceArgs:
         host_name: of the mail host, which Postfix's programs need.
         calendars: whether the stack has calendars.
         shared: who shares which of them, as the web container gets it; "" for nobody.
+        hosts: how many the stack has. The tasks of all have one definition; what starts a task on
+            another than the first gives it that one's number and name.
     """
 
     stack: Stack
@@ -130,6 +132,7 @@ class MaintenanceArgs:
     host_name: str
     calendars: bool = False
     shared: str = ""
+    hosts: int = 1
 
     @property
     def name(self) -> str:
@@ -171,6 +174,7 @@ class Maintenance(pulumi.ComponentResource):
             "AWS_REGION": args.stack.region,
             "PLEXUS_HAND_OVER": hand_over_prefix(args.stack.name),
             "PLEXUS_HOSTNAME": args.host_name,
+            **({"PLEXUS_SHARD": "1"} if args.hosts > 1 else {}),
         }
         if task == "calendars" and args.shared:
             environment["PLEXUS_SHARED"] = args.shared

@@ -18,6 +18,7 @@ from deployment.alarms import (
     Alarm,
     Metric,
     Watched,
+    WatchedHost,
     alarms,
     counted,
     namespace,
@@ -35,27 +36,43 @@ from deployment.events import (
 )
 from deployment.stack import Stack
 
+_Graph = tuple[str, tuple[Metric, ...], list[dict[str, Any]]]
 
-def _graphs(watched: Watched) -> list[tuple[str, tuple[Metric, ...]]]:
+
+def _graphs(watched: Watched) -> list[_Graph]:
     """Return the graphs besides the alarms: the day's mail."""
+    first = watched.hosts[0]
     names = ("Received", "Delivered", "Deferred", "Failed", "DeadLettered")
     return [
-        ("mail", tuple(counted(watched, each) for each in names)),
-        ("seconds from SES to the mailbox, p95", (counted(watched, "AgeAtDelivery", "p95"),)),
-        ("octets delivered", (counted(watched, "OctetsDelivered"),)),
-        ("processor credits", (processor_credits(watched, "CPUCreditBalance", "Minimum"),)),
+        ("mail", tuple(counted(first, each) for each in names), []),
+        ("seconds from SES to the mailbox, p95", (counted(first, "AgeAtDelivery", "p95"),), []),
+        ("octets delivered", (counted(first, "OctetsDelivered"),), []),
+        (
+            "processor credits",
+            tuple(processor_credits(each, "CPUCreditBalance", "Minimum") for each in watched.hosts),
+            [],
+        ),
+    ]
+
+
+def _alarm_graphs(shown: Sequence[Alarm]) -> list[_Graph]:
+    """Return a graph for each alarm, with its threshold; the same alarm of all hosts has one."""
+    found: dict[str, list[Alarm]] = {}
+    for alarm in shown:
+        found.setdefault(alarm.graph or alarm.name, []).append(alarm)
+    return [
+        (
+            title,
+            tuple(metric for each in its for metric in each.metrics),
+            [{"label": its[0].description, "value": its[0].threshold}],
+        )
+        for title, its in found.items()
     ]
 
 
 def dashboard(name: str, region: str, watched: Watched, shown: Sequence[Alarm]) -> str:
-    """Return a dashboard's body: the day's mail, and one graph per alarm, with its threshold."""
-    graphs: list[tuple[str, tuple[Metric, ...], list[dict[str, Any]]]] = [
-        (title, metrics, []) for title, metrics in _graphs(watched)
-    ]
-    graphs += [
-        (alarm.name, alarm.metrics, [{"label": alarm.description, "value": alarm.threshold}])
-        for alarm in shown
-    ]
+    """Return a dashboard's body: the day's mail, and the alarms' metrics with their thresholds."""
+    graphs = [*_graphs(watched), *_alarm_graphs(shown)]
     widgets: list[dict[str, Any]] = [
         {
             "type": "metric",
@@ -84,22 +101,52 @@ def _in_dashboard(metric: Metric) -> list[str]:
 
 
 @dataclass(frozen=True)
+class HostArgs:
+    """One host's parts, as in `WatchedHost`, as their names become known.
+
+    `deliver_log` is the name of the log group that `faults` watches.
+    """
+
+    name: str
+    queue: pulumi.Input[str]
+    dead_letters: pulumi.Input[str]
+    group: pulumi.Input[str]
+    cluster: pulumi.Input[str]
+    services: Mapping[str, pulumi.Input[str]]
+    missed: Mapping[str, pulumi.Input[str]]
+    deliver_log: pulumi.Input[str]
+
+    def known(self) -> pulumi.Output[WatchedHost]:
+        """Return the host's names when all are known."""
+        return pulumi.Output.all(
+            queue=self.queue,
+            dead_letters=self.dead_letters,
+            group=self.group,
+            cluster=self.cluster,
+            services=dict(self.services),
+            missed=dict(self.missed),
+        ).apply(lambda known: WatchedHost(name=self.name, **known))
+
+    def placeholder(self) -> WatchedHost:
+        """Return the host without its names: which alarms it has does not depend on them."""
+        services, missed = (dict.fromkeys(names, "") for names in (self.services, self.missed))
+        return WatchedHost(self.name, "", "", "", "", services, missed)
+
+
+@dataclass(frozen=True)
 class MonitoringArgs:
     """`address`: who is notified, "" for nobody; `budget_usd`: per month, 0 for no budget.
 
-    `watched` has the same names as `Watched`, as they become known, except those of services and of
-    failed starts, which are passed separately; `deliver_log` is the name of the log group that
-    `faults` watches.
+    `hosts` are in the order of their numbers; `missed` are the queues of failed starts of the
+    stack's own scheduled tasks.
     """
 
     stack: Stack
-    mail_host: str
-    deliver_log: pulumi.Input[str]
     address: str
     budget_usd: float
     mailboxes_gb: int
-    watched: Mapping[str, pulumi.Input[Any]]
-    services: Mapping[str, pulumi.Input[str]]
+    hosts: Sequence[HostArgs]
+    file_system: pulumi.Input[str]
     missed: Mapping[str, pulumi.Input[str]]
     rules: tuple[str, ...]
     # The projects of the weekly patches and of the weekly doctor, if there are any.
@@ -125,20 +172,16 @@ class Monitoring(pulumi.ComponentResource):
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
         watched = pulumi.Output.all(
-            **args.watched, services=dict(args.services), missed=dict(args.missed)
-        ).apply(lambda known: Watched(rules=args.rules, mail_host=args.mail_host, **known))
-        aws.cloudwatch.LogMetricFilter(
-            f"{args.name}-faults",
-            log_group_name=args.deliver_log,
-            pattern=FAULTS_PATTERN,
-            metric_transformation={
-                "namespace": namespace(args.stack.name),
-                "name": FAULTS,
-                "value": "1",
-                "unit": "Count",
-            },
-            opts=self._child,
+            hosts=[host.known() for host in args.hosts],
+            file_system=args.file_system,
+            missed=dict(args.missed),
+        ).apply(
+            lambda known: Watched(
+                tuple(known["hosts"]), args.rules, known["file_system"], known["missed"]
+            )
         )
+        for number, host in enumerate(args.hosts, 1):
+            self._count_faults(number, host)
         actions = [self._topic()] if args.address else []
         for topic_arn in actions:
             self._events(topic_arn)
@@ -159,6 +202,22 @@ class Monitoring(pulumi.ComponentResource):
         if args.budget_usd and args.address:
             self._budget()
         self.register_outputs({})
+
+    def _count_faults(self, number: int, host: HostArgs) -> None:
+        """Count the faults in the log of a host's `deliver`; those of all hosts are one metric."""
+        name = self._args.stack.on_host(number).of_host("faults")
+        aws.cloudwatch.LogMetricFilter(
+            f"{self._args.name}-{name}",
+            log_group_name=host.deliver_log,
+            pattern=FAULTS_PATTERN,
+            metric_transformation={
+                "namespace": namespace(self._args.stack.name),
+                "name": FAULTS,
+                "value": "1",
+                "unit": "Count",
+            },
+            opts=self._child,
+        )
 
     def _nth(self, watched: Watched, index: int) -> Alarm:
         return self._alarms(watched)[index]
@@ -191,16 +250,17 @@ class Monitoring(pulumi.ComponentResource):
 
     def _events(self, topic_arn: pulumi.Output[str]) -> None:
         args = self._args
-        planned = pulumi.Output.all(args.stack.account, args.watched["cluster"]).apply(
-            lambda known: self._planned_events(str(known[0]), str(known[1]))
+        clusters = [host.cluster for host in args.hosts]
+        planned = pulumi.Output.all(args.stack.account, *clusters).apply(
+            lambda known: self._planned_events(str(known[0]), list(map(str, known[1:])))
         )
-        names = tuple(self._planned_events("", ""))
+        names = tuple(self._planned_events("", []))
         Events(args.name, EventsArgs(args.name, topic_arn, names, planned), self._child)
 
-    def _planned_events(self, account: str, cluster: str) -> dict[str, Event]:
+    def _planned_events(self, account: str, clusters: Sequence[str]) -> dict[str, Event]:
         args = self._args
         planned = [
-            failed_deployment(account, args.stack.region, cluster),
+            failed_deployment(account, args.stack.region, clusters),
             critical_findings(account, args.stack.region, args.stack.named("image")),
         ]
         if args.patches:
@@ -284,5 +344,5 @@ class Monitoring(pulumi.ComponentResource):
 
 
 def _placeholder(args: MonitoringArgs) -> Watched:
-    services, missed = (dict.fromkeys(names, "") for names in (args.services, args.missed))
-    return Watched("", "", args.rules, "", "", "", services, args.mail_host, missed)
+    hosts = tuple(host.placeholder() for host in args.hosts)
+    return Watched(hosts, args.rules, "", dict.fromkeys(args.missed, ""))

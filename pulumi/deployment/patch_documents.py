@@ -7,7 +7,8 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/.
 from collections.abc import Sequence
 
 from deployment.build_documents import running
-from deployment.documents import STACK_TAG, allow, document
+from deployment.documents import STACK_TAG, allow, any_of, document
+from postal_plexus.config.names import patterns_of_hosts
 
 
 def build(  # noqa: PLR0913  one for each thing that it may touch
@@ -18,7 +19,7 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
     log_group_arn: str,
     source_arn: str,
     repository_arns: Sequence[str],
-    cluster_arn: str,
+    cluster_arns: Sequence[str],
     service_arns: Sequence[str],
     family_arns: Sequence[str],
     role_arns: Sequence[str],
@@ -28,9 +29,11 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
     It may register task definitions only for the roles of the stack's tasks, and with the stack's
     tag. It cannot read mail, the directory, or secrets.
     """
-    in_our_cluster = {"ArnEquals": {"ecs:cluster": cluster_arn}}
-    families = [f"{arn}:*" for arn in sorted(family_arns)]
-    tasks = cluster_arn.replace(":cluster/", ":task/") + "/*"
+    clusters = patterns_of_hosts(stack, cluster_arns)
+    # ArnEquals compares as ArnLike does, with patterns.
+    in_our_clusters = {"ArnEquals": {"ecs:cluster": any_of(clusters)}}
+    families = [f"{arn}:*" for arn in patterns_of_hosts(stack, family_arns)]
+    tasks = [each.replace(":cluster/", ":task/") + "/*" for each in clusters]
     instances = f"arn:aws:ecs:{region}:{account}:container-instance/*"
     return document(
         *running(log_group_arn, source_arn),
@@ -66,15 +69,15 @@ def build(  # noqa: PLR0913  one for each thing that it may touch
         allow(
             "GiveTasksTheirRoles",
             ["iam:PassRole"],
-            sorted(role_arns),
+            patterns_of_hosts(stack, role_arns),
             {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
         allow(
             "UpdateServices",
             ["ecs:DescribeServices", "ecs:UpdateService"],
-            sorted(service_arns),
-            in_our_cluster,
+            patterns_of_hosts(stack, service_arns),
+            in_our_clusters,
         ),
-        allow("FindTasks", ["ecs:ListTasks"], [instances], in_our_cluster),
-        allow("LookAtTasks", ["ecs:DescribeTasks"], [tasks], in_our_cluster),
+        allow("FindTasks", ["ecs:ListTasks"], [instances], in_our_clusters),
+        allow("LookAtTasks", ["ecs:DescribeTasks"], tasks, in_our_clusters),
     )

@@ -7,7 +7,7 @@ does not answer at that moment (docs/deploy.md). Without a change it leaves the 
 alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,9 @@ import pulumi
 from deployment import patch_documents, source
 from deployment.archive import Archive
 from deployment.builds import Build, BuildArgs, build_spec
-from deployment.certificates import Certificates
 from deployment.images import Images
 from deployment.maintenance import Maintenance
-from deployment.service import Service
+from deployment.shard import Shard
 from deployment.stack import Stack
 
 # Sunday night, UTC. With the smoke test and one service after another, it takes about 20 minutes.
@@ -42,16 +41,14 @@ BUILD_SPEC = build_spec(
 
 @dataclass(frozen=True)
 class PatchesArgs:
-    """What is patched: the stack's images, services and the certificate task."""
+    """What is patched: the stack's images, and each host's services and certificate task."""
 
     stack: Stack
     architecture: str
     log_days: int
     archive: Archive
     images: Images
-    cluster: aws.ecs.Cluster
-    services: Mapping[str, Service]
-    certificates: Certificates
+    shards: Sequence[Shard]
     maintenance: Maintenance
 
     @property
@@ -69,19 +66,21 @@ class Patches(pulumi.ComponentResource):
         super().__init__("postal-plexus:index:Patches", name, None, opts)
         self._args = args
         self._child = pulumi.ResourceOptions(parent=self)
+        first, *others = args.shards
         self.told: dict[str, pulumi.Input[Any]] = {
             "architecture": args.architecture,
-            "cluster": args.cluster.name,
+            "cluster": first.cluster.name,
             "repositories": args.images.repositories,
-            "services": {name: part.service.name for name, part in args.services.items()},
+            "services": {name: part.service.name for name, part in first.services.items()},
             "tasks": {
-                "certbot": [args.certificates.task_definition.family],
+                "certbot": [_renewal(first)],
                 **{
                     image: families
-                    for image in args.services
+                    for image in first.services
                     if (families := args.maintenance.families_of(image))
                 },
             },
+            **({"other_hosts": [_row(shard) for shard in others]} if others else {}),
         }
         build = self._build()
         project = self._project(build)
@@ -102,7 +101,7 @@ class Patches(pulumi.ComponentResource):
                 architecture=args.architecture,
                 log_days=args.log_days,
                 minutes=_TIMEOUT_MINUTES,
-                after=[part.service for part in args.services.values()],
+                after=[part.service for shard in args.shards for part in shard.services.values()],
                 environment={"PLEXUS_PATCH": pulumi.Output.json_dumps(self.told)},
                 has_docker=True,
             ),
@@ -111,9 +110,10 @@ class Patches(pulumi.ComponentResource):
 
     def _project(self, build: Build) -> aws.codebuild.Project:
         args = self._args
-        parts = list(args.services.values())
+        parts = [part for shard in args.shards for part in shard.services.values()]
+        renewals = [shard.certificates for shard in args.shards if shard.certificates]
         definitions = [
-            *(each.task_definition for each in (*parts, args.certificates)),
+            *(each.task_definition for each in (*parts, *renewals)),
             *args.maintenance.task_definitions.values(),
         ]
         return build.project(
@@ -122,13 +122,11 @@ class Patches(pulumi.ComponentResource):
                 log_group_arn=build.log_group.arn,
                 source_arn=build.source_arn,
                 repository_arns=list(args.images.repository_arns.values()),
-                cluster_arn=args.cluster.arn,
+                cluster_arns=[shard.cluster.arn for shard in args.shards],
                 service_arns=[part.service.arn for part in parts],
                 family_arns=[each.arn_without_revision for each in definitions],
                 role_arns=[
-                    arn
-                    for each in (*parts, args.certificates, args.maintenance)
-                    for arn in each.role_arns
+                    arn for each in (*parts, *renewals, args.maintenance) for arn in each.role_arns
                 ],
             ).apply(
                 lambda given: patch_documents.build(
@@ -136,3 +134,17 @@ class Patches(pulumi.ComponentResource):
                 )
             )
         )
+
+
+def _renewal(shard: Shard) -> pulumi.Input[str]:
+    """Return the family of the task that renews a host's certificate; every host has one."""
+    return shard.certificates.task_definition.family if shard.certificates else ""
+
+
+def _row(shard: Shard) -> list[pulumi.Input[str]]:
+    """Return a host other than the first as tools/patch reads it: without names, to be short.
+
+    CodeBuild limits the sum of all environment variables.
+    """
+    services = (shard.services[name].service.name for name in ("deliver", "dovecot", "postfix"))
+    return [shard.cluster.name, _renewal(shard), *services]

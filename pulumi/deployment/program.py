@@ -9,7 +9,6 @@ from pulumi.runtime.config import CONFIG, get_config_env
 import pulumi
 from deployment import documents
 from deployment.archive import Archive, ArchiveArgs
-from deployment.certificates import alarm as certificate_alarm
 from deployment.client_setup import (
     ClientSetupArgs,
     ClientSetupSites,
@@ -116,6 +115,7 @@ class _Deployment:
         self.patches = self._patches()
         self.pending = self._client_sites()
         self.parts = self._parts()
+        self.other_parts = [shard.parts() for shard in self.shards[1:]]
         self.doctor = self._doctor()
         self._monitoring()
         self._outputs()
@@ -309,6 +309,7 @@ class _Deployment:
                 self.settings.mail_host,
                 calendars=self.settings.calendars,
                 shared=rendered(self.settings.shared),
+                hosts=self.settings.hosts,
             ),
             self.stack.options,
         )
@@ -326,9 +327,7 @@ class _Deployment:
                 log_days=settings.log_days,
                 archive=self.archive,
                 images=self.images,
-                cluster=self.cluster,
-                services=self.services,
-                certificates=self.certificates,
+                shards=self.shards,
                 maintenance=self.maintenance,
             ),
             self.stack.options,
@@ -366,7 +365,7 @@ class _Deployment:
                 architecture=self.settings.architecture,
                 log_days=self.settings.log_days,
                 archive=self.archive,
-                parts=self.parts,
+                parts={**self.parts, "other_hosts": self.other_parts},
             ),
             self.stack.options,
         )
@@ -377,32 +376,20 @@ class _Deployment:
             "watch",
             MonitoringArgs(
                 stack=self.stack,
-                mail_host=self.settings.mail_host,
-                deliver_log=self.services["deliver"].log_group.name,
                 address=self.settings.alarm_address,
                 budget_usd=self.settings.budget_usd,
                 mailboxes_gb=self.settings.mailboxes_gb_alarm,
                 rules=tuple(rule_name(self.rule_set, rule) for rule in self.rules),
-                services={name: part.service.name for name, part in self.services.items()},
+                hosts=[shard.watched() for shard in self.shards],
+                file_system=self.storage.file_system.id,
                 missed={
                     name: part.schedule.missed.name
-                    for name, part in (
-                        ("certbot", self.certificates),
-                        ("patches", self.patches),
-                        ("doctor", self.doctor),
-                    )
+                    for name, part in (("patches", self.patches), ("doctor", self.doctor))
                     if part
                 },
-                more=(certificate_alarm(self.stack.name),) if self.certificates else (),
+                more=tuple(alarm for shard in self.shards for alarm in shard.certificate_alarms()),
                 patches=self.stack.named("patches") if self.patches else "",
                 doctor=self.stack.named("doctor") if self.doctor else "",
-                watched={
-                    "queue": self.notifications.queue.name,
-                    "dead_letters": self.shards[0].queues.dead_letters.name,
-                    "group": self.host.group.name,
-                    "cluster": self.cluster.name,
-                    "file_system": self.storage.file_system.id,
-                },
             ),
             self.stack.options,
         )
@@ -436,14 +423,15 @@ class _Deployment:
             "access_point": self.storage.access_point.id,
             "backup_vault": self.storage.vault,
             "backup_role": self.storage.backup_role,
-            # Host 1 is above.
-            **({"other_hosts": list(map(_host_parts, self.shards[1:]))} if self.shards[1:] else {}),
+            # Host 1 is above; the others have a parameter each.
+            **({"hosts": self.settings.hosts} if self.settings.hosts > 1 else {}),
         }
 
     def _outputs(self) -> None:
         """Export the stack's outputs, and write the names that operators' commands need."""
         outputs: dict[str, Any] = {
             **self.parts,
+            **({"other_hosts": self.other_parts} if self.other_parts else {}),
             "imap_host": self.settings.mail_host,
             "certificate_names": list(
                 certificate_names(self.settings.clients, mail_host=self.settings.mail_host)
@@ -468,6 +456,7 @@ class _Deployment:
                 {
                     "name": shard.hostname,
                     "cluster": shard.cluster.name,
+                    "group": shard.host.group.name,
                     "private_address": place.interface.private_ip,
                     "address": place.address.public_ip,
                 }
@@ -482,18 +471,6 @@ class _Deployment:
             pulumi.export(name, value)
         Operations(
             "operations",
-            OperationsArgs(self.stack, self.parts),
+            OperationsArgs(self.stack, self.parts, self.other_parts),
             self.stack.options,
         )
-
-
-def _host_parts(shard: Shard) -> dict[str, Any]:
-    """Return the names of what a host other than the first has of its own."""
-    return {
-        "mail_host": shard.hostname,
-        "cluster": shard.cluster.name,
-        "host_group": shard.host.group.name,
-        "queue_url": shard.queues.queue.url,
-        "events_queue_url": shard.queues.events.url,
-        "dead_letter_queue_url": shard.queues.dead_letters.url,
-    }

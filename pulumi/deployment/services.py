@@ -176,6 +176,8 @@ def _deliver_environment(settings: Settings, parts: ServiceParts) -> dict[str, p
         "PLEXUS_LOG_SUBJECTS": "yes" if settings.log_subjects else "no",
         "PLEXUS_QUEUE_URL": parts.queues.queue.url,
         "PLEXUS_VIRUS": settings.virus,
+        # CloudWatch bills each metric, so all hosts' counts are those of one (alarms.counted).
+        **({"PLEXUS_METRICS_HOST": settings.mail_host} if parts.stack.host > 1 else {}),
     }
 
 

@@ -7,10 +7,12 @@ file system, archive, topics, directory and images are the stack's.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi_aws as aws
 
 import pulumi
+from deployment import alarms, certificates, monitoring
 from deployment.archive import Archive
 from deployment.certificates import Certificates, CertificatesArgs
 from deployment.directory_object import DirectoryObject
@@ -78,6 +80,44 @@ class Shard:
             ),
         )
         self.certificates = self._certificates()
+
+    def watched(self) -> monitoring.HostArgs:
+        """Return what Monitoring watches of this host."""
+        return monitoring.HostArgs(
+            name=self.hostname,
+            queue=self.queues.queue.name,
+            dead_letters=self.queues.dead_letters.name,
+            group=self.host.group.name,
+            cluster=self.cluster.name,
+            services={name: part.service.name for name, part in self.services.items()},
+            missed=(
+                {certificates.CONTAINER: self.certificates.schedule.missed.name}
+                if self.certificates
+                else {}
+            ),
+            deliver_log=self.services["deliver"].log_group.name,
+        )
+
+    def parts(self) -> dict[str, Any]:
+        """Return the names of what the host has of its own, for operators' commands."""
+        return {
+            "mail_host": self.hostname,
+            "cluster": self.cluster.name,
+            "host_group": self.host.group.name,
+            "queue_url": self.queues.queue.url,
+            "events_queue_url": self.queues.events.url,
+            "dead_letter_queue_url": self.queues.dead_letters.url,
+            "services": {name: part.service.name for name, part in self.services.items()},
+            "log_groups": {name: part.log_group.name for name, part in self.services.items()},
+        }
+
+    def certificate_alarms(self) -> list[alarms.Alarm]:
+        """Return the alarm on the host's certificate, if something renews it."""
+        if not self.certificates:
+            return []
+        stack, one = self._args.stack, certificates.alarm(self._args.stack)
+        several = self._args.settings.hosts > 1
+        return [alarms.of_host(one, stack.host, self.hostname) if several else one]
 
     def _host(self) -> Host:
         """Create the host."""

@@ -1,7 +1,7 @@
 """The template's registrations, recorded once for all tests that only look at them."""
 
 import pytest
-from registrations import PROGRAM, Run, record, stack_configuration
+from registrations import PROGRAM, TWO_HOSTS, Run, record, stack_configuration
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,9 @@ def everything() -> Run:
     more["webmail-names"] = True
     named = {f"postal-plexus:{key}": value for key, value in more.items()}
     return record({**config, **named}, certificates=True)
+
+
+@pytest.fixture(scope="session")
+def two() -> Run:
+    """The template with a second host, on which example.net lives."""
+    return record(TWO_HOSTS, certificates=True, most_hosts=2)

@@ -283,6 +283,16 @@ def stack_configuration(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text())["config"]
 
 
+TWO_HOSTS = stack_configuration(PROGRAM / "Pulumi.prod.yaml") | {
+    "postal-plexus:hosts": 2,
+    "postal-plexus:domains": [
+        "example.org",
+        {"name": "example.net", "catch-all": "ann@example.org", "host": 2},
+    ],
+}
+"""The template with a second host, on which example.net lives."""
+
+
 def record(
     config: Mapping[str, Any],
     stack: str = "main",
@@ -368,6 +378,19 @@ class _path_of_program:  # noqa: N801  used as a function
 
     def __exit__(self, *_: object) -> None:
         sys.path[:] = self._before
+
+
+def watched(run: Run) -> list[tuple[str, str, Mapping[str, str]]]:
+    """Namespace, name and dimensions of each metric that an alarm looks at."""
+    found = []
+    for alarm in run.of("aws:cloudwatch/metricAlarm:MetricAlarm"):
+        given = alarm.inputs
+        queries = [query["metric"] for query in given.get("metricQueries", []) if "metric" in query]
+        found += [
+            (metric["namespace"], metric["metricName"], metric.get("dimensions") or {})
+            for metric in queries or [given]
+        ]
+    return found
 
 
 def walk(value: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import botocore.session
@@ -16,7 +16,7 @@ import pytest
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
 from provider_schema import faults
-from registrations import PROGRAM, Run
+from registrations import PROGRAM, Run, watched
 
 from postal_plexus.cli import estimate
 from postal_plexus.deliver import host_room, maillog, metrics
@@ -221,19 +221,6 @@ AWS_METRICS = {
     ("AWS/EFS", "BurstCreditBalance"): {"FileSystemId"},
     ("AWS/EFS", "StorageBytes"): {"FileSystemId", "StorageClass"},
 }
-
-
-def watched(run: Run) -> list[tuple[str, str, Mapping[str, str]]]:
-    """Namespace, name and dimensions of each metric that an alarm looks at."""
-    found = []
-    for alarm in run.of("aws:cloudwatch/metricAlarm:MetricAlarm"):
-        given = alarm.inputs
-        queries = [query["metric"] for query in given.get("metricQueries", []) if "metric" in query]
-        found += [
-            (metric["namespace"], metric["metricName"], metric.get("dimensions") or {})
-            for metric in queries or [given]
-        ]
-    return found
 
 
 def test_cloudwatch_takes_the_alarms(run: Run) -> None:

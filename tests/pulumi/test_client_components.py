@@ -95,9 +95,11 @@ def test_the_schedule_runs_it_every_hour_in_the_cluster():
 def test_the_alarm_watches_the_metric_that_the_log_line_makes():
     """Filter and alarm name the same metric; that the task prints it is in test_certificate_alarm."""
     from deployment.certificates import alarm
+    from deployment.stack import Stack
 
     found = certificates().one("aws:cloudwatch/logMetricFilter:LogMetricFilter").inputs
-    (metric,) = alarm("main").metrics
+    watching = alarm(Stack("main", ACCOUNT, REGION, provider=None))
+    (metric,) = watching.metrics
 
     assert (metric.namespace, metric.name) == (
         found["metricTransformation"]["namespace"],
@@ -105,9 +107,9 @@ def test_the_alarm_watches_the_metric_that_the_log_line_makes():
     )
     assert "$.days_left" == found["metricTransformation"]["value"]
     assert ("LessThanThreshold", 20, "breaching") == (
-        alarm("main").comparison,
-        alarm("main").threshold,
-        alarm("main").missing,
+        watching.comparison,
+        watching.threshold,
+        watching.missing,
     )
 
 

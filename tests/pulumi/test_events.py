@@ -38,6 +38,14 @@ ACTION, DEPLOYMENT = "ECS Service Action", "ECS Deployment State Change"
         (True, of_ecs(DEPLOYMENT, "SERVICE_DEPLOYMENT_FAILED")),
         (True, of_ecs(ACTION, "SERVICE_TASK_START_IMPAIRED")),
         (True, of_ecs(ACTION, "SERVICE_TASK_CONFIGURATION_FAILURE")),
+        (
+            True,
+            of_ecs(
+                ACTION,
+                "SERVICE_TASK_START_IMPAIRED",
+                SERVICE.replace("plexus-main-cluster", "of-host-2"),
+            ),
+        ),
         # While the host is replaced there is no place for any task.
         (False, of_ecs(ACTION, "SERVICE_TASK_PLACEMENT_FAILURE")),
         (False, of_ecs(ACTION, "SERVICE_STEADY_STATE")),
@@ -50,7 +58,7 @@ ACTION, DEPLOYMENT = "ECS Service Action", "ECS Deployment State Change"
 )
 def test_a_failed_deployment_is_told(told: bool, event: dict[str, Any]) -> None:
     """Tasks that do not start or last, in this cluster; nothing that is usual."""
-    planned = events.failed_deployment(ACCOUNT, REGION, "plexus-main-cluster")
+    planned = events.failed_deployment(ACCOUNT, REGION, ["plexus-main-cluster", "of-host-2"])
     assert told == _matches_pattern(json.dumps(planned.pattern), event)
 
 

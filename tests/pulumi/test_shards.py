@@ -4,25 +4,9 @@ import json
 import re
 
 import pytest
-from registrations import PROGRAM, Registration, Run, record, stack_configuration
+from registrations import TWO_HOSTS, Registration, Run, record
 
 import pulumi
-
-_TEMPLATE = stack_configuration(PROGRAM / "Pulumi.prod.yaml")
-_TWO = _TEMPLATE | {
-    "postal-plexus:hosts": 2,
-    "postal-plexus:domains": [
-        "example.org",
-        {"name": "example.net", "catch-all": "ann@example.org", "host": 2},
-    ],
-    "postal-plexus:patches": "none",
-}
-
-
-@pytest.fixture(scope="module")
-def two() -> Run:
-    """Provide the template with a second host, on which example.net lives."""
-    return record(_TWO, certificates=True, most_hosts=2)
 
 
 def _names(run: Run, kind: str) -> list[str]:
@@ -38,7 +22,7 @@ def _environment(run: Run, name: str) -> dict[str, str]:
 def test_more_than_one_host_is_refused_for_now() -> None:
     """Until mail is safe with them: the program says so before it creates anything."""
     with pytest.raises(pulumi.RunError, match=r"hosts: is 2, .*docs/shards.md"):
-        record(_TWO)
+        record(TWO_HOSTS)
 
 
 def test_nothing_of_the_first_host_goes_away(run: Run, two: Run) -> None:
@@ -64,6 +48,10 @@ def test_what_a_second_host_changes_of_the_first(run: Run, two: Run) -> None:
         "Parameter main-system",
         "TaskDefinition plexus-main-deliver",
         "TaskDefinition plexus-main-dovecot",
+        *(
+            f"TaskDefinition plexus-main-maintenance-{name}"
+            for name in ("dovecot", "postfix", "restore")
+        ),
         "RolePolicy plexus-main-deliver-task",
         "Record mail.example.net-a",
         "Record mail.example.net-aaaa",

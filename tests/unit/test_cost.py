@@ -194,7 +194,7 @@ def test_wrong_sizes(gb: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_hosts_multiply_what_each_has() -> None:
-    """Instance, address, disks and queue requests; never what the stack shares."""
+    """Instance, address, disks, alarms and queue requests; never what the stack shares."""
     one, three = cost(FIVE), cost(Stack(1, 5, 5, hosts=3))
     for alone, several in (
         ("instance", "instances"),
@@ -203,6 +203,9 @@ def test_hosts_multiply_what_each_has() -> None:
         ("state disk", "state disk"),
     ):
         assert round(3 * one.pop(alone), 4) == three.pop(several)
+    # Each other host has twelve alarms, and one metric of its own: its certificate's days.
+    assert 2.4 == round(three.pop("alarms") - one.pop("alarms"), 4)
+    assert 0.6 == round(three.pop("metrics") - one.pop("metrics"), 4)
     assert one == three
     busy = Traffic(gb=1, mails_in=1_000_000, mails_out=0, mail_kb=1)
     requests = 3 * 1_000_000 + 259_200

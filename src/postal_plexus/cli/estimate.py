@@ -17,10 +17,13 @@ from postal_plexus.config.state_volume import state_gb
 _ROOT_GB = {"minimal": 8, "ecs-optimized": 30}
 # Alarms, without those of receipt rules: there are two for each rule.
 _ALARM_METRICS = 20
+# Those of each other host.
+_ALARM_METRICS_A_HOST = 12
 # Our own metrics: eight from deliver, the certificate's days, and faults in the log. They are
 # billed by the hour. Two more, submissions over the limit and a host short of resources, exist only
-# during a few hours of a year.
-CUSTOM_METRICS = 10
+# during a few hours of a year. Each other host has its certificate's days; `deliver` counts
+# under one name.
+CUSTOM_METRICS, CUSTOM_METRICS_A_HOST = 10, 1
 # EFS moves files that nobody has opened. A fifth of the older mail is assumed to be in use.
 _IN_USE = 0.2
 _RECIPIENTS_A_RULE = 500
@@ -231,12 +234,13 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
 
 def _watch(stack: Stack, prices: Mapping[str, Any]) -> list[Line]:
     rules = max(1, -(-stack.addresses // _RECIPIENTS_A_RULE))
-    watched = alarm_metrics(rules, doctor=stack.doctor, web=stack.web)
+    watched = alarm_metrics(rules, doctor=stack.doctor, web=stack.web, hosts=stack.hosts)
     billed = max(0, watched - prices["alarm_free_metrics"])
-    own = max(0, CUSTOM_METRICS - prices["metric_free"])
+    made = CUSTOM_METRICS + CUSTOM_METRICS_A_HOST * (stack.hosts - 1)
+    own = max(0, made - prices["metric_free"])
     return [
         Line("alarms", f"on {watched} metrics", billed * prices["alarm_metric_month"]),
-        Line("metrics", f"{CUSTOM_METRICS} of our own", own * prices["metric_month"]),
+        Line("metrics", f"{made} of our own", own * prices["metric_month"]),
     ]
 
 
@@ -253,9 +257,9 @@ def _doctor(stack: Stack, prices: Mapping[str, Any]) -> Line:
     return Line("weekly doctor", why, billed * prices["codebuild_minute"])
 
 
-def alarm_metrics(rules: int, *, doctor: bool = False, web: bool = False) -> int:
+def alarm_metrics(rules: int, *, doctor: bool = False, web: bool = False, hosts: int = 1) -> int:
     """Return how many metrics the alarms of a stack with this number of receipt rules read."""
-    return _ALARM_METRICS + 2 * rules + doctor + web
+    return _ALARM_METRICS + _ALARM_METRICS_A_HOST * (hosts - 1) + 2 * rules + doctor + web
 
 
 def bigger_sizes(stack: Stack, prices: Mapping[str, Any]) -> dict[str, float]:

@@ -1,5 +1,8 @@
 """Names by which the program and the operators' commands find the parts of a stack."""
 
+import re
+from collections.abc import Iterable
+
 from postal_plexus.mail.delivered import PREFIX
 
 INBOUND_PREFIX = "inbound/"
@@ -8,6 +11,9 @@ DELIVERIES_PREFIX = PREFIX
 """In the archive: `deliver` records here who has which message, and `plexus replay` reads it."""
 MOVING_PREFIX = "moving/"
 """In the archive: the parts of an export, until its operator has read them."""
+
+STACK_TAG = "postal-plexus:stack"
+"""The tag on everything that can be tagged, with the stack's name."""
 
 CALENDARS_ROOT = "/calendars"
 """The directory of the file system below which the calendars and address books are."""
@@ -27,9 +33,28 @@ def host_names(mail_host: str, hosts: int) -> tuple[str, ...]:
     return (mail_host, *(f"{label}-{number}.{domain}" for number in range(2, hosts + 1)))
 
 
-def system_parameter(stack: str) -> str:
-    """Return the SSM parameter in which the program writes the names of the stack's parts."""
-    return f"/postal-plexus/{stack}/system"
+def patterns_of_hosts(stack: str, names: Iterable[str]) -> list[str]:
+    """Return names or ARNs for a policy, those of all hosts but the first as patterns, sorted.
+
+    IAM limits a policy's size, and a stack may have sixteen hosts. `*` stands for the number of the
+    host, and seven `?` for what Pulumi puts behind a name (`plexus-main-mail-*-???????`).
+    """
+    numbered = re.compile(rf"(plexus-{re.escape(stack)}-[a-z]+(?:-[a-z]+)*)-\d{{1,2}}(?=[-:/]|$)")
+    random = re.compile(r"-[0-9a-f]{7}(?=[:/]|$)")
+
+    def pattern(name: str) -> str:
+        found, hosts = numbered.subn(r"\1-*", name)
+        return random.sub("-" + "?" * 7, found) if hosts else name
+
+    return sorted({pattern(name) for name in names})
+
+
+def system_parameter(stack: str, host: int = 1) -> str:
+    """Return the SSM parameter in which the program writes the names of the stack's parts.
+
+    Each host but the first has one for what it has of its own.
+    """
+    return f"/postal-plexus/{stack}/system" + (f"-{host}" if host > 1 else "")
 
 
 def hand_over_prefix(stack: str) -> str:

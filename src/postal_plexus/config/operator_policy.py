@@ -2,11 +2,12 @@
 
 There are three sizes. Read only: `doctor`, `dead-letters list|show`, and the account's cost. By
 default also changes: dead letters, the mail queue, mailboxes and imports by tasks on the mail host,
-and mail to the alarm address (`doctor --mail`). With `mail` also access to received mail
-(`reports`, `replay`, `export`, a message in transit in `trace`) and to the directory, which
-contains password hashes (`replay`, `restore`); without it operators see envelopes and headers. Both
-together permit `restore`. With `workmail` also reading the account's WorkMail organisations
-(`import workmail-users`), a separate permission because it is another service, needed once.
+mail to the alarm address (`doctor --mail`), and, with several hosts, `failover`. With `mail` also
+access to received mail (`reports`, `replay`, `export`, a message in transit in `trace`) and to the
+directory, which contains password hashes (`replay`, `restore`); without it operators see envelopes
+and headers. Both together permit `restore`. With `workmail` also reading the account's WorkMail
+organisations (`import workmail-users`), a separate permission because it is another service, needed
+once.
 
 `examination` returns the permissions for the weekly run of `doctor` in AWS.
 
@@ -28,6 +29,7 @@ from postal_plexus.config.names import (
     MOVING_PREFIX,
     hand_over_prefix,
     part_name,
+    patterns_of_hosts,
     system_parameter,
 )
 
@@ -46,16 +48,18 @@ def document(
     Args:
         stack: its name.
         account: the twelve digits of its account.
-        parts: the names of its parts (`System.parts`).
+        parts: the names of its parts, with `other_hosts` (`System.parts`).
         acts: whether it permits changes.
         mail: whether it permits reading received mail.
         workmail: whether it permits reading WorkMail's users.
     """
     here = f"{parts['region']}:{account}"
-    statements = [*_examining(stack, here, parts), *_reading(here, parts)]
+    statements = [*_examining(stack, here, parts), *_reading(stack, here, parts)]
     if acts:
         statements += _acting(stack, account, here, parts)
     bucket = f"arn:aws:s3:::{parts['bucket']}"
+    if acts and len(_hosts(parts)) > 1:
+        statements += _failing_over(stack, here, parts)
     if mail:
         statements += [
             _allow("ListReceivedMail", ["s3:ListBucket"], [bucket]),
@@ -79,12 +83,12 @@ def document(
                 else []
             ),
         ]
-    else:
+    if not mail or not _directory_of(parts).startswith(f"{parts['bucket']}/"):
         statements.append(_dating_the_directory(parts))
     if workmail:
         statements += _reading_workmail(account)
     if acts and mail and parts.get("backup_vault"):
-        statements += _restoring(here, parts)
+        statements += _restoring(stack, here, parts)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
 
 
@@ -98,13 +102,31 @@ def examination(stack: str, account: str, parts: Mapping[str, Any]) -> list[dict
     ]
 
 
+def _hosts(parts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the parts of each host."""
+    return [parts, *parts.get("other_hosts", ())]
+
+
+def _queues(stack: str, here: str, parts: Mapping[str, Any], *names: str) -> list[str]:
+    """Return the ARNs of these queues of all hosts; in a stack of one host in this order."""
+    arns = [_queue(here, host[name]) for host in _hosts(parts) for name in names]
+    return patterns_of_hosts(stack, arns) if len(arns) > len(names) else arns
+
+
+def _clusters(stack: str, parts: Mapping[str, Any]) -> list[str]:
+    return patterns_of_hosts(stack, [host["cluster"] for host in _hosts(parts)])
+
+
 def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
     queues = ("queue_url", "events_queue_url", "dead_letter_queue_url")
     return [
         _allow(
             "FindTheStack",
             ["ssm:GetParameter"],
-            [f"arn:aws:ssm:{here}:parameter{system_parameter(stack)}"],
+            [
+                f"arn:aws:ssm:{here}:parameter{system_parameter(stack)}{each}"
+                for each in ("", "-*")[: len(_hosts(parts))]
+            ],
         ),
         # These actions have no resource.
         _allow(
@@ -132,7 +154,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
         _allow(
             "LookAtServices",
             ["ecs:DescribeServices"],
-            [f"arn:aws:ecs:{here}:service/{parts['cluster']}/*"],
+            [f"arn:aws:ecs:{here}:service/{each}/*" for each in _clusters(stack, parts)],
         ),
         _allow(
             "LookAtImages",
@@ -147,7 +169,7 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
         _allow(
             "LookAtQueues",
             ["sqs:GetQueueAttributes"],
-            [_queue(here, parts[name]) for name in queues],
+            _queues(stack, here, parts, *queues),
         ),
         # The containers' logs about messages, but not the output of tasks.
         _allow(
@@ -155,8 +177,15 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
             ["logs:DescribeLogStreams", "logs:FilterLogEvents"],
             [
                 f"arn:aws:logs:{here}:log-group:{group}:*"
-                for name, group in sorted(parts["log_groups"].items())
-                if name != "maintenance"
+                for group in patterns_of_hosts(
+                    stack,
+                    [
+                        group
+                        for host in _hosts(parts)
+                        for name, group in sorted(host["log_groups"].items())
+                        if name != "maintenance"
+                    ],
+                )
             ],
         ),
     ]
@@ -164,18 +193,17 @@ def _examining(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str
 
 def _dating_the_directory(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Permit reading the directory's date and entity tag, but not its content."""
-    prefix = _directory_of(parts).partition("/")[2]
-    bucket = f"arn:aws:s3:::{parts['bucket']}"
+    bucket, _, prefix = _directory_of(parts).partition("/")
     condition = {"StringEquals": {"s3:prefix": prefix}}
-    return _allow("LookAtTheDirectory", ["s3:ListBucket"], [bucket], condition)
+    return _allow("LookAtTheDirectory", ["s3:ListBucket"], [f"arn:aws:s3:::{bucket}"], condition)
 
 
-def _reading(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _reading(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         _allow(
             "ReadDeadLetters",
             ["sqs:ChangeMessageVisibility", "sqs:ReceiveMessage"],
-            [_queue(here, parts["dead_letter_queue_url"])],
+            _queues(stack, here, parts, "dead_letter_queue_url"),
         ),
         # The whole account's cost; each request costs $0.01.
         _allow("AskWhatItCosts", ["ce:GetCostAndUsage"], ["*"]),
@@ -212,18 +240,19 @@ def _reading_workmail(account: str) -> list[dict[str, Any]]:
 
 
 def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    cluster = f"arn:aws:ecs:{here}:cluster/{parts['cluster']}"
-    tasks = f"arn:aws:ecs:{here}:task/{parts['cluster']}/*"
-    in_cluster = {"ArnEquals": {"ecs:cluster": cluster}}
+    clusters = [f"arn:aws:ecs:{here}:cluster/{each}" for each in _clusters(stack, parts)]
+    tasks = [f"arn:aws:ecs:{here}:task/{each}/*" for each in _clusters(stack, parts)]
+    # ArnEquals compares as ArnLike does, with patterns.
+    in_cluster = {"ArnEquals": {"ecs:cluster": clusters if clusters[1:] else clusters[0]}}
     handed_over = f"arn:aws:ssm:{here}:parameter{hand_over_prefix(stack)}*"
     return [
         _allow(
             "DropDeadLetters",
             ["sqs:DeleteMessage"],
-            [_queue(here, parts["dead_letter_queue_url"])],
+            _queues(stack, here, parts, "dead_letter_queue_url"),
         ),
         *_mailing_the_operator(stack, here),
-        _allow("DeliverDeadLetters", ["sqs:SendMessage"], [_queue(here, parts["queue_url"])]),
+        _allow("DeliverDeadLetters", ["sqs:SendMessage"], _queues(stack, here, parts, "queue_url")),
         _allow(
             "RunTasks",
             ["ecs:RunTask"],
@@ -235,7 +264,7 @@ def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> li
             in_cluster,
         ),
         _allow("FindTasks", ["ecs:ListTasks"], ["*"], in_cluster),
-        _allow("FollowAndStopTasks", ["ecs:DescribeTasks", "ecs:StopTask"], [tasks]),
+        _allow("FollowAndStopTasks", ["ecs:DescribeTasks", "ecs:StopTask"], tasks),
         _allow(
             "GiveTasksTheirRoles",
             ["iam:PassRole"],
@@ -251,8 +280,27 @@ def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> li
     ]
 
 
-def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    services = f"arn:aws:ecs:{here}:service/{parts['cluster']}"
+def _failing_over(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Permit `failover`: to see that a host's instance is gone, and to keep it away meanwhile."""
+    groups = patterns_of_hosts(stack, [host["host_group"] for host in _hosts(parts)])
+    return [
+        _allow("LookAtInstances", ["ec2:DescribeInstances"], ["*"]),
+        _allow(
+            "KeepALostHostAway",
+            ["autoscaling:ResumeProcesses", "autoscaling:SuspendProcesses"],
+            [
+                f"arn:aws:autoscaling:{here}:autoScalingGroup:*:autoScalingGroupName/{each}"
+                for each in groups
+            ],
+        ),
+    ]
+
+
+def _restoring(stack: str, here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    dovecots = [
+        f"arn:aws:ecs:{here}:service/{host['cluster']}/{host['services']['dovecot']}"
+        for host in _hosts(parts)
+    ]
     return [
         _allow(
             "FindBackups",
@@ -276,7 +324,7 @@ def _restoring(here: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
         _allow(
             "StopDovecotForAWholeRestore",
             ["ecs:UpdateService"],
-            [f"{services}/{parts['services']['dovecot']}"],
+            patterns_of_hosts(stack, dovecots),
         ),
     ]
 

@@ -11,6 +11,8 @@ with 78.
     PLEXUS_ARCHIVE_BUCKET         required: the only bucket from which content is read
     PLEXUS_DIRECTORY              required: s3://bucket/key of the directory object
     PLEXUS_HOSTNAME               required: the mail host's name, and our authserv-id
+    PLEXUS_METRICS_HOST           the name under which what is counted each minute is reported, in a
+                                  stack of several hosts the first's (default: PLEXUS_HOSTNAME)
     PLEXUS_EVENTS_QUEUE_URL       SES's bounce, complaint and delay events; without it no notices
     PLEXUS_CONFIGURATION_SET      the configuration set of those events; used only in the log
     PLEXUS_VIRUS                  dead-letter (default), junk or drop
@@ -59,6 +61,7 @@ class Config:
     directory_bucket: str
     directory_key: str
     hostname: str
+    metrics_host: str
     events_queue_url: str
     configuration_set: str
     virus: VirusPolicy
@@ -92,6 +95,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         directory_bucket=bucket,
         directory_key=key,
         hostname=given.hostname("PLEXUS_HOSTNAME"),
+        metrics_host=given.text("PLEXUS_METRICS_HOST"),
         events_queue_url=given.url(
             "PLEXUS_EVENTS_QUEUE_URL", given.text("PLEXUS_EVENTS_QUEUE_URL")
         ),

@@ -33,9 +33,22 @@ _FORWARDED = ("Forwarded", "ForwardsBounced")
 class Metrics:
     """Counters since the last line. Threads share it."""
 
-    def __init__(self, hostname: str, look: Callable[[], dict[str, int]] = dict) -> None:
-        """Initialize with `look`, which returns what is short on the host: percentages by name."""
+    def __init__(
+        self,
+        hostname: str,
+        look: Callable[[], dict[str, int]] = dict,
+        counted_as: str = "",
+    ) -> None:
+        """Initialize the counters.
+
+        Args:
+            hostname: this mail host.
+            look: returns what is short on it: percentages by name.
+            counted_as: the host under whose name the minute's numbers are reported; this one if
+                empty. Hosts of one stack share it, because CloudWatch bills each metric.
+        """
         self._hostname = hostname
+        self._counted_as = counted_as or hostname
         self._look = look
         self._lock = threading.Lock()
         self._counts = dict.fromkeys((*UNITS, *_FORWARDED), 0)
@@ -91,7 +104,7 @@ class Metrics:
                     del values[name]
             self._counts = dict.fromkeys(self._counts, 0)
             self._ages = []
-        self._write(values)
+        self._write(values, Host=self._counted_as)
         if short := self._look():
             self._write({host_room.METRIC: len(short)}, used=short)
 

@@ -126,7 +126,9 @@ class Service:
         self._return_path = ReturnPath(config.state_path)
         self._forward_bounces = ForwardBounces(config.state_path)
         self._policy = Policy(config.over_quota_seconds, config.virus, config.dmarc_to_junk)
-        self._metrics = Metrics(config.hostname, lambda: host_room.look(config.state_path))
+        self._metrics = Metrics(
+            config.hostname, lambda: host_room.look(config.state_path), config.metrics_host
+        )
         self._directory = DirectorySync(
             Store(account, self._s3),
             config.directory_bucket,

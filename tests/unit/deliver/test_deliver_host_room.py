@@ -174,3 +174,14 @@ def test_it_is_a_line_of_its_own_and_only_when_short(capfd: pytest.CaptureFixtur
     assert (2, short, "mail.example.org") == (last[METRIC], last["used"], last["Host"])
     (described,) = last["_aws"]["CloudWatchMetrics"]
     assert [{"Name": METRIC, "Unit": "Count"}] == described["Metrics"]
+
+
+def test_hosts_of_one_stack_count_together_and_are_short_alone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The minute's numbers have the first host's name, what is short has that of its own host."""
+    metrics = Metrics("mail-2.example.org", lambda: {MEMORY: 93}, "mail.example.org")
+    metrics.tick(0, force=True)
+    metrics.directory_refused()
+    hosts = [json.loads(line)["Host"] for line in capfd.readouterr().out.splitlines()]
+    assert ["mail.example.org", "mail-2.example.org", "mail-2.example.org"] == hosts
