@@ -24,7 +24,7 @@ def run(args: Namespace) -> int:
     if args.json:
         print(json.dumps([_document(each, whole=args.act == "show") for each in done], indent=2))
     elif args.act == "list":
-        _list(done)
+        _list(done, several=letters.hosts > 1)
     elif args.act == "show":
         _show(done)
     else:
@@ -50,9 +50,9 @@ def _done(letters: DeadLetters, args: Namespace) -> list[Letter]:
             return letters.drop(args.ids)
 
 
-def _list(letters: Sequence[Letter]) -> None:
+def _list(letters: Sequence[Letter], *, several: bool) -> None:
     for each in letters:
-        print(f"{_line(each)}  {each.reason}")
+        print(f"{_line(each)}  {each.reason}" + (f"  (host {each.host})" if several else ""))
     if not letters:
         print("No dead letters.")
 
@@ -77,6 +77,7 @@ def _document(letter: Letter, *, whole: bool = False) -> dict[str, object]:
     receipt = letter.receipt
     found: dict[str, object] = {
         "id": letter.id,
+        "host": letter.host,
         "since": letter.since.isoformat(timespec="seconds"),
         "reason": printable(letter.reason),
         "recipient": printable(letter.recipient),

@@ -8,6 +8,8 @@ from postal_plexus.cli import tasks
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import Exit
 from postal_plexus.mail.printable import printable
+from postal_plexus.maintenance.output import ELSEWHERE
+from postal_plexus.operations.task import Tasks
 
 Line = dict[str, Any]
 
@@ -20,16 +22,43 @@ def run(args: Namespace) -> int:
     if args.act == "quota":
         verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
     words = [checked_address(each) for each in args.addresses]
-    found = tasks.results(tasks.tasks(args), "dovecot", [verb, *words])
+    runner, failed = tasks.tasks(args), None
+    if words:
+        found = _named(runner, verb, words)
+    else:
+        found, failed = tasks.results_of_all(runner, "dovecot", [verb])
+    if runner.host.count > 1:
+        found.sort(key=lambda line: str(line["address"]))
+    if failed and not found:
+        raise failed
+    _print(args, found)
+    if failed:
+        raise failed
+    return Exit.OK
+
+
+def _named(runner: Tasks, verb: str, words: list[str]) -> list[Line]:
+    """Ask host 1 about some mailboxes, and the hosts that it names about those that live there."""
+    found = tasks.results(runner, "dovecot", [verb, *words])
+    away = [line for line in found if line["kind"] == ELSEWHERE]
+    found = [line for line in found if line["kind"] != ELSEWHERE]
+    for host in sorted({int(line["host"]) for line in away}):
+        there = [str(line["address"]) for line in away if line["host"] == host]
+        lines = tasks.results(runner.on_host(host), "dovecot", [verb, *there])
+        # One that has just moved is missing; the next call finds it.
+        found += [line for line in lines if line["kind"] != ELSEWHERE]
+    return found
+
+
+def _print(args: Namespace, found: list[Line]) -> None:
     if args.json:
         print(json.dumps([tasks.document(each) for each in found], indent=2))
-        return Exit.OK
+        return
     show = {"list": _mailbox, "quota": _quota, "sessions": _session, "kick": _kicked}[args.act]
     for each in found:
         print(show(each))
     if args.act == "sessions" and not found:
         print("Nobody is connected.")
-    return Exit.OK
 
 
 def _mailbox(line: Line) -> str:

@@ -44,7 +44,7 @@ def run(args: Namespace) -> int:
         title=f"stack {args.stack}{region}",
         web=lambda: stack.parts.get("web", {}),
         poll_seconds=_AWS_POLL,
-        steps=partial(_logged, LogGroups(stack)),
+        steps=partial(_logged, stack),
         forecast=None if args.stack_file is None else _forecast(args.stack_file),
         spending=lambda: spending.so_far(stack, datetime.now(UTC).date()),
     )
@@ -125,18 +125,20 @@ def _serve(args: Namespace, sources: Sources, served: _Served) -> int:
     return Exit.OK
 
 
-def _logged(groups: LogGroups) -> Iterator[Step]:
-    """Read the services' log lines about messages from CloudWatch."""
+def _logged(stack: System) -> Iterator[Step]:
+    """Read the services' log lines about messages from CloudWatch, of all hosts."""
     since = datetime.now(UTC) - _LOOK_BACK
-    for service in SERVICES:
-        for at, line in groups.lines(service, since, pages=_PAGES):
-            yield from steps_of(service, at, line)
+    for groups in map(LogGroups, stack.hosts):
+        for service in SERVICES:
+            for at, line in groups.lines(service, since, pages=_PAGES):
+                yield from steps_of(service, at, line)
 
 
 def _task(stack: System, image: str, verb: str) -> list[Line]:
-    """Run a read-only task on the mail host. Return its results."""
+    """Run a read-only task on each mail host. Return the results."""
     found: list[Line] = []
-    Tasks(stack).run(image, [verb], found.append)
+    for host in Tasks(stack).on_each_host():
+        host.run(image, [verb], found.append)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from postal_plexus.cli import tasks
 from postal_plexus.cli.asking import confirm
-from postal_plexus.cli.exits import Exit
+from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.mail.printable import printable
 from postal_plexus.operations.task import Tasks
 
@@ -26,9 +26,54 @@ def run(args: Namespace) -> int:
     """Run the chosen command. Raise DATA if there is no such message."""
     queue = tasks.tasks(args)
     words: list[str] = list(getattr(args, "ids", ()))
+    failed = None
+    if not words:
+        lines, failed = tasks.results_of_all(queue, "postfix", [f"queue-{args.act}"])
+        found = joined(lines)
+    else:
+        found = _named(queue, args, words)
+    if failed and not found:
+        raise failed
+    _print(args, found)
+    if failed:
+        raise failed
+    return Exit.OK
+
+
+def _named(queue: Tasks, args: Namespace, ids: list[str]) -> list[Mail]:
+    """Run the command on each host that has some of the messages. Return them."""
+    by_host = _where(queue, ids)
     if args.act == "drop" and not args.yes:
-        words = _confirmed(queue, words)
-    found = joined(tasks.results(queue, "postfix", [f"queue-{args.act}", *words]))
+        by_host = _confirmed(queue, by_host)
+    return [
+        mail
+        for host, words in by_host.items()
+        for mail in _on(queue, host, [f"queue-{args.act}", *words])
+    ]
+
+
+def _on(queue: Tasks, host: int, words: list[str]) -> list[Mail]:
+    several = {"host": host} if queue.host.count > 1 else {}
+    lines = tasks.results(queue.on_host(host), "postfix", words)
+    return joined(line | several for line in lines)
+
+
+def _where(queue: Tasks, ids: list[str]) -> dict[int, list[str]]:
+    """Return the host of each message: its number, and the ids there."""
+    if queue.host.count == 1:
+        return {1: ids}
+    lines, failed = tasks.results_of_all(queue, "postfix", ["queue-list"])
+    hosts = {line["id"]: int(line["host"]) for line in lines}
+    found: dict[int, list[str]] = {}
+    for each in ids:
+        if each not in hosts:
+            line = f"no message {each} is in the queue of any host: it may have left by now"
+            raise failed or CommandError(Exit.DATA, line)
+        found.setdefault(hosts[each], []).append(each)
+    return found
+
+
+def _print(args: Namespace, found: list[Mail]) -> None:
     if args.json:
         print(json.dumps([_document(each) for each in found], indent=2))
     elif args.act in _DONE:
@@ -38,7 +83,6 @@ def run(args: Namespace) -> int:
             print("The queue is empty.")
     else:
         _show(found)
-    return Exit.OK
 
 
 def joined(lines: Iterable[Mail]) -> list[Mail]:
@@ -50,12 +94,14 @@ def joined(lines: Iterable[Mail]) -> list[Mail]:
     return list(found.values())
 
 
-def _confirmed(queue: Tasks, ids: list[str]) -> list[str]:
+def _confirmed(queue: Tasks, by_host: dict[int, list[str]]) -> dict[int, list[str]]:
     """Show what would be dropped, and ask. Return the ids, each with its arrival time."""
-    found = joined(tasks.results(queue, "postfix", ["queue-show", *ids]))
-    lines = [f"{_line(each)}  {_subject(each)}" for each in found]
+    found = {host: _on(queue, host, ["queue-show", *ids]) for host, ids in by_host.items()}
+    lines = [f"{_line(each)}  {_subject(each)}" for its in found.values() for each in its]
     confirm(lines, "Drop permanently?", "nothing was dropped")
-    return [f"{each['id']}@{each['arrived']}" for each in found]
+    return {
+        host: [f"{each['id']}@{each['arrived']}" for each in its] for host, its in found.items()
+    }
 
 
 def _outcome(act: str, mail: Mail) -> str:
@@ -68,7 +114,8 @@ def _outcome(act: str, mail: Mail) -> str:
 
 def _show(found: list[Mail]) -> None:
     for each in found:
-        print(f"{_line(each)}  ({each['queue']})")
+        of_host = f", host {each['host']}" if "host" in each else ""
+        print(f"{_line(each)}  ({each['queue']}{of_host})")
         for name, text in each.get("header", {}).items():
             print(f"    {name:<15} {printable(text)}")
         for recipient in each["recipients"]:

@@ -4,7 +4,7 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -190,11 +190,10 @@ def _run(args: Namespace, runner: Tasks, words: list[str]) -> list[Line]:
 
 @contextmanager
 def _stopped(stack: System) -> Generator[None]:
-    """Stop Dovecot for the duration of the context; it is started again whatever happens."""
-    services = Services(stack)
+    """Stop Dovecot on all hosts for the duration; it is started again whatever happens."""
     print("plexus: Dovecot is stopped; mail waits", file=sys.stderr)
-    try:
-        services.stop("dovecot")
+    with ExitStack() as started_again:
+        for services in map(Services, stack.hosts):
+            started_again.callback(services.start, "dovecot")
+            services.stop("dovecot")
         yield
-    finally:
-        services.start("dovecot")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from postal_plexus.cli import system
+from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.operations.system import OperationError
 from postal_plexus.operations.task import Tasks
 
@@ -32,6 +33,32 @@ def results(
     with ending():
         of.run(image, words, tell or found.append)
     return found
+
+
+def results_of_all(
+    of: Tasks, image: str, words: Sequence[str]
+) -> tuple[list[Line], CommandError | None]:
+    """Run a verb on each host. Return the results, and the first host's failure if one failed.
+
+    Each result has its host's number as `host`, if there are several. A host that does not answer
+    does not hide the others.
+
+    Raises:
+        CommandError: Control-C has stopped it.
+    """
+    found: list[Line] = []
+    failed: CommandError | None = None
+    hosts = of.on_each_host()
+    for each in hosts:
+        number = {"host": each.host.host} if hosts[1:] else {}
+        try:
+            found += [line | number for line in results(each, image, words)]
+        except CommandError as error:
+            if error.code is Exit.INTERRUPTED:
+                raise
+            text = "; ".join(line.removeprefix("plexus: ") for line in error.lines)
+            failed = failed or CommandError(error.code, f"{text}{each.host.of_host}")
+    return found, failed
 
 
 @contextmanager

@@ -142,9 +142,12 @@ class Attempts:
     def _directory_for(self, message: QueueMessage, receipt: Receipt) -> Directory:
         """Return the directory with which a message is delivered.
 
-        A replay goes to the host on which its mailbox lives now: only this host has its entry, so
-        hosts need not agree about it.
+        A replay goes to the host on which its mailbox lives now, and a dead letter that an operator
+        puts back goes where its recipient leads now: only this host has the entry, so hosts need
+        not agree about it.
         """
+        if self.shard and message.redriven:
+            return self.directory.current
         if message.replay is None or not self.shard:
             return self.directory.for_mail(receipt.envelope.recipients, receipt.accepted_at)
         directory = self.directory.current
@@ -204,8 +207,10 @@ class Attempts:
         if message.replay is not None:
             maillog.replayed(receipt, _brought_back(message))
             return replayed(message.replay, directory).of_shard(directory, self.shard)
-        recipients = resolve(receipt.envelope, directory).of_shard(directory, self.shard)
-        return recipients.only(message.redriven) if message.redriven else recipients
+        recipients = resolve(receipt.envelope, directory)
+        if message.redriven:
+            return recipients.only(message.redriven).brought_to(self.shard)
+        return recipients.of_shard(directory, self.shard)
 
     def _to_mailboxes(
         self,

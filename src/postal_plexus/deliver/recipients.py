@@ -93,6 +93,14 @@ class Recipients:
             self.unknown if shard == 1 else (),
         )
 
+    def brought_to(self, shard: int) -> "Recipients":
+        """Return the part of a dead letter, put back into one host's queue, on which that acts.
+
+        No other host has the entry. Dovecot proxies to mailboxes of others, and is asked whether
+        they have the message already; what is not for a mailbox remains host 1's.
+        """
+        return self if shard <= 1 else replace(self, forwards=(), unknown=())
+
     def __bool__(self) -> bool:
         """Return whether there is anybody."""
         return bool(self.mailboxes or self.forwards or self.unknown)

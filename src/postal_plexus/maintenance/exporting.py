@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.at_home import at_home
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import AGAIN
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, SyncError, without
@@ -157,4 +158,4 @@ def _export(call: Call, output: Output) -> int:
     return 0
 
 
-VERBS = {"export": Verb(_export, calls.ADDRESS, 1, 1, {"to": calls.NAME, "mbox": None})}
+VERBS = {"export": Verb(at_home(_export), calls.ADDRESS, 1, 1, {"to": calls.NAME, "mbox": None})}

@@ -29,6 +29,7 @@ from typing import BinaryIO
 
 from postal_plexus.deliver.aws.errors import AwsError
 from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.at_home import at_home
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, NO_USER, USAGE
 from postal_plexus.maintenance.dsync import SEARCH_PLUGINS, Dsync, without
@@ -265,6 +266,8 @@ def _import(call: Call, output: Output) -> int:
 
 
 VERBS = {
-    "import-known": Verb(_known, calls.ADDRESS, 1, 1, {"to": calls.NAME, "again": None}),
-    "import-files": Verb(_import, calls.ADDRESS, 1, 1, {"from": calls.NAME, "over-quota": None}),
+    "import-known": Verb(at_home(_known), calls.ADDRESS, 1, 1, {"to": calls.NAME, "again": None}),
+    "import-files": Verb(
+        at_home(_import), calls.ADDRESS, 1, 1, {"from": calls.NAME, "over-quota": None}
+    ),
 }

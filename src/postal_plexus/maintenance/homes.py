@@ -101,15 +101,13 @@ def read_table(table: str) -> list[Mailbox]:
     homes: dict[str, int] = {}
     for line in table.splitlines():
         match line.split(":"):
-            case [address, _, _, _, _, place, _, *fields]:
+            case [address, _, _, _, _, place, _, *_]:
                 name, _, domain = address.rpartition("@")
                 where = place.removeprefix("/srv/mail/") or f"{domain}/{name}"
                 domain, _, name = where.partition("/")
                 stored = f"{name}@{domain}"
-                words = ":".join(fields).split()
-                home = next((w[6:] for w in words if w.startswith("shard=")), str(FIRST))
                 names.setdefault(stored, []).append(address)
-                homes[stored] = int(home)
+                homes[stored] = mailboxes.host_of(line)
             case _:
                 pass
     return [Mailbox(stored, tuple(users), homes[stored]) for stored, users in names.items()]
@@ -159,10 +157,10 @@ def follow(shard: int) -> int:
     return 0 if done and not by_act[Act.WAIT] else 1
 
 
-def read_record(stored: str) -> str | None:
+def read_record(stored: str, records: Path = RECORDS) -> str | None:
     """Return the text of a mailbox's record, or None if there is none. Raises OSError."""
     try:
-        return (RECORDS / stored).read_text("utf-8", "replace")
+        return (records / stored).read_text("utf-8", "replace")
     except FileNotFoundError:
         return None
 
@@ -173,6 +171,7 @@ def _leave(leaving: Sequence[Mailbox]) -> bool:
         held: list[Mailbox] = []
         for mailbox in leaving:
             try:
+                holds.enter_context(mailbox_hold.leave(mailbox.stored, HOLDS))
                 # Neither a delivery of `deliver` nor an operator's task is at work, or begins.
                 holds.enter_context(mailbox_hold.hold(mailbox.names[0], HOLDS))
             except mailbox_hold.MailboxBusyError as error:

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from postal_plexus.maintenance import calls
+from postal_plexus.maintenance.at_home import at_home
 from postal_plexus.maintenance.brought import GONE, Brought, gone, guids, on_mails
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import AGAIN, DATA, NO_ROOM, USAGE, StatusError
@@ -378,6 +379,6 @@ def _finish(call: Call, output: Output) -> int:
 
 
 VERBS = {
-    "import": Verb(_import, calls.ADDRESS, 1, 1, {"job": calls.NAME}),
-    "import-finish": Verb(_finish, calls.ADDRESS, 1, 1),
+    "import": Verb(at_home(_import), calls.ADDRESS, 1, 1, {"job": calls.NAME}),
+    "import-finish": Verb(at_home(_finish), calls.ADDRESS, 1, 1),
 }

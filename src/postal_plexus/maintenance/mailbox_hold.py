@@ -4,6 +4,9 @@ The task writes a hold (`deliver.hold_file`), waits for deliveries in progress, 
 renews the hold until the block ends. If the process is killed, the hold ends within `_SECONDS`, or
 at once when the host restarts.
 
+In a stack of several hosts a task also stays: the mailbox does not leave for another host meanwhile
+(`stay`, `leave`). That is a lock, which ends with its process.
+
 Mail waits in the queue meanwhile, so nothing is lost however long it takes. IMAP sessions continue;
 a task that renames or removes a mailbox has to end them.
 """
@@ -29,6 +32,9 @@ _DELIVERY_SECONDS = 120.0
 _LMTP_SECONDS = 1.0
 # Beyond the octets of deliveries: one per mailbox, locked by its task.
 _TASKS = 1 << 32
+# Beyond those: one per mailbox, which tasks on this host share, and its way to another host needs.
+_STAYS = 1 << 33
+_LEAVING_SECONDS = 5.0
 
 
 class MailboxBusyError(Exception):
@@ -68,6 +74,44 @@ def hold(address: str, path: Path = HOLDS_PATH) -> Generator[None]:
         os.close(lock)
 
 
+@contextlib.contextmanager
+def stay(stored: str, path: Path = HOLDS_PATH) -> Generator[None]:
+    """Keep a mailbox on this host for the duration of the block, together with other tasks.
+
+    Args:
+        stored: the address under which its mail is stored.
+        path: the directory of holds, which may be read-only.
+
+    Raises:
+        MailboxBusyError: it is leaving.
+        OSError: Dovecot has never run on this host.
+    """
+    lock = os.open(path / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        octet = hold_file.lock_octet(stored) + _STAYS
+        if not _lock(lock, octet, _LEAVING_SECONDS, fcntl.F_RDLCK):
+            raise MailboxBusyError(f"{stored} is leaving this host: try again in a minute")
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def leave(stored: str, path: Path = HOLDS_PATH) -> Generator[None]:
+    """Let no task begin to work on a mailbox during the block, in which it leaves this host.
+
+    Raises:
+        MailboxBusyError: a task is at work.
+    """
+    lock = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if not _lock(lock, hold_file.lock_octet(stored) + _STAYS, 0.0):
+            raise MailboxBusyError(f"an operator's task works on {stored}")
+        yield
+    finally:
+        os.close(lock)
+
+
 class _Renewing(threading.Thread):
     """The thread that keeps a hold alive."""
 
@@ -102,9 +146,9 @@ class _Renewing(threading.Thread):
         self._path.unlink(missing_ok=True)
 
 
-def _lock(file: int, octet: int, seconds: float) -> bool:
-    """Return whether the write lock of an octet was acquired within that time."""
-    wanted = hold_file.lock(fcntl.F_WRLCK, octet)
+def _lock(file: int, octet: int, seconds: float, kind: int = fcntl.F_WRLCK) -> bool:
+    """Return whether the lock of an octet was acquired within that time."""
+    wanted = hold_file.lock(kind, octet)
     deadline = time.monotonic() + seconds
     while True:
         try:

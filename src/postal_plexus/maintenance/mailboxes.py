@@ -4,8 +4,12 @@ The running Dovecot's own doveadm server answers, on a socket that only root in 
 no second process opens index files, and what Dovecot keeps in memory (who is connected) is correct.
 An answer consists of tab-escaped fields without row ends, so this module counts a command's
 columns.
+
+In a stack of several hosts each host answers about its own mailboxes, and says of others where they
+live (a line of the kind "elsewhere").
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +19,7 @@ from postal_plexus.deliver import doveadm
 from postal_plexus.maintenance import calls
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import DATA, NO_USER, StatusError
-from postal_plexus.maintenance.output import Output
+from postal_plexus.maintenance.output import ELSEWHERE, Output
 from postal_plexus.maintenance.programs import ProgramError
 
 SOCKET = "/run/plexus/live-dovecot/maintenance.sock"
@@ -27,6 +31,7 @@ _ANSWER_SECONDS = 300.0
 _LONGEST_ANSWER = 8 << 20
 # A mailbox that is filled at once must still accept mail.
 _MOST_FULL = 0.95
+_SHARD = re.compile(r"[: ]shard=(\d+)")
 _ESCAPED = re.compile(r"\x01([01tnr])")
 _PLAIN = {"0": "\x00", "1": "\x01", "t": "\t", "n": "\n", "r": "\r"}
 
@@ -81,6 +86,19 @@ def homes(table: str) -> dict[str, Path]:
             case _:
                 pass
     return found
+
+
+def host_of(line: str) -> int:
+    """Return the number of the host on which the mailbox of a line of that table lives."""
+    found = _SHARD.search(line)
+    return int(found[1]) if found else 1
+
+
+def hosts(table: str) -> dict[str, int]:
+    """Read from that table on which host each mailbox lives."""
+    there = addresses(table)
+    found = {line.partition(":")[0]: host_of(line) for line in table.splitlines()}
+    return {each: found[each] for each in there}
 
 
 def first_address(table: str, address: str) -> str:
@@ -167,19 +185,28 @@ def _logins(address: str) -> dict[str, str] | None:
         return None
 
 
-def _known(call: Call) -> list[str]:
-    """Return the requested mailboxes, all if none is named. Raises UnknownMailboxError."""
-    there = addresses(TABLE.read_text(encoding="utf-8"))
+def _known(call: Call, output: Output) -> list[str]:
+    """Return the requested mailboxes of this host, all of them if none is named.
+
+    Raises UnknownMailboxError.
+    """
+    there = hosts(TABLE.read_text(encoding="utf-8"))
     asked = [word.lower() for word in call.words]
     for each in asked:
         if each not in there:
             raise UnknownMailboxError(each)
-    return asked or there
+    shard = int(os.environ.get("PLEXUS_SHARD") or 0)
+    if not shard:
+        return asked or list(there)
+    for each in asked:
+        if there[each] != shard:
+            output.say(ELSEWHERE, address=each, host=there[each])
+    return [each for each in asked or there if there[each] == shard]
 
 
 def _each(call: Call, output: Output, *, recalculate: bool) -> int:
     worst = 0
-    for address in _known(call):
+    for address in _known(call, output):
         try:
             if recalculate:
                 ask(address, "quota recalc")
@@ -222,7 +249,7 @@ def _recalculate(call: Call, output: Output) -> int:
 
 
 def _sessions(call: Call, output: Output) -> int:
-    wanted = _known(call)
+    wanted = _known(call, output)
     for session in sessions_of(list(rows(ask("", "who"), 5))):
         if session["address"] in wanted or not call.words:
             output.say("session", **session)
@@ -230,8 +257,7 @@ def _sessions(call: Call, output: Output) -> int:
 
 
 def _kick(call: Call, output: Output) -> int:
-    _known(call)
-    for address in call.words:
+    for address in _known(call, output):
         ended = fields(ask("", "kick", address))
         output.say("kicked", address=address, sessions=int(ended[0]) if ended else 0)
     return 0

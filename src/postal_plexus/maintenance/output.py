@@ -4,13 +4,16 @@
     {"n": 1, "kind": "error", "code": 67, "text": "..."}
     {"n": 2, "kind": "end", "code": 67}
 
+In a stack of several hosts, {"kind": "elsewhere", "address": ..., "host": 2} says where a mailbox
+lives that the task was asked about, but that is not of its host.
+
 A line is at most 64 KiB, well below what CloudWatch Logs takes as one event (256 KiB).
 """
 
 import json
 from typing import Protocol
 
-END, ERROR, PROGRESS = "end", "error", "progress"
+END, ERROR, PROGRESS, ELSEWHERE = "end", "error", "progress", "elsewhere"
 LONGEST = 65_536
 
 

@@ -6,7 +6,7 @@ directory. Dovecot's access point does not contain it, so this task mounts the w
     restore-mailbox   imports one mailbox into folders `Restored DATE/...`, while Dovecot runs and
                       its owner reads. Existing messages and folders stay unchanged.
     restore-all       moves whole mailboxes into the place of lost ones, by renames. Dovecot must
-                      not run meanwhile. Lost calendars, too.
+                      not run meanwhile, on no host; it runs on host 1. Lost calendars, too.
     restore-calendars see `restored_calendars`.
 
 At the end, AWS Backup's directory is removed. A task that was killed leaves a note in it, by which
@@ -23,7 +23,8 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from postal_plexus.maintenance import calls, mailboxes, programs, restored_calendars
+from postal_plexus.maintenance import calls, homes, mailboxes, programs, restored_calendars
+from postal_plexus.maintenance.at_home import at_home
 from postal_plexus.maintenance.calls import Call, Verb
 from postal_plexus.maintenance.codes import DATA, FAULT, UNAVAILABLE
 from postal_plexus.maintenance.dsync import PLUGINS, options, without
@@ -206,6 +207,9 @@ def _restore_all(_call: Call, output: Output) -> int:
                 continue
             _move(here, home(aside, address))
         _move(there, here)
+        # In a stack of several hosts this one has it now, since Dovecot runs on none of them; it
+        # leaves it to its home as it does a new mailbox (`homes`).
+        (live / homes.RECORDS.name / address).unlink(missing_ok=True)
         moved.append(address)
         shutil.rmtree(home(INDEXES, address), ignore_errors=True)
         output.say(PROGRESS, text=f"{address} is in place")
@@ -282,7 +286,7 @@ def _restore_calendars(call: Call, output: Output) -> int:
 
 
 VERBS: dict[str, Verb] = {
-    "restore-mailbox": Verb(_restore_mailbox, calls.ADDRESS, 1, 1, {"date": calls.NAME}),
+    "restore-mailbox": Verb(at_home(_restore_mailbox), calls.ADDRESS, 1, 1, {"date": calls.NAME}),
     "restore-all": Verb(_restore_all),
     "restore-calendars": Verb(
         _restore_calendars, calls.ADDRESS, 1, 1, {"date": calls.NAME, "shared": None}

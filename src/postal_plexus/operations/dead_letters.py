@@ -1,7 +1,8 @@
 """The dead letters of a stack: messages that could be neither delivered nor bounced.
 
-Each is the complete queue entry of its message, with the reason, the recipient and SES's id of the
-message as attributes (`deliver.non_delivery`). SQS keeps it for 14 days.
+Each host has a queue of them. Each is the complete queue entry of its message, with the reason, the
+recipient and SES's id of the message as attributes (`deliver.non_delivery`). SQS keeps it for 14
+days.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Letter:
     Attributes:
         id: SQS's.
         since: when it became a dead letter.
+        host: the number of the host whose queue has it.
         receipt: SES's record of the message, or None if the entry is not a message.
     """
 
@@ -51,6 +53,7 @@ class Letter:
     body: str
     receipt: Receipt | None
     handle: str
+    host: int = 1
 
     @property
     def sender(self) -> str:
@@ -79,24 +82,31 @@ def chosen(letters: list[Letter], ids: list[str]) -> list[Letter]:
 
 
 class DeadLetters:
-    """The dead-letter queue."""
+    """The dead-letter queues of all hosts."""
 
     def __init__(self, system: System) -> None:
         self._sqs: Any = system.client("sqs")
-        self._url: str = system.parts["dead_letter_queue_url"]
-        self._mails: str = system.parts["queue_url"]
+        # By the hosts' numbers.
+        self._dead = [str(host.parts["dead_letter_queue_url"]) for host in system.hosts]
+        self._mails = [str(host.parts["queue_url"]) for host in system.hosts]
+
+    @property
+    def hosts(self) -> int:
+        """The number of hosts."""
+        return len(self._dead)
 
     def read(self) -> list[Letter]:
-        """Return all dead letters, the oldest first. They stay in the queue."""
+        """Return all dead letters, the oldest first. They stay in their queues."""
         letters = list(self._take())
         self._let_go(letters)
         return sorted(letters, key=lambda letter: letter.since)
 
     def deliver(self, ids: list[str]) -> list[Letter]:
-        """Put dead letters back into the queue, each for its recipient. Return them.
+        """Put dead letters back into their hosts' queues, each for its recipient. Return them.
 
         A dead letter is deleted after its message is in the queue. After an interruption the
-        message may be there twice, and `deliver` stores it once.
+        message may be there twice, and `deliver` stores it once. A message with a virus was held
+        by all hosts, and host 1 has the dead letter: each host gets it back for its mailboxes.
 
         Raises:
             LetterError: one does not exist, or is not a message.
@@ -109,16 +119,17 @@ class DeadLetters:
         for letter in letters:
             held = letter.reason == VIRUS
             attributes = {REASON: letter.reason, RECIPIENT: letter.recipient}
-            with told("SQS"):
-                self._sqs.send_message(
-                    QueueUrl=self._mails,
-                    MessageBody=release(letter.body) if held else letter.body,
-                    MessageAttributes={
-                        name: {"DataType": "String", "StringValue": text}
-                        for name, text in attributes.items()
-                        if text
-                    },
-                )
+            for url in self._mails if held else [self._mails[letter.host - 1]]:
+                with told("SQS"):
+                    self._sqs.send_message(
+                        QueueUrl=url,
+                        MessageBody=release(letter.body) if held else letter.body,
+                        MessageAttributes={
+                            name: {"DataType": "String", "StringValue": text}
+                            for name, text in attributes.items()
+                            if text
+                        },
+                    )
             self._delete(letter)
         return letters
 
@@ -140,12 +151,16 @@ class DeadLetters:
         return held
 
     def _take(self) -> Iterator[Letter]:
+        for host, url in enumerate(self._dead, 1):
+            yield from self._take_of(host, url)
+
+    def _take_of(self, host: int, url: str) -> Iterator[Letter]:
         seen: set[str] = set()
         empty = 0
         while empty < _EMPTY_ANSWERS:
             with told("SQS"):
                 answer = self._sqs.receive_message(
-                    QueueUrl=self._url,
+                    QueueUrl=url,
                     MaxNumberOfMessages=10,
                     VisibilityTimeout=_VISIBILITY_SECONDS,
                     WaitTimeSeconds=1,
@@ -156,23 +171,26 @@ class DeadLetters:
             empty = 0 if fresh else empty + 1
             for each in fresh:
                 seen.add(each["MessageId"])
-                yield _letter(each)
+                yield _letter(each, host)
 
     def _let_go(self, letters: list[Letter]) -> None:
-        for start in range(0, len(letters), 10):
-            entries = [
-                {"Id": str(number), "ReceiptHandle": letter.handle, "VisibilityTimeout": 0}
-                for number, letter in enumerate(letters[start : start + 10])
-            ]
-            with told("SQS"):
-                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+        for host, url in enumerate(self._dead, 1):
+            its = [each for each in letters if each.host == host]
+            for start in range(0, len(its), 10):
+                entries = [
+                    {"Id": str(number), "ReceiptHandle": letter.handle, "VisibilityTimeout": 0}
+                    for number, letter in enumerate(its[start : start + 10])
+                ]
+                with told("SQS"):
+                    self._sqs.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
     def _delete(self, letter: Letter) -> None:
+        url = self._dead[letter.host - 1]
         with told("SQS"):
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.handle)
+            self._sqs.delete_message(QueueUrl=url, ReceiptHandle=letter.handle)
 
 
-def _letter(message: dict[str, Any]) -> Letter:
+def _letter(message: dict[str, Any], host: int) -> Letter:
     attributes: dict[str, dict[str, str]] = message.get("MessageAttributes", {})
 
     def attribute(name: str) -> str:
@@ -190,4 +208,5 @@ def _letter(message: dict[str, Any]) -> Letter:
         body=message["Body"],
         receipt=read if isinstance(read, Receipt) else None,
         handle=message["ReceiptHandle"],
+        host=host,
     )

@@ -1,13 +1,15 @@
 """Check a running stack, part by part.
 
 The checks are independent: if AWS refuses one, it becomes a finding that names the missing
-permission, and the others continue.
+permission, and the others continue. What each host has of its own is checked for each, and the
+finding says which host it is about, if there are several.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -38,6 +40,8 @@ class Examination:
         self._domains = tuple(domains)
         self._now = datetime.now(UTC)
         self._clients: dict[str, Any] = {}
+        # The services of each host, by its number.
+        self._described: dict[int, list[dict[str, Any]]] = {}
 
     def looks(self) -> tuple[Look, ...]:
         """Return the checks in order; each queries AWS when it is called."""
@@ -48,11 +52,11 @@ class Examination:
             ("identities", self._identities),
             ("receipt rules", self._rules),
             ("directory", self._directory),
-            ("queues", self._queues),
-            ("services", self._services),
-            ("memory", self._memory),
-            ("images", self._images),
-            ("certificate", self._certificate),
+            ("queues", lambda: self._on_each_host("queues", self._queues)),
+            ("services", lambda: self._on_each_host("services", self._services)),
+            ("memory", lambda: self._on_each_host("memory", self._memory)),
+            ("images", lambda: self._on_each_host("images", self._images)),
+            ("certificate", lambda: self._on_each_host("certificate", self._certificate)),
             ("mail store", self._storage),
             ("backup", self._backup),
             ("alarms", self._alarms),
@@ -66,6 +70,17 @@ class Examination:
                 yield from look()
             except OperationError as error:
                 yield unknown(thing, str(error))
+
+    def _on_each_host(
+        self, thing: str, look: Callable[[System], Iterable[Finding]]
+    ) -> Iterator[Finding]:
+        """Look at each host; a host that cannot be looked at does not hide the others."""
+        for host in self._system.hosts:
+            try:
+                for found in look(host):
+                    yield replace(found, thing=f"{found.thing}{host.of_host}")
+            except OperationError as error:
+                yield unknown(f"{thing}{host.of_host}", str(error))
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
@@ -87,12 +102,16 @@ class Examination:
     def _active_rule_set(self) -> dict[str, Any]:
         return self._ask("ses", "describe_active_receipt_rule_set")
 
-    @cached_property
-    def _running(self) -> list[dict[str, Any]]:
-        names = self._system.parts["services"].values()
-        cluster = self._system.parts["cluster"]
-        answer = self._ask("ecs", "describe_services", cluster=cluster, services=list(names))
-        return answer["services"]
+    def _running(self, host: System) -> list[dict[str, Any]]:
+        if host.host not in self._described:
+            answer = self._ask(
+                "ecs",
+                "describe_services",
+                cluster=host.parts["cluster"],
+                services=list(host.parts["services"].values()),
+            )
+            self._described[host.host] = answer["services"]
+        return self._described[host.host]
 
     @cached_property
     def _file_system(self) -> dict[str, Any]:
@@ -147,61 +166,67 @@ class Examination:
             yield critical("directory", f"there is no {key} in {bucket}", "run pulumi up")
             return
         changed: datetime = found["LastModified"]
-        yield judgement.directory(
-            changed,
-            found["ETag"].strip('"'),
-            self._said("deliver", changed, '?"directory taken" ?"directory refused"'),
-            self._said("postfix", changed, '"follow-directory"'),
-            self._now,
-        )
 
-    def _said(self, service: str, since: datetime, pattern: str) -> list[judgement.Said]:
+        def look(host: System) -> Iterator[Finding]:
+            yield judgement.directory(
+                changed,
+                found["ETag"].strip('"'),
+                self._said(host, "deliver", changed, '?"directory taken" ?"directory refused"'),
+                self._said(host, "postfix", changed, '"follow-directory"'),
+                self._now,
+            )
+
+        yield from self._on_each_host("directory", look)
+
+    def _said(
+        self, host: System, service: str, since: datetime, pattern: str
+    ) -> list[judgement.Said]:
         """Return a service's lines since a time that match a filter pattern of CloudWatch."""
         # The object's date has whole seconds.
         begun = since.replace(microsecond=0) - timedelta(seconds=1)
-        found = LogGroups(self._system).lines(service, begun, pattern=pattern, pages=_MOST_PAGES)
+        found = LogGroups(host).lines(service, begun, pattern=pattern, pages=_MOST_PAGES)
         return [judgement.Said(at, text) for at, text in found]
 
-    def _queues(self) -> Iterator[Finding]:
+    def _queues(self, host: System) -> Iterator[Finding]:
         for thing, part in (("mail queue", "queue_url"), ("SES events", "events_queue_url")):
-            url = self._system.parts[part]
+            url = host.parts[part]
             name = url.rpartition("/")[2]
             age = self._metric(
                 "AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", QueueName=name
             )
             oldest = None if age is None else timedelta(seconds=age)
             yield judgement.queue(thing, self._attributes(url), oldest)
-        yield judgement.dead_letters(self._attributes(self._system.parts["dead_letter_queue_url"]))
+        yield judgement.dead_letters(self._attributes(host.parts["dead_letter_queue_url"]))
 
     def _attributes(self, url: str) -> dict[str, str]:
         answer = self._ask("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["All"])
         return answer["Attributes"]
 
-    def _services(self) -> Iterator[Finding]:
-        yield from judgement.services(self._system.parts["services"], self._running)
+    def _services(self, host: System) -> Iterator[Finding]:
+        yield from judgement.services(host.parts["services"], self._running(host))
 
-    def _definitions(self) -> Iterator[tuple[str, str]]:
+    def _definitions(self, host: System) -> Iterator[tuple[str, str]]:
         """Return each service's current task definition, by the service's name in the stack."""
-        running = {each["serviceName"]: each["taskDefinition"] for each in self._running}
-        for ours, theirs in self._system.parts["services"].items():
+        running = {each["serviceName"]: each["taskDefinition"] for each in self._running(host)}
+        for ours, theirs in host.parts["services"].items():
             if theirs in running:
                 yield ours, running[theirs]
 
-    def _memory(self) -> Iterator[Finding]:
-        cluster = self._system.parts["cluster"]
-        for ours, theirs in self._system.parts["services"].items():
+    def _memory(self, host: System) -> Iterator[Finding]:
+        cluster = host.parts["cluster"]
+        for ours, theirs in host.parts["services"].items():
             percent = self._metric(
                 "AWS/ECS", "MemoryUtilization", "Maximum", ClusterName=cluster, ServiceName=theirs
             )
             yield judgement.memory(ours, None if percent is None else percent / 100)
 
-    def _images(self) -> Iterator[Finding]:
-        for service, definition in self._definitions():
+    def _images(self, host: System) -> Iterator[Finding]:
+        for service, definition in self._definitions(host):
             answer = self._ask("ecs", "describe_task_definition", taskDefinition=definition)
             reference = answer["taskDefinition"]["containerDefinitions"][0]["image"]
-            host, _, rest = reference.partition("/")
+            registry, _, rest = reference.partition("/")
             repository, _, digest = rest.partition("@")
-            if ".dkr.ecr." not in host or not digest:
+            if ".dkr.ecr." not in registry or not digest:
                 yield ok(f"image {service}", f"{reference}, not from ECR")
                 continue
             (image,) = self._ask(
@@ -213,9 +238,9 @@ class Examination:
             severities = image.get("imageScanFindingsSummary", {}).get("findingSeverityCounts", {})
             yield judgement.image(service, image["imagePushedAt"], severities, self._now)
 
-    def _certificate(self) -> Iterator[Finding]:
-        host, port, ca_file = self._system.imaps
-        name = str(self._system.parts["mail_host"])
+    def _certificate(self, on: System) -> Iterator[Finding]:
+        host, port, ca_file = on.imaps
+        name = str(on.parts["mail_host"])
         context = ssl.create_default_context(cafile=ca_file)
         try:
             with (

@@ -1,13 +1,13 @@
 """Search the logs and the archive of a stack for a message: the reading part of `plexus trace`.
 
-It reads every line of the three services in the given period (CloudWatch Logs, FilterLogEvents),
-and keeps those about messages as steps. AWS does not filter the lines, because a message has a
-different id in each service, and only all lines together show them.
+It reads every line of the three services, on all hosts, in the given period (CloudWatch Logs,
+FilterLogEvents), and keeps those about messages as steps. AWS does not filter the lines, because a
+message has a different id in each service, and only all lines together show them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import compat32
@@ -64,7 +64,7 @@ class MailSearch:
         self._system = system
         self._since, self._until = since, until
         self._progress = progress
-        self._logs = LogGroups(system)
+        self._logs = [(host.of_host, LogGroups(host)) for host in system.hosts]
         self._lines = 0
 
     def find(self, what: str) -> Found:
@@ -82,13 +82,13 @@ class MailSearch:
     def _steps_of(self, service: str) -> Iterator[Step]:
         kept = lines = 0
         until = min(self._until + _AFTERWARDS, datetime.now(UTC))
-        for at, line in self._logs.lines(service, self._since, until):
+        for of_host, at, line in self._all_lines(service, until):
             lines += 1
             if lines % _LINES_TOLD == 0:
                 self._progress(service, lines)
             for step in steps_of(service, at, line):
                 kept += 1
-                yield step
+                yield replace(step, where=f"{step.where}{of_host}") if of_host else step
             if kept > _MOST_STEPS:
                 raise OperationError(
                     f"the log of {service} has more than {_MOST_STEPS:,} lines about messages in "
@@ -96,6 +96,12 @@ class MailSearch:
                 )
         self._lines += lines
         self._progress(service, lines)
+
+    def _all_lines(self, service: str, until: datetime) -> Iterator[tuple[str, datetime, str]]:
+        """Yield a service's lines of all hosts, each with which host it is of, and its time."""
+        for of_host, logs in self._logs:
+            for at, line in logs.lines(service, self._since, until):
+                yield of_host, at, line
 
     def _archived(self, known: set[str]) -> Iterator[Step]:
         """Yield the steps of archived messages, including those that `deliver` has not received."""

@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 
 # CloudWatch has a value every one or five minutes, with a delay.
 _LOOK_BACK = timedelta(minutes=20)
+_DEAD = "dead letters"
 _NAMES = {
     "incoming mail": "queue_url",
     "SES events": "events_queue_url",
-    "dead letters": "dead_letter_queue_url",
+    _DEAD: "dead_letter_queue_url",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One queue. `oldest`: the age of its oldest message; None if CloudWatch has no value."""
+    """One queue.
+
+    Attributes:
+        name: its purpose, and its host if the stack has several.
+        oldest: the age of its oldest message; None if CloudWatch has no value.
+    """
 
     name: str
     waiting: int
@@ -38,25 +44,29 @@ class QueueState:
 
 
 class Queues:
-    """The queues of a stack, read through AWS's API."""
+    """The queues of all hosts of a stack, read through AWS's API."""
 
     def __init__(self, system: System) -> None:
-        self._urls: dict[str, str] = {
-            name: str(system.parts[part]) for name, part in _NAMES.items()
-        }
+        # Purpose, name and URL of each.
+        self._queues = [
+            (purpose, f"{purpose}{host.of_host}", str(host.parts[part]))
+            for host in system.hosts
+            for purpose, part in _NAMES.items()
+        ]
         self._sqs: Any = system.client("sqs")
         self._cloudwatch: Any = system.client("cloudwatch")
 
     def dead_letters(self) -> QueueState:
-        """Return only the state of the dead-letter queue."""
-        return self._state("dead letters")
+        """Return only the state of the dead letters, of all hosts together."""
+        found = [self._state(*each) for each in self._queues if each[0] == _DEAD]
+        waiting = sum(each.waiting for each in found)
+        return QueueState(_DEAD, waiting, 0, sum(each.delayed for each in found))
 
     def states(self, *, with_age: bool = True) -> list[QueueState]:
         """Return the states of all queues; it is faster without ages, which CloudWatch has."""
-        return [self._state(name, with_age=with_age) for name in _NAMES]
+        return [self._state(*each, with_age=with_age) for each in self._queues]
 
-    def _state(self, name: str, *, with_age: bool = False) -> QueueState:
-        url = self._urls[name]
+    def _state(self, purpose: str, name: str, url: str, *, with_age: bool = False) -> QueueState:
         with told("SQS"):
             found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         counts = found["Attributes"]
@@ -65,7 +75,7 @@ class Queues:
             return int(counts.get(f"ApproximateNumberOfMessages{kind}", 0))
 
         waiting, taken = count(""), count("NotVisible")
-        if name == "dead letters":
+        if purpose == _DEAD:
             # They have no consumer; reading them hides them for a moment.
             waiting, taken = waiting + taken, 0
         return QueueState(

@@ -1,15 +1,16 @@
 """A running stack: how to reach it, and the names of its parts.
 
-The Pulumi program writes the names of the parts into an SSM parameter, so that anyone with AWS
-credentials for the account can find them without Pulumi.
+The Pulumi program writes the names of the parts into SSM parameters, one for each host, so that
+anyone with AWS credentials for the account can find them without Pulumi.
 """
 
 from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from ipaddress import ip_address
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,7 @@ from botocore.exceptions import (  # pyright: ignore[reportMissingTypeStubs]
 from postal_plexus.config.names import part_name, system_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
 _CONFIG = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard"})
 _ONE_AT_A_TIME = Lock()
@@ -73,12 +74,18 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class System:
-    """One stack in one region. `endpoint` is None for AWS itself."""
+    """One stack in one region, or one host of it: see `hosts`.
+
+    Attributes:
+        endpoint: None for AWS itself.
+        host: the number of the host whose queues, services and logs are in `parts`.
+    """
 
     stack: str
     region: str | None = None
     profile: str | None = None
     endpoint: Endpoint | None = None
+    host: int = 1
 
     def client(self, service: str) -> Any:
         """Return a client for an AWS service. Raise OperationError as `told` does."""
@@ -112,17 +119,54 @@ class System:
         """The address of IMAP: host, port, and the CA file (None: the machine's own)."""
         if self.endpoint is None:
             return str(self.parts["mail_host"]), 993, None
-        return *self.endpoint.imaps, self.endpoint.ca_file
+        address, port = self.endpoint.imaps
+        # A desk's other hosts are at the next loopback addresses.
+        return str(ip_address(address) + self.host - 1), port, self.endpoint.ca_file
 
     @cached_property
     def parts(self) -> Mapping[str, Any]:
-        """The names of the stack's parts: the program's `system` parameter.
+        """The names of the stack's parts, and of those that belong to host 1.
+
+        `other_hosts` has those of the others, by their numbers, if the stack has several.
 
         Raises:
             OperationError: the account and region have no such stack, or AWS refuses.
         """
+        found = self._read_parts(1)
+        others = range(2, int(found.get("hosts", 1)) + 1)
+        return {**found, "other_hosts": [self._read_parts(each) for each in others]}
+
+    @cached_property
+    def hosts(self) -> Sequence[System]:
+        """The stack's hosts by their numbers, each as a system whose `parts` are its own."""
+        found = (self, *(self._other(number) for number in range(2, self.count + 1)))
+        for each in found:
+            each.__dict__["hosts"] = found
+        return found
+
+    @property
+    def count(self) -> int:
+        """The number of hosts."""
+        return 1 + len(self.parts.get("other_hosts", ()))
+
+    @property
+    def of_host(self) -> str:
+        """Text behind what is said about one host: which; empty if the stack has only one."""
+        return f" (host {self.host})" if self.count > 1 else ""
+
+    def _other(self, number: int) -> System:
+        other = replace(self, host=number)
+        its = self.parts["other_hosts"][number - 2]
+        logs = {**self.parts["log_groups"], **its.get("log_groups", {})}
+        other.__dict__["parts"] = {**self.parts, **its, "log_groups": logs}
+        if "_session" in self.__dict__:
+            other.__dict__["_session"] = self._session
+        return other
+
+    def _read_parts(self, host: int) -> dict[str, Any]:
+        """Read the parameter of a host."""
         ssm = self.client("ssm")
-        name = system_parameter(self.stack)
+        name = system_parameter(self.stack, host)
         with told("SSM"):
             try:
                 found = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]

@@ -6,6 +6,9 @@ The task runs `postal_plexus.maintenance` in a container beside Dovecot or Postf
 a time, because memory is reserved for one; a second one is refused, with who runs what and since
 when. Two that start at the same moment see each other after their start, and the later one stops.
 
+In a stack of several hosts a task begins on host 1 unless told otherwise. If the task answers that
+the mailbox lives on another host, it is started there, and so are the following ones.
+
 Failures: `BusyError` another task runs; `TaskFailedError` it did not start, was killed, or its last
 lines are missing; `RefusedError` it ended with an exit code and a message; OperationError for other
 failures.
@@ -23,8 +26,8 @@ from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import hand_over_prefix
-from postal_plexus.maintenance.codes import KILLED
-from postal_plexus.maintenance.output import ERROR
+from postal_plexus.maintenance.codes import AGAIN, KILLED
+from postal_plexus.maintenance.output import ELSEWHERE, ERROR
 from postal_plexus.operations.system import OperationError, told
 from postal_plexus.operations.task_output import Line, TaskOutput
 
@@ -50,6 +53,8 @@ _PLACED_NOWHERE = {
     "EMPTY CAPACITY PROVIDER": "there is no host now: see plexus doctor",
     "INACTIVE": "the host or the cluster is inactive: see plexus doctor",
 }
+# A mailbox that moves may be answered for by its former host.
+_MOST_MOVES = 4
 _NO_HOST = "there is no host in the cluster now: it is being replaced, or see plexus doctor"
 
 
@@ -123,8 +128,48 @@ def explain_end(ended: Ended, noise: Sequence[str]) -> str:
     return f"the task ended with exit code {ended.code}: {ended.why}{said}"
 
 
+class _Elsewhere(Exception):  # noqa: N818  no error: the task goes on there
+    """The mailbox lives on another host, whose number this is."""
+
+    def __init__(self, host: int) -> None:
+        super().__init__(host)
+        self.host = host
+
+
+class _Said:
+    """What a task has said: the first error, and where mailboxes live that it has not."""
+
+    def __init__(self, tell: Callable[[Line], None]) -> None:
+        self._tell = tell
+        self._failure: Line | None = None
+        self._elsewhere: list[Line] = []
+
+    def take(self, line: Line) -> None:
+        """Take a line; tell it if it is a result."""
+        if line["kind"] == ERROR:
+            self._failure = self._failure or line
+        elif line["kind"] == ELSEWHERE:
+            self._elsewhere.append(line)
+        else:
+            self._tell(line)
+
+    def end(self, code: int, why: str) -> None:
+        """Raise what the task's exit code means; `why` is the text if it said none.
+
+        Raises:
+            _Elsewhere: its mailbox lives on another host.
+            RefusedError: it has failed.
+        """
+        if code == AGAIN and self._elsewhere:
+            raise _Elsewhere(int(self._elsewhere[-1]["host"]))
+        for line in self._elsewhere:
+            self._tell(line)
+        if code:
+            raise RefusedError(code, str(self._failure["text"] if self._failure else why))
+
+
 class Tasks:
-    """The tasks of a stack."""
+    """The tasks of a stack, or of one host of it."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -136,8 +181,24 @@ class Tasks:
                 " version; run `pulumi up` once"
             )
         self._families: dict[str, str] = system.parts["maintenance"]
-        self._cluster: str = system.parts["cluster"]
         self._group: str = system.parts["log_groups"]["maintenance"]
+
+    @property
+    def host(self) -> System:
+        """The host on which the next task starts."""
+        return self._system
+
+    @property
+    def _cluster(self) -> str:
+        return self._system.parts["cluster"]
+
+    def on_each_host(self) -> list[Tasks]:
+        """Return the tasks of each host, by its number."""
+        return [Tasks(host) for host in self._system.hosts]
+
+    def on_host(self, number: int) -> Tasks:
+        """Return the tasks of one host."""
+        return Tasks(self._system.hosts[number - 1])
 
     def running(self) -> list[Running]:
         """Return the running tasks, the oldest first."""
@@ -167,6 +228,19 @@ class Tasks:
             tell: gets all lines except those of the kind "error".
             memory: the memory limit in MiB, if larger than the task definition's.
         """
+        for _ in range(_MOST_MOVES):
+            try:
+                self._run(image, words, tell, memory)
+            except _Elsewhere as elsewhere:
+                self._system = self._system.hosts[elsewhere.host - 1]
+            else:
+                return
+        raise RefusedError(AGAIN, "the mailbox moves between hosts: try again in a minute")
+
+    def _run(
+        self, image: str, words: Sequence[str], tell: Callable[[Line], None], memory: int | None
+    ) -> None:
+        """Run it on the present host. Raise _Elsewhere if the mailbox lives on another one."""
         if others := self.running():
             raise BusyError(f"one task at a time: {others[0]}")
         arn = ""
@@ -206,6 +280,12 @@ class Tasks:
         override: dict[str, Any] = {"name": f"maintenance-{image}", "command": list(words)}
         if memory is not None:
             override["memory"] = memory
+        if self._system.count > 1:
+            # One definition is for all hosts; it has the number and name of host 1.
+            override["environment"] = [
+                {"name": "PLEXUS_SHARD", "value": str(self._system.host)},
+                {"name": "PLEXUS_HOSTNAME", "value": str(self._system.parts["mail_host"])},
+            ]
         with told("ECS"):
             try:
                 answer = self._ecs.run_task(
@@ -234,16 +314,13 @@ class Tasks:
     def _follow(self, arn: str, container: str, tell: Callable[[Line], None]) -> None:
         stream = f"{container}/{container}/{arn.rpartition('/')[2]}"
         output, token = TaskOutput(), ""
-        failure: Line | None = None
+        said = _Said(tell)
         ended: Ended | None = None
         look_again = late_until = 0.0
         while True:
             messages, token = self._read(stream, token)
             for line in output.take(messages):
-                if line["kind"] == ERROR:
-                    failure = failure or line
-                else:
-                    tell(line)
+                said.take(line)
             now = time.monotonic()
             if ended is None and now >= look_again:
                 look_again = now + _STATE_SECONDS
@@ -260,9 +337,7 @@ class Tasks:
                     f" the log group {self._group}"
                 )
             raise TaskFailedError(explain_end(ended, output.noise))
-        if output.code:
-            text = failure["text"] if failure else explain_end(ended, output.noise)
-            raise RefusedError(output.code, str(text))
+        said.end(output.code or 0, explain_end(ended, output.noise))
 
     def _read(self, stream: str, token: str) -> tuple[list[str], str]:
         """Return a stream's new events and the next token; nothing while there is no stream."""

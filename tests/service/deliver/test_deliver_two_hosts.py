@@ -62,10 +62,17 @@ class Hosts:
         path = f"/{BUCKET}/directory.json?modified={time.time() - ago}"
         assert 200 == self.stub.request("PUT", path, made.to_json())[0]
 
-    def send(self, receipt: str, *recipients: str, ago: float = 100.0, **verdicts: str) -> None:
+    def send(
+        self,
+        receipt: str,
+        *recipients: str,
+        ago: float = 100.0,
+        sender: str = "a@b.c",
+        **verdicts: str,
+    ) -> None:
         """SES accepted a mail that many seconds ago, and SNS put a copy into each host's queue."""
         self.stub.put_object(f"{BUCKET}/mail/{receipt}", b"Subject: a\r\n\r\nhi\r\n")
-        mail = Accepted(receipt, "a@b.c", recipients, BUCKET, f"mail/{receipt}", verdicts=verdicts)
+        mail = Accepted(receipt, sender, recipients, BUCKET, f"mail/{receipt}", verdicts=verdicts)
         body = notification(mail, datetime.fromtimestamp(time.time() - ago, UTC))
         for queue in ("mail", "mail-2"):
             self.beds[0].put(body, queue=queue)
@@ -186,6 +193,33 @@ def test_a_replay_goes_by_where_the_mailbox_lives_now(hosts: Hosts) -> None:
     assert [{CAT: 1}, {CAT: 1}] == hosts.has()
     (letter,) = hosts.beds[0].dead_letters()
     assert "another host" in letter["attributes"]["Reason"]
+
+
+def test_a_dead_letter_that_is_put_back_goes_where_its_recipient_leads_now(hosts: Hosts) -> None:
+    """An address that is new, on whichever host: the host with the entry acts, and only that.
+
+    In service its Dovecot proxies to the mailbox's home.
+    """
+    new = "new@example.org"
+    hosts.send("m1", new, ANN, ago=LONG_AGO - 100, sender="")
+    first = hosts.beds[0]
+    for bed in hosts.beds:
+        bed.start()
+    hosts.await_deleted(1, 1)
+    (letter,) = first.dead_letters()
+    before = directory(ANN)
+    taken = len(first.log("directory taken"))
+    mailboxes = (*before.mailboxes, Mailbox(new, "{PLAIN}x", home=2))
+    hosts.publish(Directory(before.domains, mailboxes, before.aliases, HOSTS), 0.0)
+    await_true("the directory", lambda: len(first.log("directory taken")) > taken)
+    attributes = {
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in letter["attributes"].items()
+    }
+    entry = {"body": letter["body"], "attributes": attributes}
+    hosts.stub.post("send", queue="mail", entries=[entry] * 2)
+    hosts.await_deleted(3, 1)
+    assert [{ANN: 1, new: 1}, {}] == hosts.has()
 
 
 def test_without_the_directory_of_its_acceptance_a_message_waits(hosts: Hosts) -> None:
