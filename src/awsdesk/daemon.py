@@ -38,7 +38,7 @@ from awsdesk.ecs.engine import NoEngineError
 from awsdesk.ecs.reconciler import Reconciler
 from awsdesk.layout import DEFAULT_DESK, DeskLayout
 from awsdesk.lock import DeskLock, DeskLockedError
-from awsdesk.ministack_patches import environment, iam_actions, log_events, runtime
+from awsdesk.ministack_patches import environment, iam_actions, instances, log_events, runtime
 from awsdesk.ministack_patches.application import DeskApplication
 from awsdesk.ministack_patches.root_key import RootKey
 from awsdesk.ses.actions import RetryPolicy
@@ -213,6 +213,7 @@ def _ministack(layout: DeskLayout, desk: DeskSettings) -> Any:
     ecs_view.install()
     log_events.install()
     edge_functions.install()
+    instances.install()
     return ministack
 
 
@@ -256,6 +257,7 @@ def _health(desk: DeskSettings, reconciler: Reconciler, stand_in: SesStandIn) ->
         "status": "running",
         "region": desk.region,
         "tasks": reconciler.tasks(),
+        "terminated_hosts": reconciler.terminated_hosts(),
         "ses": dict(stand_in.runner.counts),
     }
 

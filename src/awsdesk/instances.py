@@ -20,12 +20,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+GROUP_TAG = "aws:autoscaling:groupName"
+"""The tag by which EC2 shows the group of an instance."""
+
+
 @dataclass(frozen=True)
 class Instance:
-    """One host. `private_address` is empty where the desk has only this one."""
+    """One host.
+
+    Attributes:
+        number: its number.
+        private_address: empty where the desk has only this one.
+        group: its Auto Scaling group; while every instance of that is terminated, nothing runs on
+            the host. Empty if the desk was made before it had such groups.
+    """
 
     number: int = 1
     private_address: str = ""
+    group: str = ""
 
     @property
     def loopback(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import smtplib
 import ssl
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from system.desk import Desk, letter
+from system.desk import PLEXUS, Desk, letter
 from wire import Mailbox, await_true
 
 ANN, BEN = "ann@example.org", "ben@example.net"
@@ -32,6 +33,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         running.down()
 
 
+def plexus(*words: str) -> str:
+    """Run a command that needs no desk; its output."""
+    done = subprocess.run([PLEXUS, *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
 def mailbox(desk: Desk, number: int, address: str) -> Mailbox:
     """IMAP of a mailbox through a host."""
     _, port = desk.endpoint("imaps")
@@ -40,8 +47,13 @@ def mailbox(desk: Desk, number: int, address: str) -> Mailbox:
 
 def is_at_home(desk: Desk) -> bool:
     """Whether host 1 has left ben's new mailbox to host 2, and that has taken it."""
+    return home_of_ben(desk) == "2 has\n"
+
+
+def home_of_ben(desk: Desk) -> str:
+    """Who has ben's mailbox, by its record."""
     records = (desk.directory / "efs").glob("**/.homes/" + BEN)
-    return [path.read_text() for path in records] == ["2 has\n"]
+    return "".join(path.read_text() for path in records)
 
 
 def count(desk: Desk, number: int, address: str, mark: str) -> int:
@@ -134,6 +146,47 @@ def test_a_replay_goes_to_the_mailboxs_host(two: Desk) -> None:
     assert {} == two.dead_letters()
 
 
+def test_commands_reach_the_host_that_is_meant(two: Desk, tmp_path: Path) -> None:
+    """About all hosts, or on the mailbox's host; what is imported there is seen through both."""
+    listed = json.loads(two.operate("mailbox list", "--json").stdout)
+    assert [(ANN, 1), (BEN, 2)] == [(each["address"], each["host"]) for each in listed]
+    (only,) = json.loads(two.operate("mailbox list", "--json", BEN).stdout)
+    assert BEN == only["address"]
+    assert [] == json.loads(two.operate("queue list", "--json").stdout)
+    mark = uuid.uuid4().hex
+    (tmp_path / "one.eml").write_bytes(letter("world@elsewhere.example", BEN, mark).as_bytes())
+    run = two.operate("import mail", BEN, str(tmp_path / "one.eml"), "--json")
+    assert run.returncode == 0, run.stderr
+    assert [1, 1] == [count(two, number, BEN, mark) for number in (1, 2)]
+    run = two.operate("export", BEN, "--to", str(tmp_path / "ben.tar"))
+    assert run.returncode == 0, run.stderr
+    assert mark.encode() in (tmp_path / "ben.tar").read_bytes()
+    indexes = [two.directory / host / "var/lib/plexus/indexes" for host in ("host", "host-2")]
+    assert [False, True] == [any(each.glob("*/ben/**/dovecot.index*")) for each in indexes]
+
+
+def test_what_is_said_names_the_host(two: Desk) -> None:
+    """The doctor looks at each; a message's path shows which `deliver` and Dovecot had it."""
+    findings = json.loads(two.operate("doctor", "--json").stdout)["findings"]
+    things = {each["thing"] for each in findings if each["level"] in {"ok", "unknown"}}
+    for number in (1, 2):
+        assert {f"mail queue (host {number})", f"directory (host {number})"} <= things
+        name = "mail.example.org" if number == 1 else "mail-2.example.org"
+        assert f"certificate {name} (host {number})" in {each["thing"] for each in findings}
+    mark = uuid.uuid4().hex
+    content = letter("world@elsewhere.example", "both@example.org", mark)
+    content["Message-ID"] = f"<{mark}@x.example>"
+    assert {} == two.receive("world@elsewhere.example", ["both@example.org"], content.as_bytes())
+
+    def traced() -> bool:
+        run = two.operate("trace", f"<{mark}@x.example>", "--json")
+        mails = json.loads(run.stdout)["mails"] if run.stdout else []
+        where = {step["where"] for mail in mails for step in mail["steps"]}
+        return {"deliver (host 1)", "deliver (host 2)", "Dovecot (host 2)"} <= where
+
+    await_true("both hosts in the trace", traced, 60)
+
+
 def test_a_host_that_died_delays_its_own_mail_only(two: Desk) -> None:
     """Host 2's Dovecot is killed: ann's mail comes, ben's waits and comes once after it."""
     mark = uuid.uuid4().hex
@@ -160,3 +213,97 @@ def test_sending_is_limited_on_each_host(two: Desk) -> None:
             sent[number - 1] += 1
     # She has sent before, through host 2.
     assert [MOST, MOST - 1] == sent
+
+
+def group_of_host_2(desk: Desk) -> str:
+    """The name of host 2's Auto Scaling group."""
+    return str(desk.output("other_hosts")[0]["host_group"])
+
+
+def launch(desk: Desk) -> None:
+    """Host 2's group launches another instance, as it does on AWS when there is room for one."""
+    tags = [{"Key": "aws:autoscaling:groupName", "Value": group_of_host_2(desk)}]
+    desk.client("ec2").run_instances(
+        ImageId="ami-00000000000000000",
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[
+            {
+                "ResourceType": "instance",
+                "Tags": [*tags, {"Key": "postal-plexus:stack", "Value": "desk"}],
+            }
+        ],
+    )
+
+
+def terminate(desk: Desk) -> None:
+    """Host 2's instance is terminated, and none of its containers is left."""
+    ec2, named = desk.client("ec2"), "tag:aws:autoscaling:groupName"
+    found = ec2.describe_instances(Filters=[{"Name": named, "Values": [group_of_host_2(desk)]}])
+    (only,) = [each for one in found["Reservations"] for each in one["Instances"]]
+    killed = [desk.container(f"{name}-2") for name in ("deliver", "dovecot", "postfix")]
+    ec2.terminate_instances(InstanceIds=[only["InstanceId"]])
+
+    def gone() -> bool:
+        running = desk.engine("ps", "--all", "--format", "{{.Names}}").split()
+        return not set(killed) & set(running)
+
+    await_true("the containers' end", gone, 60)
+
+
+def has_host_2(desk: Desk) -> bool:
+    """Whether the status lists host 2's Dovecot."""
+    try:
+        return bool(desk.container("dovecot-2"))
+    except StopIteration:
+        return False
+
+
+def test_mailboxes_of_a_lost_host_are_taken_by_the_other(two: Desk, tmp_path: Path) -> None:
+    """Nothing is lost or doubled: flags of an hour ago, all mails, and what the dead host owed."""
+    old, new, owed = (uuid.uuid4().hex for _ in range(3))
+
+    def receive(mark: str) -> None:
+        content = letter("world@elsewhere.example", BEN, mark).as_bytes()
+        assert {} == two.receive("world@elsewhere.example", [BEN], content)
+
+    receive(old)
+    await_true("the first", lambda: count(two, 2, BEN, old) == 1)
+    with mailbox(two, 2, BEN) as client:
+        (uid,) = client.search("SUBJECT", old)
+        client.imap.uid("STORE", uid.decode(), "+FLAGS", r"(\Flagged)")
+    as_vmail = ("setpriv", "--reuid=5000", "--regid=5000", "--clear-groups")
+    two.engine("exec", two.container("dovecot-2"), *as_vmail, "/usr/local/bin/indexes", "copy")
+    receive(new)
+    await_true("the second", lambda: count(two, 2, BEN, new) == 1)
+
+    refused = two.operate("failover", "2", "--yes")
+    assert (69, "") == (refused.returncode, refused.stdout)
+    assert "may still have its mailboxes open" in refused.stderr
+    terminate(two)
+    stack = tmp_path / "stack.yaml"
+    stack.write_text(Path(__file__).with_name("two_hosts.yaml").read_text())
+    moved = plexus("move", "example.net", "1", "--stack-file", str(stack))
+    assert f"{BEN} moves from host 2 to host 1" in moved
+    two.up("--stack-file", str(stack))
+    # Accepted with a directory that names host 2: it waits in that one's queue.
+    receive(owed)
+
+    run = two.operate("failover", "2", "--yes", "--json")
+    assert run.returncode == 0, run.stderr
+    done = json.loads(run.stdout)
+    assert (2, 0) == (done["lost"], done["left"])
+    assert [(BEN, 1)] == [(each["address"], each["host"]) for each in done["mailboxes"]]
+    await_true("ben at host 1", lambda: home_of_ben(two) == "1 has\n", 60)
+    await_true("both mails", lambda: [count(two, 1, BEN, each) for each in (old, new)] == [1, 1])
+    with mailbox(two, 1, BEN) as client:
+        assert 1 == len(client.search("SUBJECT", old, "FLAGGED"))
+        assert 0 == len(client.search("SUBJECT", new, "FLAGGED"))
+
+    launch(two)
+    await_true("host 2's return", lambda: two.is_healthy() and has_host_2(two), 120)
+    await_true("what host 2 owed", lambda: count(two, 2, BEN, owed) == 1, 150)
+    await_true("the queues to be empty", lambda: queues_are_empty(two), 150)
+    assert [1, 1, 1] == [count(two, 1, BEN, each) for each in (old, new, owed)]
+    assert "1 has\n" == home_of_ben(two)
+    assert {} == two.dead_letters()

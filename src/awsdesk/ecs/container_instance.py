@@ -47,7 +47,24 @@ class ContainerInstance:
 
     def of(self, task: WantedTask) -> Instance | None:
         """Return the host of a task's cluster, or None while that cluster has none."""
-        return instances.of_cluster(self.layout.instances, task.cluster)
+        found = instances.of_cluster(self.layout.instances, task.cluster)
+        return None if found is None or self._is_terminated(found) else found
+
+    def is_lost(self, task: WantedTask) -> bool:
+        """Return whether the host of a task's cluster is terminated."""
+        found = instances.of_cluster(self.layout.instances, task.cluster)
+        return found is not None and self._is_terminated(found)
+
+    def terminated(self) -> list[int]:
+        """Return the numbers of the hosts that are terminated."""
+        return [
+            each.number
+            for each in instances.load(self.layout.instances)
+            if self._is_terminated(each)
+        ]
+
+    def _is_terminated(self, host: Instance) -> bool:
+        return bool(host.group) and self.ecs.is_lost(host.group)
 
     def label(self, task: WantedTask, spec: ContainerSpec) -> str:
         """Return a container's name among those of all hosts."""

@@ -10,7 +10,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
-from awsdesk.ministack_patches import environment, private
+from awsdesk.ministack_patches import environment, instances, private
 
 # How a task ended, in ECS's words.
 EXITED, NO_START = "EssentialContainerExited", "TaskFailedToStart"
@@ -111,6 +111,10 @@ class EcsView:
                     _mark_stopped(
                         task, TaskState(is_running=False, health="UNKNOWN", ended=NO_START)
                     )
+
+    def is_lost(self, group: str) -> bool:
+        """Return whether the host of an Auto Scaling group is terminated."""
+        return instances.is_lost(self.account_id, self.region, group)
 
     def access_point(self, access_point_id: str) -> dict[str, Any] | None:
         """Return an EFS access point as EFS describes it."""

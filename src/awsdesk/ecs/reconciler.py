@@ -115,6 +115,10 @@ class Reconciler:
         ]
         return found
 
+    def terminated_hosts(self) -> list[int]:
+        """Return the numbers of the hosts whose instances are terminated; nothing runs there."""
+        return self._context.instance.terminated()
+
     async def run(self) -> None:
         """Reconcile until cancelled."""
         await self._take_over()
@@ -155,6 +159,8 @@ class Reconciler:
             self._layout.instances.exists()
         )
         for task in tasks:
+            if self._context.instance.is_lost(task):
+                continue
             if is_unclear or self._context.instance.of(task) is None:
                 self._homeless.append(task.name)
                 continue
@@ -200,7 +206,7 @@ class Reconciler:
         one = self._running[name]
         await quietly(one.running)
         try:
-            await one.runner.stop()
+            await one.runner.stop(at_once=self._context.instance.is_lost(one.runner.task))
         except EngineError as error:
             log.error("agent.stop_failed container=%s reason=%s", name, error)  # noqa: TRY400
             return

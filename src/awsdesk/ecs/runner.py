@@ -189,14 +189,14 @@ class ContainerRunner:
         log.warning("agent.start_failed container=%s reason=%s", self.name, reason)
         return TaskState(is_running=False, health="UNKNOWN", reason=reason)
 
-    async def stop(self) -> None:
-        """Stop the container with SIGTERM and remove it."""
+    async def stop(self, *, at_once: bool = False) -> None:
+        """Stop the container with SIGTERM, or by SIGKILL at once, and remove it."""
         state = TaskState(is_running=False, health="UNKNOWN", reason="stopped")
         if not self.task.is_service and self.state.ended:
             state = self.state
         elif self._may_exist:
             log.info("agent.stopping container=%s", self.name)
-            await self._context.engine.stop(self.name, self.spec.stop_timeout)
+            await self._context.engine.stop(self.name, 0 if at_once else self.spec.stop_timeout)
             if not self.task.is_service:
                 state = _end_of(await self._find())
         elif not self.task.is_service:

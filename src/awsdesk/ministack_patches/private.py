@@ -64,6 +64,16 @@ CLOUDFRONT_JS = Private(
     "evaluate",
     "A setting for the JavaScript engine of CloudFront Functions, for machines without Node.js.",
 )
+AUTOSCALING = Private(
+    "services.autoscaling",
+    "_ACTION_MAP _xml",
+    "SuspendProcesses and ResumeProcesses.",
+)
+EC2 = Private(
+    "services.ec2",
+    "_cleanup_terminated _instances _tags",
+    "DescribeInstances as a function; terminated instances listed for an hour, as AWS does.",
+)
 ECS = Private(
     "services.ecs",
     "_clusters _get_docker _mark_task_stopped _resolve_cluster_name _resolve_td_key _run_task"

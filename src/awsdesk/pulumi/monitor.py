@@ -207,6 +207,10 @@ class DeployingMonitor(mocks.MockMonitor):
             kind.check(wanted.inputs)
             if old is None:
                 return self._create(kind, wanted)
+            if kind.lacking is not None:
+                known = Existing(old.id, old.inputs, old.outputs)
+                lacking = kind.lacking(self._aws, wanted.name, known)
+                old = replace(old, outputs={**lacking, **old.outputs})
             changed = _changed(old.inputs, wanted.inputs) - set(request.ignoreChanges)
             if not changed:
                 kept = replace(wanted, id=old.id, inputs=old.inputs, outputs=old.outputs)

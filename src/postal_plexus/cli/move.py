@@ -5,11 +5,12 @@ or would be, NO_INPUT if it cannot be read or written.
 """
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 
 from postal_plexus.cli import people, stack_edits, stack_files
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.exits import Exit
+from postal_plexus.cli.numbers import host_number
 from postal_plexus.config import edit
 from postal_plexus.config.settings import Settings
 from postal_plexus.directory.address import AddressError
@@ -28,7 +29,7 @@ own.
 def arguments(parser: ArgumentParser) -> None:
     """Declare what to move, and where to."""
     parser.add_argument("what", metavar="ADDRESS|DOMAIN")
-    parser.add_argument("host", metavar="N", type=_number, help="the host's number")
+    parser.add_argument("host", metavar="N", type=host_number, help="the host's number")
     stack_files.add_option(parser, stack_files.DEFAULT)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -71,9 +72,3 @@ def _stored(domain: str) -> str:
         return kept_domain(domain)
     except AddressError:
         return domain
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise ArgumentTypeError(f"{text!r} is not the number of a host, such as 2")
-    return int(text)

@@ -52,8 +52,10 @@ def of_outputs(outputs: Mapping[str, object]) -> list[DeskHost]:
         DeskHost(
             one["name"],
             one["cluster"],
-            # The only host has no others to talk to.
-            Instance(number, one["private_address"] if len(given) > 1 else ""),
+            # The only host has no others to talk to, and none that could take its mailboxes.
+            Instance(number, one["private_address"], one.get("group", ""))
+            if len(given) > 1
+            else Instance(number),
         )
         for number, one in enumerate(given, 1)
     ]
@@ -127,6 +129,7 @@ def await_health(
             if not daemon_process.is_running(layout):
                 raise HostError(f"the daemon has gone; see {layout.logs / 'daemon.log'}")
             continue  # it is saving its state, or the machine is busy
+        there = [one for one in hosts if one.number not in health.get("terminated_hosts", ())]
         states = [ContainerState.of(task) for task in health["tasks"]]
         for state in states:
             word = "healthy" if state.health == "HEALTHY" else state.reason or state.health.lower()
@@ -135,8 +138,8 @@ def await_health(
                 tell(f"{state.name}: {word}")
         if failures := cannot_start(health["tasks"]):
             raise HostError("\n".join((*failures, f"look into {layout.logs / 'daemon.log'}")))
-        if _are_well(made, hosts, states):
-            if all(_has_directory(layout, one, document) for one in hosts):
+        if _are_well(made, there, states):
+            if all(_has_directory(layout, one, document) for one in there):
                 return
             if "directory" not in told:
                 told["directory"] = "awaited"

@@ -24,6 +24,7 @@ MODULES = {
         "postal_plexus.maintenance.importing",
         "postal_plexus.maintenance.file_import",
         "postal_plexus.maintenance.exporting",
+        "postal_plexus.maintenance.rescue",
     ),
     "restore": ("postal_plexus.maintenance.restored",),
     "postfix": ("postal_plexus.maintenance.mail_queue",),

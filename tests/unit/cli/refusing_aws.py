@@ -50,12 +50,14 @@ PARTS: dict[str, Any] = {
 class Refusal:
     """`code`: AWS's word; `knows_the_stack`: the stack's parts are told, all else is refused.
 
-    With `interrupts` a call is answered by Control-C. `asked` gets the calls.
+    With `interrupts` a call is answered by Control-C. `asked` gets the calls. `hosts`: how many the
+    stack has.
     """
 
     code: str = "AccessDenied"
     knows_the_stack: bool = False
     interrupts: bool = False
+    hosts: int = 1
     asked: list[str] = field(default_factory=list[str])
 
 
@@ -77,7 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         target = self.headers.get("X-Amz-Target", "")
         said.asked.append(target or f"{self.command} {self.path} {body[:80]!r}")
         if said.knows_the_stack and target.endswith("GetParameter"):
-            self._answer(200, json.dumps({"Parameter": {"Value": json.dumps(PARTS)}}))
+            parts = PARTS | ({"hosts": said.hosts} if said.hosts > 1 else {})
+            self._answer(200, json.dumps({"Parameter": {"Value": json.dumps(parts)}}))
             return
         if said.interrupts:
             os.kill(os.getpid(), signal.SIGINT)

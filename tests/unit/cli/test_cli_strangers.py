@@ -40,6 +40,7 @@ ON_A_STACK = {
     "dead-letters drop": "1 --yes",
     "replay": f"{ANN} --since 1d",
     "restore": ANN,
+    "failover": "2 --yes",
     "queue list": "",
     "queue show": "4jcKRL6JlXzJmjb",
     "queue retry": "",
@@ -136,6 +137,11 @@ def assert_one_line(ran: Ran, code: Exit, text: str) -> None:
     assert "pass word" not in ran.err
 
 
+def hosts_for(name: str) -> int:
+    """Return how many hosts the stack of a command has: those are in test_cli_hosts.py."""
+    return 2 if name == "failover" else 1
+
+
 ON_AWS = [*ON_A_STACK, "import workmail-users"]
 # These stand for all where the same lines answer: each command's own are walked by ON_AWS.
 FOR_ALL = ["queue list", "operator-policy", "import workmail-users"]
@@ -185,7 +191,7 @@ def test_rights_that_end_at_finding_the_stack(
     plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     """The missing permission is named; doctor continues, and names it for each check."""
-    with serving(Refusal(knows_the_stack=True)) as url:
+    with serving(Refusal(knows_the_stack=True, hosts=hosts_for(name))) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = run(plexus, name, tmp_path)
     if name == "doctor":
@@ -209,7 +215,8 @@ def test_no_way_to_aws(
 @pytest.mark.usefixtures("known")
 def test_control_c(plexus: Plexus, stranger: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     """Control-C during a call to AWS prints nothing but a line end."""
-    with serving(Refusal(knows_the_stack=True, interrupts=True)) as url:
+    refusal = Refusal(knows_the_stack=True, interrupts=True, hosts=hosts_for(name))
+    with serving(refusal) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = run(plexus, name, tmp_path)
     assert (Exit.INTERRUPTED, "\n") == (ran.code, ran.err)
@@ -284,7 +291,7 @@ def test_an_address_that_is_none(plexus: Plexus, tmp_path: Path, name: str, word
 def test_nobody_to_ask(plexus: Plexus, stranger: pytest.MonkeyPatch, name: str) -> None:
     """Without a terminal nothing is dropped."""
     given = ON_A_STACK[name].removesuffix("--yes").split()
-    with serving(refusal := Refusal(knows_the_stack=True)) as url:
+    with serving(refusal := Refusal(knows_the_stack=True, hosts=hosts_for(name))) as url:
         stranger.setenv("AWS_ENDPOINT_URL", url)
         ran = plexus(*name.split(), *given)
     assert ran.code in {Exit.USAGE, Exit.NO_PERMISSION}

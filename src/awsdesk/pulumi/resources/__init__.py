@@ -6,6 +6,7 @@ program deploys, so a resource that is silently ignored would be a gap that nobo
 
 from awsdesk.pulumi.resources import (
     acm,
+    autoscaling,
     cloudfront,
     ebs,
     ecs,
@@ -25,6 +26,7 @@ from awsdesk.pulumi.resources.resource_type import ResourceType
 
 _MODULES = (
     acm,
+    autoscaling,
     cloudfront,
     ebs,
     ecs,

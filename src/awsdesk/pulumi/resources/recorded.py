@@ -55,10 +55,24 @@ class _Recorded:
             update=self._update if self.free else None,
             replaces=frozenset(self.fixed.split()),
             recorded=frozenset(self.free.split()),
+            lacking=self._lacking,
         )
 
     def _create(self, aws: Aws, logical_name: str, inputs: Inputs) -> Made:
-        known: dict[str, Any] = {
+        known = self._known(aws, logical_name, inputs)
+        known["id"] = self.id.format_map(known)
+        return Made(known["id"], self._filled(known) | dict.fromkeys(self.counted.split(), 1))
+
+    def _lacking(self, aws: Aws, logical_name: str, existing: Existing) -> Outputs:
+        if self.outputs.keys() <= existing.outputs.keys():
+            return {}
+        known = self._known(aws, logical_name, existing.inputs) | {"id": existing.id}
+        filled = self._filled(known)
+        return {name: filled[name] for name in filled if name not in existing.outputs}
+
+    def _known(self, aws: Aws, logical_name: str, inputs: Inputs) -> dict[str, Any]:
+        """Return what the templates know, except the id."""
+        return {
             **inputs,
             "name": auto_name(inputs, self.named, logical_name),
             "account": aws.account,
@@ -69,14 +83,14 @@ class _Recorded:
             "ipv6": f"2001:db8:77::{1 + secrets.randbelow(65535):x}",
             "private": _private_address(aws.subnet, logical_name),
         }
-        known["id"] = self.id.format_map(known)
-        outputs: Outputs = {
+
+    def _filled(self, known: Mapping[str, Any]) -> Outputs:
+        return {
             name: [one.format_map(known) for one in given]
             if isinstance(given, list)
             else given.format_map(known)
             for name, given in self.outputs.items()
         }
-        return Made(known["id"], outputs | dict.fromkeys(self.counted.split(), 1))
 
     def _update(self, _aws: Aws, existing: Existing, _inputs: Inputs) -> Outputs:
         counted = {name: int(existing.outputs[name]) + 1 for name in self.counted.split()}
@@ -182,18 +196,6 @@ _TABLE = (
         " updateDefaultVersion userData",
         "name",
         counted="latestVersion defaultVersion",
-    ),
-    _Recorded(
-        "aws:autoscaling/group:Group",
-        "{name}",
-        {
-            "name": "{name}",
-            "arn": "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:x:{name}",
-        },
-        "desiredCapacity healthCheckGracePeriod healthCheckType instanceRefresh launchTemplate"
-        " maxInstanceLifetime maxSize minSize mixedInstancesPolicy tags vpcZoneIdentifiers"
-        " waitForCapacityTimeout",
-        "name",
     ),
     # The images: commands of the program push them to ECR, which the desk does not use.
     _Recorded(

@@ -122,6 +122,8 @@ class ResourceType:
     properties: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     recorded: frozenset[str] = frozenset()
+    # Outputs that a resource of an earlier version of the desk lacks, by its logical name.
+    lacking: Callable[[Aws, str, Existing], Outputs] | None = None
 
     def check(self, inputs: Inputs) -> None:
         """Refuse properties that would be ignored.
