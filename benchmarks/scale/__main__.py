@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 import time
 from dataclasses import asdict
@@ -40,18 +39,19 @@ def main() -> int:
         "--only", action="append", choices=PARTS, help="leave the others as they are"
     )
     parser.add_argument("--quick", action="store_true", help="small numbers, for development")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of the part hosts")
     parser.add_argument("--out", type=Path, help="directory of the results")
     arguments = parser.parse_args()
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "scale.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"about": {}}
-    root = ROOT / ".build" / "bench-scale"
-    shutil.rmtree(root, ignore_errors=True)
+    root = ROOT / ".build" / f"bench-scale-{os.getpid()}"
     for part in arguments.only or PARTS:
         about = {"date": report.today(), "machine": report.machine(), "load": os.getloadavg()[0]}
         begun = time.monotonic()
-        found[part] = _measured(part, root, found, quick=arguments.quick)
+        rounds = 1 if arguments.quick else arguments.rounds
+        found[part] = _measured(part, root, found, rounds=rounds, quick=arguments.quick)
         say(f"{part}: {time.monotonic() - begun:.0f} s")
         found["about"][part] = about | {"commit": report.versions()["commit"]}
         path.write_text(json.dumps(found, indent=1) + "\n")
@@ -67,12 +67,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _measured(part: str, root: Path, found: dict[str, Any], *, quick: bool) -> Any:
+def _measured(part: str, root: Path, found: dict[str, Any], *, rounds: int, quick: bool) -> Any:
     if part == "directory":
         sizes = {500: "t4g.nano", 100_000: ""} if quick else directory.SIZES
         return directory.measure(root, sizes, say)
     if part == "hosts":
-        runs = hosts.measure(root, 1 if quick else 3, 40 if quick else 150, say)
+        runs = hosts.measure(root, rounds, 40 if quick else 80, say)
         caps = f"Each host: Dovecot {hosts.DOVECOT_CPUS} and `deliver` {hosts.DELIVER_CPUS}"
         return runs | {"caps": f"{caps} of a processor; messages of {hosts.SIZE // 1024} KB."}
     if part == "sessions":

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MEGABYTE = 1024 * 1024
 # The host on which the containers have their limits; at the last size there is no object.
 SIZES = {1_000: "t4g.nano", 10_000: "t4g.nano", 50_000: "t4g.small", 100_000: ""}
-LOGINS = 20
+LOGINS = 12
 # As long as a real one (argon2id, 19 MB, two passes): it is stored, and never verified here.
 _HASH = "{ARGON2ID}$argon2id$v=19$m=19456,t=2,p=1$" + "c" * 22 + "$" + "h" * 43
 FIRST, NEW = "user0@d0.example", "new@d0.example"
@@ -95,12 +95,13 @@ def made(mailboxes: int, *more: str) -> Directory:
     return Directory(domains, tuple(entries), aliases)
 
 
-def stack_file(directory: Directory) -> str:
-    """Return the text of a stack file with this directory."""
+def stack_file(directory: Directory, host: str) -> str:
+    """Return the text of a stack file with this directory, on a host of this type."""
     lines = [
         "config:",
         "  aws:region: us-east-1",
         "  postal-plexus:client-hosts: shared",
+        f"  postal-plexus:instance-type: {host}",
         "  postal-plexus:domains:",
     ]
     lines += [f"    - {each.name}" for each in directory.domains]
@@ -227,8 +228,10 @@ def _alone(root: Path, row: Row) -> None:
     )
     for name, value in json.loads(read.stdout).items():
         setattr(row, name, value)
+    if not row.host:
+        return
     stack = root / "Pulumi.scale.yaml"
-    stack.write_text(stack_file(directory))
+    stack.write_text(stack_file(directory, row.host))
     checking = subprocess.Popen(
         [sys.executable, "-m", "postal_plexus.cli", "check", "--stack-file", str(stack)],
         stdout=subprocess.DEVNULL,

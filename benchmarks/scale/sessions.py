@@ -7,7 +7,6 @@ its task definition. At the end, more clients come than Dovecot takes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.aws_stub.objects import mail_of
 from benchmarks.deliver.bed import HEAD, named
+from benchmarks.mailhost.engine import EngineError
 from benchmarks.mailhost.host import PASSWORD, Place, dovecot, start_dovecot, trusting
 from benchmarks.mailhost.imap import Session
 from benchmarks.mailhost.lmtp import deliver_all
@@ -24,16 +24,18 @@ from postal_plexus.directory import Directory, Domain, Mailbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.mailhost.engine import Container
+    from benchmarks.mailhost.engine import Container, ControlGroup
 
 MEGABYTE = 1024 * 1024
 # Limits of Dovecot on a t4g.nano and a t4g.small, in MB, and the quiet sessions at
 # which memory is measured. The last step is near what Dovecot then takes (containers/dovecot/room).
 STEPS = {
-    Memory().dovecot: (100, 300, 490),
-    memory_of("t4g.small").dovecot: (100, 600, 1250),
+    Memory().dovecot: (100, 490),
+    memory_of("t4g.small").dovecot: (100, 1250),
 }
 MORE = 40  # beyond the last step
+# One of so many MB is a busy client that Dovecot serves at a time: half of them come together.
+MB_A_PROCESS = 5
 ACTIVE = 60
 SIZE = 4096
 
@@ -58,26 +60,32 @@ def measure(
     box = dovecot(named("dovecot"), place, memory=f"{memory}m")
     try:
         start_dovecot(box, place)
-        return asyncio.run(_measure(box, place, steps, say))
+        return asyncio.run(_measure(box, place, memory, steps, say))
     finally:
         box.remove()
         shutil.rmtree(root)
 
 
 async def _measure(
-    box: Container, place: Place, steps: tuple[int, ...], say: Callable[[str], None]
+    box: Container,
+    place: Place,
+    memory: int,
+    steps: tuple[int, ...],
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     group, port, trust = box.usage(), box.port(993), trusting(place)
     await asyncio.sleep(2)
     rows = [{"sessions": 0, "mb": group.anonymous() / MEGABYTE, "all_mb": group.now() / MEGABYTE}]
     sessions: list[Session] = []
+    at_once = memory // MB_A_PROCESS // 2
     found: dict[str, Any] = {}
     for step in steps:
         while len(sessions) < step:
-            sessions.append(await Session.open(port, trust, user(len(sessions)), PASSWORD))
-            await sessions[-1].idle()
-        # They hibernate after a second, and their processes end after five.
-        await asyncio.sleep(8)
+            await _rest(group, at_once)
+            for _ in range(min(at_once, step - len(sessions))):
+                sessions.append(await Session.open(port, trust, user(len(sessions)), PASSWORD))
+                await sessions[-1].idle()
+        await _rest(group, 2)
         rows.append(
             {
                 "sessions": step,
@@ -90,14 +98,17 @@ async def _measure(
             found |= await _work(box, place, sessions[:ACTIVE], steps[-1] + MORE)
             say(f"a client's work for a message: {found['client_ms']:.2f} ms")
     found["store_locks"] = locks_below(place.mail)
-    beyond = 0
-    for number in range(steps[-1], steps[-1] + MORE):
-        with contextlib.suppress(ConnectionError, OSError, TimeoutError):
+    beyond = refused = 0
+    # A client that is not let in hears nothing, and two such are enough.
+    while beyond < MORE and refused < 2:
+        try:
             async with asyncio.timeout(10):
-                session = await Session.open(port, trust, user(number), PASSWORD)
-                sessions.append(session)
-                await session.idle()
+                name = user(steps[-1] + beyond)
+                sessions.append(await Session.open(port, trust, name, PASSWORD))
+                await sessions[-1].idle()
                 beyond += 1
+        except (ConnectionError, OSError, TimeoutError):
+            refused += 1
     await asyncio.sleep(3)
     alive = sum([not await session.ended() for session in sessions])
     quiet = (rows[-1]["mb"] - rows[1]["mb"]) / (steps[-1] - steps[0])
@@ -115,6 +126,15 @@ async def _measure(
         f"{found['most']} of {found['asked']} got in, {alive} are there; {quiet * 1000:.0f} KB each"
     )
     return found
+
+
+async def _rest(group: ControlGroup, processes: int) -> None:
+    """Wait until clients hibernate, and few processes are left that serve one each."""
+    end = time.monotonic() + 60
+    while len(group.processes_of(b"/imap\0")) > processes:
+        if time.monotonic() > end:
+            raise EngineError("clients in IDLE do not hibernate")
+        await asyncio.sleep(0.3)
 
 
 def locks_below(folder: Path) -> int:

@@ -17,7 +17,12 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from heapq import heapreplace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DAY_SECONDS = 86400
 MONTH_DAYS = 30
@@ -110,7 +115,8 @@ class Outcome:
     surplus_usd: float
 
 
-def arrivals(load: Load, seed: int) -> list[float]:
+@lru_cache(maxsize=1)
+def arrivals(load: Load, seed: int) -> tuple[float, ...]:
     """Return the seconds of the day at which messages arrive, in order."""
     chosen = random.Random(seed)
     hours = chosen.choices(range(len(load.hours)), weights=load.hours, k=load.messages)
@@ -118,11 +124,11 @@ def arrivals(load: Load, seed: int) -> list[float]:
     times = [(hour + chosen.random()) * each for hour in hours]
     times += [load.to_all_at] * load.mailboxes
     times.sort()
-    return times
+    return tuple(times)
 
 
 def ages(
-    times: list[float], service: list[float], connections: int, outage: Outage | None
+    times: Sequence[float], service: list[float], connections: int, outage: Outage | None
 ) -> list[float]:
     """Return the age of each message of one host when it is in its mailbox.
 
@@ -228,7 +234,7 @@ def _service(costs: Costs, others: float) -> float:
     return (costs.store_ms + costs.own_ms * costs.slowness / share) / 1000
 
 
-def _by_hour(times: list[float], load: Load) -> list[int]:
+def _by_hour(times: Sequence[float], load: Load) -> list[int]:
     counts = [0] * len(load.hours)
     hour = DAY_SECONDS / len(load.hours)
     for time in times:

@@ -39,7 +39,7 @@ def test_the_day_has_each_message_and_one_to_everybody() -> None:
     """In order, within the day, as many as asked for; night hours have fewer than the busiest."""
     times = arrivals(LOAD, seed=3)
     assert len(times) == LOAD.messages + LOAD.mailboxes
-    assert times == sorted(times)
+    assert list(times) == sorted(times)
     assert 0 <= times[0] <= times[-1] < DAY_SECONDS
     assert sum(3 * 3600 <= t < 4 * 3600 for t in times) < sum(
         9 * 3600 <= t < 9.4 * 3600 for t in times
