@@ -4,7 +4,6 @@ Each part is a component in `deployment/`; `program` creates them in the order o
 dependencies.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,5 +11,4 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 
 from deployment.program import deploy  # noqa: E402  the path has to be there first
 
-# A desk has several hosts before AWS may: not all that operators need is there (docs/shards.md).
-deploy(int(os.environ.get("PLEXUS_MOST_HOSTS", "1")))
+deploy()

@@ -60,20 +60,13 @@ def read() -> Settings:
         raise pulumi.RunError(str(error)) from error
 
 
-def deploy(most_hosts: int = 1) -> None:
+def deploy() -> None:
     """Register everything and export the outputs.
 
     Raises:
-        pulumi.RunError: the configuration is not valid, or has more than `most_hosts` hosts: with
-            more than one, not all parts are there yet (docs/shards.md).
+        pulumi.RunError: the configuration is not valid.
     """
-    settings = read()
-    if settings.hosts > most_hosts:
-        raise pulumi.RunError(
-            f"postal-plexus:hosts: is {settings.hosts}, and more than {most_hosts} cannot be "
-            f"deployed yet (docs/shards.md). Give {most_hosts}."
-        )
-    _Deployment(settings).run()
+    _Deployment(read()).run()
 
 
 class _Deployment:

@@ -23,4 +23,4 @@ def everything() -> Run:
 @pytest.fixture(scope="session")
 def two() -> Run:
     """The template with a second host, on which example.net lives."""
-    return record(TWO_HOSTS, certificates=True, most_hosts=2)
+    return record(TWO_HOSTS, certificates=True)

@@ -268,7 +268,8 @@ def _made_up(  # noqa: PLR0912, PLR0915  one case a kind
         case "Vpc":
             outputs["ipv6CidrBlock"] = "2001:db8:1200::/56"
         case "NetworkInterface":
-            host = 20 if name.endswith("-2") else 10
+            number = name.rpartition("-")[2]
+            host = 10 * (int(number) if number.isdigit() else 1)
             outputs |= {"privateIp": f"10.0.0.{host}"}
             outputs["ipv6Addresses"] = [f"2001:db8:1200::{host}"]
         case "Role" | "User":
@@ -301,7 +302,6 @@ def record(
     active_rule_set: str | None = None,
     certificates: bool = False,
     spot_quota: float | None = 5,
-    most_hosts: int = 1,
 ) -> Run:
     """Run the program with `config` (full keys) and return what it registered.
 
@@ -312,7 +312,6 @@ def record(
         active_rule_set: the receipt rule set that is active in the account.
         certificates: whether ACM has issued the sites' certificates.
         spot_quota: how many vCPUs the account may have as Spot instances; None if it may not ask.
-        most_hosts: how many hosts may be deployed; more than the program itself allows for now.
     """
     monitor = RecordingMonitor(
         preview=preview,
@@ -347,11 +346,7 @@ def record(
         gc.disable()  # it takes half of the time
         try:
             loop.run_until_complete(
-                run_in_stack(
-                    (lambda: runpy.run_path(str(PROGRAM), run_name="__main__") and None)
-                    if most_hosts == 1
-                    else lambda: _deploy(most_hosts)
-                )
+                run_in_stack(lambda: runpy.run_path(str(PROGRAM), run_name="__main__") and None)
             )
         finally:
             gc.enable()
@@ -360,14 +355,6 @@ def record(
     # Registrations run side by side, so their order says nothing.
     recorded = sorted(monitor.recorded, key=lambda entry: entry.urn)
     return Run(tuple(recorded), monitor.stack_outputs, monitor.secret_outputs)
-
-
-def _deploy(most_hosts: int) -> None:
-    """Run the program without its limit."""
-    sys.path.insert(0, str(PROGRAM))
-    from deployment.program import deploy
-
-    deploy(most_hosts)
 
 
 class _path_of_program:  # noqa: N801  used as a function

@@ -6,8 +6,6 @@ import re
 import pytest
 from registrations import TWO_HOSTS, Registration, Run, record
 
-import pulumi
-
 
 def _names(run: Run, kind: str) -> list[str]:
     return sorted(each.name for each in run.of(kind))
@@ -19,12 +17,6 @@ def _environment(run: Run, name: str) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container["environment"]}
 
 
-def test_more_than_one_host_is_refused_for_now() -> None:
-    """Until mail is safe with them: the program says so before it creates anything."""
-    with pytest.raises(pulumi.RunError, match=r"hosts: is 2, .*docs/shards.md"):
-        record(TWO_HOSTS)
-
-
 def test_nothing_of_the_first_host_goes_away(run: Run, two: Run) -> None:
     """A second host adds resources. None of the first is destroyed, and no mail with it."""
     patches = {
@@ -33,6 +25,22 @@ def test_nothing_of_the_first_host_goes_away(run: Run, two: Run) -> None:
     assert set() == {each.urn for each in run.registrations} - patches - {
         each.urn for each in two.registrations
     }
+
+
+def test_a_third_host_leaves_the_others_as_they_are(two: Run) -> None:
+    """It takes nothing away, and what holds mail, addresses or disks of the others stays as it was."""
+    three = record(TWO_HOSTS | {"postal-plexus:hosts": 3}, certificates=True)
+    later = {each.urn: each.inputs for each in three.registrations}
+    patches = {each.urn for each in two.registrations if "patches" in each.urn.lower()}
+    assert set() == {each.urn for each in two.registrations} - patches - later.keys()
+    changed = {
+        each.type.rpartition(":")[2]
+        for each in two.custom
+        if each.urn in later and later[each.urn] != each.inputs and each.urn not in patches
+    }
+    assert not changed & {"Bucket", "Queue", "Volume", "FileSystem", "NetworkInterface", "Eip"}
+    assert not changed & {"Group", "LaunchTemplate", "Cluster"}
+    assert 3 == len(three.of("aws:ec2/networkInterface:NetworkInterface"))
 
 
 def test_what_a_second_host_changes_of_the_first(run: Run, two: Run) -> None:

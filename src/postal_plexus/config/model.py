@@ -284,7 +284,7 @@ class Keys(Model):
     )
     hosts: int = _number(
         1,
-        "number of mail hosts; each mailbox lives on one. More than one is being built: shards.md",
+        "number of mail hosts; each mailbox lives on one. Begin with one: shards.md",
         1,
         MOST_HOSTS,
         "hosts",

@@ -32,7 +32,6 @@ from postal_plexus.desk.directory_arrival import directory_object
 from postal_plexus.desk.hosts import HostError
 from postal_plexus.desk.published import ANY_PORTS, PUBLISHED, USUAL_PORTS
 from postal_plexus.desk.status import ContainerState, DeskStatus
-from postal_plexus.directory.entries import MOST_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -364,7 +363,6 @@ def _deploy(
     made: DeskSettings,
     tell: Callable[[str], None],
 ) -> Mapping[str, object]:
-    os.environ["PLEXUS_MOST_HOSTS"] = str(MOST_HOSTS)
     try:
         deployed = apply(
             checkout / "pulumi",
