@@ -22,13 +22,7 @@ from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.system import OperationError
 from system.browsing import DESKTOP, TELEPHONE, Window, chromium, tracker, window
 from system.desk import Desk
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start one browser for all tests here."""
-    with chromium() as running:
-        yield running
+from system.quiet_network import QuietNetwork, quiet_network
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +31,23 @@ def address(desk: Desk) -> str:
     told = json.loads(desk.plexus("status", "--json").stdout)["page"]
     assert f" {told}\n" in desk.plexus("status").stdout
     return told
+
+
+@pytest.fixture(scope="module")
+def network(address: str) -> Iterator[QuietNetwork]:
+    """Provide a network for the browser, in which the console answers."""
+    port = urlsplit(address).port
+    assert port
+    with quiet_network() as made:
+        made.reach(port)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser(network: QuietNetwork) -> Iterator[Browser]:
+    """Start one browser for all tests here."""
+    with chromium(*network.within) as running:
+        yield running
 
 
 @pytest.fixture
@@ -123,10 +134,13 @@ def hostile(port: int, mark: str) -> EmailMessage:
     return message
 
 
-def test_a_hostile_mail_of_the_outbox_does_nothing(desk: Desk, opened: Window) -> None:
+def test_a_hostile_mail_of_the_outbox_does_nothing(
+    desk: Desk, opened: Window, network: QuietNetwork
+) -> None:
     """It is rendered; nothing runs, and no server is contacted until its images are requested."""
     mark, page = uuid.uuid4().hex, opened.page
     with tracker() as there:
+        network.reach(there.port)
         with desk.submission(desk.ann) as client:
             client.send_message(hostile(there.port, mark))
         page.locator("#outbox a", has_text=mark).click()

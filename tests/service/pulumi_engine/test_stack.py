@@ -145,11 +145,19 @@ def test_a_new_image_changes_one_service(stack: LivingStack) -> None:
     } == touched(stack.change(images=images))
 
 
-def test_another_instance_size_changes_the_template_alone(stack: LivingStack) -> None:
-    """A bigger host is a new version of the launch template, which the group rolls out."""
-    assert {"updated": {"LaunchTemplate plexus-test-host", "Group plexus-test-host"}} == touched(
-        stack.change(instance_type="t4g.micro")
-    )
+def test_another_instance_size_changes_the_template_and_what_has_its_memory(
+    stack: LivingStack,
+) -> None:
+    """A bigger host is a new version of the launch template; its services get more memory."""
+    services = {f"plexus-test-{name}" for name in ("deliver", "dovecot", "postfix")}
+    assert {
+        "replaced": {f"TaskDefinition {name}" for name in services},
+        "updated": {
+            *("LaunchTemplate plexus-test-host", "Group plexus-test-host"),
+            *(f"Service {name}" for name in services),
+        },
+        "deleted": {f"TaskDefinition {name}" for name in services},
+    } == touched(stack.change(instance_type="t4g.micro"))
 
 
 def test_a_new_domain_adds_and_touches_only_what_lists_domains(stack: LivingStack) -> None:
