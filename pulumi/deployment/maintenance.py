@@ -210,40 +210,9 @@ class Maintenance(pulumi.ComponentResource):
             description=f"What an operator's tasks beside {image} may do",
             opts=self._child,
         )
-        if name_of_task == "restore":
-            aws.iam.RolePolicy(
-                f"{name}-task",
-                role=task.name,
-                policy=pulumi.Output.all(
-                    args.storage.file_system.arn,
-                    args.storage.access_point.arn,
-                    args.storage.whole_access_point.arn,
-                ).apply(lambda given: task_documents.restoring_task(*given)),
-                opts=self._child,
-            )
-        elif args.storage.calendar_access_point is not None and name_of_task == "calendars":
-            aws.iam.RolePolicy(
-                f"{name}-task",
-                role=task.name,
-                policy=pulumi.Output.all(
-                    args.storage.file_system.arn,
-                    args.storage.calendar_access_point.arn,
-                    pulumi.Output.concat(args.archive_arn, f"/{MOVING_PREFIX}*"),
-                ).apply(lambda given: task_documents.calendars_task(*given)),
-                opts=self._child,
-            )
-        elif image == "dovecot":
-            aws.iam.RolePolicy(
-                f"{name}-task",
-                role=task.name,
-                policy=pulumi.Output.all(
-                    args.storage.file_system.arn,
-                    args.storage.access_point.arn,
-                    args.stack.arn("ssm", f"parameter{hand_over_prefix(args.stack.name)}*"),
-                    pulumi.Output.concat(args.archive_arn, f"/{MOVING_PREFIX}*"),
-                ).apply(lambda given: task_documents.maintenance_dovecot_task(*given)),
-                opts=self._child,
-            )
+        policy = self._policy(name_of_task, image)
+        if policy is not None:
+            aws.iam.RolePolicy(f"{name}-task", role=task.name, policy=policy, opts=self._child)
         execution = aws.iam.Role(
             f"{name}-execution",
             assume_role_policy=trust,
@@ -260,3 +229,28 @@ class Maintenance(pulumi.ComponentResource):
         )
         self.role_arns += [task.arn, execution.arn]
         return task, execution
+
+    def _policy(self, name_of_task: str, image: str) -> pulumi.Output[str] | None:
+        """Return what a task may do beyond what its trust and network allow; None for nothing."""
+        storage, moving = self._args.storage, f"/{MOVING_PREFIX}*"
+        if name_of_task == "restore":
+            return pulumi.Output.all(
+                storage.file_system.arn,
+                storage.access_point.arn,
+                storage.whole_access_point.arn,
+            ).apply(lambda given: task_documents.restoring_task(*given))
+        if name_of_task == "calendars" and storage.calendar_access_point is not None:
+            return pulumi.Output.all(
+                storage.file_system.arn,
+                storage.calendar_access_point.arn,
+                pulumi.Output.concat(self._args.archive_arn, moving),
+            ).apply(lambda given: task_documents.calendars_task(*given))
+        if image == "dovecot":
+            stack = self._args.stack
+            return pulumi.Output.all(
+                storage.file_system.arn,
+                storage.access_point.arn,
+                stack.arn("ssm", f"parameter{hand_over_prefix(stack.name)}*"),
+                pulumi.Output.concat(self._args.archive_arn, moving),
+            ).apply(lambda given: task_documents.maintenance_dovecot_task(*given))
+        return None

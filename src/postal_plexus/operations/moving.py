@@ -8,13 +8,10 @@ own prefix in the archive bucket. Each is removed when it has been read, and the
 from __future__ import annotations
 
 import json
-import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from postal_plexus.config.names import MOVING_PREFIX
-from postal_plexus.maintenance.parcels import part_key
-from postal_plexus.operations.parcels import Parcels
+from postal_plexus.operations.parcels import parcels_of_one_task
 from postal_plexus.operations.system import OperationError
 
 if TYPE_CHECKING:
@@ -88,16 +85,7 @@ def fetch(
     Raises:
         OperationError: it did not complete. RefusedError has the task's code.
     """
-    parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
-
-    def take(line: Line) -> None:
-        if line["kind"] == "part":
-            to.writelines(parcels.take(part_key(parcels.prefix, int(line["number"]))))
-        tell(line)
-
-    where = f"--to={parcels.bucket}/{parcels.prefix}"
-    try:
+    with parcels_of_one_task(system) as parcels:
+        where = f"--to={parcels.bucket}/{parcels.prefix}"
         words = ["export", where, *(["--mbox"] if as_mbox else []), address]
-        tasks.run("dovecot", words, take, memory=MEMORY)
-    finally:
-        parcels.clear()
+        tasks.run("dovecot", words, parcels.written_to(to, tell), memory=MEMORY)

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from postal_plexus.config.names import MOVING_PREFIX
 from postal_plexus.maintenance.parcels import part_key
 from postal_plexus.operations.calendar_files import read_paths
 from postal_plexus.operations.moving_files import parts
-from postal_plexus.operations.parcels import Parcels
+from postal_plexus.operations.parcels import parcels_of_one_task
 from postal_plexus.operations.replay import Replays, mailbox_of
 from postal_plexus.operations.system import OperationError
 
@@ -89,8 +87,7 @@ def bring(system: System, tasks: Tasks, order: Order, tell: Callable[[Line], Non
     """
     # Where each uploaded entry came from, by its number.
     sent: list[tuple[str, int, str]] = []
-    parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
-    try:
+    with parcels_of_one_task(system) as parcels:
         keys: list[str] = []
         for part in parts(_records(order, sent, tell)):
             digest = hashlib.sha256(part).hexdigest()
@@ -109,8 +106,6 @@ def bring(system: System, tasks: Tasks, order: Order, tell: Callable[[Line], Non
 
         words = [f"--from={parcels.bucket}/{key}", *_switches(order), order.address]
         tasks.run(TASK, ["calendars-import", *words], take)
-    finally:
-        parcels.clear()
 
 
 def _switches(order: Order) -> Iterator[str]:
@@ -164,17 +159,8 @@ def fetch(
     Raises:
         OperationError: it did not complete. RefusedError has the task's code.
     """
-    parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
-
-    def take(line: Line) -> None:
-        if line["kind"] == "part":
-            to.writelines(parcels.take(part_key(parcels.prefix, int(line["number"]))))
-        tell(line)
-
-    words = ["calendars-export", f"--to={parcels.bucket}/{parcels.prefix}"]
-    if only:
-        words.append(f"--only={only.encode().hex()}")
-    try:
-        tasks.run(TASK, [*words, address], take)
-    finally:
-        parcels.clear()
+    with parcels_of_one_task(system) as parcels:
+        words = ["calendars-export", f"--to={parcels.bucket}/{parcels.prefix}"]
+        if only:
+            words.append(f"--only={only.encode().hex()}")
+        tasks.run(TASK, [*words, address], parcels.written_to(to, tell))

@@ -5,14 +5,21 @@ The other side is `postal_plexus.maintenance.parcels`.
 
 from __future__ import annotations
 
+import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from postal_plexus.config.names import MOVING_PREFIX
+from postal_plexus.maintenance.parcels import part_key
 from postal_plexus.operations.system import told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
+    from typing import BinaryIO
 
     from postal_plexus.operations.system import System
+
+    Line = dict[str, Any]
 
 
 class Parcels:
@@ -40,6 +47,16 @@ class Parcels:
             yield from body.iter_chunks(1 << 20)
             self._s3.delete_object(Bucket=self.bucket, Key=key)
 
+    def written_to(self, to: BinaryIO, tell: Callable[[Line], None]) -> Callable[[Line], None]:
+        """Return what takes a task's lines: it writes the named parts, and passes on all."""
+
+        def take(line: Line) -> None:
+            if line["kind"] == "part":
+                to.writelines(self.take(part_key(self.prefix, int(line["number"]))))
+            tell(line)
+
+        return take
+
     def keys(self) -> Iterator[str]:
         """Yield the objects' keys. Raises OperationError."""
         pages = self._s3.get_paginator("list_objects_v2")
@@ -52,3 +69,13 @@ class Parcels:
         for key in list(self.keys()):
             with told("S3"):
                 self._s3.delete_object(Bucket=self.bucket, Key=key)
+
+
+@contextmanager
+def parcels_of_one_task(system: System) -> Generator[Parcels]:
+    """Provide parcels below a prefix that nobody else has; remove what is left of them."""
+    parcels = Parcels(system, f"{MOVING_PREFIX}{secrets.token_hex(8)}/")
+    try:
+        yield parcels
+    finally:
+        parcels.clear()
