@@ -22,18 +22,17 @@ def run(args: Namespace) -> int:
     if args.act == "quota":
         verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
     words = [checked_address(each) for each in args.addresses]
-    runner, failed = tasks.tasks(args), None
+    runner = tasks.tasks(args)
+
+    def show(found: list[Line]) -> None:
+        if runner.host.count > 1:
+            found.sort(key=lambda line: str(line["address"]))
+        _print(args, found)
+
     if words:
-        found = _named(runner, verb, words)
+        show(_named(runner, verb, words))
     else:
-        found, failed = tasks.results_of_all(runner, "dovecot", [verb])
-    if runner.host.count > 1:
-        found.sort(key=lambda line: str(line["address"]))
-    if failed and not found:
-        raise failed
-    _print(args, found)
-    if failed:
-        raise failed
+        tasks.show_all(runner, "dovecot", [verb], show)
     return Exit.OK
 
 

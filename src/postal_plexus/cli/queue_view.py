@@ -26,17 +26,11 @@ def run(args: Namespace) -> int:
     """Run the chosen command. Raise DATA if there is no such message."""
     queue = tasks.tasks(args)
     words: list[str] = list(getattr(args, "ids", ()))
-    failed = None
-    if not words:
-        lines, failed = tasks.results_of_all(queue, "postfix", [f"queue-{args.act}"])
-        found = joined(lines)
+    if words:
+        _print(args, _named(queue, args, words))
     else:
-        found = _named(queue, args, words)
-    if failed and not found:
-        raise failed
-    _print(args, found)
-    if failed:
-        raise failed
+        act = f"queue-{args.act}"
+        tasks.show_all(queue, "postfix", [act], lambda lines: _print(args, joined(lines)))
     return Exit.OK
 
 

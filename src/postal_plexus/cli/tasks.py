@@ -61,6 +61,21 @@ def results_of_all(
     return found, failed
 
 
+def show_all(
+    of: Tasks, image: str, words: Sequence[str], show: Callable[[list[Line]], None]
+) -> None:
+    """Run a verb on each host, and pass the results of those that answer to `show`.
+
+    Raises:
+        CommandError: a host's failure, after the others' results have been shown.
+    """
+    found, failed = results_of_all(of, image, words)
+    if found or not failed:
+        show(found)
+    if failed:
+        raise failed
+
+
 @contextmanager
 def ending(stopped: str = "") -> Generator[None]:
     """Convert the failures of a task within the context to CommandError.
