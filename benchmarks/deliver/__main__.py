@@ -98,15 +98,13 @@ def _throughput(bed: Any, arguments: argparse.Namespace, pairs: int) -> dict[str
     wanted = throughput.scenarios(quick=arguments.quick)
     if arguments.scenario:
         wanted = [wanted[index] for index in arguments.scenario]
-    courier = bed.courier(boxed=not arguments.process)
-    courier.start()
-    try:
-        with at_hand(bed, sorted({scenario.size for scenario in wanted})) as peer:
-            measured = [
-                throughput.measure(bed, peer, courier, scenario, pairs, _say) for scenario in wanted
-            ]
-    finally:
-        courier.stop()
+    with (
+        bed.courier(boxed=not arguments.process) as courier,
+        at_hand(bed, sorted({scenario.size for scenario in wanted})) as peer,
+    ):
+        measured = [
+            throughput.measure(bed, peer, courier, scenario, pairs, _say) for scenario in wanted
+        ]
     small = [one for one in measured if one.name.startswith("4 KB")] or measured
     return {
         "throughput": [one.in_json() for one in measured],
@@ -132,12 +130,8 @@ def _memory(bed: Any, *, quick: bool) -> dict[str, Any]:
 
 
 def _latency(bed: Any, samples: int, *, boxed: bool) -> dict[str, Any]:
-    courier = bed.courier(boxed=boxed)
-    courier.start()
-    try:
+    with bed.courier(boxed=boxed):
         queued, direct = latency.measure(bed, samples)
-    finally:
-        courier.stop()
     found: dict[str, Any] = {"latency_samples": samples}
     for name, taken in (("latency", queued), ("latency_dovecot_alone", direct)):
         p50, p99 = (report.percentile(taken, percent) * 1000 for percent in (50, 99))

@@ -62,12 +62,25 @@ class Bed:
         self.stub = stub
         self.runs = 0
 
-    def courier(self, *, boxed: bool) -> Boxed | Process:
-        """Return a `deliver` for this bed, not started."""
+    @contextmanager
+    def courier(self, *, boxed: bool) -> Iterator[Boxed | Process]:
+        """Provide a running `deliver` for this bed; remove it afterwards."""
         settings = environment(self.stub)
-        if boxed:
-            return Boxed(named("deliver"), self.place, settings)
-        return Process(self.place, settings, log=self.place.root / "deliver.log")
+        if not boxed:
+            courier = Process(self.place, settings, log=self.place.root / "deliver.log")
+            courier.start()
+            try:
+                yield courier
+            finally:
+                courier.stop()
+            return
+        courier = Boxed(named("deliver"), self.place, settings)
+        try:
+            courier.start()
+            yield courier
+            courier.stop()
+        finally:
+            courier.container.remove()
 
     def queue_mails(self, count: int, size: int, mailboxes: int) -> tuple[float, int]:
         """Queue mails for `mailboxes` users in turn; the clock, and the deletes to wait for."""

@@ -78,20 +78,16 @@ def stages(
     found: dict[str, Memory] = {}
     for stage, count, size in (("start", 0, 0), ("small", mails, 4096), ("big", big, BIG)):
         bed.place.empty_mailboxes()
-        courier = bed.courier(boxed=True)
-        assert isinstance(courier, Boxed)
-        try:
-            if cold:
-                os.sync()
-                Path("/proc/sys/vm/drop_caches").write_text("1")
-            courier.start()
+        if cold:
+            os.sync()
+            Path("/proc/sys/vm/drop_caches").write_text("1")
+        with bed.courier(boxed=True) as courier:
+            assert isinstance(courier, Boxed)
             time.sleep(3)
             if count:
                 _, deleted = bed.queue_mails(count, size, USERS)
                 bed.await_deleted(deleted, timeout=1800)
             found[stage] = Memory.of(courier)
-        finally:
-            courier.container.remove()
         say(f"memory, {stage}: {found[stage].peak} MB peak, {found[stage].anonymous} MB anonymous")
     return found
 
@@ -101,17 +97,13 @@ def growth(bed: Bed, lengths: list[int], say: Callable[[str], None]) -> list[Gro
     found: list[Growth] = []
     for queued in lengths:
         bed.place.empty_mailboxes()
-        courier = bed.courier(boxed=True)
-        assert isinstance(courier, Boxed)
-        try:
-            courier.start()
+        with bed.courier(boxed=True) as courier:
+            assert isinstance(courier, Boxed)
             time.sleep(2)
             begun, deleted = bed.queue_mails(queued, 4096, USERS)
             ended = bed.await_deleted(deleted, timeout=3600)
             speed = queued / (ended - begun)
             found.append(Growth(queued, speed, Memory.of(courier), bed.place.record_bytes()))
-        finally:
-            courier.container.remove()
         last = found[-1]
         say(
             f"{queued} queued: {last.mails_per_second:.0f} mails/s, {last.memory.peak} MB peak, "
