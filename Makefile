@@ -96,7 +96,7 @@ bench-nfs: ## Count NFS operations, and compare contention for a mailbox on NFS 
 	@ARCH= tools/images
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks.nfs $(BENCH_NFS_ARGS)
 
-bench-peers: ## Measure what users would run instead beside this, in turns; needs root (15 minutes)
+bench-peers: ## Measure what users would run instead beside this, in turns; needs root (20 minutes)
 	@tools/bootstrap test
 	@ARCH= tools/images
 	@.venv/bin/python -m benchmarks.peers $(BENCH_PEERS_ARGS)

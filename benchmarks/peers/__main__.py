@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mailhost import report as machine
 from benchmarks.mailhost.engine import ROOT, EngineError
-from benchmarks.peers import measures, report
-from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, TITLES
+from benchmarks.peers import features, measures, report
+from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, SAME, TITLES
 from benchmarks.peers.systems import side_by_side, versions
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
     with side_by_side(wanted) as (systems, sink):
         for system in systems:  # the first messages make the mailboxes
             asyncio.run(measures.intake(system, 40, 4096, "warm", 5_000_000))
+        about["proven"] = {
+            system.name: asyncio.run(features.proven(system))
+            for system in systems
+            if system.name in (OURS, SAME)
+        }
         for part in PARTS:
             if part not in parts:
                 continue
@@ -117,10 +122,12 @@ def _intake(
                 run = f"in{kilobytes}-{turn}"
                 found = asyncio.run(measures.intake(system, count, kilobytes * 1024, run, first))
                 _keep(samples, system, f"in_{kilobytes}", found.speed)
+                _keep(samples, system, f"sustained_{kilobytes}", found.sustained)
                 _keep(samples, system, f"processor_{kilobytes}", found.processor)
+                if found.dovecot:
+                    _keep(samples, system, f"dovecot_{kilobytes}", found.dovecot)
             first += count
         if kilobytes == 4:
-            time.sleep(5)  # ours indexes what has come
             for system in systems:
                 more = measures.octets(system) - before[system.name]
                 _keep(samples, system, "octets", more / (count * rounds))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 BASE = "docker.io/library/debian:trixie-slim"
 COMMON = ("busybox", "ca-certificates", "netbase", "openssl")
 OURS = "ours"
+SAME = "postfix-dovecot-same"
 IDLE_CLIENTS = 50
 
 
@@ -19,7 +20,7 @@ class Peer:
     title: str
     packages: tuple[str, ...]
     versions: tuple[str, ...]  # the packages whose versions are reported
-    store: str  # maildir or cyrus
+    store: str  # maildir, sdbox or cyrus
     safe: str  # what an acknowledged message survives by default
     beyond: str  # what it has that this project has not
 
@@ -56,6 +57,17 @@ PEERS = (
         ("postfix", "dovecot-imapd"),
         "maildir",
         f"a power cut: the queue file is synced, then {_MAILDIR_SYNCED}",
+        "POP3, SQL and LDAP accounts, milters; no account at a cloud provider",
+    ),
+    # Not a default: what our Dovecot does beyond it, so that systems with the same features stand
+    # side by side.
+    Peer(
+        SAME,
+        "Postfix + Dovecot, same features",
+        ("postfix", *_DOVECOT, "dovecot-sieve", "dovecot-flatcurve"),
+        ("postfix", "dovecot-imapd"),
+        "sdbox",
+        "a power cut: the queue file is synced, then message, directory and index log",
         "POP3, SQL and LDAP accounts, milters; no account at a cloud provider",
     ),
     Peer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mailhost import svg
 from benchmarks.mailhost.report import percentile
-from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, TITLES
+from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, SAME, TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,12 @@ Figures = dict[str, dict[str, float]]  # system, row
 ROWS = (
     ("Messages in a second, 4 KB", "in_4", True),
     ("Messages in a second, 100 KB", "in_100", True),
+    ("Messages in a second until at rest, 4 KB", "sustained_4", True),
+    ("Messages in a second until at rest, 100 KB", "sustained_100", True),
     ("Processor for a message, 4 KB, ms", "processor_4", False),
+    ("of it Dovecot, ms", "dovecot_4", False),
     ("Processor for a message, 100 KB, ms", "processor_100", False),
+    ("of it Dovecot, ms", "dovecot_100", False),
     ("Last octet to IDLE notice, p50, ms", "notice_p50", False),
     ("Last octet to IDLE notice, p99, ms", "notice_p99", False),
     ("Memory at rest, MB", "memory_rest", False),
@@ -87,15 +91,19 @@ def table(results: Mapping[str, Any]) -> str:
         + (f" {about['note']}." if about.get("note") else "")
         + " Made by `make bench-peers`; docs/benchmarks.md says how.",
         "",
-        "| | " + " | ".join(TITLES[name] for name in names) + " | our place |",
-        "|---|" + "---:|" * (len(names) + 1),
+        "| | "
+        + " | ".join(TITLES[name] for name in names)
+        + " | our place | ours by same features |",
+        "|---|" + "---:|" * (len(names) + 2),
     ]
     for title, key, more in ROWS:
         place, of = places(found, key, more=more)
         if not of:
             continue
         cells = " | ".join(shown(found[name].get(key)) for name in names)
-        lines.append(f"| {title} | {cells} | {f'{place} of {of}' if place else ''} |")
+        lines.append(
+            f"| {title} | {cells} | {f'{place} of {of}' if place else ''} | {_ratio(found, key)} |"
+        )
     lines += ["", "| | versions | what an acknowledged message survives | has, and we have not |"]
     lines += ["|---|---|---|---|"]
     for peer in PEERS:
@@ -109,7 +117,17 @@ def table(results: Mapping[str, Any]) -> str:
             f"| {TITLES[OURS]} | {_versions(about['versions'].get(OURS))} | the loss of the host:"
             " it is in S3 and SQS until message, directory and index are synced | |"
         )
+    if proven := about.get("proven"):
+        lines += ["", "Seen before anything was measured:", ""]
+        for name, seen in proven.items():
+            lines.append(f"- {TITLES[name]}: " + "; ".join(f"{k}: {v}" for k, v in seen.items()))
     return "\n".join(lines) + "\n"
+
+
+def _ratio(found: Figures, key: str) -> str:
+    """Return our figure divided by that of the system with the same features, if both are there."""
+    ours, same = (found.get(name, {}).get(key) for name in (OURS, SAME))
+    return f"{ours / same:.2f}" if ours and same else ""
 
 
 def _versions(of: Mapping[str, str] | None) -> str:
@@ -121,7 +139,7 @@ def drawn(results: Mapping[str, Any]) -> str:
     found = figures(results["samples"])
     names = [name for name in TITLES if name in found]
     rows = [row for row in ROWS if row[1] in PICTURE and any(row[1] in found[n] for n in names)]
-    left, right, line = 170, 70, svg.BAR + svg.GAP
+    left, right, line = 230, 70, svg.BAR + svg.GAP
     group = line * len(names) + 44
     parts = svg.opening(
         60 + group * len(rows), "Postal Plexus beside its peers", "Beside its peers, one machine"

@@ -31,11 +31,16 @@ class Smtp:
         self._writer = writer
 
     @classmethod
-    async def open(cls, opener: Opener, login: tuple[str, str] | None = None) -> Smtp:
-        """Connect and greet; log in with an address and its password if they are given."""
+    async def open(
+        cls, opener: Opener, login: tuple[str, str] | None = None, hello: bytes = b"EHLO"
+    ) -> Smtp:
+        """Connect and greet; log in with an address and its password if they are given.
+
+        With LHLO it is LMTP: the same for messages to one recipient.
+        """
         client = cls(*await opener())
         await _reply(client._reader, b"220")
-        await client._say(b"EHLO mail.sender.example\r\n", b"250")
+        await client._say(hello + b" mail.sender.example\r\n", b"250")
         if login:
             plain = base64.b64encode("\0".join(("", *login)).encode())
             await client._say(b"AUTH PLAIN " + plain + b"\r\n", b"235")

@@ -19,14 +19,22 @@ from benchmarks.host import bed as host_bed
 from benchmarks.host import mails
 from benchmarks.host.mailbox import await_indexer
 from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
-from benchmarks.mailhost.engine import Container, EngineError, Mount, command, engine, wait_until
+from benchmarks.mailhost.engine import (
+    ROOT,
+    Container,
+    EngineError,
+    Mount,
+    command,
+    engine,
+    wait_until,
+)
 from benchmarks.mailhost.host import PASSWORD, SES_HOST, trusting
 from benchmarks.mailhost.imap import Session
 from benchmarks.peers.definitions import NAMESERVER, OURS, PEERS, TITLES, Peer
 from benchmarks.peers.smtp import Smtp, send_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.host.bed import Bed
     from benchmarks.host.sink import Sink
@@ -36,6 +44,7 @@ SENDER = "someone@sender.example"
 LOCAL = "user01@example.org"
 OUTSIDE = "someone@elsewhere.example"
 START = Path(__file__).parent / "start"
+FILTER = ROOT / "containers/dovecot/junk.sieve"
 SUBMITTING = 2  # connections of a local user: ours takes three from one address
 EACH = 10  # messages of a connection: after more, Exim leaves them for its next queue run
 AWS_DELAY = 0.015  # seconds added to every AWS call
@@ -76,6 +85,10 @@ class System(Protocol):
         """Prepare what `send` needs, before the clock runs."""
         ...
 
+    def marked(self, run: str, mails: Mails) -> object:
+        """Prepare as `prepare` does, but messages that the filter must file as Junk."""
+        ...
+
     async def send(self, prepared: object) -> None:
         """Send all messages; return when all are accepted."""
         ...
@@ -112,6 +125,7 @@ class PeerSystem:
                 Mount(self.mail, "/srv/mail"),
                 Mount(self.kept, "/srv/kept"),
                 Mount(START, "/bench/start", read_only=True),
+                Mount(FILTER, "/bench/junk.sieve", read_only=True),
                 Mount(tls / "mail.example.org.pem", "/bench/certificate.pem", read_only=True),
                 Mount(tls / "mail.example.org.key", "/bench/key.pem", read_only=True),
                 Mount(resolver, "/etc/resolv.conf", read_only=True),
@@ -153,6 +167,11 @@ class PeerSystem:
         del run  # nothing is kept that needs a name
         return [(SENDER, f"{user}@example.org", content) for user, content in mails]
 
+    def marked(self, run: str, mails: Mails) -> object:
+        """Return them with the mark that `deliver` sets for ours."""
+        mark = b"X-Plexus-Verdicts: spam=FAIL\r\n"
+        return self.prepare(run, [(user, mark + content) for user, content in mails])
+
     async def send(self, prepared: object) -> None:
         """Send them by SMTP."""
         assert isinstance(prepared, list)
@@ -180,6 +199,11 @@ class PeerSystem:
             for number in range(1, count):
                 _owned(home / f"{number + 1}.", mails.mail(number), home)
             self._cyrus("reconstruct", "user.big")
+        elif self._peer.store == "sdbox":
+            box = self.containers["whole"]
+            maildir(self.mail / "big" / "import", count, self.mail / "big")
+            imported(box, "big", "/srv/mail/big/import")
+            shutil.rmtree(self.mail / "big" / "import")
         else:
             maildir(self.mail / "big" / "Maildir", count, self.mail / "big")
         asyncio.run(self._opened())
@@ -223,13 +247,21 @@ class OurSystem:
 
     def prepare(self, run: str, mails: Mails) -> object:
         """Put the content into S3, as SES does; return the notifications."""
+        return self._told_of(run, mails, {})
+
+    def marked(self, run: str, mails: Mails) -> object:
+        """Return notifications of what SES considers spam."""
+        return self._told_of(run, mails, {"spam": "FAIL"})
+
+    def _told_of(self, run: str, mails: Mails, verdicts: Mapping[str, str]) -> list[bytes]:
         told: list[bytes] = []
         self._stub.post("settings", delay=0)
         for number, (user, content) in enumerate(mails):
             key = f"incoming/{run}-{number}"
             self._stub.put_object(f"{BUCKET}/{key}", content)
             to = [f"{user}@example.org"]
-            mail = Accepted(f"{run}{number:06d}", SENDER, to, BUCKET, key)
+            named = f"{run}{number:06d}"
+            mail = Accepted(named, SENDER, to, BUCKET, key, verdicts=verdicts)
             text = in_sns_envelope(notification(mail), f"sns-{run}-{number}")
             body = json.dumps({"QueueUrl": self._stub.queue_url("mail"), "MessageBody": text})
             told.append(_request(body.encode()))
@@ -291,18 +323,12 @@ class OurSystem:
                 tasks.create_task(work())
 
     def fill(self, count: int) -> None:
-        """Import with Dovecot's own command, without a sync for each message, then index."""
+        """Import with Dovecot's own command, then index."""
         box, place = self.containers["dovecot"], self._bed.place
         source = place.dovecot / "import"
         maildir(source, count, place.mail)
-        address = "big@example.org"
-        words = ("import", "-u", address, "maildir:/run/plexus/dovecot/import", "", "ALL")
-        box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
-        # The import makes Dovecot's indexer begin; flatcurve cannot have two writers.
-        await_indexer(box)
-        box.execute("doveadm", "index", "-u", address, "INBOX", timeout=900)
+        imported(box, "big@example.org", "/run/plexus/dovecot/import")
         shutil.rmtree(source)
-        await_indexer(box)
 
 
 class Told:
@@ -336,6 +362,16 @@ def _request(body: bytes) -> bytes:
         f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
+
+
+def imported(box: Container, user: str, folder: str) -> None:
+    """Import a Maildir with Dovecot's command, without a sync for each message, and index it."""
+    words = ("import", "-u", user, f"maildir:{folder}", "", "ALL")
+    box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
+    # The import makes Dovecot's indexer begin; flatcurve cannot have two writers.
+    await_indexer(box)
+    box.execute("doveadm", "index", "-u", user, "INBOX", timeout=900)
+    await_indexer(box)
 
 
 def maildir(folder: Path, count: int, like: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.peers import definitions, report
+from benchmarks.peers import definitions, processes, report
 
 START = Path(definitions.__file__).parent / "start"
 ABOUT = {
@@ -25,7 +25,7 @@ SAMPLES = {
 def test_each_peer_has_a_start_script_and_what_the_report_says_about_it():
     """A peer without a script, a package list or a statement of its promise is incomplete."""
     names = [peer.name for peer in definitions.PEERS]
-    assert len(names) == len(set(names)) == 5
+    assert len(names) == len(set(names)) == 6
     for peer in definitions.PEERS:
         script = (START / peer.name).read_text()
         assert script.startswith("#!/bin/sh\n")
@@ -33,7 +33,7 @@ def test_each_peer_has_a_start_script_and_what_the_report_says_about_it():
         assert set(peer.versions) <= set(peer.packages)
         assert peer.safe
         assert peer.beyond
-        assert peer.store in {"maildir", "cyrus"}
+        assert peer.store in {"maildir", "sdbox", "cyrus"}
         assert all(package in peer.recipe for package in peer.packages)
 
 
@@ -62,10 +62,36 @@ def test_our_place_depends_on_what_is_better():
 def test_the_table_shows_every_figure_and_who_promises_what():
     """What a run has measured is in the table, and what it has not leaves no row."""
     page = report.table({"about": ABOUT, "samples": SAMPLES})
-    assert "| Messages in a second, 4 KB | 200 | 250 | 2 of 2 |" in page
+    assert "| Messages in a second, 4 KB | 200 | 250 | 2 of 2 |  |" in page
     assert "courier-mta 1.4.1" in page
     assert "Others ran beside." in page
     assert "Memory at rest" not in page
+
+
+def test_ours_is_compared_with_the_system_of_the_same_features():
+    """The last column is our figure divided by theirs."""
+    samples = {"ours": {"in_4": [200]}, definitions.SAME: {"in_4": [250]}}
+    about = ABOUT | {"proven": {definitions.SAME: {"quota": "81 KB"}}}
+    page = report.table({"about": about, "samples": samples})
+    assert "| Messages in a second, 4 KB | 200 | 250 | 2 of 2 | 0.80 |" in page
+    assert "- Postfix + Dovecot, same features: quota: 81 KB" in page
+
+
+def test_the_time_of_a_program_is_that_of_its_processes_and_of_those_that_ended():
+    """Names with blanks and parentheses are parsed; a child of a child belongs to the program."""
+    stat = "{} ({}) S {} 1 1 0 -1 4194560 1 2 3 4 10 20 300 4000 20 0 1 0 5 6 7"
+    found = dict(
+        processes.parsed(stat.format(pid, name, parent))
+        for pid, name, parent in (
+            (2, "dovecot", 1),
+            (3, "a (b) c", 2),
+            (4, "lmtp", 3),
+            (5, "master", 1),
+        )
+    )
+    assert found[3].name == "a (b) c"
+    assert processes.tree_ticks(found, "dovecot") == 3 * 4330
+    assert processes.tree_ticks(found, "courier") == 0
 
 
 def test_the_picture_is_well_formed_and_scales_to_its_widest_bar():
