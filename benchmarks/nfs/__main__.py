@@ -47,7 +47,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=25)
     parser.add_argument("--out", type=Path, default=report.RESULTS)
+    parser.add_argument("--only", choices=("operations",), help="the contest keeps its figures")
     arguments = parser.parse_args()
+    if arguments.only:
+        last = json.loads((arguments.out / "nfs.json").read_text())
+        with (
+            tempfile.TemporaryDirectory(prefix="nfs-") as directory,
+            NfsHost(Path(directory) / "host") as host,
+        ):
+            write(counted(host), last["contest"], arguments)
+        return 0
     runs: dict[str, list[dict[str, float]]] = {"nfs": [], "local": []}
     counts: dict[str, dict[str, int]] = {}
     for number in range(arguments.rounds):

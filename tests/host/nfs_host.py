@@ -266,7 +266,8 @@ class NfsHost:
     def subjects(self, user: int, folder: str = "INBOX") -> list[str]:
         """Return the subjects in a folder, in order."""
         with self.imap(user) as client:
-            client.select(folder, readonly=True)
+            answer, text = client.select(folder, readonly=True)
+            assert answer == "OK", text
             _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
             return [
                 part[1].decode().removeprefix("Subject: ").strip()
@@ -348,4 +349,21 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
             "copy of a changed index",
             lambda: host.guest.run(f"chroot /container {copy}", timeout=300),
         )
+    _furnish(host, 2)
+    with host.lmtp() as lmtp:
+        for number in range(3):
+            host.guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")
+            count(
+                "delivery among 30 folders, nothing remembered",
+                lambda number=number: deliver(lmtp, 2, f"mail {number}"),
+            )
     return found
+
+
+def _furnish(host: NfsHost, user: int) -> None:
+    """Give a user 30 folders with a message each, known to their list, as clients do."""
+    with host.imap(user) as client:
+        for number in range(30):
+            client.create(f"Folder{number}")
+            client.append(f"Folder{number}", None, None, mail("filed"))
+        client.xatom("LIST", '""', "*", "RETURN", "(STATUS (MESSAGES))")

@@ -178,7 +178,8 @@ class Container:
         except OSError:
             return False
         within = (f"--target={pid}", "--mount", "--net", "--pid", "--uts", "--ipc")
-        given = dict(line.split("=", 1) for line in lines)
+        # Empty while the process becomes the container's: it is not ready then.
+        given = dict(line.split("=", 1) for line in lines if "=" in line)
         return _answers(_NSENTER, *within, "/usr/local/bin/healthy", *more, environment=given)
 
     def running(self) -> bool:

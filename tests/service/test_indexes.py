@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import random
 import re
 import shutil
 import smtplib
@@ -18,6 +19,7 @@ import pytest
 from service.container_engine import ROOT
 from service.mail_host import PASSWORD, MailHost
 from service.managesieve import ManageSieve
+from wire import await_true
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -451,3 +453,30 @@ def test_a_full_volume_loses_no_mail(host: MailHost) -> None:
         with host.imap(ANN) as ann:
             inbox = state(ann, "INBOX").keys()
         assert taken | {"mail 0", "room again"} <= inbox
+
+
+def test_search_indexes_that_fill_the_volume_give_way(host: MailHost) -> None:
+    """The room of a search index comes back, though the indexer keeps it open after its error."""
+    host.close()
+    empty(host.root / "mail")
+    chance = random.Random(1)
+
+    def wordy() -> int:
+        words = ("".join(chance.choices("abcdefghijklmnop", k=8)) for _ in range(2000))
+        with host.lmtp() as lmtp:
+            try:
+                lmtp.sendmail("s@elsewhere.example", [ANN], "\r\n".join(["", *words, ""]).encode())
+            except smtplib.SMTPDataError as refused:
+                return refused.smtp_code
+        return 250
+
+    def used() -> float:
+        volume = os.statvfs(host.root / "indexes")
+        return 1 - volume.f_bavail / volume.f_blocks
+
+    with small_volume(host, 8):
+        host.start("dovecot")
+        assert await_true("a full volume", lambda: wordy() == 451, timeout=120)
+        assert "1 search indexes are removed" in indexes(host, "space")
+        await_true("room", lambda: used() < 0.9)
+        assert deliver(host, ANN, "room again") == 250

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sievelib.factory import FiltersSet
@@ -51,7 +53,8 @@ def delivered(host: MailHost, subject: str, *headers: str) -> str:
     with host.imap(ANN) as client:
         for line in client.list()[1]:
             folder = line.decode().partition(' "/" ')[2]
-            client.select(folder, readonly=True)
+            if client.select(folder, readonly=True)[0] != "OK":
+                continue  # "shared" itself
             if client.search(None, "SUBJECT", f'"{subject}"')[1] != [b""]:
                 return folder.strip('"')
     raise AssertionError(f"{subject} is nowhere")
@@ -167,3 +170,54 @@ def test_wrong_password_opens_nothing(host: MailHost, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SSL_CERT_FILE", str(host.root / "tls/certificate.pem"))
     client = Client("127.0.0.1", host.containers["dovecot"].port(4190), srvhostname=HOSTNAME)
     assert not client.connect(ANN, "a guess", starttls=True)
+
+
+def test_a_filter_files_into_anothers_folder_only_with_the_right(
+    host: MailHost, ann: Client
+) -> None:
+    """Rights count in others' folders, though a delivery asks for none in the user's own."""
+    ben = "ben@example.org"
+    script = f'require ["fileinto"];\nfileinto "shared/{ben}/Project";\n'
+    assert ann.putscript("foreign", script), ann.errmsg
+    assert ann.setactive("foreign")
+    with host.imap(ben) as client:
+        client.create("Project")
+        assert "INBOX" == delivered(host, "without rights")
+        assert "OK" == client.setacl("Project", ANN, "lrs")[0]
+        assert "INBOX" == delivered(host, "with the right to read")
+        assert "OK" == client.setacl("Project", ANN, "lrsp")[0]
+        assert f"shared/{ben}/Project" == delivered(host, "with the right to post")
+
+
+def test_a_delivery_finds_a_folder_that_the_list_lacks(host: MailHost, ann: Client) -> None:
+    """A delivery takes folders as their list in the index has them; an old list loses nothing."""
+    script = (
+        'require ["fileinto"];\nif header :contains "subject" "later" { fileinto "Later"; }\n'
+        'elsif header :contains "subject" "gone" { fileinto "Gone"; }\n'
+    )
+    assert ann.putscript("files", script), ann.errmsg
+    assert ann.setactive("files")
+    directory = host.root / "indexes/example.org/ann/sdbox"
+
+    def put_back(lists: dict[Path, bytes]) -> None:
+        for path in directory.glob("dovecot.list.index*"):
+            path.unlink()
+        for path, octets in lists.items():
+            path.write_bytes(octets)
+            shutil.chown(path, 5000, 5000)
+
+    with host.imap(ANN) as client:
+        assert "OK" == client.create("Gone")[0]
+    assert "Gone" == delivered(host, "not gone")
+    old = {path: path.read_bytes() for path in directory.glob("dovecot.list.index*")}
+    assert old
+    with host.imap(ANN) as client:
+        assert "OK" == client.delete("Gone")[0]
+        assert "OK" == client.create("Later")[0]
+        client.append("Later", None, None, b"Subject: the first\r\n\r\nHello\r\n")
+    put_back(old)
+    assert "Later" == delivered(host, "for later")
+    put_back(old)
+    assert "INBOX" == delivered(host, "now gone")
+    with host.imap(ANN) as client:
+        assert [b"2"] == client.select("Later")[1]
