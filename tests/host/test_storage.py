@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from host.deliveries import ended_by, found_of
-from host.nfs_host import NfsHost, counted
+from host.nfs_host import NfsHost, counted, deliver
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -46,3 +46,24 @@ def test_what_was_taken_is_there_after_a_kill(host: NfsHost) -> None:
     taken = ended_by(host, "killed", host.kill)
     host.start()
     assert found_of(host, taken) == sorted(taken)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_what_was_taken_is_there_after_a_power_cut(host: NfsHost, number: int) -> None:
+    """The host loses power amid deliveries: each acknowledged mail and flag is there, once."""
+    with host.lmtp() as client:
+        deliver(client, 5, f"flagged {number}")
+    reader = host.imap(5)
+    reader.select("INBOX")
+
+    def cut() -> None:
+        assert reader.store(str(number + 1), "+FLAGS", rf"(\Flagged cut{number})")[0] == "OK"
+        host.power_cut()
+
+    taken = ended_by(host, f"power cut {number}", cut)
+    assert found_of(host, taken) == sorted(taken)
+    with host.imap(5) as client:
+        client.select("INBOX", readonly=True)
+        for earlier in range(number + 1):
+            found = client.search(None, "FLAGGED", "KEYWORD", f"cut{earlier}")[1]
+            assert found == [str(earlier + 1).encode()]

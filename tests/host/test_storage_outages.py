@@ -1,4 +1,4 @@
-"""Dovecot's image on real NFS 4.1: a power cut, a server that is away, twenty clients at once.
+"""Dovecot's image on real NFS 4.1: a server that is away, twenty clients at once.
 
 Too long for each run of CI: `make test-nfs`.
 """
@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from host.deliveries import ended_by, found_of
 from host.nfs_host import USERS, NfsHost, deliver, mail
 
 pytestmark = pytest.mark.timeout(1800)
@@ -23,27 +22,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NfsHost]:
     """Provide the machine, with Dovecot running."""
     with NfsHost(tmp_path_factory.mktemp("storage")) as made:
         yield made
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_what_was_taken_is_there_after_a_power_cut(host: NfsHost, number: int) -> None:
-    """The host loses power amid deliveries: each acknowledged mail and flag is there, once."""
-    with host.lmtp() as client:
-        deliver(client, 5, f"flagged {number}")
-    reader = host.imap(5)
-    reader.select("INBOX")
-
-    def cut() -> None:
-        assert reader.store(str(number + 1), "+FLAGS", rf"(\Flagged cut{number})")[0] == "OK"
-        host.power_cut()
-
-    taken = ended_by(host, f"power cut {number}", cut)
-    assert found_of(host, taken) == sorted(taken)
-    with host.imap(5) as client:
-        client.select("INBOX", readonly=True)
-        for earlier in range(number + 1):
-            found = client.search(None, "FLAGGED", "KEYWORD", f"cut{earlier}")[1]
-            assert found == [str(earlier + 1).encode()]
 
 
 def test_a_server_that_is_away_loses_and_doubles_nothing(host: NfsHost) -> None:
