@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import stat
 import uuid
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from system.quiet_network import QuietNetwork, quiet_network
 @pytest.fixture(scope="module")
 def address(desk: Desk) -> str:
     """Return the address that `make run` and `plexus local status` print."""
-    told = json.loads(desk.plexus("status", "--json").stdout)["page"]
+    told = desk.told()["page"]
     assert f" {told}\n" in desk.plexus("status").stdout
     return told
 

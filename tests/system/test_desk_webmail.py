@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import socket
 import ssl
 import zipfile
@@ -29,7 +28,7 @@ def visitor_of(desk: Desk, address: str) -> WebClient:
 def test_a_mail_from_the_world_is_in_the_browser(desk: Desk) -> None:
     """Webmail has the desk's certificate, accepts the account's password, and lists the message."""
     mark = "seen in a browser"
-    parts = json.loads(desk.plexus("status", "--json").stdout)["web"]
+    parts = desk.told()["web"]
     told, said = parts["webmail"], desk.plexus("status").stdout
     assert f"Webmail:             {told}\n" in said
     assert f"Account page:        {told}account/\n" in said
@@ -49,7 +48,7 @@ def test_a_mail_from_the_world_is_in_the_browser(desk: Desk) -> None:
 
 def test_webmail_has_a_name_in_each_domain(desk: Desk) -> None:
     """Its name is in the zone and in the certificate, and nginx answers there with the login page."""
-    told = urlsplit(json.loads(desk.plexus("status", "--json").stdout)["web"]["webmail"])
+    told = urlsplit(desk.told()["web"]["webmail"])
     tls = ssl.create_default_context(cafile=desk.ca_file)
     for name in ("webmail.example.org", "webmail.example.net", "mail.example.net"):
         assert list(resolver_at(*desk.endpoint("dns")).resolve(name, "A"))
@@ -63,7 +62,7 @@ def test_webmail_has_a_name_in_each_domain(desk: Desk) -> None:
 
 def test_a_calendar_is_on_the_file_system_and_shared(desk: Desk) -> None:
     """Mounted by its own access point, whose owner alone writes there; the stack file's share is in it."""
-    visitor = visitor_of(desk, json.loads(desk.plexus("status", "--json").stdout)["web"]["webmail"])
+    visitor = visitor_of(desk, desk.told()["web"]["webmail"])
     password = base64.b64encode(f"{desk.ann}:{desk.password(desk.ann)}".encode()).decode()
     who = {"Authorization": f"Basic {password}"}
     text = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:zoe\r\nFN:Zoe\r\nN:Zoe;;;;\r\nEND:VCARD\r\n"
@@ -79,7 +78,7 @@ def test_a_calendar_is_on_the_file_system_and_shared(desk: Desk) -> None:
 def test_calendars_are_imported_exported_and_restored(desk: Desk, tmp_path: Path) -> None:
     """By an operator without passwords: a zip file as Google's comes once, leaves whole, and comes back."""
 
-    told = json.loads(desk.plexus("status", "--json").stdout)
+    told = desk.told()
     visitor = visitor_of(desk, told["web"]["webmail"])
 
     def operate(*words: str) -> str:

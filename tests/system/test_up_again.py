@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import json
 import os
 import signal
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from system.desk import Desk
 from wire import await_true
-
-
-def shown(desk: Desk) -> dict[str, Any]:
-    """Return what `status --json` says."""
-    return json.loads(desk.plexus("status", "--json", check=False).stdout)
 
 
 def said_in(path: Path) -> str:
@@ -28,14 +21,14 @@ def said_in(path: Path) -> str:
 
 def test_a_killed_daemon_leaves_ports_and_containers_as_they_were(desk: Desk) -> None:
     """A mail client's settings stay right, and nobody is cut off."""
-    before, started = shown(desk)["endpoints"], desk.started()
+    before, started = desk.told(check=False)["endpoints"], desk.started()
     queues, registry = (desk.directory / f"aws/state/{name}.json" for name in ("sqs", "ecr"))
     desk.client("ecr").create_repository(repositoryName="saved-once")
     await_true("the registry to be saved", lambda: "saved-once" in said_in(registry))
     os.kill(int((desk.directory / "daemon.pid").read_text().split()[0]), signal.SIGKILL)
     of_queues, of_registry = queues.stat().st_mtime_ns, registry.stat().st_mtime_ns
     desk.up()
-    assert (before, started) == (shown(desk)["endpoints"], desk.started())
+    assert (before, started) == (desk.told(check=False)["endpoints"], desk.started())
     # To write the registry's images takes seconds, in which the daemon answers nobody.
     await_true("the state to be saved", lambda: queues.stat().st_mtime_ns > of_queues)
     assert of_registry == registry.stat().st_mtime_ns
@@ -53,13 +46,13 @@ def test_ten_wrong_passwords_are_told_and_lifted(desk: Desk) -> None:
         ):
             client.login(desk.ann, f"wrong {number}")
 
-    assert "" == shown(desk)["locked_out"]
+    assert "" == desk.told(check=False)["locked_out"]
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(guess, range(10)))
-    assert "ten wrong passwords" in shown(desk)["locked_out"]
+    assert "ten wrong passwords" in desk.told(check=False)["locked_out"]
     demonstration = desk.plexus("demo", check=False)
     assert (69, True) == (demonstration.returncode, "ten wrong passwords" in demonstration.stderr)
     assert "lifted" in desk.plexus("up", "--ports", "ephemeral").stderr
-    assert "" == shown(desk)["locked_out"]
+    assert "" == desk.told(check=False)["locked_out"]
     with desk.mailbox(desk.ann):
         pass
