@@ -134,6 +134,8 @@ class Container:
     id: str
     _ports: dict[int, int] = field(default_factory=dict[int, int], compare=False, repr=False)
     _pid: int = field(default=0, compare=False, repr=False)
+    # The file with what it printed; None with an engine that keeps it to itself.
+    _log: Path | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def run(
@@ -145,14 +147,26 @@ class Container:
     def port(self, inside: int) -> int:
         """The host's port on 127.0.0.1 for a port of the container, which keeps it."""
         if inside not in self._ports:
-            # Lines like `993/tcp -> 127.0.0.1:40001`.
-            for line in self.engine("port", self.id).splitlines():
-                published, _, where = line.partition(" -> ")
-                self._ports[int(published.removesuffix("/tcp"))] = int(where.rpartition(":")[2])
+            self._look()
         return self._ports[inside]
+
+    def _look(self) -> None:
+        """Ask the engine once for all that is asked often: each question is a process of 0.1 s."""
+        (found,) = json.loads(self.engine("inspect", self.id))
+        self._pid = int(found["State"]["Pid"])
+        for published, places in (found["NetworkSettings"]["Ports"] or {}).items():
+            for place in places or ():
+                self._ports[int(published.removesuffix("/tcp"))] = int(place["HostPort"])
+        log = found["HostConfig"]["LogConfig"]
+        if log["Type"] == "k8s-file" and log.get("Path"):
+            self._log = Path(log["Path"])
 
     def logs(self) -> str:
         """All that the container has printed, stdout and stderr."""
+        if self._log is None and self.engine.command == "podman":
+            self._look()
+        if self._log is not None:
+            return _printed(self._log.read_bytes()) if self._log.exists() else ""
         done = subprocess.run(
             [self.engine.command, "logs", self.id], capture_output=True, text=True, check=True
         )
@@ -194,7 +208,7 @@ class Container:
     def pid(self) -> int:
         """Of its first process, as this machine sees it; 0 if it has ended."""
         if not self._pid or not Path(f"/proc/{self._pid}").exists():
-            self._pid = int(self.inspect("{{.State.Pid}}"))
+            self._look()
         return self._pid
 
     @property
@@ -225,6 +239,13 @@ class Container:
     def remove(self) -> None:
         """Kill it and forget it."""
         self.engine("rm", "--force", self.id)
+
+
+def _printed(file: bytes) -> str:
+    """Return the text of a k8s-file: time, stream, `P` for a part of a line or `F` for its end, text."""
+    lines = file.decode(errors="replace").split("\n")[:-1]
+    parts = (line.split(" ", 3) for line in lines)
+    return "".join(text + ("\n" if kind == "F" else "") for _, _, kind, text in parts)
 
 
 def _tentative(addresses: str) -> list[str]:
