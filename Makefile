@@ -45,7 +45,7 @@ patch: ## Rebuild the images if Debian has fixes, test them with mail, and deplo
 test: ## Set up and run all tests
 	@tools/bootstrap test
 	@ARCH= tools/images
-	@.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@.venv/bin/pytest -n 5 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-builds: ## Rebuild an image as the weekly build does, up to the running service (about 4 minutes)
 	@tools/bootstrap test

@@ -4,6 +4,9 @@ pytest-xdist hands whole files out (`--dist loadfile --no-loadscope-reorder`), l
 no worker is left with a long one at the end. Seconds are a rough measure on two cores; a file that
 is not named here is short. `make test PYTEST_ARGS=--durations=50` shows when one should be.
 
+A fifth worker has a lower priority and takes only what computes, without containers or limits by the
+clock: it uses what the four others, which wait for mail and containers, leave of two cores.
+
 Files that share what is dear to make go to one worker: the system tests in two parts, with one desk
 for each (a start takes half a minute of a core); the program's tests, for which the template is
 recorded once.
@@ -11,6 +14,7 @@ recorded once.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -21,6 +25,7 @@ import pytest
 
 if TYPE_CHECKING:
     from xdist.scheduler import LoadFileScheduling
+    from xdist.workermanage import WorkerController
 
 # The engine's command is started thousands of times. It is a Go program, and collects garbage all
 # along its tenth of a second: a fifth of its processor time.
@@ -28,48 +33,74 @@ os.environ.setdefault("GOGC", "1000")
 
 ROOT = Path(__file__).resolve().parent
 SECONDS = {
+    # With the images of its servers, which are built once on a machine.
     "service/test_import.py": 220,
-    "chaos/test_exactly_once.py": 230,
-    "service/pulumi_engine/test_engine.py": 60,
-    "service/test_certificates.py": 200,
-    "chaos/test_harness.py": 200,
-    "system/test_people.py": 180,
-    "system/test_hardening.py": 160,
-    "system/test_failures.py": 150,
-    "service/pulumi_engine/test_stack.py": 80,
-    "service/pulumi_engine/test_published.py": 40,
-    "service/test_two_hosts.py": 100,
-    "service/test_logins.py": 100,
-    "service/deliver/test_deliver_service.py": 100,
-    "service/test_dovecot.py": 90,
-    "pulumi/test_registrations.py": 80,
-    "service/test_postfix.py": 80,
-    "service/desk/test_agent.py": 80,
-    "service/test_submission_flood.py": 80,
-    "service/desk/test_restart.py": 80,
-    "service/test_memory.py": 70,
-    "service/test_mailboxes.py": 70,
-    "system/test_directory_live.py": 70,
-    "service/test_door.py": 40,
-    "service/test_import_gmail.py": 60,
-    "service/test_tls.py": 60,
-    "system/test_incoming.py": 60,
-    "service/test_certificate_change.py": 60,
-    "service/test_limits.py": 45,
-    "system/test_outgoing.py": 45,
-    "system/test_console.py": 45,
-    "service/test_calendars.py": 60,
-    "service/test_webmail.py": 40,
-    "service/test_account.py": 40,
-    "service/test_account_browser.py": 35,
-    "service/test_restored.py": 40,
-    "service/host/test_host_boot.py": 40,
+    "pulumi/test_registrations.py": 110,
+    "service/test_indexes.py": 110,
+    "service/test_certificates.py": 95,
+    "service/pulumi_engine/test_stack.py": 90,
+    "service/test_logins.py": 80,
+    "service/test_restored.py": 80,
+    "service/deliver/test_deliver_service.py": 75,
+    "service/test_two_hosts.py": 70,
+    "service/test_image_patches.py": 65,
+    "service/test_account.py": 60,
+    "chaos/test_exactly_once.py": 60,
+    "chaos/test_harness.py": 60,
+    "system/test_console.py": 60,
+    "system/test_moving.py": 60,
+    "service/desk/test_agent.py": 55,
+    "service/test_import_gmail.py": 55,
+    "system/test_restore.py": 55,
+    "service/test_postfix.py": 50,
+    "service/test_postfix_endings.py": 50,
+    "service/test_webmail.py": 50,
+    "service/host/test_host_boot.py": 45,
+    "service/test_dovecot.py": 45,
+    "system/test_trace.py": 45,
+    "system/test_directory_live.py": 40,
+    "service/desk/test_restart.py": 35,
+    "service/test_calendars.py": 35,
+    "service/test_imap_extensions.py": 35,
+    "service/test_memory.py": 35,
+    "system/test_patch.py": 35,
+    "system/test_people.py": 35,
+    "system/test_queue_and_mailboxes.py": 35,
+    "service/pulumi_engine/test_engine.py": 30,
+    "service/test_mailboxes.py": 30,
+    "service/test_account_browser.py": 25,
+    "service/test_certificate_change.py": 25,
+    "service/test_dns.py": 25,
+    "service/test_push.py": 25,
+    "service/test_search_words.py": 25,
+    "service/test_submission_flood.py": 25,
+    "system/test_dead_letters.py": 25,
+    "system/test_hardening.py": 25,
+    "system/test_replay.py": 25,
+    "system/test_up_again.py": 25,
+    "pulumi/test_host.py": 20,
+    "service/deliver/test_deliver_held.py": 20,
+    "service/deliver/test_deliver_replay.py": 20,
+    "service/deliver/test_deliver_two_hosts.py": 20,
+    "service/host/test_index_volume.py": 20,
+    "service/test_images.py": 20,
+    "service/test_sieve_outgoing.py": 20,
+    "service/test_way_out.py": 20,
 }
 
 
 SYSTEM_PARTS = 2
+# The worker beside four others that fills the processors' idle time.
+FILLER, NICENESS = "gw4", 5
+# What it is not given of the unit tests: those that must end within seconds by the clock.
+TIMED = (
+    "tests/unit/autoconfig/test_edge_function.py",
+    "tests/unit/benchmarks/",
+    "tests/unit/cli/test_cli_main.py",
+    "tests/unit/deliver/",
+)
 # A file of the system tests that has no name above.
-SHORT = 20
+SHORT = 10
 
 
 def parts() -> dict[str, str]:
@@ -84,11 +115,18 @@ def parts() -> dict[str, str]:
     return found
 
 
+def fills(part: str) -> bool:
+    """Whether a part of the suite only computes: no container that would have the filler's priority."""
+    return part == "pulumi" or (part.startswith("tests/unit/") and not part.startswith(TIMED))
+
+
 def pytest_configure() -> None:
     """Take Control-C, which tests send, and set no property a deadline.
 
     A shell has what runs in its background ignore Control-C. A busy machine takes its time.
     """
+    if os.environ.get("PYTEST_XDIST_WORKER") == FILLER:
+        os.nice(NICENESS)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile("suite", deadline=None)
     hypothesis.settings.load_profile("suite")
@@ -114,6 +152,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=order)
 
 
+def pytest_collection_finish() -> None:
+    """Leave all that is imported and collected by now out of the garbage collections."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
     """Hand out the parts of the suite, where whole files are asked for."""
@@ -127,5 +171,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileS
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
             return part.get(file, file)
+
+        def _assign_work_unit(self, node: WorkerController) -> None:
+            if any(each.gateway.id == FILLER for each in self.nodes):
+                # The others leave these to it as long as they have something else.
+                is_filler = node.gateway.id == FILLER
+                fitting = next((each for each in self.workqueue if fills(each) == is_filler), None)
+                if fitting:
+                    self.workqueue.move_to_end(fitting, last=False)
+                elif is_filler:
+                    node.shutdown()
+                    return
+            super()._assign_work_unit(node)
 
     return LoadPartScheduling(config, log)
