@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import time
+import urllib.error
+import urllib.request
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -311,17 +314,15 @@ def test_a_task_has_its_own_roles_credentials_and_no_others(cluster: Cluster) ->
     told = dict(one.partition("=")[::2] for one in cluster.inspect("holder")["Config"]["Env"])
     url = told["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
     token = told["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+    trust = ssl.create_default_context(cafile=cluster.desk.layout.ca_file)
 
     def fetch(with_token: str) -> tuple[int, dict[str, Any]]:
-        done = subprocess.run(
-            ["curl", "-s", "-w", "\n%{http_code}", "--cacert", str(cluster.desk.layout.ca_file)]
-            + ["-H", f"Authorization: {with_token}", url],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        body, _, code = done.stdout.rpartition("\n")
-        return int(code), json.loads(body)
+        request = urllib.request.Request(url, headers={"Authorization": with_token})
+        try:
+            with urllib.request.urlopen(request, context=trust, timeout=30) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.load(refused)
 
     assert 403 == fetch("wrong")[0]
     code, found = fetch(token)
