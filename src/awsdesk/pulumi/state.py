@@ -10,11 +10,12 @@ Failures: `StateError` if the file cannot be parsed; OSError if it cannot be wri
 
 import dataclasses
 import json
-import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from awsdesk import files
 
 _VERSION = 1
 
@@ -191,13 +192,10 @@ class StateFile:
         }
         resources = ", ".join(map(self._text, self._state.resources.values()))
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            head = f'{{"version": {_VERSION}, "resources": [{resources}], '
-            # Without indentation: only then json uses its C encoder.
-            file.write(head + json.dumps(rest)[1:])
-        draft.replace(self._path)
+        head = f'{{"version": {_VERSION}, "resources": [{resources}], '
+        # Without indentation: only then json uses its C encoder.
+        text = head + json.dumps(rest)[1:]
+        files.replace(self._path, text.encode(), durable=False)
 
     def _text(self, resource: Resource) -> str:
         written = self._written.get(resource.urn)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-STORED_BYTES = 256 << 20
-"""What one user, or one shared collection, may store: 50,000 events, or 5,000 with pictures."""
+from postal_plexus.maintenance.calendar_store import STORED_BYTES
 
 LARGEST_BYTES = 2 << 20
 """Of a request's body: an event with a picture, or a contact; nginx has the same limit."""

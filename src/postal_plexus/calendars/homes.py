@@ -9,7 +9,6 @@ Failures: `EntryError` the entry is not stored; OSError the store does not take 
 """
 
 import hashlib
-import json
 import os
 import re
 import secrets
@@ -22,14 +21,15 @@ from typing import Any, cast
 from radicale import item as radicale_item
 
 from postal_plexus.calendars.application import FIRST_COLLECTIONS, radicale_application
-from postal_plexus.calendars.bounds import LARGEST_BYTES, STORED_BYTES, stored_bytes
-from postal_plexus.calendars.links import HOMES, create_shared, link_shared
+from postal_plexus.calendars.bounds import LARGEST_BYTES, stored_bytes
+from postal_plexus.calendars.links import create_shared, link_shared
 from postal_plexus.calendars.recurrence import MOST, recurs_too_often
 from postal_plexus.calendars.shares import KINDS, PREFIX, Share
 from postal_plexus.calendars.syntax import takes_too_long, text_of
 from postal_plexus.entries import CALENDAR, CARDS, uid_of, version_of
+from postal_plexus.maintenance import calendar_store
+from postal_plexus.maintenance.calendar_store import HOMES, STORED_BYTES
 
-_PROPERTIES = ".Radicale.props"
 _TAGS = {CALENDAR: KINDS["calendars"], CARDS: KINDS["address-books"]}
 _FIRST = {CALENDAR: "calendar", CARDS: "contacts"}
 _ENDINGS = {CALENDAR: ".ics", CARDS: ".vcf"}
@@ -129,11 +129,11 @@ class Home:
         found: list[Collection] = []
         kinds = {tag: kind for kind, tag in _TAGS.items()}
         for folder in self._folder.iterdir() if self._folder.is_dir() else ():
-            properties = _properties(folder)
-            if properties.get("tag") in kinds:
-                name = properties.get("D:displayname") or folder.name
+            tag = calendar_store.properties(folder).get("tag")
+            if tag in kinds:
+                name = calendar_store.shown_name(folder)
                 shared = folder.name.startswith(PREFIX)
-                kind = kinds[properties["tag"]]
+                kind = kinds[tag]
                 found.append(Collection(kind, name, folder, is_shared=shared))
         return sorted(found, key=lambda each: (each.is_shared, each.name.casefold(), each.folder))
 
@@ -211,7 +211,7 @@ class Target:
             return Stored(outcome, name)
         if not home.take(len(text.encode()), self.collection):
             return Stored("full", name)
-        _write(folder, name, text)
+        calendar_store.write(folder / name, text)
         self._names[uid] = name
         self._seen.add(name)
         return Stored(outcome, name)
@@ -269,24 +269,3 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith("DTSTAMP")]
-
-
-def _properties(folder: Path) -> dict[str, str]:
-    try:
-        read: object = json.loads((folder / _PROPERTIES).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, str]", read) if isinstance(read, dict) else {}
-
-
-def _write(folder: Path, name: str, text: str) -> None:
-    """Write a file that appears whole, and is safe when this returns."""
-    fresh = folder / f".Radicale.tmp-{secrets.token_hex(8)}"
-    try:
-        with fresh.open("xb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(folder / name)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -6,14 +6,11 @@ belongs to a user is removed, and the collection itself always stays.
 """
 
 import json
-import secrets
 from pathlib import Path
 
 from postal_plexus.calendars.shares import KINDS, PREFIX, Share, shares_of
+from postal_plexus.maintenance.calendar_store import HOMES, PROPERTIES, SHARED, write
 
-HOMES = "collection-root"
-_SHARED = "shared"
-_PROPERTIES = ".Radicale.props"
 # What Apple's clients ask for: events and tasks.
 COMPONENTS = "VEVENT,VTODO"
 
@@ -25,16 +22,14 @@ def create_shared(store: Path, shares: tuple[Share, ...]) -> None:
         OSError: the store does not take them.
     """
     for share in shares:
-        folder = store / _SHARED / share.folder
-        if (folder / _PROPERTIES).exists():
+        folder = store / SHARED / share.folder
+        if (folder / PROPERTIES).exists():
             continue
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         properties = {"tag": KINDS[share.kind], "D:displayname": share.name}
         if share.kind == "calendars":
             properties["C:supported-calendar-component-set"] = COMPONENTS
-        fresh = folder / f".Radicale.tmp-{secrets.token_hex(8)}"
-        fresh.write_text(json.dumps(properties))
-        fresh.replace(folder / _PROPERTIES)
+        write(folder / PROPERTIES, json.dumps(properties))
 
 
 def link_shared(store: Path, user: str, shares: tuple[Share, ...]) -> None:
@@ -47,7 +42,7 @@ def link_shared(store: Path, user: str, shares: tuple[Share, ...]) -> None:
     if not home.is_dir():
         return
     wanted = {
-        name: f"../../{_SHARED}/{share.folder}" for name, share in shares_of(user, shares).items()
+        name: f"../../{SHARED}/{share.folder}" for name, share in shares_of(user, shares).items()
     }
     for entry in home.iterdir():
         if not entry.name.startswith(PREFIX) or not entry.is_symlink():

@@ -25,20 +25,25 @@ import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
+from postal_plexus.maintenance.calendar_store import (
+    HOMES,
+    LOCK,
+    PROPERTIES,
+    SHARED,
+    STORED_BYTES,
+    properties,
+    shown_name,
+    write,
+)
 from postal_plexus.maintenance.codes import DATA, StatusError
 from postal_plexus.maintenance.output import PROGRESS, Output
 
 CALENDARS, WEB = 5007, 5005
 """Owner and group of the store."""
 
-HOMES, SHARED = "collection-root", "shared"
-STORED_BYTES = 256 << 20
 NOTE = "plexus-restoring-calendars"
 
-_PROPERTIES = ".Radicale.props"
-_LOCK = ".Radicale.lock"
 _LINK = re.compile(r"\.\./\.\./shared/((?:calendars|address-books)/[^/]+)")
 
 
@@ -78,13 +83,13 @@ def restore(
         return output.fail(DATA, text)
     _make(live / HOMES)
     _make(home)
-    taken = {_properties(each).get("D:displayname", each.name) for each in _collections(home)}
+    taken = {shown_name(each) for each in _collections(home)}
     for each in found:
-        properties = _properties(each)
-        name = free_name(f"Restored {date} {properties.get('D:displayname') or each.name}", taken)
+        before = properties(each)
+        name = free_name(f"Restored {date} {shown_name(each)}", taken)
         taken.add(name)
         _prepare(each)
-        _write(each / _PROPERTIES, json.dumps({**properties, "D:displayname": name}))
+        write(each / PROPERTIES, json.dumps({**before, "D:displayname": name}), (CALENDARS, WEB))
         output.say("calendar", name=name, entries=sum(1 for _ in _entries(each)))
     with _locked(live):
         for each in found:
@@ -116,13 +121,13 @@ def _put_back(here: Path, group: Path, owner: str, output: Output) -> None:
         there = here / each.name
         if os.path.lexists(there):
             if not _is_directory(there) or any(_entries(there)):
-                output.say("kept-calendar", address=owner, name=_shown(each))
+                output.say("kept-calendar", address=owner, name=shown_name(each))
                 continue
             shutil.rmtree(there)
         _prepare(each)
         count = sum(1 for _ in _entries(each))
         each.rename(there)
-        output.say("calendar-in-place", address=owner, name=_shown(there), entries=count)
+        output.say("calendar-in-place", address=owner, name=shown_name(there), entries=count)
     for link in group.iterdir():
         if link.is_symlink() and _LINK.fullmatch(target := str(link.readlink())):
             there = here / link.name
@@ -158,26 +163,14 @@ def _is_directory(path: Path) -> bool:
 
 
 def _is_collection(path: Path) -> bool:
-    properties = path / _PROPERTIES
-    return _is_directory(path) and properties.is_file() and not properties.is_symlink()
+    file = path / PROPERTIES
+    return _is_directory(path) and file.is_file() and not file.is_symlink()
 
 
 def _entries(collection: Path) -> Iterator[Path]:
     for each in sorted(collection.iterdir()):
         if not each.name.startswith(".") and each.is_file() and not each.is_symlink():
             yield each
-
-
-def _shown(collection: Path) -> str:
-    return _properties(collection).get("D:displayname") or collection.name
-
-
-def _properties(collection: Path) -> dict[str, str]:
-    try:
-        read: object = json.loads((collection / _PROPERTIES).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return cast("dict[str, str]", read) if isinstance(read, dict) else {}
 
 
 def _octets(folders: Sequence[Path]) -> int:
@@ -211,23 +204,11 @@ def _make(folder: Path) -> None:
         raise StatusError(DATA, f"{folder} is no directory")
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file."""
-    fresh = path.with_name(f".Radicale.tmp-{secrets.token_hex(8)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchown(file.fileno(), CALENDARS, WEB)
-    fresh.replace(path)
-
-
 @contextmanager
 def _locked(live: Path) -> Generator[None]:
     """Hold Radicale's lock alone, while its server runs (radicale.pathutils.RwLock)."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(live / _LOCK, flags, 0o600)
+    descriptor = os.open(live / LOCK, flags, 0o600)
     try:
         os.fchown(descriptor, CALENDARS, WEB)
         fcntl.flock(descriptor, fcntl.LOCK_EX)

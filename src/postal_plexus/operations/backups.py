@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from postal_plexus.config.names import CALENDARS_ROOT, MAIL_ROOT
-from postal_plexus.maintenance import modified_utf7
+from postal_plexus.maintenance import calendar_store, modified_utf7
 from postal_plexus.operations.system import OperationError, told
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def calendars_path(address: str) -> str:
     Args:
         address: the mailbox's first address; "" for what users share.
     """
-    return f"{CALENDARS_ROOT}/collection-root/{address}" if address else f"{CALENDARS_ROOT}/shared"
+    below = f"{calendar_store.HOMES}/{address}" if address else calendar_store.SHARED
+    return f"{CALENDARS_ROOT}/{below}"
 
 
 def encoded(folder: str) -> str:
