@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import imaplib
 import smtplib
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from host.nfs_host import ADDRESS, EFS_OPTIONS, HASH, PASSWORD, PREPARE, NfsHost
+from mail_sockets import greeted, imap_on
 from postal_plexus.config.lists import read_stack
 from postal_plexus.directory import TABLES, Host
 from service.certificates import Authority
@@ -157,23 +157,9 @@ class OneClient:
     number: int
 
     def lmtp(self) -> smtplib.LMTP:
-        client = smtplib.LMTP()
-        client.sock = self.machine.connected(240 + self.number, 180)
-        client.file = None
-        assert client.getreply()[0] == 220
-        client.ehlo()
-        return client
+        """Return an LMTP client."""
+        return greeted(smtplib.LMTP(), self.machine.connected(240 + self.number, 180))
 
     def imap(self, address: str) -> imaplib.IMAP4:
-        one = self
-
-        class Client(imaplib.IMAP4):
-            def _create_socket(self, timeout: float | None) -> Any:
-                context = ssl.create_default_context()
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-                return context.wrap_socket(one.machine.connected(9930 + one.number, timeout or 180))
-
-        client = Client(timeout=180)
-        client.authenticate("PLAIN", lambda _: f"\0{address}\0{PASSWORD}".encode())
-        return client
+        """Return a logged-in IMAP client."""
+        return imap_on(self.machine.connected(9930 + self.number, 180), address, PASSWORD)

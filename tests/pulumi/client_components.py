@@ -1,17 +1,14 @@
 """The certificate task and the clients' sites, registered alone, and what a policy allows."""
 
-import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
 import pulumi_aws as aws
 import pytest
-from google.protobuf import empty_pb2
+import registrations
 from ministack.core.iam_evaluator import EvalContext, evaluate, parse_policy_document
-from pulumi.runtime import mocks, rpc, settings
+from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2, resource_pb2
-from pulumi.runtime.stack import run_in_stack
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 from registrations import ACCOUNT, PROGRAM, REGION, RecordingMonitor, Run
 
@@ -79,30 +76,8 @@ class Monitor(RecordingMonitor):
 
 
 def run(program: Callable[[aws.Provider], None], monitor: Monitor) -> Run:
-    """Run a program that gets the stack's provider, as `registrations.record` runs the whole."""
-    settings.configure(
-        mocks.MockSettings(
-            monitor=monitor,
-            monitor_features=set(monitor.GetDeploymentInfo(empty_pb2.Empty()).supportedFeatures),
-            engine=mocks.MockEngine(logging.getLogger("pulumi")),
-            project="postal-plexus",
-            stack="main",
-            dry_run=monitor.preview,
-            organization=None,
-            callbacks=None,
-        )
-    )
-    settings.set_root_resource(None)
-    settings.SETTINGS.outputs.clear()
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(run_in_stack(lambda: program(aws.Provider("aws", region=REGION))))
-    finally:
-        loop.close()
-        asyncio.set_event_loop(None)
-    recorded = sorted(monitor.recorded, key=lambda entry: entry.urn)
-    return Run(tuple(recorded), monitor.stack_outputs, monitor.secret_outputs)
+    """Run a program that gets the stack's provider."""
+    return registrations.run(lambda: program(aws.Provider("aws", region=REGION)), monitor)
 
 
 @pytest.fixture(scope="module", autouse=True)

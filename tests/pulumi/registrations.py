@@ -11,7 +11,7 @@ import json
 import logging
 import runpy
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -325,6 +325,14 @@ def record(
             for key, value in config.items()
         }
     )
+    with _path_of_program():
+        return run(
+            lambda: runpy.run_path(str(PROGRAM), run_name="__main__") and None, monitor, stack
+        )
+
+
+def run(program: Callable[[], None], monitor: RecordingMonitor, stack: str = "main") -> Run:
+    """Run a program in a stack, and return what the monitor has recorded."""
     settings.configure(
         mocks.MockSettings(
             monitor=monitor,
@@ -332,7 +340,7 @@ def record(
             engine=mocks.MockEngine(logging.getLogger("pulumi")),
             project="postal-plexus",
             stack=stack,
-            dry_run=preview,
+            dry_run=monitor.preview,
             organization=None,
             callbacks=None,
         )
@@ -340,18 +348,15 @@ def record(
     settings.set_root_resource(None)
     # What a failed run left behind belongs to its event loop.
     settings.SETTINGS.outputs.clear()
-    with _path_of_program():
-        loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(loop)
-        gc.disable()  # it takes half of the time
-        try:
-            loop.run_until_complete(
-                run_in_stack(lambda: runpy.run_path(str(PROGRAM), run_name="__main__") and None)
-            )
-        finally:
-            gc.enable()
-            loop.close()
-            asyncio.set_event_loop(None)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    gc.disable()  # it takes half of the time
+    try:
+        loop.run_until_complete(run_in_stack(program))
+    finally:
+        gc.enable()
+        loop.close()
+        asyncio.set_event_loop(None)
     # Registrations run side by side, so their order says nothing.
     recorded = sorted(monitor.recorded, key=lambda entry: entry.urn)
     return Run(tuple(recorded), monitor.stack_outputs, monitor.secret_outputs)

@@ -42,6 +42,9 @@ class AuthClient:
         self._socket.sendall(f"{line}resp={secret}\n".encode())
         return str(self._number)
 
-    def close(self) -> None:
+    def __enter__(self) -> AuthClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._socket.close()

@@ -1,14 +1,32 @@
-"""Strangers (and thieves) in a container's network, driven from a test; what they do is in strangers.py."""
+"""Crowds of clients, driven from a test: users in IDLE, and strangers in a container's network."""
 
 from __future__ import annotations
 
+import contextlib
+import imaplib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from service.mail_host import PASSWORD, MailHost
+
+
+@contextlib.contextmanager
+def idle_sessions(host: MailHost, users: Iterable[str]) -> Iterator[list[imaplib.IMAP4_SSL]]:
+    """Keep a session for each of the users, which waits in IDLE on INBOX."""
+    with contextlib.ExitStack() as sessions:
+        clients: list[imaplib.IMAP4_SSL] = []
+        for user in users:
+            client = host.imap(user)
+            sessions.callback(client.shutdown)
+            client.select()
+            client.send(b"idle IDLE\r\n")
+            assert client.readline().startswith(b"+")
+            clients.append(client)
+        yield clients
 
 
 class Strangers:

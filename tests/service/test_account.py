@@ -54,9 +54,8 @@ def _as_new(host: MailHost) -> Iterator[None]:  # pyright: ignore[reportUnusedFu
 @pytest.fixture
 def auth(host: MailHost) -> Iterator[AuthClient]:
     """Authenticate as Postfix does on auth.sock, without a mail client."""
-    made = AuthClient(host)
-    yield made
-    made.close()
+    with AuthClient(host) as made:
+        yield made
 
 
 def own_file(host: MailHost, name: str = "ann") -> Path:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from mail_sockets import trusting
 from postal_plexus.certificates.tls_directory import TlsDirectory
 from service.certificates import Authority
 from service.mail_host import HOSTNAME, MailHost
@@ -30,8 +30,6 @@ def install(host: MailHost, authority: Authority) -> x509.Certificate:
 
 def shown(host: MailHost, port: int) -> int:
     """Return the serial number of the certificate that a new connection to a port sees."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     container = host.containers["dovecot" if port in PORTS["dovecot"] else "postfix"]
     with socket.create_connection(("127.0.0.1", container.port(port)), timeout=20) as plain:
         if before_tls := {587: (b"EHLO x\r\n", b"STARTTLS\r\n"), 4190: (b"STARTTLS\r\n",)}.get(
@@ -41,7 +39,7 @@ def shown(host: MailHost, port: int) -> int:
             for command in before_tls:
                 plain.sendall(command)
                 plain.recv(4096)
-        with context.wrap_socket(plain, server_hostname=HOSTNAME) as tls:
+        with trusting().wrap_socket(plain, server_hostname=HOSTNAME) as tls:
             octets = tls.getpeercert(binary_form=True)
     assert octets
     return x509.load_der_x509_certificate(octets).serial_number

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
 from collections.abc import Iterator
 
 import pytest
 
-from service.crowds import Strangers
+from service.crowds import Strangers, idle_sessions
 from service.mail_host import ODD_ADDRESS, PASSWORD, MailHost
 from service.managesieve import ManageSieve
 from wire import await_true
@@ -24,15 +23,7 @@ SIEVE_NETWORK = 10
 @pytest.fixture(scope="module")
 def inside(host: MailHost) -> Iterator[list[imaplib.IMAP4_SSL]]:
     """Fifty-one clients that have logged in and wait in IDLE."""
-    with contextlib.ExitStack() as open_ones:
-        clients: list[imaplib.IMAP4_SSL] = []
-        for user in USERS * 17:
-            client = host.imap(user)
-            clients.append(client)
-            open_ones.callback(client.shutdown)
-            client.select()
-            client.send(b"idle IDLE\r\n")
-            assert client.readline().startswith(b"+")
+    with idle_sessions(host, USERS * 17) as clients:
         yield clients
 
 

@@ -9,12 +9,12 @@ import smtplib
 import socket
 import ssl
 import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from corpus import SES_LIMIT, edge_mails, mail_of, wire
+from mail_sockets import only_tls_11
 from service.container_engine import Container
 from service.mail_host import HOSTNAME, ODD_ADDRESS, STACK, MailHost
 from wire import await_true
@@ -136,7 +136,7 @@ def test_unknown_recipient_is_refused_for_itself(host: MailHost) -> None:
 
 
 def test_largest_mail_passes_within_the_memory_limit(host: MailHost) -> None:
-    """Three mails of 40 MB are delivered and read in 96 MB of memory, and nothing is killed."""
+    """Three messages of 40 MB are delivered and read in 96 MB of memory, and nothing is killed."""
     content = mail_of(SES_LIMIT)
     for _ in range(3):
         deliver(host, "ben@example.org", content)
@@ -165,18 +165,11 @@ def test_nothing_listens_without_tls(host: MailHost) -> None:
     sockets = container.exec("cat", "/proc/net/tcp").splitlines()[1:]
     listening = {int(line.split()[1].partition(":")[2], 16) for line in sockets if " 0A " in line}
     assert listening == {993, 4190}
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname = False
-    old.verify_mode = ssl.CERT_NONE
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         socket.create_connection(("127.0.0.1", container.port(993)), timeout=10) as plain,
         pytest.raises(ssl.SSLError),
     ):
-        old.wrap_socket(plain)
+        only_tls_11().wrap_socket(plain)
 
 
 def test_greeting_names_no_software(host: MailHost) -> None:
@@ -243,7 +236,7 @@ def test_unwritable_mail_store_defers(host: MailHost) -> None:
 def test_lock_of_the_dead_holds_one_mailbox_up(host: MailHost) -> None:
     """A lock left by a killed process defers mail of its own mailbox only (451).
 
-    Such a lock is broken after three minutes; four mails that wait for it so long would be all
+    Such a lock is broken after three minutes; four messages that wait for it so long would be all
     that LMTP can take. And 30 s after it has gone away, `deliver` believes that nothing comes any more.
     """
     deliver(host, "ann@example.org", b"Subject: before\r\n\r\n")

@@ -39,9 +39,8 @@ def _nobody_has_guessed(host: MailHost) -> None:  # pyright: ignore[reportUnused
 @pytest.fixture
 def auth(host: MailHost) -> Iterator[AuthClient]:
     """Provide a client of auth.sock."""
-    made = AuthClient(host)
-    yield made
-    made.close()
+    with AuthClient(host) as made:
+        yield made
 
 
 def by_imap(host: MailHost, password: str, user: str = ANN) -> str:

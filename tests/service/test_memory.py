@@ -1,4 +1,4 @@
-"""Fifty clients in IDLE, mails for all, a search and submissions: nothing is killed for memory.
+"""Fifty clients in IDLE, messages for all, a search and submissions: nothing is killed for memory.
 
 And a container that is short of it says so, before it is killed.
 """
@@ -6,7 +6,6 @@ And a container that is short of it says so, before it is killed.
 from __future__ import annotations
 
 import contextlib
-import imaplib
 import json
 import re
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.container_engine import engine, images
+from service.crowds import idle_sessions
 from service.mail_host import PASSWORD, MailHost
 from service.ses_endpoint import SesEndpoint
 from wire import await_true
@@ -30,16 +30,8 @@ MAILS = 40
 def test_fifty_idle_clients_and_mail_for_all_fit_the_limits(
     host: MailHost, ses: SesEndpoint
 ) -> None:
-    """Each client is told of the mails, the search finds them, the submitted mail leaves, beside sessions that wait."""
-    with contextlib.ExitStack() as open_ones:
-        idle: list[imaplib.IMAP4_SSL] = []
-        for user in USERS * EACH:
-            client = host.imap(user)
-            idle.append(client)
-            open_ones.callback(client.shutdown)
-            client.select()
-            client.send(b"idle IDLE\r\n")
-            assert client.readline().startswith(b"+")
+    """Each client is told of the messages, the search finds them, the submitted mail leaves, beside sessions that wait."""
+    with idle_sessions(host, USERS * EACH) as idle, contextlib.ExitStack() as open_ones:
         with host.lmtp() as lmtp:
             for number in range(MAILS):
                 text = f"Subject: number {number}\r\n\r\nwarbling {number}\r\n" * 20

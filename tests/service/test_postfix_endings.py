@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-import warnings
 from pathlib import Path
 
 import pytest
 
+from mail_sockets import only_tls_11
 from service.certificates import Authority
 from service.container_engine import Container, Network
 from service.mail_host import HOSTNAME, SES_HOST, MailHost
@@ -49,7 +49,7 @@ def test_ses_without_a_trusted_certificate_gets_nothing(
 def test_queue_survives_a_new_container(
     host: MailHost, ses: SesEndpoint, authority: Authority
 ) -> None:
-    """Mails that wait when a container ends go out from the next one, on the same volume."""
+    """Messages that wait when a container ends go out from the next one, on the same volume."""
     container = host.start_postfix(1, authority.file)
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", [OUTSIDE], mail("ann@example.org", "survivor"))
@@ -86,19 +86,12 @@ def test_secrets_are_in_no_environment_and_no_arguments(host: MailHost) -> None:
 
 def test_only_tls_12_and_13(host: MailHost) -> None:
     """TLS 1.1 is refused on both ports' TLS."""
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname = False
-    old.verify_mode = ssl.CERT_NONE
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     port = host.containers["postfix"].port(465)
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
         pytest.raises(ssl.SSLError),
     ):
-        old.wrap_socket(plain)
+        only_tls_11().wrap_socket(plain)
 
 
 def test_stops_cleanly_and_fast(host: MailHost) -> None:

@@ -18,10 +18,8 @@ from service.desk.running import RunningDesk
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     """Provide a desk's AWS."""
-    running = RunningDesk.in_directory(tmp_path_factory.mktemp("push"))
-    running.start()
-    yield running
-    assert 0 == running.stop()
+    with RunningDesk.in_directory(tmp_path_factory.mktemp("push")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

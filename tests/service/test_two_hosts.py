@@ -157,11 +157,10 @@ def test_guessing_is_limited_at_home_and_for_submission_on_each_host(
         assert all("UNAVAILABLE" in each for each in too_many), too_many
         forget_guesses(hosts)
         for host in hosts:
-            client = AuthClient(host)
             asked = [(BEN, password) for _, password in guesses]
-            assert ["wrong"] * 10 == client.ask("192.0.2.9", *asked[:10])
-            assert ["later"] * 2 == client.ask("192.0.2.9", *asked[10:])
-            client.close()
+            with AuthClient(host) as client:
+                assert ["wrong"] * 10 == client.ask("192.0.2.9", *asked[:10])
+                assert ["later"] * 2 == client.ask("192.0.2.9", *asked[10:])
     finally:
         forget_guesses(hosts)
 

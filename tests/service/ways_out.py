@@ -7,6 +7,7 @@ import smtplib
 import socket
 from collections.abc import Iterator
 
+from mail_sockets import greeted
 from service.mail_host import PASSWORD, MailHost
 from service.managesieve import ManageSieve
 from service.ses_endpoint import Relayed, SesEndpoint
@@ -29,14 +30,10 @@ def relayed(ses: SesEndpoint, subject: str) -> Relayed:
 
 def inject(host: MailHost) -> smtplib.SMTP:
     """Return a client on the socket of `deliver`."""
-    client = smtplib.SMTP()
-    client.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.sock.settimeout(30)
-    client.sock.connect(str(host.root / "run/postfix/inject.sock"))
-    client.file = None
-    assert client.getreply()[0] == 220
-    client.ehlo()
-    return client
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(30)
+    connection.connect(str(host.root / "run/postfix/inject.sock"))
+    return greeted(smtplib.SMTP(), connection)
 
 
 def forward(host: MailHost, content: bytes | str, owner: str = "away@example.org") -> None:
@@ -73,7 +70,7 @@ def deliver(
 
 
 def headers(host: MailHost, address: str, subject: str, folder: str = "INBOX") -> list[bytes]:
-    """Return headers of a user's mails with that subject, in a folder."""
+    """Return headers of a user's messages with that subject, in a folder."""
     mark = f"\r\nSubject: {subject}\r\n".encode()
     with host.imap(address) as client:
         if client.select(folder, readonly=True)[1] == [b"0"]:

@@ -5,32 +5,19 @@ What it does with ECR and with Debian's archive is in tests/service.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
 
-from service.container_engine import ROOT, Engine, engine
+from loading import tool
+from service.container_engine import Engine, engine
 from system.desk import Desk
-
-
-def tool() -> ModuleType:
-    """tools/patch as a module; its time to settle is the desk's."""
-    loader = SourceFileLoader("patch", str(ROOT / "tools" / "patch"))
-    spec = importlib.util.spec_from_loader("patch", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["patch"] = module
-    loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -58,9 +45,15 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(desk: Desk) -> Iterator[Running]:
+def patch() -> Iterator[ModuleType]:
+    """Provide tools/patch as a module."""
+    with tool("patch") as module:
+        yield module
+
+
+@pytest.fixture(scope="module")
+def running(desk: Desk, patch: ModuleType) -> Iterator[Running]:
     """Provide the service; at the end the revision that Pulumi made is in service again."""
-    patch = tool()
     settings = json.loads((desk.directory / "desk.json").read_text())
     ecs = boto3.client(
         "ecs",

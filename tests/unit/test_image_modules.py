@@ -1,19 +1,16 @@
 """Each image has every module of ours that its programs import, as tools/images chooses them."""
 
 import ast
-import sys
 from collections.abc import Iterator
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import loading
+from loading import ROOT, SOURCES
 from postal_plexus.maintenance import task
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "src"
 IMAGES = ("certbot", "deliver", "dovecot", "postfix", "web")
 # What is started by its name, and not by a program in the image's directory.
 STARTED = {
@@ -28,16 +25,8 @@ STARTED = {
 @pytest.fixture(scope="module")
 def tool() -> Iterator[ModuleType]:
     """Provide the program tools/images, loaded."""
-    loader = SourceFileLoader("tools_images", str(ROOT / "tools/images"))
-    spec = spec_from_loader("tools_images", loader)
-    assert spec
-    module = module_from_spec(spec)
-    sys.modules["tools_images"] = module
-    before = list(sys.path)
-    loader.exec_module(module)
-    yield module
-    sys.path[:] = before
-    del sys.modules["tools_images"]
+    with loading.tool("images") as module:
+        yield module
 
 
 def module_files(name: str) -> list[Path]:

@@ -1,30 +1,23 @@
 """tools/patch with several hosts: one after the other, and a failure ends it."""
 # ruff: noqa: ARG002, N803  AWS's names
 
-import importlib.util
 import json
-import sys
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from loading import tool
+
 SERVICES = ("deliver", "dovecot", "postfix")
 
 
 @pytest.fixture(scope="module")
-def patch() -> ModuleType:
+def patch() -> Iterator[ModuleType]:
     """Provide tools/patch as a module."""
-    loader = SourceFileLoader("patch_hosts", str(ROOT / "tools" / "patch"))
-    spec = importlib.util.spec_from_loader("patch_hosts", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["patch_hosts"] = module
-    loader.exec_module(module)
-    return module
+    with tool("patch") as module:
+        yield module
 
 
 class Ecs:
@@ -112,7 +105,7 @@ def run(patch: ModuleType, monkeypatch: pytest.MonkeyPatch, ecs: Ecs, stack: Any
             return "new"
 
     monkeypatch.setattr(patch, "SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr(patch, "_BACK_SECONDS", 0.05)
+    monkeypatch.setattr(patch, "BACK_SECONDS", 0.05)
     monkeypatch.setattr(patch, "load", lambda _name: Push)
     monkeypatch.setattr(patch, "tool", lambda *_words: "")
     monkeypatch.setattr(

@@ -1,15 +1,14 @@
 """The README's picture of `make run`: what it shows, and what it must not."""
 
-import importlib.util
 import re
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from loading import ROOT, tool
+
 OUTPUT = """deliver: healthy
 A message arrives:
        63 ms  SES accepted a message
@@ -22,14 +21,10 @@ Console:             http://127.0.0.1:8025/?token=kEy7x
 
 
 @pytest.fixture
-def picture() -> ModuleType:
-    """Provide the program, which has no suffix."""
-    loader = SourceFileLoader("picture", str(ROOT / "tools/picture"))
-    spec = importlib.util.spec_from_loader("picture", loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
+def picture() -> Iterator[ModuleType]:
+    """Provide the program."""
+    with tool("picture") as module:
+        yield module
 
 
 def texts(svg: str) -> str:

@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     """Provide a running daemon without containers."""
-    running = RunningDesk.in_directory(tmp_path_factory.mktemp("desk"))
-    running.start()
-    yield running
-    assert 0 == running.stop()
+    with RunningDesk.in_directory(tmp_path_factory.mktemp("desk")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

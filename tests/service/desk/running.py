@@ -26,7 +26,7 @@ os.environ.setdefault("CONTAINERS_CONF", str(CONTAINERS_CONF))
 
 @dataclass
 class RunningDesk:
-    """The daemon of one desk; may be stopped, killed and started again."""
+    """The daemon of one desk; may be stopped, killed and started again. A context manager."""
 
     layout: DeskLayout
     settings: DeskSettings
@@ -41,6 +41,13 @@ class RunningDesk:
         made = settings.with_ports(made, ports.choose(Ports(), preferred=Ports()))
         settings.save(layout.settings, made)
         return cls(layout, made)
+
+    def __enter__(self) -> RunningDesk:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.stop() == 0
 
     def start(self) -> None:
         """Start the daemon and wait until it answers."""

@@ -12,10 +12,8 @@ from service.pulumi_engine.deployer import Deployer
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     """Provide a running daemon without containers."""
-    running = RunningDesk.in_directory(tmp_path_factory.mktemp("pulumi"))
-    running.start()
-    yield running
-    assert 0 == running.stop()
+    with RunningDesk.in_directory(tmp_path_factory.mktemp("pulumi")) as running:
+        yield running
 
 
 @pytest.fixture

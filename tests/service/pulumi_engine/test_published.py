@@ -78,19 +78,17 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Provide the template deployed twice, as an operator does, on a desk of its own."""
-    desk = RunningDesk.in_directory(tmp_path_factory.mktemp("published"))
-    desk.start()
     config = yaml.safe_load((ROOT / "pulumi" / "Pulumi.prod.yaml").read_text())["config"]
     config["postal-plexus:images"] = {
         name: f"localhost/postal-plexus/{name}:1" for name in ("dovecot", "postfix", "deliver")
     } | {"certbot": "none"}
-    deployer = Deployer(desk, tmp_path_factory.mktemp("stack"))
-    pending = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
-    assert sorted(DOMAINS) == sorted(pending["client_setup_pending"])
-    outputs = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
-    assert [] == outputs["client_setup_pending"]
-    yield World(desk, config, outputs)
-    assert 0 == desk.stop()
+    with RunningDesk.in_directory(tmp_path_factory.mktemp("published")) as desk:
+        deployer = Deployer(desk, tmp_path_factory.mktemp("stack"))
+        pending = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
+        assert sorted(DOMAINS) == sorted(pending["client_setup_pending"])
+        outputs = deployer.deploy_stack(ROOT / "pulumi", "test", config).outputs
+        assert [] == outputs["client_setup_pending"]
+        yield World(desk, config, outputs)
 
 
 def is_sound(resolver: dns.resolver.Resolver, domain: str) -> dict[str, bool]:
