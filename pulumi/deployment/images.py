@@ -21,7 +21,7 @@ from deployment.stack import Stack
 NAMES = ("dovecot", "postfix", "deliver", "certbot")
 WEB = "web"
 
-_ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[2]
 
 # Docker's name for AWS's architecture.
 _ARCHITECTURES = {"arm64": "arm64", "x86_64": "amd64"}
@@ -45,7 +45,7 @@ def built_images(architecture: str, names: Sequence[str] = NAMES) -> Mapping[str
         pulumi.RunError: the builder cannot tell.
     """
     listed = subprocess.run(  # noqa: S603  our own script
-        [sys.executable, str(_ROOT / "tools" / "images"), "--refresh", "--tags", *names],
+        [sys.executable, str(ROOT / "tools" / "images"), "--refresh", "--tags", *names],
         env={**os.environ, "ARCH": _ARCHITECTURES[architecture]},
         capture_output=True,
         text=True,
@@ -131,7 +131,7 @@ class Images(pulumi.ComponentResource):
         pushed = command.local.Command(
             f"{args.name}-{image}",
             # The interpreter that runs this program has what tools/push needs.
-            create=f"{sys.executable} {_ROOT / 'tools' / 'push'}",
+            create=f"{sys.executable} {ROOT / 'tools' / 'push'}",
             environment=environment,
             triggers=[local, repository.repository_url],
             # The interpreter's path differs between machines, which is no reason to push again. The

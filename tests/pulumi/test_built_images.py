@@ -24,7 +24,7 @@ def test_an_archive_that_is_away_is_a_warning(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
     warnings: list[str] = []
-    monkeypatch.setattr(images, "_ROOT", tmp_path)
+    monkeypatch.setattr(images, "ROOT", tmp_path)
     monkeypatch.setattr(pulumi, "warn", warnings.append)
     monkeypatch.setenv("PLEXUS_SECURITY_ARCHIVE", "http://127.0.0.1:9/")
     named = images.built_images("arm64")

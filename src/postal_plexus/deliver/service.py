@@ -54,7 +54,7 @@ EXIT_STATE = 73  # EX_CANTCREAT: the volume cannot hold the journal
 
 _STACK = 256 * 1024
 _TICK_SECONDS = 5.0
-_STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 _FINISH_SECONDS = 15.0
 _SETTLE_SECONDS = 8.0
 _JOURNAL_PATIENCE_SECONDS = 60.0
@@ -64,10 +64,10 @@ _STUCK_SECONDS = 900.0
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until SIGTERM or SIGINT. Return the process's exit status."""
-    # Blocked in all threads, and polled by `_stop_signal`. A handler would run in the middle of
+    # Blocked in all threads, and polled by `stop_signal`. A handler would run in the middle of
     # whatever the main thread does, and setting an Event there can wait forever for a lock that the
     # main thread itself holds.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     stopping = threading.Event()
     try:
         config = read_config(environ)
@@ -88,12 +88,12 @@ def main(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _stop_signal(seconds: float) -> str:
+def stop_signal(seconds: float) -> str:
     """Wait up to `seconds` for SIGTERM or SIGINT. Return the signal's name, or ""."""
-    told = signal.sigtimedwait(_STOP_SIGNALS, seconds)
+    told = signal.sigtimedwait(STOP_SIGNALS, seconds)
     # If the process was suspended (SIGSTOP) beyond that time, Python returns a structure that
     # nobody has filled.
-    if told is None or told.si_signo not in _STOP_SIGNALS:
+    if told is None or told.si_signo not in STOP_SIGNALS:
         return ""
     return signal.Signals(told.si_signo).name
 
@@ -105,7 +105,7 @@ def _open_journal(config: Config) -> Journal:
         try:
             return Journal(config.state_path, read_boot_id())
         except JournalBusyError:
-            if time.monotonic() > deadline or _stop_signal(0.2):
+            if time.monotonic() > deadline or stop_signal(0.2):
                 raise
 
 
@@ -186,7 +186,7 @@ class Service:
             feedback = self._feedback()
             receivers.append(feedback.receiver)
             threads.append(start("feedback", feedback.run))
-        while not (reason := _stop_signal(_TICK_SECONDS)):
+        while not (reason := stop_signal(_TICK_SECONDS)):
             self._settlement.extend()
             self._dovecot.close_idle()
             self._postfix.close_idle()

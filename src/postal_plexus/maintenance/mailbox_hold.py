@@ -34,7 +34,7 @@ _LMTP_SECONDS = 1.0
 _TASKS = 1 << 32
 # Beyond those: one per mailbox, which tasks on this host share, and its way to another host needs.
 _STAYS = 1 << 33
-_LEAVING_SECONDS = 5.0
+LEAVING_SECONDS = 5.0
 
 
 class MailboxBusyError(Exception):
@@ -89,7 +89,7 @@ def stay(stored: str, path: Path = HOLDS_PATH) -> Generator[None]:
     lock = os.open(path / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     try:
         octet = hold_file.lock_octet(stored) + _STAYS
-        if not _lock(lock, octet, _LEAVING_SECONDS, fcntl.F_RDLCK):
+        if not _lock(lock, octet, LEAVING_SECONDS, fcntl.F_RDLCK):
             raise MailboxBusyError(f"{stored} is leaving this host: try again in a minute")
         yield
     finally:

@@ -37,6 +37,7 @@ _PIECES = st.sampled_from(
 @settings(max_examples=300)
 @given(st.lists(_PIECES, max_size=20).map("".join))
 def test_lines_are_those_of_the_parser(text: str) -> None:
+    """Logical lines are split where vobject splits them, however they are continued."""
     try:
         expected = [line for line, _ in getLogicalLines(io.StringIO(text))]
     except IndexError:
@@ -51,6 +52,7 @@ def test_lines_are_those_of_the_parser(text: str) -> None:
 @example("A;B,c:v")
 @example('A;B=c="d",e;F:v')
 def test_names_and_values_are_those_of_the_parser(line: str) -> None:
+    """A line has the name and value that vobject reads, or is malformed for both."""
     try:
         name, _, value, _ = parseLine(line)
     except ParseError:
@@ -72,6 +74,7 @@ ENDLESS = (
 
 @pytest.mark.parametrize("line", ENDLESS)
 def test_a_line_that_occupies_the_parser_is_refused(line: str) -> None:
+    """Whatever form makes its pattern backtrack."""
     assert takes_too_long(f"BEGIN:VEVENT\r\n{line}\r\nEND:VEVENT\r\n")
 
 
@@ -89,6 +92,7 @@ def test_a_line_that_occupies_the_parser_is_refused(line: str) -> None:
     ],
 )
 def test_what_programs_write_is_not(line: str) -> None:
+    """Long addresses, many commas, locations of a kilobyte and vCard 2.1 pass."""
     assert not takes_too_long(line)
 
 

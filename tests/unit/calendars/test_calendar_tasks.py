@@ -156,6 +156,7 @@ def test_what_the_server_could_not_show_is_refused(text: str, reason: str) -> No
 
 
 def test_a_broken_entry_is_told_and_costs_no_other(home: Home) -> None:
+    """The task reports the number of each, stores the others, and succeeds."""
     whole = event("a") + event("b", "RRULE:FREQ=MINUTELY") + event("c", "DTEND:soon") + event("d")
     code, lines = bring(home, whole)
     assert [1, 2] == [line["number"] for line in lines if line["kind"] == "left-out"]
@@ -186,6 +187,7 @@ def test_calendars_by_name(home: Home) -> None:
 
 
 def test_an_export_that_is_imported_elsewhere_is_the_same(home: Home, tmp_path: Path) -> None:
+    """Another home then has the same entries in collections of the same names."""
     whole = event("a", "SUMMARY:one") + event("b") + card("y", "Yves") + card("z", "Zoë")
     bring(home, whole)
     files = exported(home)
@@ -204,6 +206,7 @@ def test_an_export_that_is_imported_elsewhere_is_the_same(home: Home, tmp_path: 
 
 
 def test_one_collection_is_exported_as_it_is(home: Home) -> None:
+    """By its name, without a zip file; for an unknown name the task lists those that exist."""
     bring(home, event("a") + card("z", "Zoë"))
     to, said = io.BytesIO(), io.StringIO()
     assert 0 == tasks.export_one(home, "contacts", Output(said), to)
@@ -215,6 +218,7 @@ def test_one_collection_is_exported_as_it_is(home: Home) -> None:
 def test_a_file_that_is_damaged_in_the_store_is_exported_as_it_is(
     home: Home, tmp_path: Path
 ) -> None:
+    """It is in a folder of its own, so that the other files can be imported."""
     bring(home, event("a"))
     folder = tmp_path / "store/collection-root" / ANN / "calendar"
     (folder / "torn.ics").write_text("BEGIN:VCALEN")
@@ -224,6 +228,7 @@ def test_a_file_that_is_damaged_in_the_store_is_exported_as_it_is(
 
 
 def test_names_of_calendars_are_no_paths(home: Home) -> None:
+    """Users choose names; in the zip file they are short, and safe on every system."""
     for name in ("../../etc", "a/b", "A/B", ".", "x" * 300, "con: <b>"):
         bring(home, event("a"), into=name)
     for path in exported(home):
@@ -271,5 +276,6 @@ def test_devices_get_their_turn_and_nothing_is_lost(home: Home, server: Calendar
     "line", [b"{", b"[]", b'{"kind": "calendar"}', b'{"kind": 1, "uid": "a", "text": ""}']
 )
 def test_an_upload_that_is_none_is_refused(line: bytes) -> None:
+    """The error names the line."""
     with pytest.raises(StatusError, match="line 0 of the upload"):
         list(tasks.read_records(io.BytesIO(line)))

@@ -28,13 +28,11 @@ def test_an_address_stands_for_the_command_that_brings_mail() -> None:
 
 
 def test_what_calendars_need_is_said_before_anything_runs(plexus: Plexus, tmp_path: Path) -> None:
+    """A missing file, options that do not go together, and a stack without calendars."""
     ran = plexus("import", ANN, str(tmp_path / "none.ics"))
-    assert (66, f"{tmp_path}/none.ics: there is no such file\n") == (ran.code, ran.err)
+    assert (66, True) == (ran.code, f"{tmp_path}/none.ics" in ran.err)
     ran = plexus("export", ANN, "--calendar", "Family")
-    assert (64, "plexus: --calendar needs --to FILE (.ics, or .vcf for contacts)\n") == (
-        ran.code,
-        ran.err,
-    )
+    assert (64, True) == (ran.code, "--to FILE" in ran.err)
     ran = plexus("export", ANN, "--calendars", "--format", "mbox")
     assert (64, True) == (ran.code, "not allowed with argument" in ran.err)
     with pytest.raises(OperationError, match="calendars: true"):

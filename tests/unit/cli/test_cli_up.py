@@ -154,9 +154,9 @@ def test_pulumi_is_run(
     [
         ("stack|error: no stack named 'main' found", "pulumi stack init main"),
         ("up|error: the stack is currently locked by 1 lock(s)", "pulumi cancel"),
-        ("up|error: AccessDenied: no", "`pulumi up` failed: error: AccessDenied: no; what errors"),
+        ("up|error: AccessDenied: no", "AccessDenied: no"),
         ("preview|error: incorrect passphrase", "export PULUMI_CONFIG_PASSPHRASE"),
-        ("version|no", "the program pulumi cannot be used"),
+        ("version|no", "program pulumi"),
     ],
 )
 def test_what_pulumi_refuses(

@@ -15,6 +15,7 @@ NOT_USED = re.compile(
 
 
 def test_nginx_uses_nothing_that_it_need_not() -> None:
+    """No configuration file has a directive of such a module."""
     lines = [line for path in WEB.glob("*.conf") for line in path.read_text().splitlines()]
     assert len(lines) > 100
     assert [] == [line for line in lines if NOT_USED.match(line)]

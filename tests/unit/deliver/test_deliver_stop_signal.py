@@ -14,9 +14,9 @@ WAIT = 0.3
 PROGRAM = f"""
 import signal
 from postal_plexus.deliver import service
-signal.pthread_sigmask(signal.SIG_BLOCK, service._STOP_SIGNALS)
+signal.pthread_sigmask(signal.SIG_BLOCK, service.STOP_SIGNALS)
 print("waiting", flush=True)
-print(repr(service._stop_signal({WAIT})), flush=True)
+print(repr(service.stop_signal({WAIT})), flush=True)
 """
 
 

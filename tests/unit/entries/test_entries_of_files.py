@@ -118,6 +118,7 @@ def test_a_calendar_of_google_is_one_entry_for_each_series() -> None:
 
 
 def test_entries_joined_and_split_again_are_the_same() -> None:
+    """In a file with the name of the calendar, and each time zone once."""
     found = read_entries(GOOGLE).entries
     whole = "".join(joined_calendar("Family, all", [each.text for each in found]))
     again = read_entries(whole)
@@ -171,18 +172,22 @@ def test_each_broken_entry_is_told_and_costs_no_other() -> None:
         f"\ufeffhello\r\n{text}BEGIN:VEVENT\r\nUID:g\r\nEND:VEVENT\r\nBEGIN:VCARD\r\nFN:cut"
     )
     assert ["first", "third", "last"] == titles(found.entries)
-    assert [
-        (1, "", "is neither a calendar nor a contact"),
-        (10, "no end", "has no END:VEVENT"),
-        (19, "an alarm", "has no END:VALARM"),
-        (26, "stray", "has END:VALARM without BEGIN:VALARM"),
-        (32, "", "is a VFREEBUSY, no event, task or journal"),
-        (40, "", "is a VEVENT outside of a calendar"),
-        (43, "cut", "the file ends before END:VCARD"),
-    ] == [(each.line, each.title, each.reason) for each in found.broken]
+    expected = [
+        (1, "", "calendar nor"),
+        (10, "no end", "no END:VEVENT"),
+        (19, "an alarm", "no END:VALARM"),
+        (26, "stray", "without BEGIN:VALARM"),
+        (32, "", "VFREEBUSY"),
+        (40, "", "outside"),
+        (43, "cut", "before END:VCARD"),
+    ]
+    assert [each[:2] for each in expected] == [(each.line, each.title) for each in found.broken]
+    for (*_, reason), each in zip(expected, found.broken, strict=True):
+        assert reason in each.reason
 
 
 def test_a_file_that_was_cut_off_is_told() -> None:
+    """The entries before the cut are read; the rest is one problem."""
     found = read_entries(GOOGLE[: GOOGLE.index("UID:party")])
     assert ["Choir"] == titles(found.entries)
     assert ["the file ends before END:VEVENT"] == [each.reason for each in found.broken]
@@ -192,6 +197,7 @@ def test_a_file_that_was_cut_off_is_told() -> None:
 
 
 def test_what_is_repeated_becomes_one_and_the_latest() -> None:
+    """By LAST-MODIFIED, whatever the order in the file."""
     older = event("a", "SUMMARY:older", "LAST-MODIFIED:20260101T000000Z")
     newer = event("a", "SUMMARY:newer", "LAST-MODIFIED:20260201T000000Z")
     assert ["newer"] == titles(read_entries(calendar(newer, older)).entries)
@@ -238,6 +244,7 @@ END:VCARD\r
 
 
 def test_a_vcard_of_outlook_is_one_that_every_program_reads() -> None:
+    """vCard 2.1 becomes 3.0: character sets, types, line breaks and the picture."""
     (card,) = read_entries(OUTLOOK_CARD).entries
     read = vobject.readOne(card.text)
     assert ("3.0", "Jörg Müller") == (read.version.value, read.fn.value)

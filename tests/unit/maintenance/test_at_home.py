@@ -96,7 +96,7 @@ def test_it_does_not_leave_while_a_task_is_at_work(host: Path) -> None:
 
 def test_a_task_waits_for_one_that_is_leaving(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And gives up: by then it lives elsewhere."""
-    monkeypatch.setattr(mailbox_hold, "_LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(mailbox_hold, "LEAVING_SECONDS", 0.0)
     with (
         mailbox_hold.leave(BEN, host / "holds"),
         pytest.raises(StatusError, match="is leaving this host"),

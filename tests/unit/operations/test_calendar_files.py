@@ -57,6 +57,7 @@ def test_googles_export_has_a_calendar_for_each_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Calendar", "Kalender", "Agenda", "ann@example.com", ""])
 def test_a_main_calendar_goes_to_ours(tmp_path: Path, name: str) -> None:
+    """Whatever the other program calls it."""
     path = tmp_path / "a.ics"
     path.write_text(calendar(name))
     assert [""] == [each.collection for each in read_paths([path])]
@@ -86,6 +87,7 @@ def test_a_directory_is_read_and_its_links_are_not(tmp_path: Path) -> None:
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
+    """Each with the reason; a torn zip file is read as a text without entries."""
     os.mkfifo(tmp_path / "pipe.ics")
     (tmp_path / "empty").mkdir()
     zipped(tmp_path / "mail.zip", **{"a.eml": "Subject: x\r\n\r\n"})
@@ -105,6 +107,7 @@ def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_member_that_is_damaged_or_encrypted_costs_no_other(tmp_path: Path) -> None:
+    """Its problem is reported; the other files of the zip file are read."""
     path = zipped(
         tmp_path / "a.zip", **{"bad.ics": calendar("x"), "good.ics": calendar("x", "good")}
     )
