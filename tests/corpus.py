@@ -1,4 +1,4 @@
-"""Mails that a mail system must take: CPython's own email test data, and generated edge cases.
+"""Messages that a mail system must take: CPython's own email test data, and generated edge cases.
 
 `wire(content)` says what an IMAP client must read back: the same bytes, with CRLF line ends.
 """
@@ -31,7 +31,7 @@ def cpython_mails() -> dict[str, bytes]:
 
 
 def edge_mails() -> dict[str, bytes]:
-    """Name to content of mails whose bytes are unusual, all below 1 MB."""
+    """Name to content of messages whose bytes are unusual, all below 1 MB."""
     head = b"From: World <world@elsewhere.example>\r\nSubject: edge\r\n\r\n"
     noise = random.Random(20261124)
     binary = noise.randbytes(64 * 1024).replace(b"\0", b"\1")

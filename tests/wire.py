@@ -118,7 +118,7 @@ class Mailbox:
         return next(part[1] for part in parts if isinstance(part, tuple))
 
     def await_mail(self, *criteria: str, count: int = 1, timeout: float = 30.0) -> list[bytes]:
-        """Return the UIDs of at least `count` mails that match an IMAP SEARCH."""
+        """Return the UIDs of at least `count` messages that match an IMAP SEARCH."""
 
         def found() -> list[bytes]:
             uids = self.search(*criteria)

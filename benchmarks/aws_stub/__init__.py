@@ -1,6 +1,6 @@
 """A fast stand-in for the AWS that `deliver` sees: SQS (JSON), S3 objects, SES SendBounce.
 
-It exists because a full emulator answers about a hundred mails a second, which would measure the
+It exists because a full emulator answers about a hundred messages a second, which would measure the
 emulator. It is a real HTTP server in a process of its own, so it costs what a socket costs, can be
 killed, and can be given faults that a well-behaved emulator never shows.
 

@@ -1,14 +1,14 @@
 """What a benchmark or the fault harness asks of the stub itself, under `/_stub/`.
 
 POST `send`: queues notifications, `{"queue", "entries": [{"body", "faults", "delay"}]}`.
-POST `prefill`: queues N mails that are only built when they are received.
+POST `prefill`: queues N messages that are only built when they are received.
 POST `faults`: `{"operation", "kind", "times"}` for the next calls, or `{"key", "faults"}`.
 POST `settings`: `delay` seconds on every call; `visibility`, `hurry`, `patient` of all queues.
 POST `purge`: drops every message of a queue.
 POST `forget`: sets the figures of all queues to nothing.
 GET `wait?queue=Q&deleted=N`: answers once N messages of the queue are deleted.
 GET `stats`: calls, faults, the figures of each queue, the clock.
-GET `dump`: what is left in each queue, and the bounces and mails sent through SES.
+GET `dump`: what is left in each queue, and the bounces and messages sent through SES.
 """
 
 from __future__ import annotations

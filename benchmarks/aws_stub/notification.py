@@ -1,4 +1,4 @@
-"""SES's notifications as they lie in the queue: what `awsdesk.ses` says, of mails that are made up.
+"""SES's notifications of invented messages, as `awsdesk.ses` writes them into the queue.
 
 Of a realistic size, because the size is part of what a receive costs. Pure.
 """

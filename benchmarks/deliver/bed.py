@@ -83,7 +83,7 @@ class Bed:
             courier.container.remove()
 
     def queue_mails(self, count: int, size: int, mailboxes: int) -> tuple[float, int]:
-        """Queue mails for `mailboxes` users in turn; the clock, and the deletes to wait for."""
+        """Queue messages for `mailboxes` users in turn; the clock, and the deletes to wait for."""
         self.runs += 1
         before = self.stub.get("stats")["queues"]["mail"]["deleted"]
         answer = self.stub.post(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.aws_stub.process import Stub
     from benchmarks.deliver.bed import Bed
 
-REST = 2.4  # seconds between two mails to one user: Dovecot hibernates an idle session after one
+REST = 2.4  # seconds between two messages to one user: Dovecot hibernates an idle session after one
 # Messages that each user has already. The first one makes the mailbox, and its notice takes up to
 # half a second.
 BEFORE = 5

@@ -93,7 +93,7 @@ def stages(
 
 
 def growth(bed: Bed, lengths: list[int], say: Callable[[str], None]) -> list[Growth]:
-    """Speed, memory and record with ever more mails queued; a fresh record and container each."""
+    """Measure speed, memory and record with ever more messages queued, each in a new container."""
     found: list[Growth] = []
     for queued in lengths:
         bed.place.empty_mailboxes()

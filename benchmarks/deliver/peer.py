@@ -18,7 +18,7 @@ SOCKET = "unix:/run/plexus/dovecot/lmtp.sock"
 
 
 class Peer:
-    """A container that holds smtp-source and the mails."""
+    """A container that holds smtp-source and the messages."""
 
     def __init__(self, container: Container) -> None:
         self._container = container

@@ -20,8 +20,8 @@ def drawn(throughput: Sequence[dict[str, Any]], caption: str) -> str:
     height = TOP + GROUP * len(throughput) + 34
     parts = svg.opening(
         height,
-        "Mails a second of deliver and of smtp-source into the same Dovecot",
-        "Mails a second into the same Dovecot",
+        "Messages a second of deliver and of smtp-source into the same Dovecot",
+        "Messages a second into the same Dovecot",
     )
     parts += svg.legend(20, "deliver, with 15 ms on every AWS call", svg.OURS)
     parts += svg.legend(290, "smtp-source, with nothing else to do", svg.THEIRS)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 DEMANDS = (
     ("Throughput over smtp-source, worst scenario", "throughput_ratio", ">=", 0.90),
     ("Throughput over the predecessor's loop", "predecessor_ratio", ">=", 1500),
-    ("Own CPU a mail, ms", "cpu_ms_per_mail", "<=", 0.4),
+    ("Own CPU a message, ms", "cpu_ms_per_mail", "<=", 0.4),
     ("Start-up to the first receive, ms", "start_up_ms", "<=", 80),
     ("Memory peak at start, MB", "memory_peak_start_mb", "<=", 24),
-    ("Memory peak after 10,000 mails, MB", "memory_peak_after_mails_mb", "<=", 26),
-    ("Memory peak with 10 mails of 40 MB, MB", "memory_peak_mb", "<=", 40),
+    ("Memory peak after 10,000 messages, MB", "memory_peak_after_mails_mb", "<=", 26),
+    ("Memory peak with 10 messages of 40 MB, MB", "memory_peak_mb", "<=", 40),
     ("Latency p50, ms", "latency_p50_ms", "<=", 20),
     ("Latency p99, ms", "latency_p99_ms", "<=", 30),
 )
@@ -50,7 +50,7 @@ def table(results: dict[str, Any]) -> str:
     if results.get("throughput"):
         lines += [
             "",
-            "| Mails a second | deliver | smtp-source | ratio | of the pairs | own CPU, ms |",
+            "| Messages a second | deliver | smtp-source | ratio | of the pairs | own CPU, ms |",
             "|---|---:|---:|---:|---|---:|",
         ]
         lines += [_throughput(found) for found in results["throughput"]]
@@ -76,7 +76,7 @@ def table(results: dict[str, Any]) -> str:
     if results.get("growth"):
         lines += [
             "",
-            "| Mails queued | mails a second | memory peak, MB | anonymous, MB | record, bytes |",
+            "| Messages queued | a second | memory peak, MB | anonymous, MB | record, bytes |",
             "|---:|---:|---:|---:|---:|",
         ]
         lines += [

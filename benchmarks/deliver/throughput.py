@@ -1,4 +1,4 @@
-"""Mails a second of `deliver` beside those of smtp-source, in interleaved pairs."""
+"""Messages a second of `deliver` beside those of smtp-source, in interleaved pairs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class Measured:
-    """The runs of one scenario: mails a second, and `deliver`'s processor time."""
+    """The runs of one scenario: messages a second, and `deliver`'s processor time."""
 
     name: str
     mails: int

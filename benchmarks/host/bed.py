@@ -91,7 +91,7 @@ class Bed:
         return box
 
     def restart(self, box: Container) -> None:
-        """Start a Dovecot again, stopped or not; its mails stay."""
+        """Start a Dovecot again, stopped or not; its messages stay."""
         box.stop()
         start_dovecot(box, self.place)
 

@@ -1,7 +1,7 @@
 """How long the indexes' copy to the mail store takes: that of each hour, and that at a stop.
 
 ECS gives a task 120 s to end, and Dovecot takes its part of them. What EFS adds is not here, since
-mails and copies lie on a disk: `benchmarks/results/nfs.md` counts the operations of one copy.
+messages and copies lie on a disk: `benchmarks/results/nfs.md` counts the operations of one copy.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def measure(
 
 
 async def _spread(bed: Bed, box: Container, folders: int) -> None:
-    """Copy the inbox into each folder: the mails are hard links, the indexes are not."""
+    """Copy the inbox into each folder: the messages are hard links, the indexes are not."""
     session = await bed.session(box, BIG)
     await session.command("SELECT INBOX")
     for number in range(folders):

@@ -1,4 +1,4 @@
-"""A mailbox of 50,000 mails: what a client waits for, and what delivery into it costs."""
+"""A mailbox of 50,000 messages: what a client waits for, and what delivery into it costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mails that differ as people's do: by number, always the same. Pure."""
+"""Messages that differ as people's do: by number, always the same. Pure."""
 
 from __future__ import annotations
 

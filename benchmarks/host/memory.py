@@ -1,8 +1,8 @@
 """The three containers under what a busy hour brings, within limits, and what they use of them.
 
-Fifty clients in IDLE; mails to all fifty at once through `deliver`, filtered by Sieve and indexed;
-body searches in a mailbox of thousands; mail submitted with a password and relayed; mails of 40 MB
-in and out; open ManageSieve connections.
+Fifty clients in IDLE; messages to all fifty at once through `deliver`, filtered by Sieve and
+indexed; body searches in a mailbox of thousands; mail submitted with a password and relayed;
+messages of 40 MB in and out; open ManageSieve connections.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long a neighbour waits while one user asks for much; beside the same with nobody else there.
 
 One user lists 1,700 folders with their state in four sessions, sorts and threads a large mailbox,
-searches it for the letter e, or marks 5,000 mails; meanwhile another user's client asks for
+searches it for the letter e, or marks 5,000 messages; meanwhile another user's client asks for
 little, again and again.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.mailhost.imap import Session
 
 SESSIONS = 4
-FEW = 50  # mails of the neighbour
+FEW = 50  # messages of the neighbour
 HEAVY = {
     "nobody": "",
     "LIST with STATUS": 'LIST "" "*" RETURN (STATUS (MESSAGES UNSEEN))',

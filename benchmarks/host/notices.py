@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from benchmarks.host.bed import Bed
     from benchmarks.mailhost.engine import Container
 
-# Seconds between two mails to one user. Dovecot hibernates an idle session after one; and a mail
+# Seconds between two messages to one user. Dovecot hibernates an idle session after one; and a mail
 # comes every 100 ms, when the one before is indexed and its client sleeps again: what is measured
 # is a notice, not a queue.
 REST = 5.0
-BEFORE = 5  # mails that each user has already: the first one makes the mailbox
+BEFORE = 5  # messages that each user has already: the first one makes the mailbox
 
 
 def measure(bed: Bed, memory: str, samples: int, say: Callable[[str], None]) -> dict[str, Any]:

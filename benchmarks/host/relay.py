@@ -1,4 +1,4 @@
-"""Mails a second through Postfix to SES, ours beside its default configuration, in pairs."""
+"""Messages a second through Postfix to SES, ours beside its default configuration, in pairs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.host.bed import Bed
 
 SESSIONS = 4  # of smtp-source: our configuration takes as many from its neighbours
-ALIKE = 20  # mails of one body; the guard takes more of the same owner within an hour for a loop
+ALIKE = 20  # messages of one body; the guard takes more of the same owner within an hour for a loop
 
 
 class Source:

@@ -89,7 +89,7 @@ def table(parts: Mapping[str, Any]) -> str:
     if "relay_ours" in found:
         lines += [
             "",
-            "| Postfix, from a neighbour to SES | mails a second | anonymous memory, MB |",
+            "| Postfix, from a neighbour to SES | messages a second | anonymous memory, MB |",
             "|---|---:|---:|",
             f"| ours | {found['relay_ours']:.0f} | {found['relay_memory_ours']} |",
             f"| defaults | {found['relay_defaults']:.0f} | {found['relay_memory_defaults']} |",
@@ -107,9 +107,10 @@ def table(parts: Mapping[str, Any]) -> str:
 
 
 def _index_copy(copied: Mapping[str, Any]) -> list[str]:
+    indexes, messages = f"{copied['copied_folders']:,}", f"{copied['copied_mails']:,}"
     return [
         "",
-        f"| Copy of {copied['copied_folders']:,} indexes, {copied['copied_mails']:,} mails | s |",
+        f"| Copy of {indexes} indexes, {messages} messages | s |",
         "|---|---:|",
         *(
             f"| {name} | {copied[f'copy_{key}_seconds']:.1f} |"
@@ -164,7 +165,11 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
         ("Body search, repeated (p99)", "search_ms", "search_p99_ms"),
         ("Body search, the first time (slowest)", "search_first_ms", "search_first_most_ms"),
     )
-    lines = ["", f"| In a mailbox of {found['mails']:,} mails, ms | median | |", "|---|---:|---:|"]
+    lines = [
+        "",
+        f"| In a mailbox of {found['mails']:,} messages, ms | median | |",
+        "|---|---:|---:|",
+    ]
     lines += [
         f"| {name} | {found[key]:.2f} | {f'{found[other]:.2f}' if other else ''} |"
         for name, key, other in rows
@@ -173,10 +178,10 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
     rate = found["index_mails"] / found["index_seconds"]
     return [
         *lines,
-        f"| Mails that a body search finds (most) | {hits:,} | {most:,} |",
-        f"| Making its search index anew, mails a second | {rate:.0f} | |",
+        f"| Messages that a body search finds (most) | {hits:,} | {most:,} |",
+        f"| Making its search index anew, messages a second | {rate:.0f} | |",
         "",
-        "| Delivery, mails a second | |",
+        "| Delivery, messages a second | |",
         "|---|---:|",
         f"| into an empty mailbox | {found['delivery_empty']:.0f} |",
         f"| into that of {found['mails']:,} | {found['delivery_big']:.0f} |",
@@ -186,19 +191,22 @@ def _mailbox(found: Mapping[str, Any]) -> list[str]:
 def _search(found: Mapping[str, Any]) -> list[str]:
     languages = ("latin", "japanese")
     rows = (
-        ("Index, octets a mail", lambda of: found[f"{of}_index_octets"] / found["searched_mails"]),
         (
-            "Making it, mails a processor second",
+            "Index, octets a message",
+            lambda of: found[f"{of}_index_octets"] / found["searched_mails"],
+        ),
+        (
+            "Making it, messages a processor second",
             lambda of: found["searched_mails"] / found[f"{of}_index_seconds"],
         ),
         ("A word, processor ms", lambda of: found[f"{of}_word_ms"]),
-        ("A phrase of one mail", lambda of: found[f"{of}_rare_phrase_ms"]),
+        ("A phrase of one message", lambda of: found[f"{of}_rare_phrase_ms"]),
         ("A phrase of common words", lambda of: found[f"{of}_common_phrase_ms"]),
-        ("... mails found", lambda of: found[f"{of}_common_phrase_hits"]),
+        ("... messages found", lambda of: found[f"{of}_common_phrase_hits"]),
     )
     return [
         "",
-        f"| Body searches in {found['searched_mails']:,} mails | latin | japanese |",
+        f"| Body searches in {found['searched_mails']:,} messages | latin | japanese |",
         "|---|---:|---:|",
         *(
             f"| {name} | " + " | ".join(short(value(of)) for of in languages) + " |"

@@ -1,8 +1,8 @@
-"""SES's SMTP endpoint as fast as this machine allows: STARTTLS, AUTH, and mails counted, not kept.
+"""SES's SMTP endpoint as fast as this machine allows: STARTTLS and AUTH; it only counts messages.
 
     python -m benchmarks.host.sink ADDRESS CERTIFICATE KEY
 
-Prints its port, then for each line "N" on standard input, once N mails came in all, the clock
+Prints its port, then for each line "N" on standard input, once N messages came in all, the clock
 (CLOCK_MONOTONIC) at the last of them. Ends with its standard input.
 """
 

@@ -104,13 +104,13 @@ def measure(bed: Bed, count: int, say: Callable[[str], None], *, quick: bool) ->
 def _measured(bed: Bed, box: Container, count: int, kills: int) -> dict[str, float]:
     row: dict[str, float] = {}
     numbers = iter(range(10_000_000, 99_000_000))
-    row["Delivery into an empty mailbox, mails/s"] = _speed(bed, user(1), count, numbers)
+    row["Delivery into an empty mailbox, messages/s"] = _speed(bed, user(1), count, numbers)
     fill(box, BIG)
     _speed(bed, BIG, 5, numbers)
-    row["... into the full one, mails/s"] = _speed(bed, BIG, count, numbers)
+    row["... into the full one, messages/s"] = _speed(bed, BIG, count, numbers)
     for name, address in (("an empty", user(1)), ("the full", BIG)):
         reads, writes = _calls(bed, box, address, numbers)
-        row[f"Calls for a mail into {name} one: reads"] = reads
+        row[f"Calls for a message into {name} one: reads"] = reads
         row[f"... {name}: writes and syncs"] = writes
         row[f"... {name}: ms by EFS's latencies"] = reads * EFS_READ_MS + writes * EFS_WRITE_MS
     row |= _crashes(bed, box, user(2), kills, numbers)
@@ -240,7 +240,7 @@ def _crashes(
     repaired = _numbers(box, address)
     return {
         "Killed amid deliveries, times": kills,
-        "... mails acknowledged": len(acknowledged),
+        "... messages acknowledged": len(acknowledged),
         "... of them lost": lost,
         "... lost after force-resync": len(set(acknowledged) - set(repaired)),
         "... doubled": len(repaired) - len(set(repaired)),
@@ -261,7 +261,7 @@ def _lost_index(bed: Bed, box: Container, address: str, numbers: Iterable[int]) 
     present = _numbers(box, address)
     seen = box.execute("doveadm", "search", "-u", address, "mailbox", "INBOX", "SEEN")
     return {
-        "Index files lost, of 100 mails kept": len(set(sent) & set(present)),
+        "Index files lost, of 100 messages kept": len(set(sent) & set(present)),
         "... of 50 marks (read) kept": len(seen.splitlines()),
     }
 

@@ -21,10 +21,10 @@ LIBRARIES = ROOT / ".build" / "http_clients"
 SIZE = 4096
 FIGURES = {
     "resident MB at start": lambda run: run["start"]["resident_mb"],
-    "after the mails": lambda run: run["end"]["resident_mb"],
+    "after the messages": lambda run: run["end"]["resident_mb"],
     "anonymous MB after": lambda run: run["end"]["anonymous_mb"],
-    "CPU ms a mail": lambda run: run["cpu_ms_per_mail"],
-    "mails a second": lambda run: run["mails_per_second"],
+    "CPU ms a message": lambda run: run["cpu_ms_per_mail"],
+    "messages a second": lambda run: run["mails_per_second"],
 }
 
 
@@ -83,7 +83,7 @@ def write(runs: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) 
     }
     about = (
         f"{report.today()}, {report.machine()}, Python {platform.python_version()}; "
-        f"{arguments.mails:,} mails of 4 KB, 20 threads, {arguments.delay * 1000:g} ms for each "
+        f"{arguments.mails:,} messages of 4 KB, 20 threads, {arguments.delay * 1000:g} ms for each "
         f"call of AWS, medians of {arguments.rounds} runs. Made by `python -m "
         "benchmarks.http_clients`; "
         "docs/delivery.md says what follows."

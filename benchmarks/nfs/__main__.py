@@ -32,9 +32,9 @@ a WRITE.
 CONTEST = """
 ## Two deliverers and two clients on one mailbox
 
-Each as fast as it can, for {seconds:.0f} s: the deliverers a mail of 4 KB after the other by LMTP;
-the clients NOOP, STORE of a flag on five mails and back, FETCH of the newest mail, MOVE of it to
-Trash. The same machine with the mail store on NFS and on its own disk, in turn, {rounds} times.
+Each as fast as it can, for {seconds:.0f} s: the deliverers one message of 4 KB after the other by
+LMTP; the clients NOOP, STORE of a flag on five messages and back, FETCH of the newest, MOVE of it
+to Trash. The same machine with the mail store on NFS and on its own disk, in turn, {rounds} times.
 
 | | deliveries | longest wait of one | commands | longest wait of one |
 |---|---|---|---|---|

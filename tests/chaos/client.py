@@ -1,4 +1,4 @@
-"""IMAP clients of a run: one that reads everything at the end, others that flag mails meanwhile.
+"""IMAP clients of a run: one that reads everything at the end, others that flag messages meanwhile.
 
 Who flags goes on through every kill and move, through one host after the other. What a server has
 answered with OK holds: the flags, and which mail a UID is.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FLAG = "Chaos"
 _UID = re.compile(rb"UID (\d+)")
 _NUMBER = re.compile(MARK + rb"(\d+)")
-_AT_ONCE = 40  # of the newest mails, that a session looks at
+_AT_ONCE = 40  # of the newest messages, that a session looks at
 
 
 class Imap(imaplib.IMAP4_SSL):
@@ -59,11 +59,11 @@ class Door:
 
 @dataclass
 class Reader:
-    """A client that flags the mails of one mailbox, until `end`."""
+    """A client that flags the messages of one mailbox, until `end`."""
 
     address: str
     doors: Sequence[Door]
-    flagged: set[int] = field(default_factory=set[int])  # numbers of mails
+    flagged: set[int] = field(default_factory=set[int])  # numbers of messages
     problems: list[str] = field(default_factory=list[str])
     sessions: int = 0
     _numbers: dict[int, int] = field(default_factory=dict[int, int])  # by UID

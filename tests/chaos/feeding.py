@@ -1,4 +1,4 @@
-"""The mails of a run on their way in: into the archive, into the queue, and out of it again.
+"""The messages of a run on their way in: into the archive, into the queue, and out of it again.
 
 Calls to the stub are repeated while it is down. So a mail may be queued twice, as SNS does it.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.chaos.plan import Plan, PlannedEcho, PlannedMail
     from tests.chaos.site import Site
 
-BACKLOG = 300  # mails queued at most ahead of what is settled
-AT_ONCE = 50  # mails fed in one call
+BACKLOG = 300  # messages queued at most ahead of what is settled
+AT_ONCE = 50  # messages fed in one call
 
 
 class Feeding:

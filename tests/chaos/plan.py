@@ -1,11 +1,11 @@
-"""What a run does: its mails, who should get them, and the faults that meet them. Pure.
+"""What a run does: its messages, who should get them, and the faults that meet them. Pure.
 
 Everything follows from the seed. Who should get a mail is written down here by hand, not asked of
 the directory that is under test.
 
 Faults have one of two triggers, neither of them a clock: a mail carries its own, met when that mail
 comes to the place; and an `Outage` names a count of LMTP transactions and a stage of one. So a seed
-gives the same faults at the same points of the same mails; only what else is in flight at that
+gives the same faults at the same points of the same messages; only what else is in flight at that
 moment is left to the machine.
 """
 
@@ -47,7 +47,7 @@ DIRECTORY = Directory(
     ),
 )
 
-# Those that a client has open and flags the mails of; they move most often.
+# Those that a client has open and flags the messages of; they move most often.
 READ = ("ann@example.org", "jon@example.net")
 
 
@@ -335,7 +335,7 @@ class Plan:
 
 
 def make(seed: int, mails: int, faults: int, *, outages: bool = True, hosts: int = 1) -> Plan:
-    """Return the plan of a seed: `mails` mails and `faults` faults, a fifth of them outages."""
+    """Return the plan of a seed: `mails` messages and `faults` faults, a fifth of them outages."""
     chance = random.Random(seed)
     planned = [_mail(chance, seed, number) for number in range(mails)]
     broken = faults // 5 if outages else 0

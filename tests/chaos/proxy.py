@@ -52,7 +52,7 @@ class Proxy:
         self.connections = 0
         self.chunked = 0
         self.met: list[str] = []
-        # Mails whose envelope has come, and when.
+        # Messages whose envelope has come, and when.
         self.begun: list[tuple[int, float]] = []
 
     async def open(self) -> None:

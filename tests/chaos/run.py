@@ -1,4 +1,4 @@
-"""One run: feed the mails, let the faults happen, restart what was killed, count at the end.
+"""One run: feed the messages, let the faults happen, restart what was killed, count at the end.
 
 What happened is written to `events.log` in the run's directory, beside the logs of `deliver` and
 Dovecot, and what AWS held at the end to `dump.json`. Fails by HostError, EngineError and StubError

@@ -37,7 +37,7 @@ class Delivery:
 def judge_flags(
     found: Judgement, kept: Iterable[Kept], flagged: Mapping[str, Iterable[int]]
 ) -> None:
-    """Each flag that a client was answered OK for is there: numbers of mails by mailbox."""
+    """Each flag that a client was answered OK for is there: numbers of messages by mailbox."""
     there = {(one.mailbox, one.number) for one in kept if one.flagged}
     found.unflagged += [
         f"mail {number} of {mailbox}"

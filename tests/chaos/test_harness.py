@@ -44,7 +44,7 @@ def kept(planned: PlannedMail, *boxes: str) -> list[Kept]:
 
 
 def plan(*mails: PlannedMail, echoes: tuple[PlannedEcho, ...] = ()) -> Plan:
-    """Return a plan of these mails."""
+    """Return a plan of these messages."""
     return Plan(1, mails, (), echoes)
 
 
@@ -206,7 +206,7 @@ def test_a_plan_of_two_hosts_has_outages_between_them() -> None:
 
 
 def test_same_seed_gives_the_same_plan() -> None:
-    """A failure's seed reproduces its mails, contents and faults."""
+    """A failure's seed reproduces its messages, contents and faults."""
     first, second = make(11, 200, 80), make(11, 200, 80)
     assert first == second
     assert [one.content() for one in first.mails] == [one.content() for one in second.mails]
@@ -238,7 +238,7 @@ def broken(way: str, plan: Plan, root: Path) -> Report:
 
 
 def few(*, outages: tuple[PlannedOutage, ...] = (), **first: object) -> Plan:
-    """Sixty plain mails to one mailbox or two; the first ten have more."""
+    """Sixty plain messages to one mailbox or two; the first ten have more."""
     mails = [
         mail(number=number, sender=f"chaos-{number:06d}@sender.example") for number in range(60)
     ]

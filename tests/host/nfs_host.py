@@ -16,19 +16,18 @@ import re
 import shutil
 import smtplib
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from argon2 import PasswordHasher
 
 from host.guest import Card, Guest, Volume
 from host.guest_image import RootFiles, disk_from_directory, guest_image
 from host.namespace import Namespace
+from mail_sockets import greeted, imap_on
 from service.container_engine import engine, images
 
 ADDRESS = "10.9.0.5"
@@ -241,27 +240,11 @@ class NfsHost:
 
     def lmtp(self, timeout: float = 180) -> smtplib.LMTP:
         """Return an LMTP client."""
-        client = smtplib.LMTP()
-        client.sock = self.connected(24, timeout)
-        client.file = None
-        assert client.getreply()[0] == 220
-        client.ehlo()
-        return client
+        return greeted(smtplib.LMTP(), self.connected(24, timeout))
 
     def imap(self, user: int, timeout: float = 180) -> imaplib.IMAP4:
         """Return a logged-in IMAP client."""
-        host = self
-
-        class Client(imaplib.IMAP4):
-            def _create_socket(self, timeout: float | None) -> Any:
-                context = ssl.create_default_context()
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
-                return context.wrap_socket(host.connected(993, timeout or 180))
-
-        client = Client(timeout=timeout)
-        client.authenticate("PLAIN", lambda _: f"\0u{user}@example.org\0{PASSWORD}".encode())
-        return client
+        return imap_on(self.connected(993, timeout), f"u{user}@example.org", PASSWORD)
 
     def subjects(self, user: int, folder: str = "INBOX") -> list[str]:
         """Return the subjects in a folder, in order."""
@@ -312,7 +295,7 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
             found[action] = counts
 
     with host.lmtp() as lmtp:
-        count("delivery, first mail of a mailbox", lambda: deliver(lmtp, 1, "first"))
+        count("delivery, first message of a mailbox", lambda: deliver(lmtp, 1, "first"))
         for number in range(3):
             count("delivery, steady", lambda number=number: deliver(lmtp, 1, f"mail {number}"))
     host.imap(1).logout()
@@ -324,7 +307,7 @@ def counted(host: NfsHost) -> dict[str, dict[str, int]]:
     client = clients.pop()
     for each in clients:
         each.logout()
-    count("FETCH of a mail", lambda: client.fetch("2", "(BODY.PEEK[])"))
+    count("FETCH of a message", lambda: client.fetch("2", "(BODY.PEEK[])"))
     for flag in (r"(\Flagged)", r"(\Answered)", r"(\Seen)"):
         count("STORE of a flag", lambda flag=flag: client.store("1", "+FLAGS", flag))
     for _ in range(3):

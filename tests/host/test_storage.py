@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(1800)
 # host's volume: 121, 380, 214, 115, 125, 12, 17. Before deliveries trusted the list of folders, the
 # one among 30 took 173.
 MOST = {
-    "delivery, first mail of a mailbox": 110,
+    "delivery, first message of a mailbox": 110,
     "delivery, steady": 13,
     "MOVE to Trash, steady": 22,
     "EXPUNGE": 12,

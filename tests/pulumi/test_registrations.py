@@ -220,7 +220,7 @@ def test_a_larger_host_gives_its_services_more_memory() -> None:
 def test_a_web_container_has_its_place_and_changes_only_what_it_must(
     template: Run, everything: Run
 ) -> None:
-    """It fits beside the others and a task, and mounts neither mails nor others' sockets.
+    """It fits beside the others and a task, and mounts neither messages nor others' sockets.
 
     291 MB is what the host has for containers. Dovecot and Postfix get one directory, `deliver` nothing.
     """

@@ -63,5 +63,5 @@ def kept(host: MailHost) -> dict[str, bytes]:
 
 
 def marks(octets: bytes) -> list[str]:
-    """Return the marks of the mails that are in these octets, also as attached ones."""
+    """Return the marks of the messages that are in these octets, also as attached ones."""
     return [each.decode() for each in re.findall(rb"(?m)^X-Mark: ([a-z]+-\d+)\r?$", octets)]

@@ -2,8 +2,8 @@
 
 Google describes what differs at it (developers.google.com/workspace/gmail/imap/imap-extensions): labels show as folders, in which one
 mail is under several names with the same X-GM-MSGID; X-GM-LABELS may be stored; All Mail has all but junk and trash, also what has no
-label. Labels, mails and `\\Flagged` are changed by clients, as there. Each mail that is fetched is printed. `XLIMIT n` lets so many octets
-of mails through, then refuses in Google's words, and `XHIDE name` hides a folder. It stands alone, since it runs in a container.
+label. Labels, messages and `\\Flagged` are changed by clients, as there. Each mail that is fetched is printed. `XLIMIT n` lets so many octets
+of messages through, then refuses in Google's words, and `XHIDE name` hides a folder. It stands alone, since it runs in a container.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FOLDERS = {
     "[Gmail]/Spam": (r"\HasNoChildren \Junk", r"\Junk"),
     "[Gmail]/Wichtig": (r"\HasNoChildren \Important", r"\Important"),
 }
-"""Folder -> its attributes, and the label of the mails in it."""
+"""Folder -> its attributes, and the label of the messages in it."""
 CAPABILITIES = (
     "IMAP4rev1 UNSELECT NAMESPACE ID CHILDREN X-GM-EXT-1 SASL-IR AUTH=PLAIN UIDPLUS ENABLE CONDSTORE"
     " ESEARCH SPECIAL-USE"
@@ -51,7 +51,7 @@ class Mail:
 
 @dataclass
 class Account:
-    """All mails, and under which UID each folder shows them."""
+    """All messages, and under which UID each folder shows them."""
 
     folders: dict[str, tuple[str, str]] = field(default_factory=lambda: dict(FOLDERS))
     mails: list[Mail] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Mails that try what was reported of webmail programs, most of it of Roundcube in 2023 to 2026.
+"""Messages that try what was reported of webmail programs, most of it of Roundcube in 2023 to 2026.
 
 Whatever gets through asks for an address, or changes the title of the page.
 """

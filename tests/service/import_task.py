@@ -150,7 +150,7 @@ def export(host: MailHost, address: str, to: Path, *, as_mbox: bool = False) -> 
 
 
 def known(host: MailHost, address: str, *, again: bool = False) -> set[bytes]:
-    """Run a task that says which mails need not come."""
+    """Run a task that says which messages need not come."""
     done = _end(task_words(host, KNOWN, [], address, *(["again"] if again else [])))
     (names,) = (bytes.fromhex(line["names"]) for line in done.of("known"))
     return {names[at : at + 16] for at in range(0, len(names), 16)}

@@ -1,4 +1,4 @@
-"""Small mails for tests of Postfix, and where they arrived."""
+"""Small messages for tests of Postfix, and where they arrived."""
 
 from __future__ import annotations
 

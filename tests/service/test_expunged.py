@@ -60,7 +60,7 @@ def expunge(host: MailHost, address: str, subject: str, folder: str = "INBOX") -
 def test_sessions_that_expunge_the_same_mails_at_once(host: MailHost) -> None:
     """Each mail is kept once, with its content, and no session is refused.
 
-    Without the plugin expunge_once 60 mails gave 377 copies, some void, and some sessions failed.
+    Without the plugin expunge_once 60 messages gave 377 copies, some void, and some sessions failed.
     """
     subjects = [f"n{number:02d}" for number in range(MAILS)]
     deliver(host, ANN, *subjects)

@@ -96,7 +96,7 @@ def heard(client: IMAPClient, *words: bytes) -> None:
 
 
 def test_idle_pushes_news_of_the_open_folder(host: MailHost, ben: IMAPClient) -> None:
-    """IDLE (RFC 2177) announces new mails, and flags that another session sets."""
+    """IDLE (RFC 2177) announces new messages, and flags that another session sets."""
     before = ben.select_folder("INBOX")[b"EXISTS"]
     ben.idle()
     deliver(host, BEN, mail("push"))
@@ -111,7 +111,7 @@ def test_idle_pushes_news_of_the_open_folder(host: MailHost, ben: IMAPClient) ->
 
 
 def test_notify_pushes_news_of_all_folders(host: MailHost, ben: IMAPClient, folder: str) -> None:
-    """NOTIFY (RFC 5465): a client with one connection hears of mails in folders it has not open."""
+    """NOTIFY (RFC 5465): a client with one connection hears of messages in folders it has not open."""
     ben.select_folder("INBOX")
     plain(ben, "NOTIFY", "SET", "(personal (MessageNew MessageExpunge))")
     with session(host, BEN) as other:
@@ -135,7 +135,7 @@ def test_condstore_finds_what_changed(ben: IMAPClient, folder: str) -> None:
 
 
 def test_qresync_tells_what_vanished(host: MailHost, ben: IMAPClient, folder: str) -> None:
-    """QRESYNC (RFC 7162): SELECT reports which mails vanished or changed meanwhile."""
+    """QRESYNC (RFC 7162): SELECT reports which messages vanished or changed meanwhile."""
     for number in range(4):
         ben.append(folder, mail(f"{number}"))
     ben.enable("QRESYNC")
@@ -304,7 +304,7 @@ def test_shared_folder_is_worked_in_together(host: MailHost, ben: IMAPClient, fo
 
 
 def test_many_mails_in_one_command(ben: IMAPClient, folder: str) -> None:
-    """MULTIAPPEND (RFC 3502) with UIDPLUS (RFC 4315) returns the UIDs of stored mails."""
+    """MULTIAPPEND (RFC 3502) with UIDPLUS (RFC 4315) returns the UIDs of stored messages."""
     said = ben.multiappend(folder, [mail(f"{number}") for number in range(20)])
     assert b" 1:20]" in said[1][0]
     ben.select_folder(folder)

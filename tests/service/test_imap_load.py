@@ -27,7 +27,7 @@ ANN = "ann@example.org"
 SESSIONS = 10
 COMMANDS = 30  # of each session
 DELIVERIES = 40
-KEEP_BELOW = 60  # mails
+KEEP_BELOW = 60  # messages
 FLAGS = (r"\Seen", r"\Flagged", r"\Answered", "$Forwarded", "$Work")
 
 
@@ -56,7 +56,7 @@ class View:
     told: list[str] = field(default_factory=list)
 
     def exists(self, count: int) -> None:
-        """`* count EXISTS`: mails may only be added; only EXPUNGE takes away."""
+        """`* count EXISTS`: messages may only be added; only EXPUNGE takes away."""
         assert count >= len(self.mails), f"EXISTS shrinks from {len(self.mails)} to {count}"
         self.mails += [Known() for _ in range(count - len(self.mails))]
 
@@ -110,7 +110,7 @@ class Session:
         self.client.select_folder("INBOX")
 
     def learn(self) -> None:
-        """Ask for what is not known of mails that came."""
+        """Ask for what is not known of messages that came."""
         unknown = [n for n, mail in enumerate(self.view.mails, 1) if not mail.uid]
         if unknown:
             self._by_number(lambda: self.client.fetch(unknown, ["UID", "FLAGS"]))
@@ -187,7 +187,7 @@ class Session:
 
 
 def test_ten_sessions_agree_on_one_mailbox(host: MailHost) -> None:
-    """After 300 commands and 40 deliveries all know the same mails with the same flags."""
+    """After 300 commands and 40 deliveries all know the same messages with the same flags."""
     seed = random.randrange(2**32)
     sessions = [Session(host, random.Random(f"{seed} {each}")) for each in range(SESSIONS)]
     start = threading.Barrier(SESSIONS + 1)

@@ -102,7 +102,7 @@ def seen(host: MailHost) -> dict[str, dict[str, tuple[str, str, str]]]:
 
 
 def furnish(host: MailHost) -> None:
-    """Give ann mails with flags in several folders, one of them shared with ben, and a filter."""
+    """Give ann messages with flags in several folders, one of them shared with ben, and a filter."""
     for number in range(4):
         assert deliver(host, ANN, f"mail {number}") == 250
     with host.imap(ANN) as ann, host.imap(BEN) as ben:
@@ -138,7 +138,7 @@ def of_dovecot(host: MailHost, root: str) -> set[str]:
 
 
 def test_no_index_is_on_the_store(host: MailHost) -> None:
-    """Whatever users do, only the copies of indexes are beside the mails; the volume has no mail."""
+    """Whatever users do, only the copies of indexes are beside the messages; the volume has no mail."""
     furnish(host)
     assert of_dovecot(host, "mail") == set()
     indexes(host, "copy")
@@ -179,7 +179,7 @@ def test_indexes_of_a_mailbox_that_is_gone_go_within_the_hour(host: MailHost) ->
     known.write_text(epoch)
     gone.rename(host.root / "mail/example.org")
     shutil.rmtree(host.root / "mail/example.org/ann")
-    assert "mails of example.org/ann are gone" in indexes(host, "copy")
+    assert "example.org/ann are gone" in indexes(host, "copy")
     assert {"ben", "new"} == {path.name for path in domain.iterdir()}
     assert deliver(host, ANN, "anew") == 250
     with host.imap(ANN) as ann:
@@ -251,7 +251,7 @@ def test_a_volume_that_was_away_is_not_believed(host: MailHost) -> None:
     subprocess.run(["cp", "-a", f"{old}/.", host.root / "indexes"], check=True)
     shutil.rmtree(old)
     host.start("dovecot")
-    assert "are not those of these mails" in host.containers["dovecot"].logs()
+    assert "are not those of these" in host.containers["dovecot"].logs()
     assert seen(host) == before
 
 
@@ -278,7 +278,7 @@ def test_a_torn_copy_is_noticed(host: MailHost) -> None:
 
 
 def test_copies_made_under_load_are_whole(host: MailHost) -> None:
-    """While mails come and flags change, each copy unpacks to an index that Dovecot finds no fault with."""
+    """While messages come and flags change, each copy unpacks to an index that Dovecot finds no fault with."""
     furnish(host)
     over = threading.Event()
 
@@ -336,7 +336,7 @@ def test_an_unclean_end_drops_the_search_indexes(host: MailHost) -> None:
 
 @contextmanager
 def as_before(host: MailHost) -> Iterator[None]:
-    """Dovecot with its indexes beside the mails, as it had them until it had a volume for them."""
+    """Dovecot with its indexes beside the messages, as it had them until it had a volume for them."""
     text = CONFIGURATION.read_text()
     without = re.sub(r"(?m)^ *(mail_index_path|mailbox_directory_name_legacy) = .*\n", "", text)
     without = re.sub(
@@ -354,7 +354,7 @@ def as_before(host: MailHost) -> Iterator[None]:
 
 
 def test_mailboxes_of_before_are_moved_once(host: MailHost) -> None:
-    """Indexes beside the mails are taken to the volume with all flags, whenever the move is killed."""
+    """Indexes beside the messages are taken to the volume with all flags, whenever the move is killed."""
     empty(host.root / "mail")
     with as_before(host):
         furnish(host)
@@ -386,7 +386,7 @@ def test_mailboxes_of_before_are_moved_once(host: MailHost) -> None:
 
 
 def run_once(host: MailHost, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell command in the image, with the host's mails and indexes; nothing else runs."""
+    """Run a shell command in the image, with the host's messages and indexes; nothing else runs."""
     mounts = [f"--volume={host.root / name}:/srv/{name}" for name in ("mail", "indexes")]
     return subprocess.run(
         [
@@ -434,7 +434,7 @@ def test_a_full_volume_loses_no_mail(host: MailHost) -> None:
     with small_volume(host, 8) as volume:
         host.start("dovecot")
         furnish(host)
-        # Search indexes grow until nothing is left, and mails keep coming.
+        # Search indexes grow until nothing is left, and messages keep coming.
         ballast = next(volume.rglob("fts-flatcurve")) / "ballast"
         with ballast.open("wb") as file, suppress(OSError):
             while True:

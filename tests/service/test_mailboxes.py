@@ -296,7 +296,7 @@ def test_expunged_mail_can_be_restored_by_the_user(host: MailHost) -> None:
 
 
 def test_trash_and_junk_are_emptied_by_themselves(host: MailHost) -> None:
-    """Mails go at the end of a session once they are as old as the limit: 30 days, 14 in .Expunged.
+    """Messages go at the end of a session once they are as old as the limit: 30 days, 14 in .Expunged.
 
     The limit is shortened for one session; the mail from the Trash is restorable after that.
     """
@@ -309,7 +309,7 @@ def test_trash_and_junk_are_emptied_by_themselves(host: MailHost) -> None:
             client.append(folder, None, None, mail("expires").encode())
 
     def left(*limits: str) -> dict[str, int]:
-        """Open a session with other limits, end it, and count the mails of each folder."""
+        """Open a session with other limits, end it, and count the messages of each folder."""
         session = "printf '1 logout\\r\\n' | exec setpriv --reuid=5000 --regid=5000 --clear-groups"
         container.exec("sh", "-c", " ".join([session, f"/usr/lib/dovecot/imap -u {BEN}", *limits]))
         with host.imap(BEN) as client:
@@ -357,7 +357,7 @@ def test_body_search_uses_the_index(host: MailHost) -> None:
 
 
 def test_broken_index_does_not_keep_deliver_from_its_answer(host: MailHost) -> None:
-    """Whether a mailbox holds a mail is answered from the mails; a torn index ends a user's search.
+    """Whether a mailbox holds a mail is answered from the messages; a torn index ends a user's search.
 
     The index is torn as a full disk leaves it: the database's directory without its files.
     """
@@ -388,7 +388,7 @@ def test_indexing_yields_to_delivery(host: MailHost) -> None:
 
 
 def test_delivery_waits_for_no_indexing(host: MailHost) -> None:
-    """While the indexer stands still mails arrive and are read; afterwards they are found."""
+    """While the indexer stands still messages arrive and are read; afterwards they are found."""
     container = host.containers["dovecot"]
     deliver(host, ANN, mail("wakes the indexer"))
 

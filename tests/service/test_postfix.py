@@ -330,7 +330,7 @@ def test_largest_mail_passes_within_the_memory_limit(host: MailHost, ses: SesEnd
 
 
 def test_many_recipients_are_split_for_ses(host: MailHost, ses: SesEndpoint) -> None:
-    """120 recipients reach SES in mails of at most 50, each recipient once."""
+    """120 recipients reach SES in messages of at most 50, each recipient once."""
     recipients = [f"r{number}@elsewhere.example" for number in range(120)]
     with host.submission("ann@example.org") as smtp:
         smtp.sendmail("ann@example.org", recipients, mail("ann@example.org", "many"))

@@ -57,7 +57,7 @@ def send(host: MailHost, recipient: str, subject: str) -> bool:
 
 
 def subjects(client: imaplib.IMAP4_SSL, folder: str = "INBOX") -> list[str]:
-    """Return the subjects of all mails of a folder."""
+    """Return the subjects of all messages of a folder."""
     assert client.select(f'"{folder}"', readonly=True)[0] == "OK"
     found = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
     return sorted(
@@ -144,7 +144,7 @@ def test_devices_go_on_with_the_old_login(host: MailHost) -> None:
 
 
 def test_what_is_shared(host: MailHost) -> None:
-    """A folder that the renamed user shares is found under the new name, with its mails and flags."""
+    """A folder that the renamed user shares is found under the new name, with its messages and flags."""
     host.write_directory(renamed())
     with host.imap(ANNA) as client:
         assert client.setacl("Projects/Deep", BEN, "lrs")[0] == "OK"
@@ -157,7 +157,7 @@ def test_what_is_shared(host: MailHost) -> None:
 
 
 def test_the_copies_of_the_indexes_follow(host: MailHost) -> None:
-    """The hourly copy and a restart find the renamed mailbox's indexes where its mails are."""
+    """The hourly copy and a restart find the renamed mailbox's indexes where its messages are."""
     host.write_directory(renamed())
     dovecot = host.containers["dovecot"]
     dovecot.exec("setpriv", "--reuid=vmail", "--regid=vmail", "--clear-groups", "indexes", "copy")

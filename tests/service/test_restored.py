@@ -104,7 +104,7 @@ def seen(host: MailHost, address: str) -> dict[str, dict[str, str]]:
 
 
 def lose(host: MailHost, address: str) -> None:
-    """Remove all mails of a user for good."""
+    """Remove all messages of a user for good."""
     words = ("doveadm", "-o", "mail_plugins/lazy_expunge=no", "expunge", "-u", address)
     host.containers["dovecot"].exec(*words, "mailbox", "*", "all")
 
@@ -334,7 +334,7 @@ def test_all_mailboxes_that_are_gone_are_in_place_again(host: MailHost) -> None:
     before = {address: seen(host, address) for address in (ANN, BEN)}
     back_up(host, "2026-11-27T03-00-00-000000Z")
     code, lines = task(host, "restore-all")
-    assert (69, "Dovecot runs: stop its service first") == (code, lines[0]["text"])
+    assert (69, True) == (code, "stop its service" in lines[0]["text"])
     # Everything is lost, and a mail comes before anybody notices.
     host.containers["dovecot"].kill()
     for name in ("mail", "indexes"):

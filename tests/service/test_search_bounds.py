@@ -147,7 +147,7 @@ def test_many_mails_of_many_words_are_found_and_expunged_at_once(
 
 @pytest.mark.usefixtures("neighbour")
 def test_poison_is_logged_and_tried_once(host: MailHost) -> None:
-    """One line says which mail is not searched, or not all of it; later mails and searches log no more."""
+    """One line says which mail is not searched, or not all of it; later messages and searches log no more."""
     container = host.containers["dovecot"]
 
     def lines() -> list[str]:

@@ -74,7 +74,7 @@ def search(client: imaplib.IMAP4_SSL, *criteria: str, text: str | None = None) -
 
 
 def deliver(host: MailHost, client: imaplib.IMAP4_SSL, contents: Iterable[str]) -> list[int]:
-    """Empty the inbox, deliver these mails and return their UIDs; they are indexed."""
+    """Empty the inbox, deliver these messages and return their UIDs; they are indexed."""
     if client.select()[1] != [b"0"]:
         client.store("1:*", "+FLAGS.SILENT", r"(\Deleted)")
         client.expunge()
@@ -266,7 +266,7 @@ def test_mails_that_are_not_indexed_yet_are_read(host: MailHost, ben: imaplib.IM
 
 
 def test_what_is_found_is_what_contains_it(host: MailHost, ben: imaplib.IMAP4_SSL) -> None:
-    """Of few characters, or words, at random: searches find exactly the mails that have them in that order."""
+    """Of few characters, or words, at random: searches find exactly the messages that have them in that order."""
     chance = random.Random(27)
     runs = ["東京都駅", "กุ่เทพ", "한국어가", "ကန်ုမြ", "かがキｷ"]
     texts = [

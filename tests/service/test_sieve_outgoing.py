@@ -341,7 +341,7 @@ def test_a_replay_sends_nothing_again(host: MailHost, ses: SesEndpoint, script: 
 def test_filters_have_limits_of_their_own(
     host: MailHost, ses: SesEndpoint, authority: Authority
 ) -> None:
-    """Beyond them a redirect is kept, an answer is not sent; the user's own mails still leave."""
+    """Beyond them a redirect is kept, an answer is not sent; the user's own messages still leave."""
     host.containers["postfix"].stop()
     (host.root / "queue/guard/automatic").unlink()
     host.start_postfix(ses.port, authority.file, limits="automatic-messages-hour=2")

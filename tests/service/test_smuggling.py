@@ -113,7 +113,7 @@ def test_no_content_is_a_command(
     host: MailHost, ses: SesEndpoint, way: str, *, chunked: bool
 ) -> None:
     """Bare CR and LF, NUL, 8-bit line ends, dots: content in header and body, by DATA and by BDAT."""
-    # Two users, since each may submit a hundred mails an hour.
+    # Two users, since each may submit a hundred messages an hour.
     author = "ben@example.org" if chunked else "ann@example.org"
     client = host.submission(author) if way == "submission" else inject(host)
     if way == "submission":

@@ -90,7 +90,7 @@ def delivered(web: MailHost, message: EmailMessage) -> None:
 
 
 def subjects(web: MailHost, folder: str) -> str:
-    """The subjects of Ann's mails in a folder, as another client sees them."""
+    """The subjects of Ann's messages in a folder, as another client sees them."""
     client = web.imap(ANN)
     client.select(folder, readonly=True)
     found = client.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]

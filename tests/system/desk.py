@@ -181,7 +181,7 @@ class Desk:
         return Mailbox(*self.endpoint("imaps"), self.ca_file, address, self.password(address))
 
     def outbox(self, mark: str) -> list[Sent]:
-        """The mails that left for the world and contain `mark`."""
+        """The messages that left for the world and contain `mark`."""
         found: list[Sent] = []
         for envelope_file in sorted(Path(self._status["outbox"]).glob("*.json")):
             content = envelope_file.with_suffix(".eml").read_bytes()

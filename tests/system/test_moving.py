@@ -22,7 +22,7 @@ PASSWORD = imap_source.PASSWORD
 
 @pytest.fixture(scope="module")
 def source(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImapSource]:
-    """Provide Cyrus with two mails, where the desk's tasks find it."""
+    """Provide Cyrus with two messages, where the desk's tasks find it."""
     dovecot = desk.container("dovecot")
     (network,) = json.loads(
         desk.engine("inspect", "--format", "{{json .NetworkSettings.Networks}}", dovecot)

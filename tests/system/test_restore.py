@@ -47,7 +47,7 @@ def restore(desk: Desk, *arguments: str) -> dict[str, Any]:
 
 
 def flagged(desk: Desk, address: str, mark: str) -> list[str]:
-    """Return the flags of a user's mails of a mark, in all folders."""
+    """Return the flags of a user's messages of a mark, in all folders."""
     words = ("fetch", "-u", address, "flags", "mailbox", "*", "subject", mark)
     lines = inside(desk, "doveadm", "-f", "tab", *words).splitlines()[1:]
     return sorted(line.replace("\\Recent", "").strip() for line in lines)

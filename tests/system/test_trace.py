@@ -23,7 +23,7 @@ if header :contains "subject" "filed" {
 
 
 def traced(desk: Desk, what: str, *more: str) -> list[dict[str, Any]]:
-    """Return the mails that are found; none where the command says so."""
+    """Return the messages that are found; none where the command says so."""
     run = desk.operate("trace", "--json", "--since", "1h", *more, what)
     assert run.returncode in (0, 65), run.stderr
     return json.loads(run.stdout)["mails"]

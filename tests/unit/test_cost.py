@@ -54,14 +54,14 @@ def test_storage_costs_what_it_holds() -> None:
 
 
 def test_unopened_mail_costs_what_small_files_cost_there_at_most() -> None:
-    """8 of 10 GB of 64-KB mails, billed as 192 KB each: 24 GB at 0.025, and 2 GB at 0.30."""
+    """8 of 10 GB of 64-KB messages, billed as 192 KB each: 24 GB at 0.025, and 2 GB at 0.30."""
     lines = cost(FIVE, Traffic(gb=10, mails_in=0, mails_out=0, mail_kb=64))
     assert (0.6, 0.6) == (lines["mailboxes"], lines["mailboxes, unopened"])
 
 
 @pytest.mark.parametrize("sizes", [[1, 149], [75, 75], [127, 129, 4], [4096, 1, 1]])
 def test_the_most_that_it_can_cost_is_not_less_than_what_it_costs(sizes: list[int]) -> None:
-    """Whatever the sizes of the mails, 128 KB for each small one stays within what is counted."""
+    """Whatever the sizes of the messages, 128 KB for each small one stays within what is counted."""
     billed = sum(max(size, PRICES["efs_ia_least_kb"]) for size in sizes)
     mean = sum(sizes) / len(sizes)
     assert billed <= len(sizes) * (mean + PRICES["efs_ia_least_kb"])
@@ -77,7 +77,7 @@ def test_cheaper_storage_pays_for_mails_of_more_than_11_7_kb() -> None:
 
 
 def test_only_whole_chunks_of_received_mail_are_billed() -> None:
-    """SES bills 1,000 mails of 255 KB as mails alone, of 512 KB as two chunks each besides."""
+    """SES bills 1,000 messages of 255 KB as messages alone, of 512 KB as two chunks each besides."""
     small = cost(FIVE, Traffic(gb=0, mails_in=1000, mails_out=0, mail_kb=255))
     large = cost(FIVE, Traffic(gb=0, mails_in=1000, mails_out=0, mail_kb=512))
     assert (0.10, 0.28) == (small["mail received"], large["mail received"])
@@ -154,7 +154,7 @@ def test_the_table_has_the_same_total(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_ses_plans_have_their_prices() -> None:
-    """1,000 mails: 0.16 on Essentials, which new accounts are on, 0.10 without a plan."""
+    """1,000 messages: 0.16 on Essentials, which new accounts are on, 0.10 without a plan."""
     mails = {"gb": 1, "mails_in": 0, "mails_out": 1000, "mail_kb": 0}
     assert 0.16 == cost(FIVE, Traffic(**mails))["mail sent"]
     assert 0.10 == cost(FIVE, Traffic(**mails, ses_plan="none"))["mail sent"]

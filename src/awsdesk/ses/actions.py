@@ -56,7 +56,7 @@ class RuleBouncer(Protocol):
 
 
 class ActionRunner:
-    """Runs the actions of accepted mails in the background."""
+    """Runs the actions of accepted messages in the background."""
 
     def __init__(
         self,

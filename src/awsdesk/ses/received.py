@@ -1,4 +1,4 @@
-"""What SES received in the last 24 hours: the mails that SendBounce may still answer."""
+"""What SES received in the last 24 hours: the messages that SendBounce may still answer."""
 
 from __future__ import annotations
 

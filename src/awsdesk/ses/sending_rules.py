@@ -169,7 +169,7 @@ def _failed(problem: str | None) -> str | None:
 
 
 def _file_names(content: bytes) -> Iterator[str]:
-    """Return the file names of a mail's parts; attached mails are not opened."""
+    """Return the file names of a mail's parts; attached messages are not opened."""
     for block in _part_headers(content):
         part = message_from_bytes(block)
         try:

@@ -51,7 +51,7 @@ class Accepted:
 
 
 class Spool:
-    """The directory of accepted mails."""
+    """The directory of accepted messages."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,6 +1,6 @@
 """The header lines that SES puts on top of a mail that it stores, and the ids it gives.
 
-Modelled on stored mails of the real service: Return-Path, Received, X-SES-Spam-Verdict,
+Modelled on stored messages of the real service: Return-Path, Received, X-SES-Spam-Verdict,
 X-SES-Virus-Verdict, Received-SPF, Authentication-Results, X-SES-RECEIPT. Below them the content is
 what arrived, byte for byte.
 """

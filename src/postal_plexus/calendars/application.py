@@ -34,18 +34,18 @@ _LONGEST_EXPANSION = timedelta(days=1500)
 class Calendars(Application):
     """Radicale, which answers 400, not 500, to XML that defusedxml refuses.
 
-    So it does to a question for all occurrences of each event (RFC 4791, 9.6.5) within more than
-    four years: Radicale 3.5 would work them out for as long as it takes.
+    It answers the same to a request for all occurrences of each event (RFC 4791, 9.6.5) within more
+    than four years, because Radicale 3.5 would work them out for as long as it takes.
     """
 
     def _read_xml_request_body(self, environ: Mapping[str, Any]) -> Any:
         try:
-            question = super()._read_xml_request_body(environ)
+            body = super()._read_xml_request_body(environ)
         except (ValueError, RecursionError) as error:
             raise RuntimeError(f"refused XML: {type(error).__name__}") from error
-        if question is not None and any(map(_is_too_long, question.iter(_EXPAND))):
+        if body is not None and any(map(_is_too_long, body.iter(_EXPAND))):
             raise RuntimeError("refused to expand events over so many years")
-        return question
+        return body
 
     @property
     def storage(self) -> storage.BaseStorage:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = "/dav"
 LARGEST_XML = 256 << 10
-"""Of a question, in octets: 2,000 events by their names."""
+"""Of a REPORT or PROPFIND, in octets: 2,000 events by their names."""
 
 _MAX_INSTANCES = (
     '<error xmlns="DAV:"><max-instances xmlns="urn:ietf:params:xml:ns:caldav"/></error>'
@@ -147,9 +147,9 @@ class Gate:
         """Let a home be there, with the links of what is shared with its user."""
         with self._linking:
             if not (self._store / HOMES / user).is_dir():
-                # Radicale makes it, with a calendar and an address book, at any question.
-                question = {"REQUEST_METHOD": "OPTIONS", "PATH_INFO": "/", "CONTENT_LENGTH": "0"}
-                list(self._radicale(environ | question, _start))
+                # Radicale makes it, with a calendar and an address book, at any request.
+                request = {"REQUEST_METHOD": "OPTIONS", "PATH_INFO": "/", "CONTENT_LENGTH": "0"}
+                list(self._radicale(environ | request, _start))
             link_shared(self._store, user, self._shares)
             self._linked.add(user)
 

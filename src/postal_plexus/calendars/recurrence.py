@@ -1,9 +1,9 @@
 """How often an event recurs: refuse what would take minutes to work out at each look. Pure.
 
 Radicale 3.5 steps through all occurrences of a rule (RFC 5545 section 3.3.10), on the server, for
-each question about a time. A rule of a line can have millions: the answer is CALDAV:max-instances
-(RFC 4791 section 5.3.2.1), before anything is stored. The number is estimated from above, without
-stepping through them.
+each request that names a time. A rule of one line can have millions. So such an entry is refused
+with CALDAV:max-instances (RFC 4791 section 5.3.2.1) before anything is stored. The number is
+estimated from above, without stepping through them.
 """
 
 from postal_plexus.calendars.syntax import logical_lines, read_line

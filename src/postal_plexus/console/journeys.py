@@ -129,7 +129,7 @@ def _stage(way: Way, step: Step) -> str:
 
 def _incoming(step: Step, states: set[State]) -> str:
     if step.where == "SES":
-        told_by_deliver = step.text.startswith("took the mail in")
+        told_by_deliver = step.text.startswith("accepted the message")
         return "accepted" if told_by_deliver else _OF_SES_STAGES.get(step.text, "")
     if step.where == "Dovecot":
         return "filed" if any(fate.folder for fate in step.fates) else ""
@@ -142,7 +142,7 @@ def _outgoing(step: Step, states: set[State]) -> str:
         return "arrived"
     if states & {State.SENT, State.DELIVERED}:
         return "sent"
-    if step.text.startswith("took a mail"):
+    if step.text.startswith("accepted a message"):
         return "submitted"
     return "queued" if step.text.startswith("queued") else ""
 

@@ -192,7 +192,7 @@ def loops(
         reason = f"loop: more than {MOST_RECEIVED} Received headers"
         looping = addressees
     else:
-        reason = "loop: the mail was delivered here before"
+        reason = "loop: the message was delivered here before"
         looping = [each for each in addressees if each.loops_at in delivered_to]
     return [Disposition(each.name, Fate.FAILED, "5.4.6", reason, quiet=True) for each in looping]
 

@@ -132,7 +132,7 @@ def _letter(sender: str, recipient: str, mark: str) -> EmailMessage:
     message["Subject"] = f"Hello from {sender.rpartition('@')[2]} ({mark})"
     message["Date"] = formatdate(localtime=True)
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
-    message.set_content("Postal Plexus carried this mail.\n")
+    message.set_content("Postal Plexus carried this message.\n")
     return message
 
 

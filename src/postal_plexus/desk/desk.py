@@ -17,8 +17,7 @@ from email.errors import HeaderParseError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from awsdesk import daemon_process, files, ports, settings, sockets
-from awsdesk import smtp_client as world
+from awsdesk import daemon_process, files, ports, settings, smtp_client, sockets
 from awsdesk.daemon_process import DaemonError
 from awsdesk.ecs import engine as engines
 from awsdesk.ecs.container_instance import LABEL_DESK
@@ -208,13 +207,13 @@ def send(
             )
     if content is None:
         try:
-            content = world.compose(sender, recipients, subject, text, datetime.now(UTC))
+            content = smtp_client.compose(sender, recipients, subject, text, datetime.now(UTC))
         except (ValueError, LookupError, HeaderParseError) as error:
-            raise DeskError(f"no mail can be written of this: {error}") from error
+            raise DeskError(f"no message can be made of this: {error}") from error
     try:
-        return world.deliver((LOOPBACK, made.ports.ses_inbound), sender, recipients, content)
-    except world.NotAcceptedError as error:
-        raise DeskError(f"SES refused the mail: {error}") from error
+        return smtp_client.deliver((LOOPBACK, made.ports.ses_inbound), sender, recipients, content)
+    except smtp_client.NotAcceptedError as error:
+        raise DeskError(f"SES refused the message: {error}") from error
     except OSError as error:
         raise DeskError(f"the inbound server does not answer: {error}") from error
 

@@ -90,7 +90,7 @@ def ascii_domain(domain: str) -> str:
 def _ascii_label(label: str) -> str:
     if label.isascii():
         return label.lower()
-    from unicodedata import normalize  # noqa: PLC0415  (1 MB that few mails need)
+    from unicodedata import normalize  # noqa: PLC0415  (1 MB that few messages need)
 
     mapped = normalize("NFC", label.lower())
     try:

@@ -27,7 +27,7 @@ _FAILURES = {
     "CustomTimeoutExceeded": "The time for delivery ran out.",
     "Suppressed": "Amazon sends nothing to this address, since mail to it bounced before.",
     "UnsubscribedRecipient": "The recipient has unsubscribed.",
-    "Bad content": "Amazon found a virus in the mail and sent it to nobody.",
+    "Bad content": "Amazon found a virus in the message and sent it to nobody.",
 }
 _SUPPRESSED = (
     "Nothing was sent: the address is on a suppression list, since mail to it bounced or was"
@@ -79,7 +79,7 @@ def _human(feedback: Feedback) -> bytes:
     for recipient in feedback.recipients:
         lines.append(f"    {_line(recipient.address)}")
         lines += [f"      {_line(recipient.diagnostic)}"] if recipient.diagnostic else []
-    lines += ["", *_explanation(feedback), f"Subject of the mail: {_line(feedback.subject)}"]
+    lines += ["", *_explanation(feedback), f"Subject of the message: {_line(feedback.subject)}"]
     if feedback.reason:
         lines.append(f"Amazon SES says: {feedback.event}, {_line(feedback.reason)}")
     text = "\r\n".join([*lines, ""]).encode("utf-8", "replace")
@@ -126,7 +126,7 @@ def _reason_in_words(feedback: Feedback) -> list[str]:
         return [_SUPPRESSED, *([_ON_OUR_LIST] if is_ours else []), ""]
     last = feedback.reason.rpartition("/")[2]
     if feedback.event == "Rendering Failure":
-        return ["Amazon SES could not make the mail from its template.", ""]
+        return ["Amazon SES could not make the message from its template.", ""]
     return [_FAILURES[last], ""] if last in _FAILURES else []
 
 

@@ -70,7 +70,7 @@ def read_notification(body: str) -> Receipt | SetupNotification:
     action = _fields(receipt, "action")
     if action.get("type") != "S3":
         raise NotificationError(
-            f"the mail was not stored in S3: action {_short(action.get('type'))}"
+            f"the message was not stored in S3: action {_short(action.get('type'))}"
         )
     message_id = _text(mail, "messageId")
     if (

@@ -47,7 +47,7 @@ _LONGEST_REASON = 400
 
 
 STAGED = ".staged"
-"""The namespace whose folder `all` shows all staged mails, where the source has labels."""
+"""The namespace whose folder `all` shows all staged messages, where the source has labels."""
 
 
 class SyncError(StatusError):

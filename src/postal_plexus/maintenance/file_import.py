@@ -141,7 +141,7 @@ class Tree:
             while left:
                 chunk = stream.read(min(left, _CHUNK))
                 if not chunk:
-                    raise RecordError("a mail is cut off")
+                    raise RecordError("a message is cut off")
                 file.write(chunk)
                 left -= len(chunk)
             os.fchown(file.fileno(), VMAIL, VMAIL)

@@ -1,6 +1,6 @@
 """Which host of a stack with several has a mailbox, and how it goes from one to another.
 
-The directory says where a mailbox is to live. Who has it stands in a file beside the mails on EFS,
+The directory says where a mailbox is to live. Who has it is in a file beside the messages on EFS,
 its record, which only the host that it names replaces (containers/dovecot/indexes lists the forms).
 So a move needs no agreement on time: hosts may have different versions of the directory, or be
 killed at any moment, and no two ever have one mailbox.

@@ -192,7 +192,7 @@ class Import:
 
     def _stage(self, expected: int) -> None:
         """Mirror the source. After a lost connection, continue where it was."""
-        # The first pass has all the mails, and nothing goes on to the mailbox before its end.
+        # The first pass has all messages, and nothing goes on to the mailbox before its end.
         if is_unsynced := self._staging.unsynced.is_so:
             make_own(self._staging.home, STORE)
             self._staging.unsynced.begin()

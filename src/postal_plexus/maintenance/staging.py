@@ -21,7 +21,7 @@ VMAIL = 5000
 UNSEEN = ".unseen"
 """A folder in the view that is to be left out."""
 ARCHIVED = ".archived"
-"""A staged folder that the source has not: Gmail's mails without a label."""
+"""A staged folder that the source has not: Gmail's messages without a label."""
 
 _FOLDER = "dbox-Mails"
 # Of an index's log (`.newlock` while a new one is created), of a Maildir's list of UIDs.
@@ -89,7 +89,7 @@ class Staging:
         self.brought = self.home / f"{source}.brought"
         """What was brought from it: see that module."""
         self.unshared = self.home / f"{source}.unshared"
-        """There while mails that are in several folders may be stored several times."""
+        """There while messages that are in several folders may be stored several times."""
 
     def make(self) -> None:
         """Create the directory, accessible only to the mail user."""

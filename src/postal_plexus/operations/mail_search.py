@@ -163,7 +163,7 @@ def archived(stored: Stored, head: bytes = b"") -> Step:
     return Step(
         stored.stored_at,
         "S3",
-        f"keeps the mail, {stored.size:,} octets",
+        f"keeps the message, {stored.size:,} octets",
         frozenset({f"receipt:{stored.message_id}"}),
         bare_message_id(str(fields.get("message-id", ""))),
         None if sender is None else words(str(sender)).strip("<> "),

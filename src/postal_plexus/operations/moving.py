@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Line = dict[str, Any]
 
 MEMORY = 256
-"""MiB for a task, and as much of swap: mails of 40 MB in a row take 240 in the first step."""
+"""MiB for a task, and as much of swap: messages of 40 MB in a row take 240 in the first step."""
 
 _LONGEST_JOB = 4096  # the largest value of an SSM parameter
 _PORTS = {"imaps": 993, "imap": 143}

@@ -46,7 +46,7 @@ def _of_mail(octets: bytes) -> Iterator[bytes]:
     message = email.message_from_bytes(octets, policy=email.policy.compat32)
     for number, part in enumerate(message.walk()):
         if number >= MOST_PARTS:
-            raise ReportError(f"more than {MOST_PARTS} parts in one mail")
+            raise ReportError(f"more than {MOST_PARTS} parts in one message")
         if part.is_multipart():
             continue
         content = part.get_payload(decode=True)

@@ -104,7 +104,7 @@ class _Line:
         if moment is None or not self.ids:
             return ()
         verdicts = self.words("verdicts")
-        text = "took the mail in" + (f" ({verdicts})" if verdicts else "")
+        text = "accepted the message" + (f" ({verdicts})" if verdicts else "")
         return (self.step(text, at=moment, where="SES", recipients=recipients),)
 
 

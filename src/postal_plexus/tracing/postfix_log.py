@@ -108,7 +108,7 @@ def _taken(at: datetime, ids: frozenset[str], ways: list[str], said: str) -> tup
     way = _WAYS.get(ways[-1], "from")
     who = address(found[2]) if found[2] else ""
     client = "" if ways[-1] in ("inject", "sieve") else f" at {words(found[1])}"
-    text = " ".join(part for part in ("took a mail", way, who) if part) + client
+    text = " ".join(part for part in ("accepted a message", way, who) if part) + client
     return _step(at, ids, text)
 
 

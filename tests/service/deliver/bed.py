@@ -53,7 +53,7 @@ class Dovecot:
         # While it is not set, the question is not answered.
         self.answers = threading.Event()
         self.answers.set()
-        # (recipient, how many mails it was offered before) -> reply; None: stored, and silence.
+        # (recipient, how many messages it was offered before) -> reply; None: stored, and silence.
         self.said: Callable[[str, int], str | None] = lambda _name, _before: "250 2.0.0 Saved"
         self.offered: defaultdict[str, int] = defaultdict(int)
         self.silent = threading.Event()

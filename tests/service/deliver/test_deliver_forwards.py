@@ -75,7 +75,7 @@ def test_a_forward_that_keeps_bouncing_stops(bed: Bed) -> None:
     bed.put(event(5, "Complaint", "complaint", "complainedRecipients"), queue="events")
     bed.await_deleted(9, "events")
     assert ["friend@else.example"] == [line["recipient"] for line in bed.log("forward stopped")]
-    # Five notices and the two mails that the alias keeps here.
+    # Five notices and the two messages that the alias keeps here.
     assert 7 == len(bed.dovecot.mailboxes[ANN])
     bed.stop()
     lines = [json.loads(line) for line in bed.log_path.read_text().splitlines()]
@@ -99,7 +99,7 @@ def test_a_forward_that_keeps_bouncing_stops(bed: Bed) -> None:
 
 
 def test_a_redirect_that_keeps_bouncing_stops(bed: Bed) -> None:
-    """Its bounces reach the user and are counted; from the fifth on his mails say that it rests."""
+    """Its bounces reach the user and are counted; from the fifth on his messages say that it rests."""
 
     def event(number: int, owner: str) -> str:
         who = [{"emailAddress": "Friend@Else.example", "status": "5.1.1"}]

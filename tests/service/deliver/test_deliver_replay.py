@@ -62,7 +62,7 @@ def test_who_has_a_mail_is_recorded_before_it_is_forgotten(bed: Bed) -> None:
 
 
 def test_many_deliveries_share_an_object(bed: Bed) -> None:
-    """One request for ten mails while there is much to do."""
+    """One request for ten messages while there is much to do."""
     for number in range(40):
         bed.send(f"m{number}", ANN)
     bed.await_deleted(40)

@@ -49,7 +49,7 @@ def crlf(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("chunking", [True, False], ids=["BDAT", "DATA"])
 def test_content_in_is_content_out(tmp_path: Path, chunking: bool) -> None:
-    """CPython's mails and odd ones: below our trace headers, octet for octet with CRLF ends."""
+    """CPython's messages and odd ones: below our trace headers, octet for octet with CRLF ends."""
     mails = {**cpython_mails(), **ODD}
     with laid(tmp_path, chunking=chunking) as bed:
         for number, content in enumerate(mails.values()):
@@ -261,7 +261,7 @@ def test_a_flood_of_bounces_holds_up_nobody_else(bed: Bed) -> None:
 
 
 def test_a_missing_object_is_retried_and_then_dead_lettered(bed: Bed) -> None:
-    """Five receives; the other mails are not held up."""
+    """Five receives; the other messages are not held up."""
     bed.send("gone", ANN, stored=False, **FORGED)
     bed.send("m1", ANN)
     bed.start()

@@ -1,4 +1,4 @@
-"""Mails that take more memory than Dovecot has: `deliver` with real Dovecot, in the memory of its task.
+"""Messages that take more memory than Dovecot has: `deliver` with real Dovecot, in the memory of its task.
 
 None is tried for ever, none ends anybody else's session, and each is in the mailbox or in the dead letters.
 """
@@ -88,7 +88,7 @@ BEYOND = {
 
 
 def test_a_larger_header_fails_at_once(bed: Bed, host: MailHost) -> None:
-    """With its reason, after one receive: a bounce where that is safe; the mails before and after arrive."""
+    """With its reason, after one receive: a bounce where that is safe; the messages before and after arrive."""
     receipts = {kind: f"large-{number}" for number, kind in enumerate(BEYOND)}
     for kind, receipt in receipts.items():
         content = f"{BEYOND[kind]}\r\nx\r\n".encode()

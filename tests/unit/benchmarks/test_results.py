@@ -78,7 +78,7 @@ def test_picture_is_well_formed_and_says_the_figures() -> None:
 
 
 def test_scenarios_divide_among_the_users() -> None:
-    """smtp-source sends each user the same share, so a scenario's mails must divide by twenty."""
+    """smtp-source sends each user the same share, so a scenario's messages must divide by twenty."""
     for quick in (True, False):
         assert all(one.count % 20 == 0 for one in scenarios(quick=quick))
 

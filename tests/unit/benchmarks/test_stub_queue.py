@@ -191,7 +191,7 @@ def test_hurry_shortens_only_what_is_longer_than_patience(clock: Clock) -> None:
 
 
 def test_prefilled_messages_are_built_when_received(queue: Queue) -> None:
-    """A hundred thousand queued mails cost no memory before they are received."""
+    """A hundred thousand queued messages cost no memory before they are received."""
     built = itertools.count()
     queue.prefill(((str(next(built)), "") for _ in range(100_000)), 100_000)
     assert queue.counts()["ApproximateNumberOfMessages"] == 100_000

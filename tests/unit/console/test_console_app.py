@@ -264,7 +264,7 @@ def test_a_panel_that_has_not_changed_is_not_sent() -> None:
     ours = browser(stack)
     tag = ours.get("/panel/flight").headers["etag"]
     assert 304 == ours.get("/panel/flight", headers={"if-none-match": tag}).status_code
-    stack.steps.append(Step(AT, "Postfix", "took a mail", frozenset({"queue:A1"})))
+    stack.steps.append(Step(AT, "Postfix", "accepted a message", frozenset({"queue:A1"})))
     assert 200 == ours.get("/panel/flight", headers={"if-none-match": tag}).status_code
     assert 404 == ours.get("/panel/other").status_code
 

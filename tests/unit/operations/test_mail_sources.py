@@ -217,7 +217,7 @@ def test_what_is_no_file_is_told_and_not_opened(tmp_path: Path) -> None:
     put(tmp_path / os.fsdecode(b"x/M\xfcller/2.eml"))
     found = surveyed(tmp_path)
     assert {"x": 1, "x/Müller": 1} == {name: each.mails for name, each in found.folders.items()}
-    assert {"is no file", "is a link", "is no mail", "is empty"} == {
+    assert {"is no file", "is a link", "is not a message", "is empty"} == {
         each.reason for each in found.left_out
     }
     assert (5, 0) == (found.left_out_count, found.lost_count)

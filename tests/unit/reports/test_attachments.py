@@ -1,4 +1,4 @@
-"""Reports are found in mails and archives, and hostile ones are bounded."""
+"""Reports are found in messages and archives, and hostile ones are bounded."""
 
 from __future__ import annotations
 

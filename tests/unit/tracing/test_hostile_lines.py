@@ -1,4 +1,4 @@
-"""What strangers and users can write into the logs: nothing of it forges a step or joins two mails."""
+"""What strangers and users can write into the logs: nothing of it forges a step or joins two messages."""
 
 from __future__ import annotations
 

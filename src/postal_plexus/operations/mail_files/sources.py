@@ -197,7 +197,7 @@ class _Folder:
                     own = levels if name == "mbox" and levels else (*levels, _stem(name))
                     yield from _mbox(file, own, where, date)
                 elif begun and not _NOTES.fullmatch(name):
-                    self._told.leave_out(where, "is no mail")
+                    self._told.leave_out(where, "is not a message")
         except OSError as error:
             self._told.lose(where, f"cannot be read: {error.strerror}")
 
@@ -288,6 +288,6 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, told: Told) -> Iter
                     folder.append(_stem(name))
                 yield from _mbox(stream, folder, where, date)
             else:
-                told.leave_out(where, "is no mail")
+                told.leave_out(where, "is not a message")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
         told.lose(where, f"is damaged: {error}")
