@@ -99,11 +99,11 @@ def _throughput(bed: Any, arguments: argparse.Namespace, pairs: int) -> dict[str
     if arguments.scenario:
         wanted = [wanted[index] for index in arguments.scenario]
     with (
-        bed.courier(boxed=not arguments.process) as courier,
+        bed.service(boxed=not arguments.process) as service,
         at_hand(bed, sorted({scenario.size for scenario in wanted})) as peer,
     ):
         measured = [
-            throughput.measure(bed, peer, courier, scenario, pairs, _say) for scenario in wanted
+            throughput.measure(bed, peer, service, scenario, pairs, _say) for scenario in wanted
         ]
     small = [one for one in measured if one.name.startswith("4 KB")] or measured
     return {
@@ -130,7 +130,7 @@ def _memory(bed: Any, *, quick: bool) -> dict[str, Any]:
 
 
 def _latency(bed: Any, samples: int, *, boxed: bool) -> dict[str, Any]:
-    with bed.courier(boxed=boxed):
+    with bed.service(boxed=boxed):
         queued, direct = latency.measure(bed, samples)
     found: dict[str, Any] = {"latency_samples": samples}
     for name, taken in (("latency", queued), ("latency_dovecot_alone", direct)):

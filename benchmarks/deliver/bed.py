@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from benchmarks.aws_stub.process import Stub
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, Process, environment
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, Process, environment
 from benchmarks.mailhost.host import PASSWORD, Place, dovecot, start_dovecot
 from postal_plexus.directory import Directory, Domain, Mailbox
 
@@ -63,24 +63,24 @@ class Bed:
         self.runs = 0
 
     @contextmanager
-    def courier(self, *, boxed: bool) -> Iterator[Boxed | Process]:
+    def service(self, *, boxed: bool) -> Iterator[Boxed | Process]:
         """Provide a running `deliver` for this bed; remove it afterwards."""
         settings = environment(self.stub)
         if not boxed:
-            courier = Process(self.place, settings, log=self.place.root / "deliver.log")
-            courier.start()
+            service = Process(self.place, settings, log=self.place.root / "deliver.log")
+            service.start()
             try:
-                yield courier
+                yield service
             finally:
-                courier.stop()
+                service.stop()
             return
-        courier = Boxed(named("deliver"), self.place, settings)
+        service = Boxed(named("deliver"), self.place, settings)
         try:
-            courier.start()
-            yield courier
-            courier.stop()
+            service.start()
+            yield service
+            service.stop()
         finally:
-            courier.container.remove()
+            service.container.remove()
 
     def queue_mails(self, count: int, size: int, mailboxes: int) -> tuple[float, int]:
         """Queue messages for `mailboxes` users in turn; the clock, and the deletes to wait for."""

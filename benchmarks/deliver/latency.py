@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks.aws_stub.notification import Accepted, in_sns_envelope, notification
 from benchmarks.aws_stub.objects import mail_of
 from benchmarks.deliver.bed import HEAD, SENDER, USERS, user
-from benchmarks.mailhost.courier import BUCKET
+from benchmarks.mailhost.deliver_service import BUCKET
 from benchmarks.mailhost.host import PASSWORD, trusting
 from benchmarks.mailhost.imap import Session
 from benchmarks.mailhost.lmtp import Lmtp

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.deliver.bed import USERS, named
-from benchmarks.mailhost.courier import Boxed, environment
+from benchmarks.mailhost.deliver_service import Boxed, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,17 +53,17 @@ def start_up(bed: Bed, times: int) -> list[float]:
     taken: list[float] = []
     for _ in range(times):
         bed.stub.post("forget")
-        courier = Boxed.stamped(named("deliver"), bed.place, environment(bed.stub))
+        service = Boxed.stamped(named("deliver"), bed.place, environment(bed.stub))
         try:
-            courier.start()
+            service.start()
             first = None
             while first is None:
                 time.sleep(0.05)
                 figures = bed.stub.get("stats")["queues"]["mail"]
                 first = figures["first_receive_call_at"]
-            taken.append(first - courier.stamp())
+            taken.append(first - service.stamp())
         finally:
-            courier.container.remove()
+            service.container.remove()
     return taken
 
 
@@ -81,13 +81,13 @@ def stages(
         if cold:
             os.sync()
             Path("/proc/sys/vm/drop_caches").write_text("1")
-        with bed.courier(boxed=True) as courier:
-            assert isinstance(courier, Boxed)
+        with bed.service(boxed=True) as service:
+            assert isinstance(service, Boxed)
             time.sleep(3)
             if count:
                 _, deleted = bed.queue_mails(count, size, USERS)
                 bed.await_deleted(deleted, timeout=1800)
-            found[stage] = Memory.of(courier)
+            found[stage] = Memory.of(service)
         say(f"memory, {stage}: {found[stage].peak} MB peak, {found[stage].anonymous} MB anonymous")
     return found
 
@@ -97,13 +97,13 @@ def growth(bed: Bed, lengths: list[int], say: Callable[[str], None]) -> list[Gro
     found: list[Growth] = []
     for queued in lengths:
         bed.place.empty_mailboxes()
-        with bed.courier(boxed=True) as courier:
-            assert isinstance(courier, Boxed)
+        with bed.service(boxed=True) as service:
+            assert isinstance(service, Boxed)
             time.sleep(2)
             begun, deleted = bed.queue_mails(queued, 4096, USERS)
             ended = bed.await_deleted(deleted, timeout=3600)
             speed = queued / (ended - begun)
-            found.append(Growth(queued, speed, Memory.of(courier), bed.place.record_bytes()))
+            found.append(Growth(queued, speed, Memory.of(service), bed.place.record_bytes()))
         last = found[-1]
         say(
             f"{queued} queued: {last.mails_per_second:.0f} mails/s, {last.memory.peak} MB peak, "

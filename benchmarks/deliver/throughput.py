@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.deliver.bed import USERS
-from benchmarks.mailhost.courier import Process
+from benchmarks.mailhost.deliver_service import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.deliver.bed import Bed
     from benchmarks.deliver.peer import Peer
-    from benchmarks.mailhost.courier import Courier
+    from benchmarks.mailhost.deliver_service import DeliverService
 
 AWS_DELAY = 0.015  # seconds added to every AWS call
 SESSIONS = (1, 2, 3, 4)  # Dovecot's configuration allows four LMTP processes
@@ -78,7 +78,7 @@ def scenarios(*, quick: bool) -> list[Scenario]:
 def measure(
     bed: Bed,
     peer: Peer,
-    courier: Courier,
+    service: DeliverService,
     scenario: Scenario,
     pairs: int,
     say: Callable[[str], None],
@@ -88,13 +88,13 @@ def measure(
     speeds = {n: trial / _peer_run(bed, peer, scenario, trial, n) for n in SESSIONS}
     best = max(speeds, key=lambda n: speeds[n])
     measured = Measured(scenario.name, scenario.count, best)
-    _deliver_run(bed, courier, scenario, trial)
+    _deliver_run(bed, service, scenario, trial)
     for pair in range(pairs):
         if pair % 2:
             theirs = scenario.count / _peer_run(bed, peer, scenario, scenario.count, best)
-            ours, cpu, stub_cpu = _deliver_run(bed, courier, scenario, scenario.count)
+            ours, cpu, stub_cpu = _deliver_run(bed, service, scenario, scenario.count)
         else:
-            ours, cpu, stub_cpu = _deliver_run(bed, courier, scenario, scenario.count)
+            ours, cpu, stub_cpu = _deliver_run(bed, service, scenario, scenario.count)
             theirs = scenario.count / _peer_run(bed, peer, scenario, scenario.count, best)
         measured.deliver.append(ours)
         measured.smtp_source.append(theirs)
@@ -115,14 +115,14 @@ def _peer_run(bed: Bed, peer: Peer, scenario: Scenario, count: int, sessions: in
 
 
 def _deliver_run(
-    bed: Bed, courier: Courier, scenario: Scenario, count: int
+    bed: Bed, service: DeliverService, scenario: Scenario, count: int
 ) -> tuple[float, float, float]:
     bed.place.empty_mailboxes()
     os.sync()
-    before, stub_before = courier.processor_seconds(), _seconds_of(bed.stub.pid)
+    before, stub_before = service.processor_seconds(), _seconds_of(bed.stub.pid)
     begun, deleted = bed.queue_mails(count, scenario.size, scenario.mailboxes)
     ended = bed.await_deleted(deleted, timeout=1800)
-    cpu = courier.processor_seconds() - before
+    cpu = service.processor_seconds() - before
     stub_cpu = _seconds_of(bed.stub.pid) - stub_before
     return count / (ended - begun), cpu / count * 1000, stub_cpu / count * 1000
 

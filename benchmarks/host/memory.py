@@ -20,7 +20,7 @@ from benchmarks.host.bed import BIG, USERS, directory, user
 from benchmarks.host.mailbox import await_indexer, fill
 from benchmarks.host.relay import Source
 from benchmarks.host.watch import Watch
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.host import PASSWORD, trusting
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def measure(
     with Stub("--delay", "0.015", "--visibility", "600") as stub:
         stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", directory().to_json())
         # The tables that are there hold other hashes of the same password.
-        courier = Boxed(
+        service = Boxed(
             named("deliver"), bed.place, environment(stub), memory=f"{limits['deliver']}m"
         )
-        bed.made.append(courier.container)
-        courier.start()
+        bed.made.append(service.container)
+        service.start()
         fill(bed, box, size)
         await_indexer(box)
         script = bed.place.dovecot / "filter.sieve"
@@ -66,7 +66,7 @@ def measure(
             "/run/plexus/dovecot/filter.sieve",
             timeout=120,
         )
-        with Watch(dovecot=box, postfix=relay, deliver=courier.container) as watch:
+        with Watch(dovecot=box, postfix=relay, deliver=service.container) as watch:
             asyncio.run(_hour(bed, box, relay, source, stub, say))
             await_indexer(box)
         used = watch.used

@@ -18,7 +18,7 @@ from benchmarks.deliver.bed import named
 from benchmarks.host import bed as host_bed
 from benchmarks.host import mails
 from benchmarks.host.mailbox import await_indexer
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.engine import (
     ROOT,
     Container,

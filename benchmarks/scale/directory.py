@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.aws_stub.process import Stub
 from benchmarks.deliver.bed import named
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.engine import ROOT, EngineError, Network, wait_until
 from benchmarks.mailhost.host import PASSWORD, Place, dovecot, postfix, start_dovecot, start_postfix
 from benchmarks.mailhost.imap import Session
@@ -287,14 +287,14 @@ def _follow(place: Place, boxes: dict[str, Container], row: Row, limit: str) -> 
         stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", made(row.mailboxes).to_json())
         settings = environment(stub) | {"PLEXUS_DIRECTORY_SECONDS": "1"}
         swap = ("--memory-swap", limit)
-        courier = Boxed(named("deliver"), place, settings, memory=limit, options=swap)
-        boxes["deliver"] = courier.container
-        courier.start()
-        wait_until("the directory", lambda: "directory" in courier.container.logs(), 60)
+        service = Boxed(named("deliver"), place, settings, memory=limit, options=swap)
+        boxes["deliver"] = service.container
+        service.start()
+        wait_until("the directory", lambda: "directory" in service.container.logs(), 60)
         time.sleep(2)
-        if not courier.container.running:
-            raise EngineError(f"deliver has ended: {courier.container.logs()[-300:]}")
-        row.deliver_mb = _anonymous(courier.container)
+        if not service.container.running:
+            raise EngineError(f"deliver has ended: {service.container.logs()[-300:]}")
+        row.deliver_mb = _anonymous(service.container)
         waits: list[float] = []
         port = boxes["dovecot"].port(993)
         with Watch(boxes) as watch:
@@ -302,7 +302,7 @@ def _follow(place: Place, boxes: dict[str, Container], row: Row, limit: str) -> 
             stub.put_object(f"{BUCKET}/{DIRECTORY_KEY}", made(row.mailboxes, NEW).to_json())
 
             def lets_in() -> bool:
-                if not courier.container.running:
+                if not service.container.running:
                     raise EngineError("deliver has ended: more memory than its limit")
                 waits.append(_login_ms(port, FIRST))
                 return _knows(boxes["dovecot"], NEW)

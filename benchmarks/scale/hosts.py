@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.aws_stub.objects import mail_of
 from benchmarks.aws_stub.process import Stub
 from benchmarks.deliver.bed import HEAD, SENDER, named
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY, Boxed, environment
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.engine import command, wait_until
 from benchmarks.mailhost.host import PASSWORD, Place
 from benchmarks.mailhost.lmtp import Lmtp
@@ -89,7 +89,7 @@ class Served:
     """One running host."""
 
     mail_host: MailHost
-    courier: Boxed
+    service: Boxed
 
     @property
     def lmtp(self) -> Path:
@@ -99,7 +99,7 @@ class Served:
     def processor_seconds(self) -> tuple[float, float]:
         """Processor time so far of Dovecot and of `deliver`."""
         dovecot = self.mail_host.containers["dovecot"].usage().processor_seconds()
-        return dovecot, self.courier.processor_seconds()
+        return dovecot, self.service.processor_seconds()
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def running(root: Path) -> Iterator[tuple[list[Served], Stub]]:
                 "PLEXUS_SHARD": str(number),
             }
             place, name = Place(mail_host.root), named(f"deliver-{number}")
-            courier = Boxed(name, place, settings, options=("--cpus", DELIVER_CPUS))
-            stack.callback(courier.container.remove)
-            courier.start()
+            service = Boxed(name, place, settings, options=("--cpus", DELIVER_CPUS))
+            stack.callback(service.container.remove)
+            service.start()
             command("update", "--cpus", DOVECOT_CPUS, mail_host.containers["dovecot"].id)
-            served.append(Served(mail_host, courier))
+            served.append(Served(mail_host, service))
         yield served, stub
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.aws_stub.notification import Accepted, event, in_sns_envelope, notification
-from benchmarks.mailhost.courier import BUCKET
+from benchmarks.mailhost.deliver_service import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.mailhost.courier import DIRECTORY_KEY, Process, environment
+from benchmarks.mailhost.deliver_service import DIRECTORY_KEY, Process, environment
 from benchmarks.mailhost.engine import Container, ControlGroup
 from benchmarks.mailhost.host import VMAIL, Place, dovecot, start_dovecot
 from tests.chaos.disks import Disk

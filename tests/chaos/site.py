@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.aws_stub.process import Stub
-from benchmarks.mailhost.courier import BUCKET, DIRECTORY_KEY
+from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY
 from benchmarks.mailhost.engine import Network
 from benchmarks.mailhost.host import HOSTNAME, start_dovecot, trusting
 from tests.chaos.client import Door

@@ -41,7 +41,7 @@ def environment(stub: Stub) -> dict[str, str]:
     }
 
 
-class Courier(Protocol):
+class DeliverService(Protocol):
     """A `deliver` that can be started, watched and ended."""
 
     def start(self) -> None:
