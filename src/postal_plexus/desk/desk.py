@@ -27,10 +27,11 @@ from awsdesk.pulumi import Credentials, DeployError, apply
 from awsdesk.settings import DeskSettings, SettingsError
 from awsdesk.sockets import LOOPBACK
 from postal_plexus.desk import accounts, hosts, lockout, page_process, stack_config
+from postal_plexus.desk.container_state import ContainerState
 from postal_plexus.desk.directory_arrival import directory_object
 from postal_plexus.desk.hosts import HostError
 from postal_plexus.desk.published import ANY_PORTS, PUBLISHED, USUAL_PORTS
-from postal_plexus.desk.status import ContainerState, DeskStatus
+from postal_plexus.desk.status import DeskStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,8 +16,8 @@ from awsdesk.ecs import ownership
 from awsdesk.ecs.engine import EngineError
 from awsdesk.ecs.ownership import Owned
 from awsdesk.instances import Instance
+from postal_plexus.desk.container_state import ContainerState, cannot_start
 from postal_plexus.desk.directory_arrival import has_arrived
-from postal_plexus.desk.status import ContainerState, cannot_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

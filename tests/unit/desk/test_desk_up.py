@@ -12,8 +12,8 @@ import pytest
 from awsdesk import settings
 from awsdesk.layout import DeskLayout
 from postal_plexus.desk import desk
+from postal_plexus.desk.container_state import cannot_start
 from postal_plexus.desk.desk import DeskError
-from postal_plexus.desk.status import cannot_start
 
 
 def task(name: str, reason: str, failed: int, *, running: bool = False) -> dict[str, object]:
