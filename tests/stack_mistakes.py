@@ -315,13 +315,13 @@ MISTAKES = (
         "a truth value for a number of days",
         {"log-days": True},
         "postal-plexus:log-days",
-        ("is True", "Choose one of (1"),
+        ("is True", "Choose one of 1"),
     ),
     Mistake(
         "a number with a point for a number of days",
         {"log-days": 14.0},
         "postal-plexus:log-days",
-        ("is 14.0", "Choose one of (1"),
+        ("is 14.0", "Choose one of 1"),
     ),
     Mistake(
         "a misspelled limit",

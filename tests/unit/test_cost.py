@@ -239,7 +239,7 @@ def test_too_little_space_for_indexes_is_said(
         f"  postal-plexus:mailboxes:\n{boxes}"
     )
     assert Exit.OK == main(["cost", "--stack-file", str(stack)])
-    assert "indexes-gb is 1; so many messages need about 4" in capsys.readouterr().out
+    assert "indexes-gb is 1; this mail needs about 4" in capsys.readouterr().out
     main(["cost", "--stack-file", str(TEMPLATE)])
     assert "indexes-gb" not in capsys.readouterr().out
 

@@ -44,7 +44,7 @@ class Calendars(Application):
         except (ValueError, RecursionError) as error:
             raise RuntimeError(f"refused XML: {type(error).__name__}") from error
         if body is not None and any(map(_is_too_long, body.iter(_EXPAND))):
-            raise RuntimeError("refused to expand events over so many years")
+            raise RuntimeError("refused to expand events over more than four years")
         return body
 
     @property

@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
     if not args.json:
         _say_what_else(stack, prices)
         if stack.indexes_gb < indexes_gb:
-            print(f"indexes-gb is {stack.indexes_gb}; so many messages need about {indexes_gb}")
+            print(f"indexes-gb is {stack.indexes_gb}; this mail needs about {indexes_gb}")
     return Exit.OK
 
 

@@ -294,7 +294,7 @@ class _Reading:
             elif recipients > RECIPIENTS_AN_ALIAS:
                 self._addresses[alias.address].problem(
                     f"leads to {recipients} recipients, but Postfix allows {RECIPIENTS_AN_ALIAS}",
-                    "Use mailing list software for so many recipients.",
+                    "Use mailing list software for this number of recipients.",
                 )
         for mailbox in directory.mailboxes:
             for address in mailbox.send_as:

@@ -9,7 +9,7 @@ The validators are in `checks`; their context is the stack's domains, or None if
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -87,6 +87,10 @@ def _number(
     remedy = f"Give {least} to {most} {unit}"
     remedy += f", or 0 {zero}." if zero else f": {why}." if why else "."
     return _key(default, about, remedy, ge=0 if zero else least, le=most)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _limit(default: int, about: str) -> Any:
@@ -324,7 +328,7 @@ class Keys(Model):
         "t4g.nano", "the host's EC2 instance type", "Name an EC2 instance type, such as t4g.nano."
     )
     log_days: Annotated[int, one_of(_LOG_DAYS)] = _key(
-        14, "how many days logs are kept", f"Choose one of {_LOG_DAYS}."
+        14, "how many days logs are kept", f"Choose one of {_listed(_LOG_DAYS)}."
     )
     log_subjects: bool = _key(
         False,  # noqa: FBT003
@@ -341,7 +345,7 @@ class Keys(Model):
     mailboxes_infrequent_days: Annotated[int, one_of((0, *_INFREQUENT_DAYS))] = _key(
         30,
         "days without access after which a message moves to cheaper storage",
-        f"Choose one of {_INFREQUENT_DAYS}, or 0 for never.",
+        f"Choose one of {_listed(_INFREQUENT_DAYS)}, or 0 for never.",
     )
     mta_sts: Literal["none", "testing", "enforce"] = _key(
         "testing", "what other servers should do when TLS to this system fails"
