@@ -34,6 +34,8 @@ from awsdesk.cloudfront.edge import SiteApplication, SiteConfig
 from awsdesk.dns import AmazonNames, DnsServer
 from awsdesk.ecs import ecs_view, run_task, schedules
 from awsdesk.ecs import engine as engines
+from awsdesk.ecs.container_instance import ContainerInstance
+from awsdesk.ecs.ecs_view import EcsView
 from awsdesk.ecs.engine import NoEngineError
 from awsdesk.ecs.reconciler import Reconciler
 from awsdesk.layout import DEFAULT_DESK, DeskLayout
@@ -209,7 +211,8 @@ def _ministack(layout: DeskLayout, desk: DeskSettings) -> Any:
     backups.install(layout, desk.account_id, desk.region)
     runtime.keep_from_running_containers()
     iam_actions.install()
-    run_task.install()
+    hosts = ContainerInstance(layout, desk, EcsView(desk.account_id, desk.region))
+    run_task.install(hosts.has_host)
     ecs_view.install()
     log_events.install()
     edge_functions.install()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,30 @@ PARTS: dict[str, Any] = {
         "dovecot": "plexus-main-maintenance-dovecot",
         "postfix": "plexus-main-maintenance-postfix",
     },
+}
+SECOND: dict[str, Any] = {
+    "cluster": "plexus-main-cluster-2-5a32223",
+    "host_group": "plexus-main-host-2-5a32223",
+    "services": {
+        "deliver": "plexus-main-deliver-2-5a32223",
+        "dovecot": "plexus-main-dovecot-2-5a32223",
+    },
+    "queue_url": f"{URL}-mail-2-5a32223",
+    "events_queue_url": f"{URL}-events-2-5a32223",
+    "dead_letter_queue_url": f"{URL}-dead-letters-2-5a32223",
+    "log_groups": {"deliver": "plexus-main-deliver-2-5a32223"},
+}
+
+
+def as_made(text: str) -> str:
+    """Return a text with the first host's names as Pulumi makes them, which no number could be."""
+    return re.sub(r"(plexus-main-[a-z-]+)-1\b", r"\1-1a2b3c4", text)
+
+
+OF_TWO = {
+    **json.loads(as_made(json.dumps(PARTS))),
+    "host_group": "plexus-main-host-1a2b3c4",
+    "other_hosts": [SECOND],
 }
 QUEUES = f"arn:aws:sqs:{HERE}:plexus-main"
 ECS, LOGS = f"arn:aws:ecs:{HERE}", f"arn:aws:logs:{HERE}:log-group:plexus-main"
@@ -150,6 +175,48 @@ READING_WORKMAIL = [
     Question(False, "workmail:ListUsers", IN_WORKMAIL.replace(ACCOUNT, OTHER)),
 ]
 
+# What there is of a second host; and of its namesake in a stack of another name.
+SECOND_CLUSTER = {"ecs:cluster": f"{ECS}:cluster/plexus-main-cluster-2-5a32223"}
+OTHER_CLUSTER = {"ecs:cluster": f"{ECS}:cluster/plexus-main-2-cluster-5a32223"}
+GROUPS = f"arn:aws:autoscaling:{HERE}:autoScalingGroup:1b2c:autoScalingGroupName/plexus-main"
+READING_SECOND = [
+    Question(True, "ssm:GetParameter", f"{PARAMETER}/system-2"),
+    Question(True, "ecs:DescribeServices", f"{ECS}:service/plexus-main-cluster-2-5a32223/x"),
+    Question(True, "sqs:GetQueueAttributes", f"{QUEUES}-mail-2-5a32223"),
+    Question(False, "sqs:ReceiveMessage", f"{QUEUES}-mail-2-5a32223"),
+    Question(True, "sqs:ReceiveMessage", f"{QUEUES}-dead-letters-2-5a32223"),
+    Question(False, "sqs:ReceiveMessage", f"{QUEUES}-2-dead-letters-5a32223"),
+    Question(True, "logs:FilterLogEvents", f"{LOGS}-deliver-2-5a32223:log-stream:x"),
+]
+ACTING_ON_SECOND = [
+    Question(True, "sqs:DeleteMessage", f"{QUEUES}-dead-letters-2-5a32223"),
+    Question(True, "sqs:SendMessage", f"{QUEUES}-mail-2-5a32223"),
+    Question(True, "ecs:RunTask", f"{FAMILY}:3", keys=SECOND_CLUSTER),
+    Question(False, "ecs:RunTask", f"{FAMILY}:3", keys=OTHER_CLUSTER),
+    Question(True, "ecs:ListTasks", "*", keys=SECOND_CLUSTER),
+    Question(False, "ecs:ListTasks", "*", keys=OTHER_CLUSTER),
+    Question(True, "ecs:StopTask", f"{ECS}:task/plexus-main-cluster-2-5a32223/1"),
+    Question(True, "ec2:DescribeInstances", "*"),
+    Question(False, "ec2:TerminateInstances", f"arn:aws:ec2:{HERE}:instance/i-1"),
+    *(
+        Question(allowed, f"autoscaling:{action}", f"{GROUPS}{group}")
+        for action in ("SuspendProcesses", "ResumeProcesses")
+        for group, allowed in (
+            ("-host-1a2b3c4", True),
+            ("-host-2-5a32223", True),
+            ("-2-host-5a32223", False),
+            ("-fleet-5a32223", False),
+        )
+    ),
+    Question(False, "autoscaling:UpdateAutoScalingGroup", f"{GROUPS}-host-2-5a32223"),
+    Question(False, "autoscaling:SetDesiredCapacity", f"{GROUPS}-host-2-5a32223"),
+]
+OF_SECOND = f"{ECS}:service/plexus-main-cluster-2-5a32223/plexus-main"
+RESTORING_SECOND = [
+    Question(True, "ecs:UpdateService", f"{OF_SECOND}-dovecot-2-5a32223"),
+    Question(False, "ecs:UpdateService", f"{OF_SECOND}-deliver-2-5a32223"),
+]
+
 
 def never(questions: list[Question]) -> list[Question]:
     """Return these questions with the expected answer no."""
@@ -180,9 +247,58 @@ def test_it_gives_what_it_is_for_and_nothing_else(
     assert [] == unnoticed
 
 
-def test_it_is_sound_and_fits() -> None:
+CASES_OF_TWO = [
+    (
+        {"acts": True},
+        READING + ACTING + READING_SECOND + ACTING_ON_SECOND,
+        READING_MAIL + RESTORING + RESTORING_SECOND + READING_WORKMAIL,
+    ),
+    (
+        {"acts": True, "mail": True},
+        READING
+        + ACTING
+        + READING_SECOND
+        + ACTING_ON_SECOND
+        + READING_MAIL
+        + RESTORING
+        + RESTORING_SECOND,
+        [],
+    ),
+    (
+        {"acts": False},
+        READING + READING_SECOND,
+        ACTING + ACTING_ON_SECOND + READING_MAIL + RESTORING + RESTORING_SECOND,
+    ),
+]
+
+
+@pytest.mark.parametrize(("size", "given", "beyond"), CASES_OF_TWO)
+def test_with_two_hosts_it_reaches_both_and_no_namesake(
+    size: dict[str, bool], given: list[Question], beyond: list[Question]
+) -> None:
+    """A failover needs to see instances and to suspend the groups' launches, and no more."""
+    policy = json.loads(document("main", ACCOUNT, OF_TWO, **size))
+    questions = [
+        replace(
+            each,
+            resource=as_made(each.resource),
+            keys={key: as_made(value) for key, value in each.keys.items()},
+        )
+        for each in given + never(beyond)
+    ]
+    assert [] == [each for each in questions if each.allowed != ask(policy, each)]
+    unnoticed = [
+        what
+        for what, less in weakened(policy)
+        if all(each.allowed == ask(less, each) for each in questions)
+    ]
+    assert [] == unnoticed
+
+
+@pytest.mark.parametrize("parts", [PARTS, OF_TWO])
+def test_it_is_sound_and_fits(parts: dict[str, Any]) -> None:
     """parliament finds no fault; a managed policy holds 6,144 characters without blanks."""
-    text = document("main", ACCOUNT, PARTS, mail=True, workmail=True)
+    text = document("main", ACCOUNT, parts, mail=True, workmail=True)
     findings = parliament.analyze_policy_string(text).findings
     assert [] == [each.issue for each in findings if each.issue != "RESOURCE_STAR"]
     assert 6144 >= len(json.dumps(json.loads(text), separators=(",", ":")))

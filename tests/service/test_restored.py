@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -257,6 +258,10 @@ def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:
     half = back_up(host, "2026-11-27T03-00-00-000000Z", "example.org/ann")
     back_up(host, "2026-11-27T04-00-00-000000Z", "example.org/ann")
     (half / "plexus-restoring").write_text(json.dumps({"address": ANN, "folder": "Restored A"}))
+    # In a stack of several hosts: this one is at work there.
+    of_host_2 = back_up(host, "2026-11-27T02-00-00-000000Z", "example.org/ann")
+    at_work = {"address": BEN, "mailbox": BEN, "folder": "Restored B", "host": 2}
+    (of_host_2 / "plexus-restoring").write_text(json.dumps(at_work))
     with host.imap(ANN) as client:
         client.create('"Restored A/INBOX"')
         client.select("INBOX")
@@ -266,7 +271,25 @@ def test_what_a_killed_task_has_left_is_removed_first(host: MailHost) -> None:
     expected = {f"mail {number}" for number in range(5)}
     assert {"INBOX", "Restored A/INBOX"} == seen(host, ANN).keys()
     assert expected == seen(host, ANN)["Restored A/INBOX"].keys()
-    assert [] == restored(host)
+    assert [of_host_2] == restored(host)
+
+
+def test_dovecot_does_not_start_while_all_are_restored(host: MailHost) -> None:
+    """Whatever starts it: another operator's command, a deployment. It starts afterwards."""
+    host.containers["dovecot"].stop()
+    lock = host.root / "run/dovecot/holds/.lock"
+    number = lock.stat().st_ino
+
+    def waits() -> bool:
+        lines = Path("/proc/locks").read_text().splitlines()
+        return any("-> FLOCK" in line and f":{number} " in line for line in lines)
+
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        dovecot = host.start("dovecot", await_health=False)
+        await_true("Dovecot to wait", waits)
+        assert not dovecot.healthy()
+    await_true("Dovecot to start", dovecot.healthy)
 
 
 def test_a_restore_never_makes_a_mailbox_refuse_mail(host: MailHost) -> None:
@@ -332,7 +355,7 @@ def test_all_mailboxes_that_are_gone_are_in_place_again(host: MailHost) -> None:
     deliver(host, BEN, "to ben")
     indexes(host, "copy")
     before = {address: seen(host, address) for address in (ANN, BEN)}
-    back_up(host, "2026-11-27T03-00-00-000000Z")
+    copied = back_up(host, "2026-11-27T03-00-00-000000Z")
     code, lines = task(host, "restore-all")
     assert (69, True) == (code, "stop its service" in lines[0]["text"])
     # Everything is lost, and a mail comes before anybody notices.
@@ -342,8 +365,13 @@ def test_all_mailboxes_that_are_gone_are_in_place_again(host: MailHost) -> None:
     host.start("dovecot")
     assert 250 == deliver(host, ANN, "since the loss")
     host.containers["dovecot"].stop()
+    torn = next(copied.rglob("ben/sdbox/mailboxes/INBOX/dbox-Mails/dovecot.index.copy"))
+    torn.write_bytes(torn.read_bytes()[:30])
     code, lines = task(host, "restore-all")
     assert code == 0, lines
+    assert [(BEN, "mailboxes/INBOX/dbox-Mails")] == [
+        (line["address"], line["folder"]) for line in lines if line["kind"] == "damaged"
+    ]
     assert [] == restored(host)
     host.start("dovecot")
     before[ANN]["INBOX"]["since the loss"] = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
+import os
 import smtplib
 import ssl
 import subprocess
@@ -256,6 +257,42 @@ def test_a_killed_host_finishes_the_move_when_it_is_back(
     # The other host's proxy asks again after some time only, so this asks the home.
     with imap(hosts[home - 1], authority.file, ANN, PASSWORD) as client:
         assert before == found(client)
+
+
+def test_a_new_home_that_cannot_unpack_the_index_waits_and_says_so(
+    hosts: list[MailHost], authority: Authority
+) -> None:
+    """Nobody has the mailbox until it can; only a folder whose copy is damaged loses its flags."""
+    home = int(record(hosts[0], ANN).split()[0])
+    old, new = hosts[home - 1], hosts[2 - home]
+    with imap(old, authority.file, ANN, PASSWORD) as client:
+        client.create("Torn")
+        client.append("Torn", r"(\Flagged)", "", b"Subject: torn\r\n\r\n")
+        client.append("INBOX", r"(\Flagged kept)", "", b"Subject: whole\r\n\r\n")
+        before = found(client)
+    # As a full or broken volume: nothing can be unpacked there.
+    place = new.root / "indexes/example.org"
+    place.mkdir(exist_ok=True)
+    place.chmod(0o500)
+    os.chown(place, 0, 0)
+    for host in hosts:
+        publish(host, {ANN: 3 - home, BEN: 2})
+    takes = f"{3 - home} takes\n"
+    await_true("the old home to leave it", lambda: takes == record(hosts[0], ANN))
+    log = new.containers["dovecot"].logs
+    await_true("the new home to try", lambda: "indexes: cannot" in log())
+    assert takes == record(hosts[0], ANN)
+    assert not any(delivered(host, ANN, subject="early") for host in hosts)
+    torn = old.root / "mail/example.org/ann/sdbox/mailboxes/Torn/dbox-Mails/dovecot.index.copy"
+    torn.write_bytes(torn.read_bytes()[:40])
+    os.chown(place, 5000, 5000)
+    place.chmod(0o700)
+    await_true("it to have moved", lambda: f"{3 - home} has\n" == record(hosts[0], ANN), 60)
+    assert f"{torn.name} is damaged (40 bytes)" in log()
+    with imap(new, authority.file, ANN, PASSWORD) as client:
+        assert before == found(client)
+        client.select("Torn", readonly=True)
+        assert [b"1"] == client.search(None, "SUBJECT", "torn", "UNFLAGGED")[1]
 
 
 def test_neither_a_thief_nor_a_slow_delivery_lets_two_hosts_have_a_mailbox(

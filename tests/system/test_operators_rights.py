@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 from postal_plexus.config.operator_policy import examination
 from postal_plexus.operations.dead_letters import DeadLetters
 from postal_plexus.operations.examination import Examination
+from postal_plexus.operations.mail_search import MailSearch
 from postal_plexus.operations.system import AccessError, System
 from postal_plexus.operations.task import Tasks
 from service.container_engine import ROOT
@@ -61,6 +63,8 @@ def test_an_operator_may_operate_and_not_read_mail(
     refused = [each for each in Examination(system, ()).run() if "AWS refuses" in each.what]
     assert [] == refused
     DeadLetters(system).read()
+    now = datetime.now(UTC)
+    assert MailSearch(system, now - timedelta(hours=1), now).find(desk.ann).without_archive
     lines: list[dict[str, object]] = []
     tasks = Tasks(system)
     tasks.run("postfix", ["queue-list"], lines.append)

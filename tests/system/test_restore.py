@@ -21,8 +21,13 @@ def inside(desk: Desk, *words: str) -> str:
 
 
 def back_up(desk: Desk) -> None:
-    """Take a recovery point, as AWS does every night."""
+    """Copy the indexes, and take a recovery point."""
     inside(desk, *DOVEADM, "indexes", "copy")
+    take_recovery_point(desk)
+
+
+def take_recovery_point(desk: Desk) -> None:
+    """Take a recovery point, as AWS does every night."""
     backup, efs = desk.client("backup"), desk.client("efs")
     identifier = desk.output("file_system")
     (found,) = efs.describe_file_systems(FileSystemId=identifier)["FileSystems"]

@@ -89,6 +89,34 @@ def test_what_is_free_for_ever_is_not_billed() -> None:
     assert (0.0, 0.0) == (lines["queue"], lines["logs"])
 
 
+def test_another_host_costs_what_the_docs_say() -> None:
+    """Its alarms and metric, its copies of a million messages, and polling its queues."""
+    docs = Path(__file__).parents[2] / "docs"
+    shards, scale = ((docs / f"{name}.md").read_text("utf-8") for name in ("shards", "scale"))
+    quiet = Traffic(gb=1, mails_in=0, mails_out=0, mail_kb=1)
+    busy = Traffic(gb=1, mails_in=1_000_000, mails_out=0, mail_kb=1)
+    # Beyond what is free.
+    (less, more), (least, most) = (
+        [cost(Stack(1, 5, 5, hosts=hosts), traffic) for hosts in (8, 9)]
+        for traffic in (quiet, busy)
+    )
+    watched = sum(more[name] - less[name] for name in ("alarms", "metrics"))
+    polling = more["queue"] - less["queue"]
+    copies = most["queue"] - least["queue"] - polling
+    assert (1.5, 0.1, 1.2) == (round(watched, 2), round(polling, 2), round(copies, 2))
+    assert f"${watched:.2f} a month" in shards
+    assert f"${polling:.2f} for polling" in shards
+    assert f"${copies:.2f} per million messages and host" in shards
+    assert f"${copies:.2f} for a million of them on each host" in scale
+
+
+def test_notifications_are_published_once_for_all_hosts() -> None:
+    """SNS bills each publication beyond the first million, and not the copies."""
+    traffic = Traffic(gb=1, mails_in=2_000_000, mails_out=1_000_000, mail_kb=1)
+    for hosts in (1, 8):
+        assert 1.0 == cost(Stack(1, 5, 5, hosts=hosts), traffic)["notifications"]
+
+
 def test_choices_change_their_lines() -> None:
     """On demand, a bigger image, no backup: each shows."""
     dear = cost(Stack(1, 5, 5, spot=False, host_image="ecs-optimized", backup_days=0))

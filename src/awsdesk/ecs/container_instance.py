@@ -55,6 +55,11 @@ class ContainerInstance:
         found = instances.of_cluster(self.layout.instances, task.cluster)
         return found is not None and self._is_terminated(found)
 
+    def has_host(self, cluster: str) -> bool:
+        """Return whether a cluster has a host that is not terminated."""
+        found = instances.of_cluster(self.layout.instances, cluster)
+        return found is not None and not self._is_terminated(found)
+
     def terminated(self) -> list[int]:
         """Return the numbers of the hosts that are terminated."""
         return [

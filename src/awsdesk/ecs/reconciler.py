@@ -15,7 +15,7 @@ from awsdesk.ecs import definition
 from awsdesk.ecs.container_instance import LABEL_DESK, LABEL_TASK, ContainerInstance
 from awsdesk.ecs.credentials import TaskCredentials
 from awsdesk.ecs.definition import DefinitionError
-from awsdesk.ecs.ecs_view import EcsView, TaskState
+from awsdesk.ecs.ecs_view import HOST_GONE, EcsView, TaskState
 from awsdesk.ecs.engine import EngineError
 from awsdesk.ecs.log_shipping import LogShipper
 from awsdesk.ecs.runner import ContainerRunner, RunnerContext, quietly
@@ -26,6 +26,7 @@ from awsdesk.ministack_patches.roles import Roles
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from awsdesk.ecs.ecs_view import WantedTask
     from awsdesk.ecs.engine import Engine
     from awsdesk.layout import DeskLayout
     from awsdesk.settings import DeskSettings
@@ -160,6 +161,7 @@ class Reconciler:
         )
         for task in tasks:
             if self._context.instance.is_lost(task):
+                self._end_with_host(task)
                 continue
             if is_unclear or self._context.instance.of(task) is None:
                 self._homeless.append(task.name)
@@ -179,6 +181,17 @@ class Reconciler:
                 else:
                     found[runner.name] = runner
         return found
+
+    def _end_with_host(self, task: WantedTask) -> None:
+        """Report as ended a one-off task that its host's end has overtaken before it began."""
+        if task.is_service or any(
+            one.runner.task.task_arn == task.task_arn for one in self._running.values()
+        ):
+            return
+        why = "Host EC2 terminated."
+        self._ecs.report(
+            task, TaskState(is_running=False, health="UNKNOWN", reason=why, ended=HOST_GONE)
+        )
 
     def _report(self, runner: ContainerRunner) -> None:
         """Report a task's state to ECS: that of its worst essential container."""

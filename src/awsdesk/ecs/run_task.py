@@ -1,11 +1,15 @@
-"""The permissions that IAM requires for ECS's RunTask: more than ecs:RunTask.
+"""What ECS's RunTask requires: more permissions than ecs:RunTask, and a host in the cluster.
 
 ministack requires only ecs:RunTask, on the *cluster*. AWS requires it on the task definition, with
 `ecs:cluster` as a condition key; iam:PassRole on the definition's roles; and, if the task gets tags
 at its start, ecs:TagResource on the task.
 
+ministack runs a task on any cluster. AWS refuses it if the cluster has no container instance, as
+after its only instance was terminated.
+
 Sources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html,
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html,
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from awsdesk.ministack_patches import private
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 RUN_TASK = "ecs:RunTask"
 TASKS_SERVICE = "ecs-tasks.amazonaws.com"
@@ -71,8 +75,24 @@ def rights_of_call(request: Mapping[str, Any]) -> list[Right]:
 _request: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("run_task_request")
 
 
-def install() -> None:
-    """Make ministack require all of them when RunTask is called over HTTP."""
+_NO_HOST = "No Container Instances were found in your cluster."
+
+
+def install(has_host: Callable[[str], bool]) -> None:
+    """Make ministack require all of this when RunTask is called, permissions only over HTTP.
+
+    `has_host`: whether a cluster has a container instance, by its name.
+    """
+    run = private.ECS.run_task
+
+    def on_a_host(request: Mapping[str, Any]) -> Any:
+        cluster = private.ECS.resolve_cluster_name(request.get("cluster", "default"))
+        if cluster is not None and not has_host(str(cluster)):
+            return private.ECS.error_response_json("InvalidParameterException", _NO_HOST, 400)
+        return run(request)
+
+    private.ECS.ACTION_MAP["RunTask"] = on_a_host
+    private.ECS.replace("run_task", on_a_host)
     tags_of = private.IAM_ACTIONS.request_tag_context
     enforce_one = private.IAM_EVALUATOR.enforce
 

@@ -76,8 +76,8 @@ EC2 = Private(
 )
 ECS = Private(
     "services.ecs",
-    "_clusters _get_docker _mark_task_stopped _resolve_cluster_name _resolve_td_key _run_task"
-    " _services _tags _task_defs _tasks",
+    "_ACTION_MAP _clusters _get_docker _mark_task_stopped _resolve_cluster_name _resolve_td_key"
+    " _run_task _services _tags _task_defs _tasks error_response_json",
     "An agent's interface: which tasks are wanted, and a report of how each is"
     " (SubmitTaskStateChange); a setting that leaves containers to it; RunTask for services.",
 )

@@ -35,8 +35,9 @@ _SPOT_BIGGER = 2
 _IMAGES_GB = 0.4
 _WEB_IMAGE_GB = 0.13
 IMAGE_VERSIONS = 5
-# deliver polls its two queues every 20 s, even when nothing arrives. It makes three requests for
-# each message, also for a sent one, because SES reports its delivery.
+# deliver polls its two queues every 20 s, even when nothing arrives. Each message takes three
+# requests, also a sent one, because SES reports its delivery: SNS sends, deliver receives and
+# deletes. Under load up to ten messages share a request, so this is the most.
 _IDLE_REQUESTS = 2 * 3 * 60 * 24 * 30
 _REQUESTS_A_MAIL = 3
 _LOGS_GB_IDLE = 0.05
@@ -212,6 +213,8 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
         _IDLE_REQUESTS + _REQUESTS_A_MAIL * (traffic.mails_in + traffic.mails_out)
     )
     billed = max(0, requests - prices["sqs_free_requests"]) / 1_000_000
+    published = traffic.mails_in + traffic.mails_out
+    published_billed = max(0, published - prices["sns_free_publications"]) / 1_000_000
     logs = (
         stack.hosts * _LOGS_GB_IDLE
         + (traffic.mails_in + traffic.mails_out) * _LOG_KB_A_MAIL / _KB_A_GB
@@ -227,6 +230,11 @@ def _mail(stack: Stack, traffic: Traffic, prices: Mapping[str, Any]) -> list[Lin
             sent,
         ),
         Line("data to clients", f"{fetched:.1f} GB", fetched_billed * prices["data_out_gb"]),
+        Line(
+            "notifications",
+            f"{published:,} published",
+            published_billed * prices["sns_million_publications"],
+        ),
         Line("queue", f"{requests:,} requests", billed * prices["sqs_million_requests"]),
         Line("logs", f"{logs:.2f} GB", logs_billed * prices["logs_gb"]),
     ]

@@ -65,20 +65,14 @@ def run(args: Namespace) -> int:
             number = runner.host.host
             if number == args.host:
                 continue
-            try:
-                lines = tasks.results(runner, "dovecot", ["rescue", f"--from={args.host}"])
-            except CommandError as error:
-                if error.code is Exit.INTERRUPTED:
-                    raise
-                text = "; ".join(line.removeprefix("plexus: ") for line in error.lines)
-                failed = failed or CommandError(error.code, f"{text}{runner.host.of_host}")
-                continue
+            words = ["rescue", f"--from={args.host}"]
+            lines, failed = tasks.results_of_host(runner, "dovecot", words, failed)
             rescued += [
                 {**tasks.document(line), "host": number}
                 for line in lines
                 if line["kind"] == "rescued"
             ]
-            left = next(int(line["mailboxes"]) for line in lines if line["kind"] == "left")
+            left = next((int(each["mailboxes"]) for each in lines if each["kind"] == "left"), left)
     _print(args, rescued, left)
     if failed:
         raise failed

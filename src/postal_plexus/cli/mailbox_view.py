@@ -6,7 +6,7 @@ from typing import Any
 
 from postal_plexus.cli import tasks
 from postal_plexus.cli.addresses import checked_address
-from postal_plexus.cli.exits import Exit
+from postal_plexus.cli.exits import CommandError, Exit
 from postal_plexus.mail.printable import printable
 from postal_plexus.maintenance.output import ELSEWHERE
 from postal_plexus.operations.task import Tasks
@@ -23,30 +23,36 @@ def run(args: Namespace) -> int:
         verb = "mailbox-recalculate" if args.recalculate else "mailbox-list"
     words = [checked_address(each) for each in args.addresses]
     runner = tasks.tasks(args)
-
-    def show(found: list[Line]) -> None:
-        if runner.host.count > 1:
-            found.sort(key=lambda line: str(line["address"]))
-        _print(args, found)
-
     if words:
-        show(_named(runner, verb, words))
+        found, failed = _named(runner, verb, words)
     else:
-        tasks.show_all(runner, "dovecot", [verb], show)
+        found, failed = tasks.results_of_all(runner, "dovecot", [verb])
+    if runner.host.count > 1:
+        found.sort(key=lambda line: str(line["address"]))
+    if failed and not found:
+        raise failed
+    _print(args, found)
+    if failed:
+        raise failed
     return Exit.OK
 
 
-def _named(runner: Tasks, verb: str, words: list[str]) -> list[Line]:
-    """Ask host 1 about some mailboxes, and the hosts that it names about those that live there."""
+def _named(runner: Tasks, verb: str, words: list[str]) -> tuple[list[Line], CommandError | None]:
+    """Ask a host about some mailboxes, and the hosts that it names about those that live there.
+
+    Return the results, and the failures of the latter as one error.
+    """
     found = tasks.results(runner, "dovecot", [verb, *words])
     away = [line for line in found if line["kind"] == ELSEWHERE]
     found = [line for line in found if line["kind"] != ELSEWHERE]
+    failed: CommandError | None = None
     for host in sorted({int(line["host"]) for line in away}):
         there = [str(line["address"]) for line in away if line["host"] == host]
-        lines = tasks.results(runner.on_host(host), "dovecot", [verb, *there])
+        on_host = runner.on_host(host)
+        lines, failed = tasks.results_of_host(on_host, "dovecot", [verb, *there], failed)
         # One that has just moved is missing; the next call finds it.
         found += [line for line in lines if line["kind"] != ELSEWHERE]
-    return found
+    return found, failed
 
 
 def _print(args: Namespace, found: list[Line]) -> None:

@@ -20,7 +20,7 @@ from postal_plexus.operations.dead_letters import DeadLetters
 from postal_plexus.operations.examination import Examination
 from postal_plexus.operations.log_groups import LogGroups
 from postal_plexus.operations.queues import Queues
-from postal_plexus.operations.system import System
+from postal_plexus.operations.system import OperationError, System
 from postal_plexus.operations.task import Tasks
 from postal_plexus.tracing.services import SERVICES, steps_of
 from postal_plexus.tracing.step import Step
@@ -135,10 +135,19 @@ def _logged(stack: System) -> Iterator[Step]:
 
 
 def _task(stack: System, image: str, verb: str) -> list[Line]:
-    """Run a read-only task on each mail host. Return the results."""
+    """Run a read-only task on each mail host. Return the results.
+
+    Raises:
+        OperationError: a host does not answer. The page has no place for the others' results.
+    """
     found: list[Line] = []
-    for host in Tasks(stack).on_each_host():
-        host.run(image, [verb], found.append)
+    for tasks in Tasks(stack).on_each_host():
+        try:
+            tasks.run(image, [verb], found.append)
+        except OperationError as error:
+            if stack.count == 1:
+                raise
+            raise OperationError(f"host {tasks.host.host}: {error}") from error
     return found
 
 

@@ -14,6 +14,7 @@ from postal_plexus.cli import system, tasks
 from postal_plexus.cli.addresses import checked_address
 from postal_plexus.cli.asking import confirm
 from postal_plexus.cli.exits import CommandError, Exit
+from postal_plexus.maintenance.output import ELSEWHERE
 from postal_plexus.operations.backups import (
     Backups,
     Point,
@@ -24,14 +25,17 @@ from postal_plexus.operations.backups import (
 )
 from postal_plexus.operations.replay import Found, Replays, UnknownMailboxError, mailbox_of
 from postal_plexus.operations.services import Services
-from postal_plexus.operations.system import System
+from postal_plexus.operations.system import OperationError, System
 from postal_plexus.operations.task import Tasks
 
 Line = dict[str, Any]
+Done = tuple[dict[str, Any], CommandError | None]
+"""What was done, and what could not be done although that much was."""
 
 # A backup takes a while and reflects its beginning; it may lack what arrived during it.
 _BEFORE = timedelta(hours=1)
 _TASK = "restore"
+_DOVECOT = "dovecot"
 
 
 def run(args: Namespace) -> int:
@@ -54,13 +58,15 @@ def run(args: Namespace) -> int:
             restore = _all
         elif args.calendars or args.shared_calendars:
             restore = _calendars
-        done = restore(args, stack, backups, point)
+        done, failed = restore(args, stack, backups, point)
     except PointError as error:
         raise CommandError(Exit.DATA, str(error)) from error
     except UnknownMailboxError as error:
         raise CommandError(Exit.NO_USER, str(error)) from error
     if args.json:
         print(json.dumps({"recovery_point": point.taken_at.isoformat(), **done}, indent=2))
+    if failed:
+        raise failed
     return Exit.OK
 
 
@@ -76,7 +82,7 @@ def _list(points: list[Point], *, as_json: bool) -> int:
     return Exit.OK
 
 
-def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> Done:
     directory = Replays(stack).directory()
     mailbox = mailbox_of(directory, args.address)
     first = directory.first_address(mailbox) or mailbox
@@ -89,16 +95,17 @@ def _one(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
         print(
             f"{restored['folder']}: {restored['mails']} messages, {restored['octets'] / 1e6:.1f} MB"
         )
-    return {
+    done = {
         "mailbox": mailbox,
         "folder": restored["folder"],
         "mails": restored["mails"],
         "folders": [tasks.document(line) for line in lines if line["kind"] == "folder"],
         "damaged": [line["folder"] for line in lines if line["kind"] == "damaged"],
     }
+    return done, None
 
 
-def _calendars(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+def _calendars(args: Namespace, stack: System, backups: Backups, point: Point) -> Done:
     directory = Replays(stack).directory()
     mailbox = mailbox_of(directory, args.address)
     first = directory.first_address(mailbox) or mailbox
@@ -111,10 +118,10 @@ def _calendars(args: Namespace, stack: System, backups: Backups, point: Point) -
     if not args.json:
         for line in lines:
             print(f"{line['name']}: {line['entries']} entries")
-    return {"mailbox": mailbox, "calendars": [tasks.document(line) for line in lines]}
+    return {"mailbox": mailbox, "calendars": [tasks.document(line) for line in lines]}, None
 
 
-def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict[str, Any]:
+def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> Done:
     if not args.yes:
         confirm(
             [f"Every lost mailbox becomes as it was {point.taken_at:%Y-%m-%d %H:%M} UTC."],
@@ -122,9 +129,10 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
             "Nothing was done.",
         )
     runner = Tasks(stack)
-    _restore(args, backups, point, None)
+    job = _restore(args, backups, point, None)
+    _require_idle(runner, job)
     with _stopped(stack):
-        lines = _run(args, runner, ["restore-all"])
+        lines, failed = _put_back(args, runner)
     done = [line for line in lines if line["kind"] == "mailbox"]
     kept = [str(line["address"]) for line in lines if line["kind"] == "kept"]
     calendars = [line for line in lines if line["kind"] == "calendar-in-place"]
@@ -141,7 +149,7 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
         for line in kept_calendars:
             print(f"{line['address']}, {line['name']}: has entries, so it stays")
         print(f"{queued} messages received since are in the queue; missing ones are delivered.")
-    return {
+    told = {
         "mailboxes": [tasks.document(line) for line in done],
         "kept": kept,
         "calendars": [tasks.document(line) for line in calendars],
@@ -149,6 +157,52 @@ def _all(args: Namespace, stack: System, backups: Backups, point: Point) -> dict
         "replayed": queued,
         "damaged": [tasks.document(line) for line in lines if line["kind"] == "damaged"],
     }
+    return told, _await_dovecot(stack, failed)
+
+
+def _put_back(args: Namespace, runner: Tasks) -> tuple[list[Line], CommandError | None]:
+    """Put every lost mailbox into place, while Dovecot is stopped on all hosts.
+
+    Host 1 does it, except for mailboxes that exist and are another host's, which has their indexes.
+    Return the lines, and the failures of other hosts as one error.
+    """
+    lines = _run(args, runner.on_host(1), ["restore-all"])
+    away = {str(line["address"]): line["host"] for line in lines if line["kind"] == ELSEWHERE}
+    failed: CommandError | None = None
+    for host in sorted(set(away.values())):
+        try:
+            lines += _run(args, runner.on_host(host), ["restore-all"])
+        except CommandError as error:
+            if error.code is Exit.INTERRUPTED:
+                raise
+            failed = tasks.added(failed, error, runner.on_host(host))
+            lines += [
+                {"kind": "kept", "address": address} for address, its in away.items() if its == host
+            ]
+    if away:
+        lines += _run(args, runner.on_host(1), ["restore-end"])
+    return lines, failed
+
+
+def _require_idle(runner: Tasks, job: str) -> None:
+    """Require that no task runs on any host: it may work on mailboxes, or restore them all."""
+    for each in runner.on_each_host():
+        if others := each.running():
+            raise CommandError(
+                Exit.UNAVAILABLE,
+                f"one task at a time: {others[0]}; AWS has done its part: run it again with the"
+                f" same arguments and --job {job}",
+            )
+
+
+def _await_dovecot(stack: System, failed: CommandError | None) -> CommandError | None:
+    """Wait until Dovecot runs on all hosts. Return the failures before, and those of hosts."""
+    for host in stack.hosts:
+        try:
+            Services(host).await_running(_DOVECOT)
+        except OperationError as error:
+            failed = tasks.added(failed, system.failure(error), Tasks(host))
+    return failed
 
 
 def _replay(replays: Replays, point: Point) -> int:
@@ -158,8 +212,8 @@ def _replay(replays: Replays, point: Point) -> int:
     return sum(sum(replays.put(each.mails, mailbox)) for mailbox, each in found.items())
 
 
-def _restore(args: Namespace, backups: Backups, point: Point, item: str | None) -> None:
-    """Start AWS Backup's part, and wait for it."""
+def _restore(args: Namespace, backups: Backups, point: Point, item: str | None) -> str:
+    """Start AWS Backup's part, and wait for it. Return the job's id."""
     job = args.job or backups.start(point, item)
     try:
         with Console(stderr=True).status("AWS Backup restores ...") as shown:
@@ -168,6 +222,7 @@ def _restore(args: Namespace, backups: Backups, point: Point, item: str | None) 
     except KeyboardInterrupt:
         again = f"AWS continues the restore; resume it with the same arguments and --job {job}"
         raise CommandError(Exit.INTERRUPTED, again) from None
+    return str(job)
 
 
 def _run(args: Namespace, runner: Tasks, words: list[str]) -> list[Line]:
@@ -193,7 +248,10 @@ def _stopped(stack: System) -> Generator[None]:
     """Stop Dovecot on all hosts for the duration; it is started again whatever happens."""
     print("plexus: Dovecot is stopped; mail waits", file=sys.stderr)
     with ExitStack() as started_again:
-        for services in map(Services, stack.hosts):
-            started_again.callback(services.start, "dovecot")
-            services.stop("dovecot")
+        hosts = [Services(host) for host in stack.hosts]
+        for each in hosts:
+            started_again.callback(each.request, _DOVECOT, run=True)
+            each.request(_DOVECOT, run=False)
+        for each in hosts:
+            each.await_stopped(_DOVECOT)
         yield

@@ -38,7 +38,7 @@ def results(
 def results_of_all(
     of: Tasks, image: str, words: Sequence[str]
 ) -> tuple[list[Line], CommandError | None]:
-    """Run a verb on each host. Return the results, and the first host's failure if one failed.
+    """Run a verb on each host. Return the results, and the failures of hosts as one error.
 
     Each result has its host's number as `host`, if there are several. A host that does not answer
     does not hide the others.
@@ -51,13 +51,8 @@ def results_of_all(
     hosts = of.on_each_host()
     for each in hosts:
         number = {"host": each.host.host} if hosts[1:] else {}
-        try:
-            found += [line | number for line in results(each, image, words)]
-        except CommandError as error:
-            if error.code is Exit.INTERRUPTED:
-                raise
-            text = "; ".join(line.removeprefix("plexus: ") for line in error.lines)
-            failed = failed or CommandError(error.code, f"{text}{each.host.of_host}")
+        lines, failed = results_of_host(each, image, words, failed)
+        found += [line | number for line in lines]
     return found, failed
 
 
@@ -74,6 +69,37 @@ def show_all(
         show(found)
     if failed:
         raise failed
+
+
+def results_of_host(
+    of: Tasks, image: str, words: Sequence[str], failed: CommandError | None = None
+) -> tuple[list[Line], CommandError | None]:
+    """Run a verb on one host of several. Return the results, and its failure if it failed.
+
+    Args:
+        of: the tasks of that host.
+        image: see `Tasks.run`.
+        words: see `Tasks.run`.
+        failed: the failures of hosts before it, to which its own is added.
+
+    Raises:
+        CommandError: Control-C has stopped it.
+    """
+    try:
+        return results(of, image, words), failed
+    except CommandError as error:
+        if error.code is Exit.INTERRUPTED:
+            raise
+        return [], added(failed, error, of)
+
+
+def added(failed: CommandError | None, error: CommandError, of: Tasks) -> CommandError:
+    """Return the failures of hosts before, if any, and that of one more, which it names."""
+    host = f"host {of.host.host}: " if of.host.count > 1 else ""
+    lines = [f"plexus: {host}{line.removeprefix('plexus: ')}" for line in error.lines]
+    if failed:
+        return CommandError(failed.code, *failed.lines, *lines, source="")
+    return CommandError(error.code, *lines, source="")
 
 
 @contextmanager

@@ -52,11 +52,18 @@ def run(args: Namespace) -> int:
         document = {
             "since": f"{args.since:%Y-%m-%dT%H:%M:%SZ}",
             "lines": found.lines,
+            "without_archive": found.without_archive,
             "mails": [report.document(each) for each in found.journeys],
         }
         print(json.dumps(document, indent=2))
     elif found.journeys:
         _show(found, full=args.full)
+    if found.without_archive:
+        print(
+            "plexus: AWS does not let you read the archive, so mail is missing that deliver has not"
+            " received yet (plexus operator-policy --mail)",
+            file=sys.stderr,
+        )
     if found.journeys:
         return Exit.OK
     line = (

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from postal_plexus.mail.delivered import PREFIX
 
@@ -34,19 +35,26 @@ def host_names(mail_host: str, hosts: int) -> tuple[str, ...]:
 
 
 def patterns_of_hosts(stack: str, names: Iterable[str]) -> list[str]:
-    """Return names or ARNs for a policy, those of all hosts but the first as patterns, sorted.
+    """Return names or ARNs for a policy, those of several hosts as patterns, sorted.
 
-    IAM limits a policy's size, and a stack may have sixteen hosts. `*` stands for the number of the
-    host, and seven `?` for what Pulumi puts behind a name (`plexus-main-mail-*-???????`).
+    IAM limits a policy's size, and a stack may have sixteen hosts. A pattern `plexus-main-mail-*`
+    stands for the names of all hosts, with what Pulumi puts behind a name. Where more follows
+    (`plexus-main-deliver-*-task-???????`) it is for all hosts but the first.
     """
     numbered = re.compile(rf"(plexus-{re.escape(stack)}-[a-z]+(?:-[a-z]+)*)-\d{{1,2}}(?=[-:/]|$)")
     random = re.compile(r"-[0-9a-f]{7}(?=[:/]|$)")
+    any_random = "-" + "?" * 7
 
     def pattern(name: str) -> str:
         found, hosts = numbered.subn(r"\1-*", name)
-        return random.sub("-" + "?" * 7, found) if hosts else name
+        return random.sub(any_random, found).replace(f"-*{any_random}", "-*") if hosts else name
 
-    return sorted({pattern(name) for name in names})
+    patterns = {pattern(name) for name in names}
+    return sorted(
+        each
+        for each in patterns
+        if not any(fnmatchcase(each, other) for other in patterns if other != each)
+    )
 
 
 def system_parameter(stack: str, host: int = 1) -> str:

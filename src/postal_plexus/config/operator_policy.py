@@ -89,7 +89,17 @@ def document(
         statements += _reading_workmail(account)
     if acts and mail and parts.get("backup_vault"):
         statements += _restoring(stack, here, parts)
-    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+    return json.dumps({"Version": "2012-10-17", "Statement": _joined(statements)}, indent=2)
+
+
+def _joined(statements: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join statements about the same resources: a managed policy has at most 6,144 characters."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in statements:
+        about = json.dumps([each["Resource"], each.get("Condition")])
+        known = found.setdefault(about, each)
+        known["Action"] = sorted({*known["Action"], *each["Action"]})
+    return list(found.values())
 
 
 def examination(stack: str, account: str, parts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -256,11 +266,7 @@ def _acting(stack: str, account: str, here: str, parts: Mapping[str, Any]) -> li
         _allow(
             "RunTasks",
             ["ecs:RunTask"],
-            [
-                f"arn:aws:ecs:{here}:task-definition/{family}{revision}"
-                for family in sorted(parts["maintenance"].values())
-                for revision in ("", ":*")
-            ],
+            [f"arn:aws:ecs:{here}:task-definition/{part_name(stack, 'maintenance')}-*"],
             in_cluster,
         ),
         _allow("FindTasks", ["ecs:ListTasks"], ["*"], in_cluster),

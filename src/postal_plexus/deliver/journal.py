@@ -18,8 +18,11 @@ the new horizon is in the header of the other table.
 look-up endless. If a look-up finds neither its key nor a free place within the longest probe
 sequence that a valid table can have, it empties the table, and everything before is unknown.
 
-**Clocks.** An entry with a time in the future counts as recorded now, and is rewritten so: it waits
-as long as any other. A horizon is never in the future.
+**Clocks.** Within a process, entries are dated by a clock that is never set, which begins with the
+wall clock's time at the start. So a change of the wall clock makes no entry older. How old one of
+an earlier process is, nobody knows, if the wall clock was set in between: `age` is never more than
+the time since the start. An entry with a time in the future counts as recorded now, and is
+rewritten so: it waits as long as any other. A horizon is never in the future.
 
 **Space** for both files is allocated when they are created, so a disk that fills up later cannot
 stop the journal. If the volume cannot hold or open the files, OSError is raised at the start.
@@ -35,6 +38,7 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -79,11 +83,29 @@ class _NoisyTableError(Exception):
 
 
 class Journal:
-    """The open journal. Threads share it; other processes wait for it."""
+    """The open journal. Threads share it; other processes wait for it.
 
-    def __init__(self, directory: str, boot_id: bytes, entries: int = _ENTRIES) -> None:
+    Args:
+        directory: where its files are.
+        boot_id: of this boot of the host.
+        entries: the places of each table.
+        wall: seconds since the epoch.
+        running: seconds since any moment, of a clock that is never set.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        boot_id: bytes,
+        entries: int = _ENTRIES,
+        *,
+        wall: Callable[[], float] | None = None,
+        running: Callable[[], float] | None = None,
+    ) -> None:
         self._lock = threading.Lock()
         self._entries = entries
+        self._wall = wall or time.time
+        self._running = running or _since_boot
         os.makedirs(directory, exist_ok=True)
         self._lock_file = os.open(
             os.path.join(directory, "journal.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
@@ -93,7 +115,8 @@ class Journal:
         except OSError as error:
             os.close(self._lock_file)
             raise JournalBusyError(f"{directory}: another process holds the journal") from error
-        now = time.time()
+        now = self._wall()
+        self._opened_at, self._opened = now, self._running()
         boot = hashlib.blake2b(boot_id, digest_size=16).digest()
         tables = [_Table(os.path.join(directory, f"journal-{index}"), entries) for index in (0, 1)]
         known = [table for table in tables if table.valid]
@@ -121,7 +144,7 @@ class Journal:
 
     def look_up(self, key: bytes) -> Entry | None:
         """Return the entry of a key of `journal_key`, or None."""
-        now = time.time()
+        now = self._now()
         with self._lock:
             for table in (self._young, self._old):
                 # Before the first turn-over the older table is empty, so its pages need not be
@@ -134,7 +157,7 @@ class Journal:
                         entry = Entry(entry.state, now)
                         table.put(key, entry.state, now)
                 except _NoisyTableError:
-                    self._empty(table, now)
+                    self._empty(table)
                     continue
                 if entry is not None:
                     return entry
@@ -142,16 +165,23 @@ class Journal:
 
     def record(self, keys: list[bytes], state: State) -> None:
         """Record one state for all of these keys of `journal_key`."""
-        now = time.time()
+        now = self._now()
         with self._lock:
             for key in keys:
                 if self._young.used >= self._entries * 3 // 4:
-                    self._rotate(now)
+                    self._rotate()
                 try:
                     self._young.put(key, state, now)
                 except _NoisyTableError:
-                    self._empty(self._young, now)
+                    self._empty(self._young)
                     self._young.put(key, state, now)
+
+    def age(self, entry: Entry | None) -> float:
+        """Return how long ago an entry was recorded, in seconds at least; None: a forgotten one."""
+        since_start = self._running() - self._opened
+        if entry is None:
+            return since_start
+        return min(since_start, self._now() - entry.recorded_at)
 
     def close(self) -> None:
         """Write back, and let the next process open it."""
@@ -160,7 +190,12 @@ class Journal:
             self._old.close()
             os.close(self._lock_file)
 
-    def _rotate(self, now: float) -> None:
+    def _now(self) -> float:
+        return self._opened_at + self._running() - self._opened
+
+    def _rotate(self) -> None:
+        # Compared with the times at which SES accepted messages, so by the wall clock.
+        now = self._wall()
         if self._old.used:
             # The contents of the older table are forgotten: it was filled until the younger was
             # created.
@@ -169,9 +204,9 @@ class Journal:
         self._old.clear(now, self.horizon, self._boot)
         self._young, self._old = self._old, self._young
 
-    def _empty(self, table: "_Table", now: float) -> None:
+    def _empty(self, table: "_Table") -> None:
         """Clear a table whose content is damaged."""
-        self.horizon = now
+        self.horizon = now = self._wall()
         other = self._old if table is self._young else self._young
         other.move_horizon(now)
         table.clear(table.born, now, self._boot)
@@ -187,6 +222,10 @@ def read_boot_id() -> bytes:
     with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id", "rb") as file:
         return file.read().strip()
     return b""
+
+
+def _since_boot() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Table:

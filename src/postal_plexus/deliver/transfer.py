@@ -42,7 +42,8 @@ from postal_plexus.mail.reply import Reply
 
 # Recipients in one LMTP transaction; RFC 5321, section 4.5.3.1.8, lets a server stop at 100.
 _RECIPIENTS_AT_ONCE = 50
-_CLOCKS_DIFFER_SECONDS = 300.0
+# AWS refuses requests of a host whose clock is more than a quarter of an hour off.
+_CLOCKS_DIFFER_SECONDS = 960.0
 
 
 class StoppingError(Exception):
@@ -216,8 +217,9 @@ class Transfer:
             return State.OWED
         if entry is None and not (mail.asked_for or self._may_be_forgotten(mail)):
             return State.OWED
-        since = entry.recorded_at if entry and not ended else 0.0
-        if time.time() - since < self._unknown_seconds:
+        # A process before this one may have begun a transaction that Dovecot completes only now.
+        unsure = self._may_be_forgotten(mail) if entry is None else not ended
+        if unsure and self._journal.age(entry) < self._unknown_seconds:
             return State.INTENDED
         return self._ask(mail, addressee, key)
 
@@ -228,7 +230,10 @@ class Transfer:
         it.
         """
         accepted_at = mail.accepted_at - _CLOCKS_DIFFER_SECONDS
-        return mail.receive_count > 1 and accepted_at < self._journal.horizon
+        # A crash loses what was recorded before this boot, wherever the clock was at its start.
+        booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        horizon = max(self._journal.horizon, booted_at)
+        return mail.receive_count > 1 and accepted_at < horizon
 
     def _ask(self, mail: Mail, addressee: Addressee, key: bytes) -> State | None:
         """Ask Dovecot how it ended.
@@ -330,10 +335,14 @@ class Transfer:
         answered = [(key, reply) for each, key in keys.items() if (reply := outcome.get(each))]
         delivered = [key for key, reply in answered if reply.positive]
         refused = [key for key, reply in answered if not reply.positive]
+        # Dovecot may complete it from now on, not from when it began.
+        unknown = [keys[each] for each, reply in outcome.items() if reply is None]
         if delivered:
             self._journal.record(delivered, State.DELIVERED)
         if refused:
             self._journal.record(refused, State.OWED)
+        if unknown:
+            self._journal.record(unknown, State.INTENDED)
 
     def _unreadable(self, mail: Mail, addressee: Addressee, error: AwsError) -> Disposition:
         return unreadable(

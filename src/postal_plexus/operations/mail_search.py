@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from postal_plexus.operations.archive import Archive
 from postal_plexus.operations.log_groups import LogGroups
-from postal_plexus.operations.system import OperationError, told
+from postal_plexus.operations.system import AccessError, OperationError, told
 from postal_plexus.tracing.journey import Journey, is_asked_for, journeys
 from postal_plexus.tracing.services import SERVICES, steps_of
 from postal_plexus.tracing.step import Step, bare_message_id, words
@@ -38,10 +38,18 @@ _HEAD = 64 * 1024
 
 @dataclass(frozen=True)
 class Found:
-    """The result: `journeys` that match, the oldest first; `lines` is the number of lines read."""
+    """The result.
+
+    Attributes:
+        journeys: those that match, the oldest first.
+        lines: the number of lines read.
+        without_archive: whether AWS refuses to read the archive, so that messages are missing that
+            `deliver` has not received yet.
+    """
 
     journeys: tuple[Journey, ...]
     lines: int
+    without_archive: bool = False
 
 
 class MailSearch:
@@ -74,10 +82,15 @@ class MailSearch:
             OperationError: AWS refuses, or there are more lines than fit in memory.
         """
         steps = [step for service in SERVICES for step in self._steps_of(service)]
-        steps += self._archived({each for step in steps for each in step.ids})
+        without_archive = False
+        try:
+            steps += list(self._archived({each for step in steps for each in step.ids}))
+        except AccessError:
+            # Operators need not be permitted to read received mail.
+            without_archive = True
         found = (each for each in journeys(steps) if each.began <= self._until)
         asked = tuple(each for each in found if is_asked_for(each, what))
-        return Found(asked, self._lines)
+        return Found(asked, self._lines, without_archive)
 
     def _steps_of(self, service: str) -> Iterator[Step]:
         kept = lines = 0

@@ -11,35 +11,44 @@ if TYPE_CHECKING:
     from postal_plexus.operations.system import System
 
 _LOOK_SECONDS = 1.0
-_LONGEST_SECONDS = 600.0
+_STOP_SECONDS = 600.0
+# Until its container runs; a host that is not there has none.
+_START_SECONDS = 180.0
 
 
 class Services:
-    """The services, by the names of their containers."""
+    """The services of one host, by the names of their containers."""
 
     def __init__(self, system: System) -> None:
         self._ecs: Any = system.client("ecs")
         self._cluster: str = system.parts["cluster"]
         self._names: dict[str, str] = system.parts["services"]
 
-    def stop(self, name: str) -> None:
-        """Stop a service, and wait until none of its tasks is running."""
-        self._scale(name, 0)
-
-    def start(self, name: str) -> None:
-        """Start a service, and wait until it is running."""
-        self._scale(name, 1)
-
-    def _scale(self, name: str, count: int) -> None:
-        where = {"cluster": self._cluster}
+    def request(self, name: str, *, run: bool) -> None:
+        """Let ECS stop a service, or start it."""
+        service = self._names[name]
         with told("ECS"):
-            self._ecs.update_service(**where, service=self._names[name], desiredCount=count)
-        until = time.monotonic() + _LONGEST_SECONDS
+            self._ecs.update_service(
+                cluster=self._cluster, service=service, desiredCount=1 if run else 0
+            )
+
+    def await_stopped(self, name: str) -> None:
+        """Wait until none of a service's tasks is running."""
+        if not self._become(name, 0, _STOP_SECONDS):
+            raise OperationError(f"{name} does not stop; see plexus doctor")
+
+    def await_running(self, name: str) -> None:
+        """Wait until a service is running."""
+        if not self._become(name, 1, _START_SECONDS):
+            raise OperationError(f"{name} does not start; see plexus doctor")
+
+    def _become(self, name: str, count: int, seconds: float) -> bool:
+        until = time.monotonic() + seconds
         while self._running(name) != count:
             if time.monotonic() > until:
-                wanted = "stop" if count == 0 else "start"
-                raise OperationError(f"{name} does not {wanted}; see plexus doctor")
+                return False
             time.sleep(_LOOK_SECONDS)
+        return True
 
     def _running(self, name: str) -> int:
         with told("ECS"):

@@ -6,12 +6,13 @@ The task runs `postal_plexus.maintenance` in a container beside Dovecot or Postf
 a time, because memory is reserved for one; a second one is refused, with who runs what and since
 when. Two that start at the same moment see each other after their start, and the later one stops.
 
-In a stack of several hosts a task begins on host 1 unless told otherwise. If the task answers that
-the mailbox lives on another host, it is started there, and so are the following ones.
+In a stack of several hosts a task begins on host 1 unless told otherwise, or on the next if host 1
+is not there. If the task answers that the mailbox lives on another host, it is started there, and
+so are the following ones.
 
 Failures: `BusyError` another task runs; `TaskFailedError` it did not start, was killed, or its last
-lines are missing; `RefusedError` it ended with an exit code and a message; OperationError for other
-failures.
+lines are missing (`NoHostError`: its host does not start it); `RefusedError` it ended with an exit
+code and a message; OperationError for other failures.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ _STATE_SECONDS = 1.5
 # CloudWatch Logs may deliver lines after ECS reports that the task has stopped.
 _LATE_SECONDS = 20.0
 _STOP_SECONDS = 60.0
+# A task takes some seconds to begin. An agent that is connected but hangs leaves it PENDING.
+_BEGIN_SECONDS = 120.0
+_NOT_BEGUN = {"PROVISIONING", "PENDING", "ACTIVATING"}
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
 _PLACED_NOWHERE = {
@@ -53,6 +57,7 @@ _PLACED_NOWHERE = {
     "EMPTY CAPACITY PROVIDER": "there is no host now: see plexus doctor",
     "INACTIVE": "the host or the cluster is inactive: see plexus doctor",
 }
+_WITHOUT_HOST = ("AGENT", "EMPTY CAPACITY PROVIDER", "INACTIVE")
 # A mailbox that moves may be answered for by its former host.
 _MOST_MOVES = 4
 _NO_HOST = "there is no host in the cluster now: it is being replaced, or see plexus doctor"
@@ -64,6 +69,10 @@ class BusyError(OperationError):
 
 class TaskFailedError(OperationError):
     """The task did not start, or did not complete."""
+
+
+class NoHostError(TaskFailedError):
+    """The host is not there, or does not start the task. Nothing was done."""
 
 
 class TaskStoppedError(OperationError):
@@ -169,10 +178,16 @@ class _Said:
 
 
 class Tasks:
-    """The tasks of a stack, or of one host of it."""
+    """The tasks of a stack, or of one host of it.
 
-    def __init__(self, system: System) -> None:
+    Args:
+        system: the host on which the next task starts.
+        elsewhere: whether a task may start on another host if this one is not there.
+    """
+
+    def __init__(self, system: System, *, elsewhere: bool = True) -> None:
         self._system = system
+        self._elsewhere = elsewhere
         self._ecs: Any = system.client("ecs")
         self._logs: Any = system.client("logs")
         if "maintenance" not in system.parts:
@@ -194,11 +209,11 @@ class Tasks:
 
     def on_each_host(self) -> list[Tasks]:
         """Return the tasks of each host, by its number."""
-        return [Tasks(host) for host in self._system.hosts]
+        return [Tasks(host, elsewhere=False) for host in self._system.hosts]
 
     def on_host(self, number: int) -> Tasks:
         """Return the tasks of one host."""
-        return Tasks(self._system.hosts[number - 1])
+        return Tasks(self._system.hosts[number - 1], elsewhere=False)
 
     def running(self) -> list[Running]:
         """Return the running tasks, the oldest first."""
@@ -228,11 +243,23 @@ class Tasks:
             tell: gets all lines except those of the kind "error".
             memory: the memory limit in MiB, if larger than the task definition's.
         """
-        for _ in range(_MOST_MOVES):
+        # Any host can say where a mailbox lives.
+        others = [each for each in self._system.hosts if each.host != self._system.host]
+        moves = 0
+        while moves < _MOST_MOVES:
             try:
                 self._run(image, words, tell, memory)
             except _Elsewhere as elsewhere:
+                moves += 1
                 self._system = self._system.hosts[elsewhere.host - 1]
+            except NoHostError as error:
+                if not self._elsewhere:
+                    raise
+                if self._system.count == 1:
+                    raise
+                if moves or not others:
+                    raise NoHostError(f"host {self._system.host}: {error}") from error
+                self._system = others.pop(0)
             else:
                 return
         raise RefusedError(AGAIN, "the mailbox moves between hosts: try again in a minute")
@@ -298,11 +325,12 @@ class Tasks:
                 )
             except self._ecs.exceptions.InvalidParameterException as error:
                 if "No Container Instances" in str(error):
-                    raise TaskFailedError(f"the task was not started: {_NO_HOST}") from error
+                    raise NoHostError(f"the task was not started: {_NO_HOST}") from error
                 raise
         if not answer["tasks"]:
             reason = next((each.get("reason", "") for each in answer["failures"]), "")
-            raise TaskFailedError(explain_placement(reason))
+            failure = NoHostError if reason.startswith(_WITHOUT_HOST) else TaskFailedError
+            raise failure(explain_placement(reason))
         return _running(answer["tasks"][0])
 
     def _who(self) -> str:
@@ -317,6 +345,7 @@ class Tasks:
         said = _Said(tell)
         ended: Ended | None = None
         look_again = late_until = 0.0
+        to_begin_until: float | None = time.monotonic() + _BEGIN_SECONDS
         while True:
             messages, token = self._read(stream, token)
             for line in output.take(messages):
@@ -324,8 +353,11 @@ class Tasks:
             now = time.monotonic()
             if ended is None and now >= look_again:
                 look_again = now + _STATE_SECONDS
-                if (ended := self._ended(arn)) is not None:
+                state = self._state(arn)
+                if (ended := _ended(state)) is not None:
                     late_until = time.monotonic() + (_LATE_SECONDS if ended.code is not None else 0)
+                elif to_begin_until is not None:
+                    to_begin_until = self._awaited(arn, state, to_begin_until)
             if ended is not None and (output.is_whole or now >= late_until or ended.code is None):
                 break
             if not messages:
@@ -353,15 +385,24 @@ class Tasks:
                 return [], token
         return [each["message"] for each in answer["events"]], answer["nextForwardToken"]
 
-    def _ended(self, arn: str) -> Ended | None:
-        (task,) = self._describe([arn]) or (None,)
-        if task is None:
-            return Ended(None, "ECS no longer knows it")
-        if task["lastStatus"] != "STOPPED":
+    def _awaited(self, arn: str, state: dict[str, Any] | None, until: float) -> float | None:
+        """Return until when a task's begin is awaited, or None if it has begun.
+
+        Raises:
+            NoHostError: it has not begun in time; ECS will stop it.
+        """
+        if state is None or state["lastStatus"] not in _NOT_BEGUN:
             return None
-        container = task["containers"][0]
-        why = container.get("reason") or task.get("stoppedReason") or ""
-        return Ended(container.get("exitCode"), why)
+        if time.monotonic() < until:
+            return until
+        self._request_stop(arn, "the host did not start it")
+        raise NoHostError(
+            f"the host has not started the task in {_BEGIN_SECONDS:.0f} s: see plexus doctor"
+        )
+
+    def _state(self, arn: str) -> dict[str, Any] | None:
+        (task,) = self._describe([arn]) or (None,)
+        return task
 
     def _describe(self, arns: Sequence[str]) -> list[dict[str, Any]]:
         if not arns:
@@ -371,11 +412,14 @@ class Tasks:
 
     def _stop(self, arn: str, why: str) -> None:
         """Stop a task, and wait a limited time for its end."""
+        self._request_stop(arn, why)
+        until = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < until and _ended(self._state(arn)) is None:
+            time.sleep(_LOOK_SECONDS)
+
+    def _request_stop(self, arn: str, why: str) -> None:
         with told("ECS"):
             self._ecs.stop_task(cluster=self._cluster, task=arn, reason=f"plexus: {why}")
-        until = time.monotonic() + _STOP_SECONDS
-        while time.monotonic() < until and self._ended(arn) is None:
-            time.sleep(_LOOK_SECONDS)
 
 
 @contextmanager
@@ -393,6 +437,17 @@ def _interrupted_later() -> Generator[None]:
         signal.signal(signal.SIGINT, usual)
         if came:
             raise KeyboardInterrupt
+
+
+def _ended(task: dict[str, Any] | None) -> Ended | None:
+    """Return how a task ended, as ECS describes it; None while it has not."""
+    if task is None:
+        return Ended(None, "ECS no longer knows it")
+    if task["lastStatus"] != "STOPPED":
+        return None
+    container = task["containers"][0]
+    why = container.get("reason") or task.get("stoppedReason") or ""
+    return Ended(container.get("exitCode"), why)
 
 
 def _running(task: dict[str, Any]) -> Running:

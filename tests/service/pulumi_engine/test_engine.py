@@ -113,6 +113,29 @@ def test_an_unknown_property_of_a_recorded_type_is_refused(deployer: Deployer) -
         deployer.deploy('aws.ec2.Vpc("net", cidr_block="10.9.0.0/16", instance_tenancy="default")')
 
 
+INTERFACE = """
+interface = aws.ec2.NetworkInterface("host-2", subnet_id="subnet-1", ipv6_address_count=1)
+rule = aws.ec2.Route("out", route_table_id="rtb-1", gateway_id="igw-1")
+pulumi.export("interface", [interface.id, interface.private_ip, interface.mac_address])
+"""
+
+
+def test_outputs_that_an_earlier_version_did_not_record_are_filled_in(deployer: Deployer) -> None:
+    """Once, and only those: the resource, its id and what was recorded stay."""
+    before = deployer.deploy(INTERFACE).outputs["interface"]
+    state = json.loads(deployer.state_file.read_text())
+    (old,) = [r for r in state["resources"] if r["name"] == "host-2"]
+    del old["outputs"]["privateIp"], old["outputs"]["ipv6Addresses"]
+    deployer.state_file.write_text(json.dumps(state))
+    again = deployer.deploy(INTERFACE)
+    assert again.is_unchanged
+    assert before == again.outputs["interface"]
+    recorded = deployer.recorded(old["type"], "host-2")["outputs"]
+    assert 1 == len(recorded["ipv6Addresses"])
+    assert deployer.deploy(INTERFACE).is_unchanged
+    assert recorded == deployer.recorded(old["type"], "host-2")["outputs"]
+
+
 PROTECTED = """
 queue = aws.sqs.Queue("mail", name={name}, opts=Options(protect=True))
 pulumi.export("url", queue.url)

@@ -300,3 +300,55 @@ def test_an_entry_of_the_future_is_as_old_as_its_first_look(tmp_path: Path) -> N
     assert second.recorded_at <= first.recorded_at
     assert again.horizon <= time.time()
     again.close()
+
+
+class Clocks:
+    """A wall clock that can be set, and one that cannot."""
+
+    def __init__(self) -> None:
+        self.wall, self.running = time.time(), 1000.0
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall += seconds
+        self.running += seconds
+
+    def opened(self, place: Path) -> Journal:
+        """Open the journal."""
+        return Journal(
+            str(place), BOOT, entries=64, wall=lambda: self.wall, running=lambda: self.running
+        )
+
+
+@pytest.mark.parametrize("step", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_makes_no_entry_older(tmp_path: Path, step: float) -> None:
+    """In the process that recorded it; and in the next, which does not know how it was set."""
+    clocks, key = Clocks(), journal_key("m", "ann")
+    journal = clocks.opened(tmp_path)
+    clocks.pass_by(50)
+    journal.record([key], State.INTENDED)
+    clocks.wall += step
+    clocks.pass_by(7)
+    entry = journal.look_up(key)
+    # Entries have whole seconds.
+    assert 7 <= journal.age(entry) < 8.001
+    journal.close()
+    clocks.wall += step
+    again = clocks.opened(tmp_path)
+    clocks.pass_by(5)
+    assert again.age(again.look_up(key)) <= 5
+    assert 5 == again.age(None)
+    clocks.pass_by(60)
+    assert again.age(again.look_up(key)) >= 60
+    again.close()
+
+
+def test_a_horizon_is_by_the_clock_that_was_set_right(tmp_path: Path) -> None:
+    """It is compared with the times at which SES accepted messages."""
+    clocks = Clocks()
+    journal = clocks.opened(tmp_path)
+    clocks.wall += 3600
+    for number in range(48 + 48 + 48 + 1):
+        journal.record([journal_key("m", str(number))], State.DELIVERED)
+    assert clocks.wall == journal.horizon
+    journal.close()

@@ -41,14 +41,15 @@ def test_the_journal_is_read(volume: Path) -> None:
 def test_what_is_added_to_it_has_the_same_form(volume: Path, tmp_path: Path) -> None:
     """The same records with the same clock give the same octets, so the code before reads them."""
     again = tmp_path / "again"
-    clock = iter([WRITTEN_AT, *(WRITTEN_AT + number for number in range(60))])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("postal_plexus.deliver.journal.time.time", lambda: next(clock))
-        journal = Journal(str(again), b"boot-1", entries=64)
-        for number in range(60):
-            key = journal_key(f"mail-{number}", "ann@example.org")
-            journal.record([key], State(number % 5))
-        journal.close()
+    seconds = [WRITTEN_AT]
+    journal = Journal(
+        str(again), b"boot-1", entries=64, wall=lambda: seconds[0], running=lambda: seconds[0]
+    )
+    for number in range(60):
+        seconds[0] = WRITTEN_AT + number
+        key = journal_key(f"mail-{number}", "ann@example.org")
+        journal.record([key], State(number % 5))
+    journal.close()
     for name in ("journal-0", "journal-1"):
         assert (volume / name).read_bytes() == (again / name).read_bytes()
 

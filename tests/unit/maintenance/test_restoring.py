@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+from pathlib import Path
+
 import pytest
 
+from postal_plexus.maintenance import restored
 from postal_plexus.maintenance.mailboxes import Quota
 from postal_plexus.maintenance.restored import free_name
 
@@ -31,3 +35,15 @@ def test_a_mailbox_keeps_room_for_mail(
 ) -> None:
     """What is brought back may fill it to 95 %, so that new mail still fits."""
     assert fitting == Quota(1, used, most).has_room(octets)
+
+
+def test_what_dovecot_awaits_is_locked_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entrypoint waits for this lock, so that a restore of all has the mailboxes alone."""
+    monkeypatch.setattr(restored, "HOLDS_PATH", tmp_path)
+    (tmp_path / ".lock").touch()
+    with (tmp_path / ".lock").open() as other:
+        with restored.dovecot_kept_away(), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from postal_plexus.cli.exits import Exit
+from postal_plexus.cli.tasks import results_of_all
 from postal_plexus.config.names import patterns_of_hosts
 from postal_plexus.maintenance.codes import AGAIN
 from postal_plexus.operations import task
 from postal_plexus.operations.dead_letters import DeadLetters, UnknownLetterError
 from postal_plexus.operations.queues import Queues
 from postal_plexus.operations.system import Endpoint, OperationError, System
-from postal_plexus.operations.task import RefusedError, Tasks
+from postal_plexus.operations.task import NoHostError, RefusedError, Tasks
 
 ENDPOINT = Endpoint("https://127.0.0.1:4566", "/ca.pem", "AKIA", "secret", ("127.0.0.1", 8993))
 
@@ -167,9 +169,12 @@ class Fake(Tasks):
     """Tasks that end as told: per host, where they say that the mailbox lives."""
 
     homes: dict[int, int]
+    gone: tuple[int, ...] = ()
 
     def _run(self, image: str, words: Any, tell: Any, memory: Any) -> None:
         here = self.host.host
+        if here in self.gone:
+            raise NoHostError("there is no host in the cluster now")
         home = self.homes[here]
         if home != here:
             raise task._Elsewhere(home)
@@ -198,12 +203,73 @@ def test_hosts_that_name_each_other_end_it(stack: System) -> None:
     assert AGAIN == told.value.code
 
 
+def test_any_host_says_where_a_mailbox_lives(stack: System) -> None:
+    """While host 1 is away, and host 2 too."""
+    tasks = Fake(stack)
+    tasks.homes, tasks.gone = {3: 3}, (1, 2)
+    said: list[dict[str, Any]] = []
+    tasks.run("dovecot", ["export"], said.append)
+    assert [3] == [each["at"] for each in said]
+
+
+@pytest.mark.parametrize(("homes", "gone", "named"), [({1: 2}, (2,), 2), ({}, (1, 2, 3), 3)])
+def test_a_home_that_is_away_is_named(
+    stack: System, homes: dict[int, int], gone: tuple[int, ...], named: int
+) -> None:
+    """No other host may work on its mailbox."""
+    tasks = Fake(stack)
+    tasks.homes, tasks.gone = homes, gone
+    with pytest.raises(NoHostError, match=f"^host {named}: there is no host"):
+        tasks.run("dovecot", ["export"], print)
+
+
+def test_what_is_asked_of_one_host_is_asked_of_no_other(
+    stack: System, clients: dict[str, Any]
+) -> None:
+    """Such as a list of each host's mailboxes."""
+    assert clients
+    for tasks in (*Fake(stack).on_each_host(), Fake(stack).on_host(1)):
+        asked: list[int] = []
+
+        def run(*_: Any, tasks: Tasks = tasks, asked: list[int] = asked) -> None:
+            asked.append(tasks.host.host)
+            raise NoHostError("there is no host in the cluster now")
+
+        tasks._run = run  # type: ignore[method-assign]
+        with pytest.raises(NoHostError):
+            tasks.run("dovecot", ["mailbox-list"], print)
+        assert 1 == len(asked)
+
+
+def test_each_host_that_does_not_answer_is_named(
+    stack: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none hides what the others say."""
+
+    def run(self: Tasks, _image: str, _words: Any, tell: Any) -> None:
+        if self.host.host != 2:
+            raise NoHostError("the task was not started: there is no host")
+        tell({"kind": "mailbox", "address": "ben@example.org"})
+
+    monkeypatch.setattr(Tasks, "run", run)
+    found, failed = results_of_all(Tasks(stack), "dovecot", ["mailbox-list"])
+    assert [("ben@example.org", 2)] == [(each["address"], each["host"]) for each in found]
+    assert failed is not None
+    assert (Exit.UNAVAILABLE, 2) == (failed.code, len(failed.lines))
+    assert [f"plexus: host {n}: the task was not started" for n in (1, 3)] == [
+        line.rpartition(": ")[0] for line in failed.lines
+    ]
+
+
 def test_a_policys_patterns_are_as_many_for_any_number_of_hosts() -> None:
-    """IAM limits a policy's size. The first host's names stay what they are."""
+    """IAM limits a policy's size. With one host, or another stack's names, nothing is a pattern."""
     arn = "arn:aws:ecs:us-east-1:1:service/plexus-a-2-cluster{0}-1a2b3c4/plexus-a-2-dovecot{0}-5d6e7f8"
     ends = ["", *(f"-{number}" for number in range(2, 17))]
-    assert [
-        arn.format(""),
-        arn.format("-*").replace("1a2b3c4", "?" * 7).replace("5d6e7f8", "?" * 7),
-    ] == sorted(patterns_of_hosts("a-2", [arn.format(each) for each in ends]), reverse=True)
-    assert ["plexus-a-mail-1234567"] == patterns_of_hosts("a", ["plexus-a-mail-1234567"])
+    (pattern,) = patterns_of_hosts("a-2", [arn.format(each) for each in ends])
+    assert "arn:aws:ecs:us-east-1:1:service/plexus-a-2-cluster-*/plexus-a-2-dovecot-*" == pattern
+    for names in (["plexus-a-mail-1234567"], ["plexus-a-mail-1234567", "plexus-a-2-mail-1234567"]):
+        assert sorted(names) == patterns_of_hosts("a", names)
+    role = "role/plexus-a-deliver{0}-task-1234567"
+    assert [role.format("-*").replace("1234567", "?" * 7), role.format("")] == patterns_of_hosts(
+        "a", [role.format(each) for each in ends]
+    )

@@ -9,10 +9,17 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
+from postal_plexus.operations import task as task_module
 from postal_plexus.operations.system import System
-from postal_plexus.operations.task import BusyError, Tasks, TaskStoppedError
+from postal_plexus.operations.task import (
+    BusyError,
+    NoHostError,
+    TaskFailedError,
+    Tasks,
+    TaskStoppedError,
+)
 
 CLUSTER, FAMILY = "plexus-main-cluster-1", "plexus-main-maintenance-dovecot"
 PARTS = {
@@ -107,4 +114,63 @@ def test_of_two_that_begin_at_once_the_later_goes(
     ecs.add_response("describe_tasks", {"tasks": [task(2, "STOPPED")]})
     with pytest.raises(BusyError, match="eva runs export"):
         tasks.run("dovecot", ["restore"], print)
+    ecs.assert_no_pending_responses()
+
+
+def requested(clients: dict[str, Stubber]) -> None:
+    """Expect the calls before RunTask: nobody else runs one."""
+    listed(clients["ecs"])
+    clients["sts"].add_response("get_caller_identity", {"Arn": "arn:aws:iam::123456789012:user/x"})
+
+
+def test_a_cluster_without_a_host_is_told_at_once(
+    clients: dict[str, Stubber], tasks: Tasks
+) -> None:
+    """Its instance is terminated, and ECS has removed it from the cluster."""
+    requested(clients)
+    clients["ecs"].add_client_error(
+        "run_task",
+        "InvalidParameterException",
+        "No Container Instances were found in your cluster.",
+    )
+    with pytest.raises(NoHostError, match="there is no host in the cluster now"):
+        tasks.run("dovecot", ["mailbox-list"], print)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "words"),
+    [
+        ("AGENT", NoHostError, "agent is not connected"),
+        ("RESOURCE:MEMORY", TaskFailedError, "no memory left"),
+    ],
+)
+def test_a_task_that_ecs_does_not_place(
+    clients: dict[str, Stubber],
+    tasks: Tasks,
+    reason: str,
+    kind: type[TaskFailedError],
+    words: str,
+) -> None:
+    """A host that does not answer is another thing than one that is full."""
+    requested(clients)
+    clients["ecs"].add_response("run_task", {"tasks": [], "failures": [{"reason": reason}]})
+    with pytest.raises(TaskFailedError, match=words) as told:
+        tasks.run("dovecot", ["mailbox-list"], print)
+    assert kind is type(told.value)
+
+
+def test_a_host_that_does_not_start_the_task_is_not_awaited_for_ever(
+    clients: dict[str, Stubber], tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent is connected and does nothing. The task is cancelled, so that it never begins."""
+    monkeypatch.setattr(task_module, "_BEGIN_SECONDS", 0.0)
+    requested(clients)
+    ecs, own = clients["ecs"], task(2, "PENDING")
+    ecs.add_response("run_task", {"tasks": [own], "failures": []})
+    listed(ecs, own)
+    clients["logs"].add_client_error("get_log_events", "ResourceNotFoundException")
+    ecs.add_response("describe_tasks", {"tasks": [own]})
+    ecs.add_response("stop_task", {}, {"cluster": CLUSTER, "task": own["taskArn"], "reason": ANY})
+    with pytest.raises(NoHostError, match="has not started the task"):
+        tasks.run("dovecot", ["mailbox-list"], print)
     ecs.assert_no_pending_responses()
