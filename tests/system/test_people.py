@@ -31,7 +31,7 @@ def test_status_says_all_that_a_client_needs(desk: Desk) -> None:
     for name in ("ses_inbound", "ses_smtp", "imaps", "submissions", "submission", "sieve"):
         place = status["endpoints"][name]
         socket.create_connection((place["host"], place["port"]), timeout=10).close()
-    assert ["ann@example.org", "ben@example.org"] == [a["address"] for a in status["accounts"]]
+    assert {"ann@example.org", "ben@example.org"} <= {a["address"] for a in status["accounts"]}
     for account in status["accounts"]:
         desk.mailbox(account["address"]).close()
     assert Path(status["ca_file"]).is_file()

@@ -16,8 +16,8 @@ Line = dict[str, Any]
 class OneHost:
     """The tasks of one host, which answers one line or nothing."""
 
-    def __init__(self, number: int, answers: bool) -> None:
-        self.host = SimpleNamespace(host=number, of_host=f" (host {number})")
+    def __init__(self, number: int, count: int, answers: bool) -> None:
+        self.host = SimpleNamespace(host=number, count=count, of_host=f" (host {number})")
         self.answers = answers
 
     def run(self, _image: str, _words: list[str], tell: Callable[[Line], None]) -> None:
@@ -29,7 +29,7 @@ class OneHost:
 
 def shown(*answers: bool) -> tuple[list[list[str]], CommandError | None]:
     """Return each call of `show` for hosts that answer or do not, and what was raised."""
-    hosts = [OneHost(number, each) for number, each in enumerate(answers, 1)]
+    hosts = [OneHost(number, len(answers), each) for number, each in enumerate(answers, 1)]
     all_hosts = cast("Tasks", SimpleNamespace(on_each_host=lambda: hosts))
     calls: list[list[str]] = []
 
