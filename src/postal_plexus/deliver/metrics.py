@@ -4,7 +4,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 One line a minute, and one at the end. Eight metrics with one dimension, of the ten that CloudWatch
 offers for free. Forwarded and ForwardsBounced are included only if there is something to count.
 DirectoryRefused and HostShort (`host_room`) have lines of their own, written only while there is a
-problem. docs/delivery.md says which alarm each should raise.
+problem. docs/delivery.md lists the alarms.
 """
 
 import threading
