@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
+from loading import tool
 from service.container_engine import ROOT, engine
 from service.debian_archive import Archive, served
 from system.desk import Desk
-from system.test_patch import tool
 
 sys.path.insert(0, str(ROOT / "pulumi"))
 from deployment import patches, source
@@ -273,11 +273,12 @@ def put_in_service(build: Build, postfix: InService) -> None:
     shown = postfix.ecs.describe_task_definition(
         taskDefinition=postfix.revision(), include=["TAGS"]
     )
-    patch = tool()
-    made = postfix.ecs.register_task_definition(**patch.revision(shown, image))["taskDefinition"]
-    arn = made["taskDefinitionArn"]
-    postfix.ecs.update_service(cluster=postfix.cluster, service=postfix.service, taskDefinition=arn)
-    assert patch.settles(postfix.ecs, postfix.cluster, postfix.service, arn, 200)
+    ecs, cluster, service = postfix.ecs, postfix.cluster, postfix.service
+    with tool("patch") as patch:
+        made = ecs.register_task_definition(**patch.revision(shown, image))["taskDefinition"]
+        arn = made["taskDefinitionArn"]
+        ecs.update_service(cluster=cluster, service=service, taskDefinition=arn)
+        assert patch.settles(ecs, cluster, service, arn, 200)
 
 
 def put_fix(root: Path, build: Build, fixes: Archive) -> None:
