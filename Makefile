@@ -97,9 +97,9 @@ bench-nfs: ## Count NFS operations, and compare contention for a mailbox on NFS 
 	@PYTHONPATH=tests .venv/bin/python -m benchmarks.nfs $(BENCH_NFS_ARGS)
 
 bench-peers: ## Measure what users would run instead beside this, in turns; needs root (20 minutes)
-	@tools/bootstrap test
+	@tools/bootstrap host
 	@ARCH= tools/images
-	@.venv/bin/python -m benchmarks.peers $(BENCH_PEERS_ARGS)
+	@PYTHONPATH=tests .venv/bin/python -m benchmarks.peers $(BENCH_PEERS_ARGS)
 
 bench-scale: ## Measure the directory, hosts and clients as they grow, and simulate a day; needs root (4 minutes)
 	@tools/bootstrap test

@@ -1,5 +1,7 @@
 """Measures this project beside what users would run instead, and writes the results.
 
+Needs `tests` in the Python path, as `make bench-peers` has it.
+
 Exit status: 0 measured, 69 something it needs is missing.
 """
 
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.mailhost import report as machine
 from benchmarks.mailhost.engine import ROOT, EngineError
-from benchmarks.peers import features, measures, report
+from benchmarks.peers import features, measures, power, report
 from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, SAME, TITLES
 from benchmarks.peers.systems import side_by_side, versions
 
@@ -25,16 +27,20 @@ if TYPE_CHECKING:
     from benchmarks.peers.systems import System
 
 PARTS = ("intake", "notices", "memory", "relay", "mailbox")
+POWER = "power"  # only if it is asked for: virtual machines, more than an hour
 
 
 def main() -> int:
     """Measure the parts and systems that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="short runs, for development")
-    parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
+    parser.add_argument(
+        "--only", action="append", choices=(*PARTS, POWER), help="this part (repeatable)"
+    )
     parser.add_argument("--system", action="append", choices=TITLES, help="this one (repeatable)")
     parser.add_argument("--rounds", type=int, help="default 3; quick 1")
     parser.add_argument("--mails", type=int, help="of the big mailbox (default 50000; quick 1000)")
+    parser.add_argument("--cuts", type=int, help="of power, for each (default 5; quick 1)")
     parser.add_argument("--note", default="", help="a remark for the results: who else ran here")
     parser.add_argument("--out", type=Path, help="default benchmarks/results; quick: .build/bench")
     arguments = parser.parse_args()
@@ -43,7 +49,13 @@ def main() -> int:
         return 69
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else machine.RESULTS)
     try:
-        results = measure(arguments, out)
+        results = report.read(out)
+        if arguments.only != [POWER]:
+            # What a power cut loses is kept: it is measured by itself.
+            kept = {key: value for key, value in results.items() if key == POWER}
+            results = measure(arguments, out, kept)
+        if POWER in (arguments.only or ()):
+            cut(arguments, out, results)
     except EngineError as error:
         print(f"bench-peers: {error}", file=sys.stderr)
         return 69
@@ -52,8 +64,18 @@ def main() -> int:
     return 0
 
 
-def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
-    """Return all samples, and what the report says about them. Raise EngineError."""
+def cut(arguments: argparse.Namespace, out: Path, results: dict[str, Any]) -> None:
+    """Add to the results what each system loses by power cuts, system by system."""
+    number = arguments.cuts or (1 if arguments.quick else 5)
+    found = results.setdefault(POWER, {})
+    for name in arguments.system or TITLES:
+        taken = power.cuts(name, number, lambda text: print(text, flush=True))
+        found[name] = {"date": machine.today(), "cuts": taken}
+        report.write(results, out)
+
+
+def measure(arguments: argparse.Namespace, out: Path, kept: dict[str, Any]) -> dict[str, Any]:
+    """Return all samples, what the report says about them, and `kept`. Raise EngineError."""
     quick, parts = arguments.quick, arguments.only or PARTS
     wanted = arguments.system or list(TITLES)
     rounds = arguments.rounds or (1 if quick else 3)
@@ -95,9 +117,9 @@ def measure(arguments: argparse.Namespace, out: Path) -> dict[str, Any]:
             else:
                 _mailbox(systems, samples, big)
             # Each part is kept: a later one may fail.
-            report.write({"about": about, "samples": samples}, out)
+            report.write(kept | {"about": about, "samples": samples}, out)
             print(f"{part}: {time.monotonic() - begun:.0f} s since the beginning", flush=True)
-    return {"about": about, "samples": samples}
+    return kept | {"about": about, "samples": samples}
 
 
 def _turned(systems: list[System], turn: int) -> list[System]:

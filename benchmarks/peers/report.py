@@ -80,6 +80,40 @@ def shown(value: float | None) -> str:
 
 def table(results: Mapping[str, Any]) -> str:
     """Return the page of Markdown."""
+    parts = [_measured(results)] if "samples" in results else []
+    if "power" in results:
+        parts.append(_cut(results["power"]))
+    return "\n".join(parts)
+
+
+def _cut(power: Mapping[str, Any]) -> str:
+    """Return the part about power cuts: each system's figures, cut by cut."""
+    columns = (
+        *("", "date", "messages acknowledged", "in no mailbox and no queue"),
+        *("of these in a file", "in a mailbox twice", "writes not flushed"),
+    )
+    lines = [
+        "## What a power cut loses",
+        "",
+        "Each system in a virtual machine, with its queue and mail on a disk whose cache forgets",
+        "what was not flushed; figures of each cut. Made by",
+        "`make bench-peers BENCH_PEERS_ARGS='--only power'`.",
+        "",
+        f"| {' | '.join(columns)} |",
+        "|" + "---|" * len(columns),
+    ]
+    for name in TITLES:
+        if name not in power:
+            continue
+        cells = " | ".join(
+            ", ".join(str(each[key]) for each in power[name]["cuts"])
+            for key in ("acknowledged", "missing", "hidden", "twice", "writes")
+        )
+        lines.append(f"| {TITLES[name]} | {power[name]['date']} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _measured(results: Mapping[str, Any]) -> str:
     found = figures(results["samples"])
     names = [name for name in TITLES if name in found]
     about = results["about"]
@@ -165,4 +199,11 @@ def write(results: Mapping[str, Any], directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
     (directory / "peers.md").write_text(table(results))
-    (directory / "peers.svg").write_text(drawn(results))
+    if "samples" in results:
+        (directory / "peers.svg").write_text(drawn(results))
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """Return the results of the last run; nothing if there was none."""
+    path = directory / "peers.json"
+    return json.loads(path.read_text()) if path.exists() else {}

@@ -83,11 +83,16 @@ class Volume:
 
     `bad`: (offset, length) of a block that cannot be read, in octets. As on a real disk, every
     read that touches one of its sectors of 512 octets fails.
+
+    `log`: an empty file in which QEMU records every write and flush, so that `host.write_log` can
+    make the disk that a power cut leaves if the cache forgets. Then it is virtio-blk, since the
+    kernel sends NVMe no flush after what it writes through (FUA).
     """
 
     file: Path
     name: str
     bad: tuple[int, int] | None = None
+    log: Path | None = None
 
     @classmethod
     def blank(cls, file: Path, size_mb: int, name: str = "") -> Volume:
@@ -111,7 +116,19 @@ class Volume:
             disk = {"driver": "blkdebug", "image": disk, "inject-error": broken}
         # Without flushes to the disk below: the machine that runs the test does not die.
         cache = {"direct": False, "no-flush": True}
-        return {**disk, "node-name": f"node-{self.name}", "cache": cache}
+        if self.log is None:
+            return {**disk, "node-name": f"node-{self.name}", "cache": cache}
+        log = {"driver": "file", "filename": str(self.log), "cache": cache}
+        files = {"file": {**disk, "cache": cache}, "log": log}
+        return {"driver": "blklogwrites", "node-name": f"node-{self.name}", **files}
+
+    def device(self) -> dict[str, Any]:
+        """Return QEMU's device for it; in the guest /dev/disk/by-id has its name."""
+        made = {"id": f"disk-{self.name}", "serial": self.name, "drive": f"node-{self.name}"}
+        if self.log is None:
+            return {"driver": "nvme", **made}
+        # In a slot behind the root disk's, which the kernel has to find as the first one.
+        return {"driver": "virtio-blk-pci", "addr": "0x1b", **made}
 
 
 @dataclass
@@ -194,6 +211,11 @@ class Guest:
         self.shut_down()
         self.power_on()
 
+    def finish_writes(self) -> None:
+        """Stop the processor; wait until all that the disks were given is done, and flush them."""
+        assert self._monitor is not None
+        self._monitor("stop")
+
     def await_agent(self) -> None:
         """Wait until the guest has booted far enough to run commands."""
         self._agent = None
@@ -271,13 +293,7 @@ class Guest:
         assert self._monitor is not None
         if isinstance(device, Volume):
             self._monitor("blockdev-add", **device.node())
-            self._monitor(
-                "device_add",
-                driver="nvme",
-                id=f"disk-{device.name}",
-                drive=f"node-{device.name}",
-                serial=device.name,
-            )
+            self._monitor("device_add", **device.device())
             return
         self._monitor("netdev_add", **device.backend())
         self._monitor("device_add", **device.device())

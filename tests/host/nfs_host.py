@@ -35,7 +35,7 @@ PASSWORD = "correct horse battery staple"
 USERS = 20
 # What the emulated processor needs once for each login: as little as Argon2 takes.
 HASH = "{ARGON2ID}" + PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
-_PASSWD = "".join(f"u{n}@example.org:{HASH}::::::\n" for n in range(1, USERS + 1))
+PASSWD = "".join(f"u{n}@example.org:{HASH}::::::\n" for n in range(1, USERS + 1))
 # https://docs.aws.amazon.com/efs/latest/ug/mounting-fs-nfs-mount-settings.html
 EFS_OPTIONS = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2,noresvport"
 _STORE = {
@@ -59,9 +59,7 @@ if ! mountpoint -q $C; then
 fi
 """
 # What the host gives the container, as its task definition says (deployment.containers).
-_START = (
-    PREPARE
-    + r"""
+START_CONTAINER = r"""
 # Mounts what is missing, and starts Dovecot's image as the unit `mail`.
 if ! [ -d /plexus ]; then
     for name in dovecot postfix directory; do mkdir -p /plexus/run/$name; done
@@ -86,7 +84,6 @@ systemd-run -q --unit=mail -p KillMode=mixed -p TimeoutStopSec=120 \
 systemctl is-active -q lmtp || systemd-run -q --unit=lmtp socat \
     TCP-LISTEN:24,fork,reuseaddr UNIX-CONNECT:/plexus/run/dovecot/lmtp.sock
 """
-)
 _FILES = {
     "/etc/exports": "/export/mail *(rw,sync,no_subtree_check,fsid=0,insecure,all_squash,"
     "anonuid=5000,anongid=5000)\n",
@@ -114,7 +111,8 @@ class NfsHost:
                 commands=("systemctl disable nfs-server; ln -sf /proc/self/mounts /etc/mtab",),
             )
         )
-        volumes = [Volume(self._image_disk(), "image")]
+        disk = image_disk(self.directory, self.configuration)
+        volumes = [Volume(disk, "image")]
         for name, size in (("indexes", 512), ("export", 1024)):
             volume = Volume.blank(self.directory / f"{name}.img", size)
             subprocess.run(["mke2fs", "-q", "-t", "ext4", volume.file], check=True)
@@ -146,34 +144,14 @@ class NfsHost:
         self.guest.__exit__()
         self.network.__exit__()
 
-    def _image_disk(self) -> Path:
-        """Return the image's file system as a disk."""
-        run = engine()
-        container = run("create", images("dovecot")["dovecot"])
-        tree = self.directory / "tree"
-        tree.mkdir()
-        exported = self.directory / "image.tar"
-        try:
-            run("export", "--output", str(exported), container)
-        finally:
-            run("rm", container)
-        subprocess.run(["tar", "-x", "-f", exported, "-C", tree], check=True)
-        exported.unlink()
-        if self.configuration:
-            (tree / "etc/dovecot/dovecot.conf").write_text(self.configuration)
-        for mount in ("proc", "dev", "run", "tmp", "etc/plexus/tls"):
-            (tree / mount).mkdir(parents=True, exist_ok=True)
-        disk = disk_from_directory(tree, self.directory / "image.img", 1024)
-        shutil.rmtree(tree)
-        return disk
-
     # The machine --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start Dovecot, after the machine has booted or Dovecot has ended; wait until it answers."""
         self.guest.run(f"ip address replace {ADDRESS}/24 dev ens5; ip link set ens5 up")
-        self.guest.write("/root/passwd", _PASSWD)
-        self.guest.write("/root/start", _START.replace("@STORE@", _STORE[self.store]), "0755")
+        self.guest.write("/root/passwd", PASSWD)
+        start = PREPARE + START_CONTAINER.replace("@STORE@", _STORE[self.store])
+        self.guest.write("/root/start", start, "0755")
         self.guest.run("/root/start", timeout=300)
         self.guest.await_output(
             "chroot /container /usr/local/bin/healthy && echo well; journalctl -u mail -n 20",
@@ -249,14 +227,41 @@ class NfsHost:
     def subjects(self, user: int, folder: str = "INBOX") -> list[str]:
         """Return the subjects in a folder, in order."""
         with self.imap(user) as client:
-            answer, text = client.select(folder, readonly=True)
-            assert answer == "OK", text
-            _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
-            return [
-                part[1].decode().removeprefix("Subject: ").strip()
-                for part in parts
-                if isinstance(part, tuple)
-            ]
+            return subjects(client, folder)
+
+
+def image_disk(directory: Path, configuration: str = "") -> Path:
+    """Return the file system of Dovecot's image as a disk, made in a directory."""
+    run = engine()
+    container = run("create", images("dovecot")["dovecot"])
+    tree = directory / "tree"
+    tree.mkdir()
+    exported = directory / "image.tar"
+    try:
+        run("export", "--output", str(exported), container)
+    finally:
+        run("rm", container)
+    subprocess.run(["tar", "-x", "-f", exported, "-C", tree], check=True)
+    exported.unlink()
+    if configuration:
+        (tree / "etc/dovecot/dovecot.conf").write_text(configuration)
+    for mount in ("proc", "dev", "run", "tmp", "etc/plexus/tls"):
+        (tree / mount).mkdir(parents=True, exist_ok=True)
+    disk = disk_from_directory(tree, directory / "image.img", 1024)
+    shutil.rmtree(tree)
+    return disk
+
+
+def subjects(client: imaplib.IMAP4, folder: str = "INBOX") -> list[str]:
+    """Return the subjects in a folder, in order."""
+    answer, text = client.select(folder, readonly=True)
+    assert answer == "OK", text
+    _, parts = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    return [
+        part[1].decode().removeprefix("Subject: ").strip()
+        for part in parts
+        if isinstance(part, tuple)
+    ]
 
 
 def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pytest
 from host.guest import Card, Guest, Volume
 from host.guest_image import RootFiles, guest_image
 from host.namespace import Namespace
+from host.write_log import replay
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -59,3 +60,24 @@ def test_a_guest_keeps_what_it_has_synced_and_takes_devices_while_it_runs(tmp_pa
             guest.power_on()
             guest.run("mount /dev/disk/by-id/*_whole /mnt")
             assert "kept\n" == guest.run("cd /mnt; grep -hs . kept lost; true")
+
+
+def test_a_disk_forgets_what_it_was_not_told_to_flush(tmp_path: Path) -> None:
+    """Direct writes reach the disk at once; a power cut keeps the one that a flush followed."""
+    log = tmp_path / "forgetful.log"
+    log.touch()
+    forgetful = Volume(Volume.blank(tmp_path / "forgetful.img", 16).file, "forgetful", log=log)
+    write = (
+        "dd of=/dev/disk/by-id/virtio-forgetful bs=4096 count=1 iflag=fullblock oflag=direct"
+        " status=none conv=notrunc"
+    )
+    with Guest(guest_image(RootFiles()), tmp_path / "guest", volumes=[forgetful]) as guest:
+        guest.run(f"yes flushed | {write},fsync; yes forgotten | {write} seek=1")
+        end = log.stat().st_size
+        guest.run(f"yes later | {write},fsync seek=2")
+        guest.finish_writes()
+    left = Volume.blank(tmp_path / "left.img", 16).file
+    assert replay(log, end, left) == 1
+    content = left.read_bytes()
+    assert content[:8] == b"flushed\n"
+    assert not any(content[4096:])

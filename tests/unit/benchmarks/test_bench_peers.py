@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.peers import definitions, processes, report
+from benchmarks.peers import definitions, power, processes, report
 
 START = Path(definitions.__file__).parent / "start"
 ABOUT = {
@@ -77,6 +78,17 @@ def test_ours_is_compared_with_the_system_of_the_same_features():
     assert "- Postfix + Dovecot, same features: quota: 81 KB" in page
 
 
+def test_a_cut_is_reported_with_and_without_other_figures():
+    """Each cut has its figure, and what was measured before stays on the page."""
+    cut = {"acknowledged": 40, "missing": 3, "hidden": 1, "twice": 2, "queued": 0, "writes": 7}
+    cuts = {"courier": {"date": "2026-11-29", "cuts": [cut, cut | {"missing": 0}]}}
+    row = "| Courier | 2026-11-29 | 40, 40 | 3, 0 | 1, 1 | 2, 2 | 7, 7 |"
+    assert row in report.table({"power": cuts})
+    page = report.table({"about": ABOUT, "samples": SAMPLES, "power": cuts})
+    assert row in page
+    assert "| Messages in a second" in page
+
+
 def test_the_time_of_a_program_is_that_of_its_processes_and_of_those_that_ended():
     """Names with blanks and parentheses are parsed; a child of a child belongs to the program."""
     stat = "{} ({}) S {} 1 1 0 -1 4194560 1 2 3 4 10 20 300 4000 20 0 1 0 5 6 7"
@@ -92,6 +104,14 @@ def test_the_time_of_a_program_is_that_of_its_processes_and_of_those_that_ended(
     assert found[3].name == "a (b) c"
     assert processes.tree_ticks(found, "dovecot") == 3 * 4330
     assert processes.tree_ticks(found, "courier") == 0
+
+
+def test_what_is_in_no_mailbox_and_no_queue_is_missing():
+    """Messages not acknowledged count for nothing, except when they are there twice."""
+    found = Counter({"cut-1": 1, "cut-2": 2, "cut-9": 1})
+    cut = power.judged(["cut-1", "cut-2", "cut-3", "cut-4"], found, 0, {"cut-3", "cut-1"})
+    assert (cut.acknowledged, cut.missing, cut.hidden, cut.twice) == (4, 2, 1, 1)
+    assert power.judged(["cut-3", "cut-4"], found, 1, set()).missing == 1
 
 
 def test_the_picture_is_well_formed_and_scales_to_its_widest_bar():
