@@ -51,8 +51,8 @@ def main() -> int:
     try:
         results = report.read(out)
         if arguments.only != [POWER]:
-            # What a power cut loses is kept: it is measured by itself.
-            kept = {key: value for key, value in results.items() if key == POWER}
+            # What a power cut loses is kept, and the other parts if some are measured again.
+            kept = {k: v for k, v in results.items() if k == POWER or arguments.only}
             results = measure(arguments, out, kept)
         if POWER in (arguments.only or ()):
             cut(arguments, out, results)
@@ -76,7 +76,7 @@ def cut(arguments: argparse.Namespace, out: Path, results: dict[str, Any]) -> No
 
 def measure(arguments: argparse.Namespace, out: Path, kept: dict[str, Any]) -> dict[str, Any]:
     """Return all samples, what the report says about them, and `kept`. Raise EngineError."""
-    quick, parts = arguments.quick, arguments.only or PARTS
+    quick, parts = arguments.quick, [each for each in PARTS if each in (arguments.only or PARTS)]
     wanted = arguments.system or list(TITLES)
     rounds = arguments.rounds or (1 if quick else 3)
     big = arguments.mails or (1000 if quick else 50_000)
@@ -91,6 +91,7 @@ def measure(arguments: argparse.Namespace, out: Path, kept: dict[str, Any]) -> d
         | {peer.name: versions(peer) for peer in PEERS if peer.name in wanted},
     }
     samples: dict[str, dict[str, Any]] = {name: {} for name in TITLES if name in wanted}
+    results = kept
     begun = time.monotonic()
     with side_by_side(wanted) as (systems, sink):
         for system in systems:  # the first messages make the mailboxes
@@ -100,9 +101,7 @@ def measure(arguments: argparse.Namespace, out: Path, kept: dict[str, Any]) -> d
             for system in systems
             if system.name in (OURS, SAME)
         }
-        for part in PARTS:
-            if part not in parts:
-                continue
+        for done, part in enumerate(parts, 1):
             if part == "intake":
                 _intake(systems, samples, rounds, (200, 60) if quick else (500, 200))
             elif part == "notices":
@@ -117,9 +116,10 @@ def measure(arguments: argparse.Namespace, out: Path, kept: dict[str, Any]) -> d
             else:
                 _mailbox(systems, samples, big)
             # Each part is kept: a later one may fail.
-            report.write(kept | {"about": about, "samples": samples}, out)
+            results = report.merged(kept, {"about": about, "samples": samples}, parts[:done])
+            report.write(results, out)
             print(f"{part}: {time.monotonic() - begun:.0f} s since the beginning", flush=True)
-    return kept | {"about": about, "samples": samples}
+    return results
 
 
 def _turned(systems: list[System], turn: int) -> list[System]:

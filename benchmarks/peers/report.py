@@ -11,7 +11,7 @@ from benchmarks.mailhost.report import percentile
 from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, SAME, TITLES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 Figures = dict[str, dict[str, float]]  # system, row
@@ -151,6 +151,9 @@ def _measured(results: Mapping[str, Any]) -> str:
             f"| {TITLES[OURS]} | {_versions(about['versions'].get(OURS))} | the loss of the host:"
             " it is in S3 and SQS until message, directory and index are synced | |"
         )
+    if again := about.get("again"):
+        lines += ["", "Measured again, by itself: "]
+        lines[-1] += "; ".join(f"{part} ({run})" for part, run in again.items()) + "."
     if proven := about.get("proven"):
         lines += ["", "Seen before anything was measured:", ""]
         for name, seen in proven.items():
@@ -201,6 +204,22 @@ def write(results: Mapping[str, Any], directory: Path) -> None:
     (directory / "peers.md").write_text(table(results))
     if "samples" in results:
         (directory / "peers.svg").write_text(drawn(results))
+
+
+def merged(
+    before: Mapping[str, Any], found: Mapping[str, Any], parts: Sequence[str]
+) -> dict[str, Any]:
+    """Return results with those of a run of some parts, which replace earlier ones of these."""
+    if "samples" not in before:
+        return {**before, **found}
+    samples = {
+        name: {**before["samples"].get(name, {}), **found["samples"].get(name, {})}
+        for name in TITLES
+        if name in before["samples"] or name in found["samples"]
+    }
+    run = f"{found['about']['date']}, commit {found['about']['versions'][OURS]['commit']}"
+    again = {**before["about"].get("again", {}), **dict.fromkeys(parts, run)}
+    return {**before, "about": {**before["about"], "again": again}, "samples": samples}
 
 
 def read(directory: Path) -> dict[str, Any]:

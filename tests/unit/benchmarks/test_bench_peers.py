@@ -89,6 +89,20 @@ def test_a_cut_is_reported_with_and_without_other_figures():
     assert "| Messages in a second" in page
 
 
+def test_a_part_measured_again_replaces_only_its_own_figures():
+    """The page says which part it was, and when."""
+    before = {"about": ABOUT, "samples": {"ours": {"in_4": [100.0], "memory_rest": [50.0]}}}
+    versions = {"ours": {"commit": "abc"}}
+    found = {
+        "about": ABOUT | {"date": "2030-01-01", "versions": versions},
+        "samples": {"ours": {"memory_rest": [60.0]}},
+    }
+    results = report.merged(before, found, ["memory"])
+    assert results["samples"]["ours"] == {"in_4": [100.0], "memory_rest": [60.0]}
+    assert "Measured again, by itself: memory (2030-01-01, commit abc)." in report.table(results)
+    assert report.merged({"power": {}}, found, ["memory"]) == {"power": {}} | found
+
+
 def test_the_time_of_a_program_is_that_of_its_processes_and_of_those_that_ended():
     """Names with blanks and parentheses are parsed; a child of a child belongs to the program."""
     stat = "{} ({}) S {} 1 1 0 -1 4194560 1 2 3 4 10 20 300 4000 20 0 1 0 5 6 7"
