@@ -35,12 +35,14 @@ def main() -> int:
     if os.geteuid() != 0:
         print("bench: needs root, as the host's directories belong to several users")
         return 69
+    out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     try:
-        found = measure(arguments)
+        found = results.merged(
+            results.read(out) if arguments.only else {}, measure(arguments), arguments.only or PARTS
+        )
     except EngineError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 69
-    out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     drawn = ""
     if found.get("throughput"):
         drawn = picture.drawn(found["throughput"], f"{found['date']}, {found['machine']}")
@@ -76,9 +78,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 speed = throughput.predecessor(bed, 3 if quick else 12)
                 print(f"predecessor's loop: {speed:.3f} mails/s", flush=True)
                 found["predecessor_mails_per_second"] = speed
-                for one in found.get("throughput", []):
-                    if one["name"] == "4 KB, 20 mailboxes":
-                        found["predecessor_ratio"] = one["deliver_median"] / speed
             if "growth" in parts:
                 lengths = [500, 2000] if quick else [1_000, 10_000, 100_000]
                 found["growth"] = [one.in_json() for one in memory.growth(bed, lengths, _say)]

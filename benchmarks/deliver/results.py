@@ -9,7 +9,7 @@ from benchmarks.mailhost import report
 from benchmarks.mailhost.report import short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 # What must be reached: name, key, comparison, figure.
@@ -26,6 +26,20 @@ DEMANDS = (
 )
 
 
+def merged(
+    before: Mapping[str, Any], found: Mapping[str, Any], parts: Iterable[str]
+) -> dict[str, Any]:
+    """Return results with those of a run of some parts, which replace earlier ones of these."""
+    run = f"{found['date']}, commit {found['versions']['commit']}"
+    runs = {**before.get("runs", {}), **dict.fromkeys(parts, run)}
+    results = {**before, **found, "runs": runs}
+    if speed := results.get("predecessor_mails_per_second"):
+        for one in results.get("throughput", []):
+            if one["name"] == "4 KB, 20 mailboxes":
+                results["predecessor_ratio"] = one["deliver_median"] / speed
+    return results
+
+
 def judged(results: dict[str, Any]) -> list[tuple[str, float, str, float, bool]]:
     """Return each demand whose figure was measured: name, found, comparison, wanted, reached."""
     return report.judged(results, DEMANDS)
@@ -38,7 +52,9 @@ def table(results: dict[str, Any]) -> str:
         "",
         f"{results['date']}, {results['machine']}; deliver as a {results['deliver_as']}; "
         + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-        + ". Made by `make bench`; docs/benchmarks.md says how.",
+        + ". Made by `make bench`; docs/benchmarks.md says how. Runs: "
+        + "; ".join(f"{part} {run}" for part, run in results.get("runs", {}).items())
+        + ".",
         "",
         "| | measured | wanted | reached |",
         "|---|---:|---:|---|",
@@ -85,6 +101,12 @@ def table(results: dict[str, Any]) -> str:
             for found in results["growth"]
         ]
     return "\n".join(lines) + "\n"
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """Return the results of the last run; nothing if there was none."""
+    path = directory / "deliver.json"
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def write(results: dict[str, Any], picture: str, directory: Path) -> None:

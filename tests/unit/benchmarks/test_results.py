@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from benchmarks.deliver.picture import drawn
-from benchmarks.deliver.results import judged, table
+from benchmarks.deliver.results import judged, merged, table
 from benchmarks.deliver.throughput import Measured, scenarios
 from benchmarks.host import results as host_results
 from benchmarks.imports import results as import_results
@@ -39,6 +39,17 @@ def test_missed_demands_are_shown_as_missed() -> None:
     """A figure on the wrong side of its demand is not reached; one not measured is not judged."""
     found = judged({"throughput_ratio": 0.89, "latency_p50_ms": 20.0, "memory_peak_mb": None})
     assert [(wanted, reached) for _, _, _, wanted, reached in found] == [(0.9, False), (20, True)]
+
+
+def test_a_part_measured_again_keeps_the_others() -> None:
+    """The page says when each part was measured; a ratio to another part is made anew."""
+    about = {"date": "2026-11-24", "versions": {"commit": "abc"}}
+    before = merged({}, about | {"predecessor_mails_per_second": 0.5}, ["predecessor"])
+    later = about | {"date": "2026-11-29", "throughput": [measured("4 KB, 20 mailboxes")]}
+    results = merged(before, later, ["throughput"])
+    assert results["predecessor_ratio"] == 190
+    page = table(results | {"machine": "a machine", "deliver_as": "container"})
+    assert "predecessor 2026-11-24, commit abc; throughput 2026-11-29, commit abc." in page
 
 
 def test_table_has_every_part_that_was_measured() -> None:
