@@ -117,8 +117,8 @@ def test_mutt_reads_and_sends(desk: Desk, tmp_path: Path) -> None:
     )
     keys = f"<limit>~s{mark}<enter><pipe-message>cat>{shown}<enter><quit>"
     environment = {**os.environ, "TERM": "vt100", "HOME": str(tmp_path)}
-    # script gives it a terminal.
-    command = shlex.join(["mutt", "-F", str(rc), "-e", f'push "{keys}"'])
+    # script gives it a terminal, but no size; Debian 13's ncurses opens none without.
+    command = "stty rows 24 cols 80; " + shlex.join(["mutt", "-F", str(rc), "-e", f'push "{keys}"'])
     subprocess.run(
         ["script", "--quiet", "--command", command, "/dev/null"],
         env=environment,
