@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import statistics
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.host.bed import Bed
     from benchmarks.mailhost.engine import Container
+    from benchmarks.mailhost.host import Place
     from benchmarks.mailhost.imap import Session
 
 QUIET = 0.03  # seconds of processor time within one second
@@ -49,6 +51,45 @@ def await_indexer(box: Container) -> None:
         return box.usage().processor_seconds() - before < QUIET
 
     wait_until("the indexer", quiet, 900)
+
+
+def fill_at_once(place: Place, box: Container, count: int) -> None:
+    """Fill the big mailbox by Dovecot's own import, which is sooner done than deliveries."""
+    source = place.dovecot / "import"
+    maildir(source, count, place.mail)
+    imported(box, BIG, "/run/plexus/dovecot/import")
+    shutil.rmtree(source)
+
+
+def imported(box: Container, user: str, folder: str) -> None:
+    """Import a Maildir with Dovecot's command, without a sync for each message, and index it."""
+    words = ("import", "-u", user, f"maildir:{folder}", "", "ALL")
+    box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
+    # The import makes Dovecot's indexer begin; flatcurve cannot have two writers.
+    await_indexer(box)
+    box.execute("doveadm", "index", "-u", user, "INBOX", timeout=900)
+    await_indexer(box)
+
+
+def maildir(folder: Path, count: int, like: Path) -> None:
+    """Write a Maildir of `count` messages of 4 KB with the owner of `like`."""
+    for name in ("", "cur", "new", "tmp"):
+        (folder / name).mkdir(exist_ok=True)
+    for number in range(count):
+        content = mails.mail(number).replace(b"\r\n", b"\n")
+        name = f"{1795900000 + number}.M{number}P1.mail,S={len(content)}:2,"
+        write_like(folder / "cur" / name, content, like)
+    owner = like.stat()
+    for name in ("", "cur", "new", "tmp"):
+        os.chown(folder / name, owner.st_uid, owner.st_gid)
+
+
+def write_like(path: Path, content: bytes, like: Path) -> None:
+    """Write a file with the owner of `like`."""
+    path.write_bytes(content)
+    owner = like.stat()
+    os.chown(path, owner.st_uid, owner.st_gid)
+    path.chmod(0o600)
 
 
 def index(bed: Bed, box: Container) -> tuple[int, float]:

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.host.bed import BIG, user
-from benchmarks.host.mailbox import await_indexer, fill
+from benchmarks.host.mailbox import await_indexer, fill_at_once
 from benchmarks.host.mails import mail as one_mail
 from benchmarks.mailhost.lmtp import deliver_all
 from benchmarks.mailhost.report import percentile
@@ -42,7 +42,7 @@ def measure(
     bed: Bed, box: Container, mails: int, folders: int, seconds: float, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """For each heavy command the milliseconds of a neighbour's: p50, p99, worst."""
-    fill(bed, box, mails)
+    fill_at_once(bed.place, box, mails)
     work = ((user(1), one_mail(number)) for number in range(FEW))
     asyncio.run(deliver_all(bed.place.lmtp, work, 1))
     await_indexer(box)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from benchmarks.aws_stub.process import Stub
 from benchmarks.deliver.bed import named
 from benchmarks.host import bed as host_bed
 from benchmarks.host import mails
-from benchmarks.host.mailbox import await_indexer
+from benchmarks.host.mailbox import fill_at_once, imported, maildir, write_like
 from benchmarks.mailhost.deliver_service import BUCKET, DIRECTORY_KEY, Boxed, environment
 from benchmarks.mailhost.engine import (
     ROOT,
@@ -197,7 +196,7 @@ class PeerSystem:
             home = self.kept / self._cyrus("mbpath", "user.big").lstrip("/")
             wait_until("its first message", (home / "1.").exists)
             for number in range(1, count):
-                _owned(home / f"{number + 1}.", mails.mail(number), home)
+                write_like(home / f"{number + 1}.", mails.mail(number), home)
             self._cyrus("reconstruct", "user.big")
         elif self._peer.store == "sdbox":
             box = self.containers["whole"]
@@ -324,11 +323,7 @@ class OurSystem:
 
     def fill(self, count: int) -> None:
         """Import with Dovecot's own command, then index."""
-        box, place = self.containers["dovecot"], self._bed.place
-        source = place.dovecot / "import"
-        maildir(source, count, place.mail)
-        imported(box, "big@example.org", "/run/plexus/dovecot/import")
-        shutil.rmtree(source)
+        fill_at_once(self._bed.place, self.containers["dovecot"], count)
 
 
 class Told:
@@ -362,36 +357,6 @@ def _request(body: bytes) -> bytes:
         f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
-
-
-def imported(box: Container, user: str, folder: str) -> None:
-    """Import a Maildir with Dovecot's command, without a sync for each message, and index it."""
-    words = ("import", "-u", user, f"maildir:{folder}", "", "ALL")
-    box.execute("doveadm", "-o", "mail_fsync=never", *words, timeout=900)
-    # The import makes Dovecot's indexer begin; flatcurve cannot have two writers.
-    await_indexer(box)
-    box.execute("doveadm", "index", "-u", user, "INBOX", timeout=900)
-    await_indexer(box)
-
-
-def maildir(folder: Path, count: int, like: Path) -> None:
-    """Write a Maildir of `count` messages of 4 KB with the owner of `like`."""
-    for name in ("", "cur", "new", "tmp"):
-        (folder / name).mkdir(exist_ok=True)
-    for number in range(count):
-        content = mails.mail(number).replace(b"\r\n", b"\n")
-        name = f"{1795900000 + number}.M{number}P1.mail,S={len(content)}:2,"
-        _owned(folder / "cur" / name, content, like)
-    owner = like.stat()
-    for name in ("", "cur", "new", "tmp"):
-        os.chown(folder / name, owner.st_uid, owner.st_gid)
-
-
-def _owned(path: Path, content: bytes, like: Path) -> None:
-    path.write_bytes(content)
-    owner = like.stat()
-    os.chown(path, owner.st_uid, owner.st_gid)
-    path.chmod(0o600)
 
 
 def address(box: Container) -> str:
