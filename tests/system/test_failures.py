@@ -73,6 +73,7 @@ def test_mail_is_there_once_when_deliver_is_killed(desk: Desk) -> None:
 
 def test_the_services_outlive_aws(desk: Desk) -> None:
     """While AWS hangs, mail between mailboxes is delivered and outgoing mail waits; then all continues."""
+    desk.await_healthy()
     before = desk.started()
     inside, outside, (incoming, content) = uuid.uuid4().hex, uuid.uuid4().hex, marked()
     with desk.aws_hangs():
