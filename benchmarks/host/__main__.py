@@ -28,6 +28,7 @@ from benchmarks.mailhost import report
 from benchmarks.mailhost.engine import ROOT, Container, EngineError
 
 PARTS = ("memory", "notices", "mailbox", "neighbour", "search", "index-copy", "relay", "storage")
+RUNS = 5  # of the searches in a large mailbox
 
 
 def main() -> int:
@@ -118,7 +119,9 @@ def _mailbox(bed: Bed, box: Container, count: int, *, quick: bool) -> dict[str, 
     found: dict[str, Any] = {"mails": count}
     found["fill"] = mailbox.fill(bed, box, count)
     _say(f"filled at {found['fill']:.0f} mails/s")
-    found |= mailbox.reading(bed, box, _say)
+    runs = [mailbox.reading(bed, box, _say) for _ in range(1 if quick else RUNS)]
+    # The first one finds nothing in the page cache; no search may be slow in any of them.
+    found |= runs[0] | {"search_ms": max(run["search_ms"] for run in runs)}
     found |= mailbox.growth(bed, box, 200 if quick else 2000, 2 if quick else 5, _say)
     found["index_mails"], found["index_seconds"] = mailbox.index(bed, box)
     _say(f"{found['index_mails']} mails indexed anew in {found['index_seconds']:.0f} s")
