@@ -40,6 +40,7 @@ class SesEndpoint:
     # Reply to the content, if SES is to refuse it; `None` takes it.
     refusal: str | None = None
     port: int = 0
+    _clients: list[SMTP] = field(default_factory=list)
 
     async def handle_MAIL(  # noqa: N802
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
@@ -81,7 +82,7 @@ class SesEndpoint:
     def _smtp(self) -> SMTP:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.certificate, self.key)
-        return SMTP(
+        client = SMTP(
             self,
             hostname="email-smtp.amazonaws.com",
             tls_context=context,
@@ -91,6 +92,8 @@ class SesEndpoint:
             data_size_limit=40 * 1024 * 1024 + 65536,
             loop=self._loop,
         )
+        self._clients.append(client)
+        return client
 
     def __enter__(self) -> SesEndpoint:
         listener = self._bind()
@@ -122,3 +125,8 @@ class SesEndpoint:
         for each in rest:
             each.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        # A transport that waits for its peer would outlive its server, for which Python 3.13's has no words.
+        for client in self._clients:
+            if isinstance(client.transport, asyncio.Transport):
+                client.transport.abort()
+        await asyncio.sleep(0)

@@ -119,4 +119,7 @@ def test_a_guard_that_was_killed_is_begun_again(
 
     await_true("a mail to be taken again", sent)
     assert guards(host) != [guard]
-    await_true("it to be relayed", lambda: len(ses.relayed) == 1)
+    # What was submitted before Postfix's restart may still be on its way.
+    with host.submission("ann@example.org") as smtp:
+        smtp.sendmail("ann@example.org", ["r@elsewhere.example"], CONTENT + b"again\r\n")
+    await_true("it to be relayed", lambda: any(b"again" in one.content for one in ses.relayed))

@@ -44,9 +44,12 @@ class MailboxHolds:
 
     def seconds(self, mailbox: str) -> float:
         """Return for how many seconds the mailbox stays held without a renewal; 0 if it is not."""
-        text = self._read(file_name(mailbox))
-        left = hold_seconds(text, mailbox, self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
+        left = self._left(mailbox)
+        if (left > 0) is (mailbox in self._told):
+            return left
         with self._lock:
+            # Another thread may have seen a later state meanwhile, and logged it.
+            left = self._left(mailbox)
             if (left > 0) is (mailbox in self._told):
                 return left
             if left > 0:
@@ -87,6 +90,10 @@ class MailboxHolds:
         """Forget an entry that has left the queue."""
         with self._lock:
             self._receives.pop(queue_id, None)
+
+    def _left(self, mailbox: str) -> float:
+        text = self._read(file_name(mailbox))
+        return hold_seconds(text, mailbox, self._boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def _read(self, name: str) -> str:
         # Nearly always there is none. Asking takes a third of the time of an open that fails.
