@@ -162,6 +162,7 @@ def _notices(systems: list[System], samples: dict[str, Any], count: int) -> None
 
 
 def _memory(systems: list[System], sink: Sink, samples: dict[str, Any], seconds: float) -> None:
+    time.sleep(measures.SPARE)  # since what was measured before
     for system in systems:
         found = asyncio.run(measures.memory(system, sink, IDLE_CLIENTS, seconds, "busy"))
         for key, value in found.items():
