@@ -53,7 +53,8 @@ def figures(samples: Mapping[str, Mapping[str, Any]]) -> Figures:
                 row["notice_p99"] = percentile(values, 99) * 1000
             elif isinstance(values, list) and values:
                 row[key] = statistics.median(values)
-        if "memory_idle" in row:
+        # Hibernated sessions may take less than what the figure at rest varies by.
+        if row.get("memory_idle", 0) > row.get("memory_rest", 0):
             row["memory_session"] = (row["memory_idle"] - row["memory_rest"]) / IDLE_CLIENTS
         found[name] = row
     return found
