@@ -38,7 +38,9 @@ def main() -> int:
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     try:
         found = results.merged(
-            results.read(out) if arguments.only else {}, measure(arguments), arguments.only or PARTS
+            report.read(out / "deliver.json") if arguments.only else {},
+            measure(arguments),
+            arguments.only or PARTS,
         )
     except EngineError as error:
         print(f"bench: {error}", file=sys.stderr)

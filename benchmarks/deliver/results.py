@@ -30,8 +30,8 @@ def merged(
     before: Mapping[str, Any], found: Mapping[str, Any], parts: Iterable[str]
 ) -> dict[str, Any]:
     """Return results with those of a run of some parts, which replace earlier ones of these."""
-    run = f"{found['date']}, commit {found['versions']['commit']}"
-    runs = {**before.get("runs", {}), **dict.fromkeys(parts, run)}
+    commit = found["versions"]["commit"]
+    runs = report.runs(before.get("runs", {}), parts, found["date"], commit)
     results = {**before, **found, "runs": runs}
     if speed := results.get("predecessor_mails_per_second"):
         for one in results.get("throughput", []):
@@ -101,12 +101,6 @@ def table(results: dict[str, Any]) -> str:
             for found in results["growth"]
         ]
     return "\n".join(lines) + "\n"
-
-
-def read(directory: Path) -> dict[str, Any]:
-    """Return the results of the last run; nothing if there was none."""
-    path = directory / "deliver.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def write(results: dict[str, Any], picture: str, directory: Path) -> None:

@@ -18,7 +18,6 @@ DOVECOT = frozenset(
         "process_limit",
         "process_min_avail",
         "restart_request_count",
-        "vsz_limit",
     }
 )
 POSTFIX = frozenset(

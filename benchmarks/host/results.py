@@ -236,7 +236,7 @@ def _cell(value: object) -> str:
 def merged(directory: Path, fresh: Mapping[str, Any]) -> dict[str, Any]:
     """Earlier parts with the fresh ones in their places."""
     path = directory / "mailhost.json"
-    earlier = json.loads(path.read_text()) if path.exists() else {}
+    earlier = report.read(path)
     return earlier | dict(fresh)
 
 

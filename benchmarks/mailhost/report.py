@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import math
 import platform
 import subprocess
@@ -54,6 +55,16 @@ def versions() -> dict[str, str]:
 def today() -> str:
     """Return the date in UTC."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the results that the last run wrote; nothing if there was none."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def runs(before: Mapping[str, str], parts: Iterable[str], date: str, commit: str) -> dict[str, str]:
+    """Return when each part was measured, and with which commit: those before, then these."""
+    return {**before, **dict.fromkeys(parts, f"{date}, commit {commit}")}
 
 
 def judged(

@@ -49,7 +49,7 @@ def main() -> int:
         return 69
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else machine.RESULTS)
     try:
-        results = report.read(out)
+        results = machine.read(out / "peers.json")
         if arguments.only != [POWER]:
             # What a power cut loses is kept, and the other parts if some are measured again.
             kept = {k: v for k, v in results.items() if k == POWER or arguments.only}

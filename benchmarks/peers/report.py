@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.mailhost import svg
-from benchmarks.mailhost.report import percentile
+from benchmarks.mailhost.report import percentile, runs
 from benchmarks.peers.definitions import IDLE_CLIENTS, OURS, PEERS, SAME, TITLES
 
 if TYPE_CHECKING:
@@ -218,12 +218,7 @@ def merged(
         for name in TITLES
         if name in before["samples"] or name in found["samples"]
     }
-    run = f"{found['about']['date']}, commit {found['about']['versions'][OURS]['commit']}"
-    again = {**before["about"].get("again", {}), **dict.fromkeys(parts, run)}
+    about = found["about"]
+    commit = about["versions"][OURS]["commit"]
+    again = runs(before["about"].get("again", {}), parts, about["date"], commit)
     return {**before, "about": {**before["about"], "again": again}, "samples": samples}
-
-
-def read(directory: Path) -> dict[str, Any]:
-    """Return the results of the last run; nothing if there was none."""
-    path = directory / "peers.json"
-    return json.loads(path.read_text()) if path.exists() else {}

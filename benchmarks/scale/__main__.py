@@ -45,7 +45,7 @@ def main() -> int:
     out = arguments.out or (ROOT / ".build/bench" if arguments.quick else report.RESULTS)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "scale.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"about": {}}
+    found: dict[str, Any] = report.read(path) or {"about": {}}
     root = ROOT / ".build" / f"bench-scale-{os.getpid()}"
     for part in arguments.only or PARTS:
         about = {"date": report.today(), "machine": report.machine(), "load": os.getloadavg()[0]}

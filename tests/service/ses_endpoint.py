@@ -125,7 +125,7 @@ class SesEndpoint:
         for each in rest:
             each.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
-        # A transport that waits for its peer would outlive its server, for which Python 3.13's has no words.
+        # When a transport that outlives its server is collected, Python 3.13 raises TypeError.
         for client in self._clients:
             if isinstance(client.transport, asyncio.Transport):
                 client.transport.abort()

@@ -27,7 +27,7 @@ def test_what_is_no_notification_goes_to_the_dead_letters_whole(desk: Desk) -> N
 
     await_true("both bodies among the dead letters", all_there)
     assert all(found[body] for body in bodies)
-    await_true("a healthy desk", desk.is_healthy)
+    desk.await_healthy(30)
 
 
 def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) -> None:
@@ -38,7 +38,7 @@ def test_a_notification_of_a_missing_object_is_no_loss_and_no_crash(desk: Desk) 
     desk.receive("world@elsewhere.example", [desk.ann], content)
     with desk.mailbox(desk.ann) as mailbox:
         assert 1 == len(mailbox.await_mail("HEADER", "X-Mark", mark))
-    await_true("a healthy desk", desk.is_healthy)
+    desk.await_healthy(30)
     assert missing not in desk.dead_letters()
 
 
